@@ -1,0 +1,28 @@
+# `make demo` and `make test` need nothing but Python 3.11-3.13 and git; both set up .venv first.
+PYTHON ?= python3
+DATA ?=
+BIN := .venv/bin
+
+.PHONY: demo test check figures clean
+
+demo: .venv/installed  ## the main job, from measured spectra to the Δq map: make demo DATA=path/to/data.nc
+	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
+
+test: .venv/installed check  ## everything that CI runs
+	$(BIN)/pytest
+
+check: .venv/installed  ## style and types, seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+figures: .venv/installed  ## the tables and pictures of docs/results.md: make figures SHARED=path/to/shared/data
+	PATH="$(CURDIR)/$(BIN):$$PATH" docs/make-results $(SHARED)
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,dask]' --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,50 @@
+"""Every error that glassmap raises on purpose.
+
+    GlassmapError
+    ├── CompositionError    a composition or a composition space breaks a rule
+    │   └── SpaceExhausted  no allowed composition is left to plan
+    ├── SpectrumError       a spectrum or its axis breaks a rule
+    ├── DatasetError        a file of spectra or a composition table can't be taken
+    ├── ModelError          a model is asked for what it can't do, or a checkpoint can't be read
+    ├── CampaignError       a campaign file holds an unknown or impossible setting
+    ├── StoreError          the campaign store is missing, locked or of another version
+    └── MeasurementError    a backend could not measure
+
+A message says the rule, the value found and the remedy. The command line prints it and exits with 1.
+"""
+
+
+class GlassmapError(Exception):
+    """Anything that glassmap refuses; catch this to catch all of them."""
+
+
+class CompositionError(GlassmapError):
+    """A composition or a composition space breaks a rule."""
+
+
+class SpaceExhausted(CompositionError):
+    """No allowed composition is left to plan."""
+
+
+class SpectrumError(GlassmapError):
+    """A spectrum or its axis breaks a rule."""
+
+
+class DatasetError(GlassmapError):
+    """A file of spectra or a composition table can't be taken."""
+
+
+class ModelError(GlassmapError):
+    """A model is asked for what it can't do, or a checkpoint can't be read."""
+
+
+class CampaignError(GlassmapError):
+    """A campaign file holds an unknown or impossible setting."""
+
+
+class StoreError(GlassmapError):
+    """The campaign store is missing, locked or of another version."""
+
+
+class MeasurementError(GlassmapError):
+    """A backend could not measure."""

@@ -1,0 +1,28 @@
+"""The one place where the shape of a NumPy array is spelled.
+
+Letters: n compositions, e elements, q points of a spectrum, m members, b batch, g grid alloys.
+Files that use torch spell their tensors at the function, so that this file never imports torch.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+Composition = Float[np.ndarray, " e"]  # one composition: atomic fraction, sums to 1
+Compositions = Float[np.ndarray, "n e"]  # atomic fraction; every row sums to 1
+BatchCompositions = Float[np.ndarray, "b e"]  # atomic fraction; the alloys planned together
+TakenCompositions = Float[np.ndarray, "t e"]  # atomic fraction; what is measured, pending or rejected
+Parts = Integer[np.ndarray, "n e"]  # integer parts of 1/step; every row sums to 100/step
+Ranks = Integer[np.ndarray, " n"]  # number of an alloy within its space
+Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
+Mask = Bool[np.ndarray, " n"]
+Weights = Float[np.ndarray, " n"]
+Axis = Float[np.ndarray, " q"]  # 2θ in degrees, q in 1/Å or r in Å; strictly increasing
+Spectrum = Float[np.ndarray, " q"]  # intensity, 0-100 once prepared
+Spectra = Float[np.ndarray, "n q"]  # intensity, 0-100 once prepared
+ScanAxis = Float[np.ndarray, " p"]  # as Axis, as an instrument measured it
+Scan = Float[np.ndarray, " c"]  # intensity as measured, any unit; c = p, which only a check at run time can refuse well
+Scans = Float[np.ndarray, "n c"]
+EnsembleSpectra = Float[np.ndarray, "m n q"]
+GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map
+PerAlloy = Float[np.ndarray, " g"]
+PerSample = Float[np.ndarray, " n"]

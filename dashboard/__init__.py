@@ -1,0 +1,1 @@
+"""The dashboard: reads the store read-only, draws. Not there yet."""

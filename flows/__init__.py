@@ -1,0 +1,1 @@
+"""The loop: stages, backends, the command line, Prefect."""

@@ -1,0 +1,1 @@
+"""What `glassmap benchmark` runs."""

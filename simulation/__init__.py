@@ -1,0 +1,1 @@
+"""Melt-quench molecular dynamics. Not there yet."""
