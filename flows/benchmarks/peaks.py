@@ -1,0 +1,105 @@
+"""Whether the first peak is read right: the batched measurement against lmfit, and lmfit against the published fits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from agent.peak import Peaks, fit_peak, measure_peaks
+from agent.shapes import Axis, PerSample, Spectra
+
+QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
+GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al. call an alloy a glass
+
+
+def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Measure every spectrum of each set both ways and compare; minutes a set, as lmfit fits one by one.
+
+    Args:
+        paths: NetCDF files with `intensity(sample, q)`, `q1_reported` and `delta_q_reported` in 1/Å.
+
+    Returns:
+        Records with `dataset`, `quantity` (`q1` or `delta_q`), `against` (`fit_peak`: `measure_peaks` against it;
+        `reported`: `fit_peak` against the published), `r2`, `slope` (of y = a x), `mae` (1/Å) and `n`, the number of
+        spectra where both have a peak. Points without film (`cleaned` false) are left out.
+    """
+    records = []
+    for path in paths:
+        q, intensity, reported = _read(path)
+        measured = _as_arrays(measure_peaks(q, torch.as_tensor(intensity)))
+        fits = [fit_peak(q, spectrum) for spectrum in intensity]
+        fitted = {quantity: np.array([getattr(fit, quantity) for fit in fits]) for quantity in QUANTITIES}
+        for quantity in QUANTITIES:
+            for against, ours, theirs in (("fit_peak", measured, fitted), ("reported", fitted, reported)):
+                figures = compare(ours[quantity], theirs[quantity])
+                records.append({"dataset": path.stem, "quantity": quantity, "against": against, **figures})
+    return records
+
+
+def compare(ours: PerSample, theirs: PerSample) -> dict[str, float | int]:
+    """R² about the line ours = theirs, slope of ours = a · theirs, mean absolute error and number of pairs."""
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = ours[both], theirs[both]
+    residual, spread = np.sum((ours - theirs) ** 2), np.sum((theirs - theirs.mean()) ** 2)
+    return {
+        "r2": float(1 - residual / spread),
+        "slope": float(ours @ theirs / (theirs @ theirs)),
+        "mae": float(np.abs(ours - theirs).mean()),
+        "n": int(both.sum()),
+    }
+
+
+def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
+    """Draw q1 and Δq of each set, measured against published, to a PNG."""
+    figure = Figure(figsize=(4 * len(paths), 7.6), layout="constrained")
+    axes = figure.subplots(2, len(paths), squeeze=False)
+    for column, path in zip(axes.T, paths, strict=True):
+        q, intensity, reported = _read(path)
+        measured = _as_arrays(measure_peaks(q, torch.as_tensor(intensity)))
+        title = "-".join(part.capitalize() for part in path.stem.split("-"))
+        column[0].set_title(title, fontweight="bold")
+        for panel, (quantity, symbol) in zip(column, QUANTITIES.items(), strict=True):
+            _scatter(panel, reported[quantity], measured[quantity], symbol)
+        column[1].axvline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
+        column[1].axhline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
+    figure.savefig(picture, dpi=150)
+
+
+def _scatter(panel: Axes, reported: PerSample, measured: PerSample, symbol: str) -> None:
+    both = np.isfinite(reported) & np.isfinite(measured)
+    x, y = reported[both], measured[both]
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    margin = 0.04 * (ends[1] - ends[0])
+    limits = (ends[0] - margin, ends[1] + margin)
+    panel.plot(limits, limits, color="0.3", linewidth=0.8)
+    panel.scatter(x, y, s=7, alpha=0.35, linewidths=0, color="#1f5f99", rasterized=True)
+    figures = compare(measured, reported)
+    correlation = np.corrcoef(x, y)[0, 1]
+    panel.text(
+        0.05,
+        0.95,
+        f"r = {correlation:.3f}\nslope {figures['slope']:.3f}\nMAE {figures['mae']:.3f} Å$^{{-1}}$\nn = {figures['n']}",
+        transform=panel.transAxes,
+        verticalalignment="top",
+        fontsize=9,
+    )
+    panel.set(xlim=limits, ylim=limits, aspect="equal")
+    panel.set_xlabel(f"{symbol} published (Å$^{{-1}}$)")
+    panel.set_ylabel(f"{symbol} by glassmap (Å$^{{-1}}$)")
+
+
+def _read(path: Path) -> tuple[Axis, Spectra, dict[str, PerSample]]:
+    """q, the intensities and the published peaks of the samples with film."""
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        data = data.load().isel(sample=data["cleaned"].to_numpy())
+        reported = {quantity: data[f"{quantity}_reported"].to_numpy() for quantity in QUANTITIES}
+        return data["q"].to_numpy(), data["intensity"].to_numpy(), reported
+
+
+def _as_arrays(peaks: Peaks) -> dict[str, PerSample]:
+    return {quantity: getattr(peaks, quantity).numpy() for quantity in QUANTITIES}
