@@ -1,0 +1,110 @@
+"""What else a user could have used to go from composition to spectrum, on the same two methods as the ensemble.
+
+Each learns `fit(compositions, spectra) -> self` and answers `generate(compositions) -> spectra`.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import KDTree
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from agent.shapes import Compositions, Spectra
+
+
+class SpectrumModel(Protocol):
+    """Anything that learns spectra from compositions."""
+
+    def fit(self, compositions: Compositions, spectra: Spectra) -> "SpectrumModel":
+        """Learn from measured spectra, shape `(n, q)`, of compositions `(n, e)`."""
+        ...
+
+    def generate(self, compositions: Compositions) -> Spectra:
+        """One spectrum, intensity 0-100, for each row of compositions."""
+        ...
+
+
+class NearestNeighbour:
+    """The spectrum of the nearest measured alloy."""
+
+    def fit(self, compositions: Compositions, spectra: Spectra) -> "NearestNeighbour":
+        """Remember the spectra."""
+        self._tree, self._spectra = KDTree(compositions), spectra
+        return self
+
+    def generate(self, compositions: Compositions) -> Spectra:
+        """Copy the nearest one."""
+        return self._spectra[self._tree.query(compositions)[1]]
+
+
+class Rbf:
+    """Thin-plate-spline interpolation of every point of the spectrum (scipy's `RBFInterpolator`).
+
+    Replicates are averaged first, because an interpolation can't pass through both.
+    """
+
+    def fit(self, compositions: Compositions, spectra: Spectra) -> "Rbf":
+        """Solve for the weights; the last share is left out, since it follows from the others."""
+        unique, group = np.unique(compositions[:, :-1].round(6), axis=0, return_inverse=True)
+        mean = np.zeros((len(unique), spectra.shape[1]))
+        np.add.at(mean, group, spectra)
+        mean /= np.bincount(group)[:, None]
+        enough = len(unique) > unique.shape[1]  # a plane needs one point more than it has directions
+        self._model = RBFInterpolator(
+            unique, mean, degree=1 if enough else 0, kernel="thin_plate_spline" if enough else "linear"
+        )
+        return self
+
+    def generate(self, compositions: Compositions) -> Spectra:
+        """Interpolate, then cut to 0-100."""
+        return self._model(compositions[:, :-1]).clip(0, 100)
+
+
+class PcaGp:
+    """A Gaussian process on each principal component that the spectra need for 99.9 % of their variance, at most 20."""
+
+    def fit(self, compositions: Compositions, spectra: Spectra) -> "PcaGp":
+        """Fit the components, then one process each; kernel: constant x RBF with a length an element + noise."""
+        self._pca = PCA(n_components=min(20, *spectra.shape), svd_solver="full").fit(spectra)
+        needed = 1 + int(np.searchsorted(self._pca.explained_variance_ratio_.cumsum(), 0.999))
+        scores = self._pca.transform(spectra)[:, :needed]
+        self._scale = scores.std(axis=0) + 1e-9
+        e = compositions.shape[1]
+        kernel = ConstantKernel(1.0, (1e-3, 1e3)) * RBF([0.2] * e, (1e-2, 1e2)) + WhiteKernel(1e-2, (1e-6, 1e1))
+        self._processes = [
+            GaussianProcessRegressor(kernel, random_state=0).fit(compositions, score)
+            for score in (scores / self._scale).T
+        ]
+        return self
+
+    def generate(self, compositions: Compositions) -> Spectra:
+        """The posterior mean, back in intensities and cut to 0-100."""
+        scores = np.zeros((len(compositions), self._pca.n_components_))
+        for k, process in enumerate(self._processes):
+            scores[:, k] = process.predict(compositions) * self._scale[k]
+        return self._pca.inverse_transform(scores).clip(0, 100)
+
+
+class ExtraTrees:
+    """300 extremely randomised trees, every point of the spectrum an output."""
+
+    def fit(self, compositions: Compositions, spectra: Spectra) -> "ExtraTrees":
+        """Grow the trees, seed 0."""
+        self._model = ExtraTreesRegressor(300, random_state=0, n_jobs=-1).fit(compositions, spectra)
+        return self
+
+    def generate(self, compositions: Compositions) -> Spectra:
+        """The mean of the trees."""
+        return self._model.predict(compositions)
+
+
+BASELINES: dict[str, type[SpectrumModel]] = {
+    "nearest": NearestNeighbour,
+    "rbf": Rbf,
+    "pca-gp": PcaGp,
+    "extra-trees": ExtraTrees,
+}

@@ -1,0 +1,233 @@
+"""The networks, how they learn, what an ensemble says, and its checkpoints."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.ccgan import ARCHITECTURES, Discriminator, Generator
+from agent.ensemble import Ensemble, resolve_device
+from agent.errors import ModelError
+from agent.spectrum import mean_squared_error
+from agent.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
+
+TINY = TrainingConfig(members=2, steps=30, batch_size=8)
+
+
+def peaks(n: int, *, points: int = 96, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ternary compositions, an axis in 1/Å and spectra of one peak that moves and widens with composition."""
+    compositions = np.random.default_rng(seed).dirichlet(np.ones(3), n)
+    q = np.linspace(1.0, 5.0, points)
+    q1 = 2.0 + compositions @ [0.0, 0.5, 1.0]
+    width = 0.2 + 0.3 * compositions[:, :1]
+    return compositions, q, 100 * np.exp(-(((q - q1[:, None]) / width) ** 2)) * 0.9 + 5
+
+
+def draw(generator: Generator, compositions: np.ndarray) -> torch.Tensor:
+    x = torch.tensor(compositions, dtype=torch.float32)[:, None].expand(-1, generator.members, -1)
+    noise = torch.randn(len(x), generator.members, generator.noise, generator=torch.Generator().manual_seed(0))
+    return generator.eval()(noise, x)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@given(points=st.integers(64, 1200), elements=st.integers(2, 5))
+def test_any_length_is_generated_and_judged(name, points, elements):
+    sizes = {"members": 1, "elements": elements, "points": points}
+    with torch.device("meta"):  # shapes alone
+        generator = Generator(ARCHITECTURES[name], **sizes)
+        spectra = generator(torch.empty(3, 1, generator.noise), torch.empty(3, 1, elements))
+        score, composition = Discriminator(ARCHITECTURES[name], **sizes)(spectra)
+    assert (spectra.shape, score.shape, composition.shape) == ((3, 1, points), (3, 1), (3, 1, elements))
+
+
+def test_the_published_network_is_the_papers_layer_for_layer():
+    sizes = {"members": 1, "elements": 3, "points": 3743}
+    with torch.device("meta"):
+        generator, critic = (net(ARCHITECTURES["paper"], **sizes) for net in (Generator, Discriminator))
+    assert [layer.out_channels for layer in generator.layers] == [384, 384, 256, 96, 1]
+    assert [layer.kernel_size[0] for layer in generator.layers] == [5, 5, 5, 7, 15]
+    assert [layer.stride[0] for layer in generator.layers] == [3, 3, 3, 5, 1]
+    assert all(isinstance(layer, torch.nn.ConvTranspose1d) for layer in generator.layers)
+    assert [type(norm).__name__ for norm in generator.norms] == ["BatchNorm1d"] * 4
+    assert len(generator.stem) == 1
+    assert [layer.out_channels for layer in critic.convolutions] == [96, 256, 384, 384, 256]
+    assert [layer.kernel_size[0] for layer in critic.convolutions] == [11, 5, 3, 3, 3]
+    assert [layer.stride[0] for layer in critic.convolutions] == [4, 2, 1, 1, 1]
+    assert (critic.score.weight.shape[2], critic.composition.weight.shape[2]) == (1, 3)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_member_touches_another(name):
+    streams = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    generator = initialise(Generator, ARCHITECTURES[name], {"members": 2, "elements": 3, "points": 70}, streams)
+    generator.start_from(torch.full((70,), 40.0))
+    noise, x = torch.randn(5, 2, generator.noise), torch.rand(5, 2, 3)
+    generator(noise, x)[:, 0].sum().backward()
+    for parameter in generator.parameters():
+        assert parameter.grad is not None
+        mine, other = parameter.grad.chunk(2)
+        assert not other.any()
+        assert mine.shape == other.shape
+
+
+def test_a_member_is_the_same_network_whatever_stands_beside_it():
+    x, _, y = (torch.tensor(part, dtype=torch.float32) for part in peaks(20))
+    trained = [Trainer(x, y, config=TINY, seeds=seeds, device=torch.device("cpu")).run() for seeds in ([7, 8, 9], [9])]
+    compositions = peaks(6, seed=1)[0]
+    noise = torch.randn(6, 1, trained[0].noise)
+    together = trained[0](
+        noise.expand(-1, 3, -1), torch.tensor(compositions, dtype=torch.float32)[:, None].expand(-1, 3, -1)
+    )
+    alone = trained[1](noise, torch.tensor(compositions, dtype=torch.float32)[:, None])
+    torch.testing.assert_close(together[:, 2], alone[:, 0], rtol=1e-3, atol=1e-2)
+
+
+def test_training_is_repeatable_and_leaves_the_global_random_state_alone():
+    x, _, y = peaks(20)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = Ensemble(TINY, seed=3, device="cpu").fit(x, y).generate(x)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    np.testing.assert_array_equal(Ensemble(TINY, seed=3, device="cpu").fit(x, y).generate(x), first)
+    assert np.abs(Ensemble(TINY, seed=4, device="cpu").fit(x, y).generate(x) - first).max() > 0.1
+
+
+def test_unseen_spectra_are_generated_far_better_than_by_their_mean():
+    x, _, y = peaks(40)
+    unseen, _, truth = peaks(60, seed=1)
+    config = TrainingConfig(members=2, steps=400)
+    ensemble = Ensemble(config, device="cpu").fit(x, y)
+    assert mean_squared_error(ensemble.generate(unseen), truth) < 0.1 * mean_squared_error(0 * truth + y.mean(0), truth)
+
+
+def test_a_generator_learns_from_its_discriminator_alone():
+    x, _, y = peaks(30)
+    critic_only = {"members": 1, "fidelity": 0.0, "adversarial": 1.0, "composition": 10.0, "learning_rate": 1e-3}
+    errors = [
+        mean_squared_error(Ensemble(TrainingConfig(steps=steps, **critic_only), device="cpu").fit(x, y).generate(x), y)
+        for steps in (1, 300)
+    ]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_both_vicinities_and_both_presets_run():
+    x, _, y = peaks(12, points=128)
+    for config in (
+        TINY.model_copy(update={"vicinity": "hard", "steps": 3, "adversarial": 1.0}),
+        PRESETS["paper"].model_copy(update={"members": 2, "steps": 2, "batch_size": 4}),
+    ):
+        generated = Ensemble(config, device="cpu").fit(x, y).describe(x)
+        assert np.isfinite(generated.mean).all()
+        assert ((generated.mean >= 0) & (generated.mean <= 100)).all()
+
+
+def test_bandwidths_follow_the_distances_between_neighbours():
+    line = torch.tensor([[0.0, 1.0], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
+    vicinity = Vicinity.of(line, jitter=0.5)
+    assert vicinity.sigma == pytest.approx(0.5 * 0.1 * 2**0.5, rel=1e-5)
+    assert vicinity.kappa == pytest.approx(0.3 * 2**0.5, rel=1e-5)  # replicates are no neighbours
+    assert Vicinity.of(line[:1], jitter=0.5) == (0.0, 0.0)
+
+
+def test_one_spectrum_is_enough_to_train_on():
+    x, _, y = peaks(1)
+    assert np.isfinite(Ensemble(TINY, device="cpu").fit(x, y).generate(x)).all()
+
+
+def test_jittered_targets_stay_compositions():
+    x, _, y = (torch.tensor(part, dtype=torch.float32) for part in peaks(20))
+    batch = Trainer(x, y, config=TINY, seeds=[1, 2], device=torch.device("cpu"))._draw()
+    torch.testing.assert_close(batch.targets.sum(2), torch.ones(8, 2))
+    assert (batch.targets - x[batch.rows]).abs().max() > 0
+    assert (torch.linalg.vector_norm(batch.targets - x[batch.real], dim=2) < 1).all()
+
+
+def test_spread_is_told_apart():
+    x, _, y = peaks(30)
+    generated = Ensemble(TINY, device="cpu").fit(x, y).describe(x)
+    assert generated.between.mean() > 0
+    assert generated.within.mean() > 0
+    alone = Ensemble(TINY.model_copy(update={"members": 1}), device="cpu").fit(x, y).describe(x)
+    assert not alone.between.any()
+
+
+def test_an_alloys_spectrum_does_not_depend_on_what_is_asked_for_with_it():
+    x, _, y = peaks(30)
+    ensemble = Ensemble(TINY, device="cpu").fit(x, y)
+    many = peaks(300, seed=5)[0]
+    np.testing.assert_allclose(ensemble.generate(many)[[290]], ensemble.generate(many[[290]]), atol=1e-4)
+    members = ensemble.generate_members(many)
+    np.testing.assert_allclose(members.mean(0), ensemble.generate(many), atol=1e-4)
+
+
+def test_unnormalised_spectra_keep_their_scale():
+    x, _, y = peaks(30)
+    generated = Ensemble(TrainingConfig(members=1, steps=200), device="cpu").fit(x, y / 30).generate(x)
+    assert mean_squared_error(generated, y / 30) < 0.1 * np.var(y / 30)
+
+
+def test_a_checkpoint_generates_the_same_spectra_bit_for_bit(tmp_path: Path):
+    x, q, y = peaks(20)
+    ensemble = Ensemble(TINY, seed=5, device="cpu").fit(x, y)
+    path = ensemble.save(tmp_path, axis=q, record={"round": 3})
+    loaded = Ensemble.load(path, device="cpu")
+    for saved, again in zip(ensemble.describe(x), loaded.describe(x), strict=True):
+        np.testing.assert_array_equal(saved, again)
+    assert (loaded.record, loaded.seed, loaded.config) == ({"round": 3}, 5, TINY)
+    np.testing.assert_array_equal(loaded.axis, q)
+    assert ensemble.save(tmp_path, axis=q, record={"round": 3}) == path
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "weights gone", "format", "no json"])
+def test_a_harmed_checkpoint_is_refused_in_words(tmp_path: Path, harm):
+    x, q, y = peaks(10)
+    path = Ensemble(TINY, device="cpu").fit(x, y).save(tmp_path, axis=q, record={})
+    weights = path.with_suffix(".safetensors")
+    if harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif harm == "changed":
+        path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    elif harm == "weights gone":
+        weights.unlink()
+    elif harm == "format":
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    else:
+        path.write_text("{")
+    with pytest.raises(ModelError, match="no whole checkpoint"):
+        Ensemble.load(path)
+
+
+def test_wrong_use_is_refused_in_words():
+    x, _, y = peaks(5)
+    with pytest.raises(ModelError, match="isn't trained"):
+        Ensemble(TINY).generate(x)
+    with pytest.raises(ModelError, match="at least one spectrum"):
+        Ensemble(TINY).fit(x[:0], y[:0])
+    with pytest.raises(ModelError, match="trained on 3 elements, got compositions of 2"):
+        Ensemble(TINY, device="cpu").fit(x, y).generate(x[:, :2])
+    with pytest.raises(ModelError, match="device must be"):
+        resolve_device("abacus")
+
+
+def test_progress_is_told_to_the_end():
+    x, _, y = peaks(10)
+    told = []
+    Ensemble(TINY, device="cpu").fit(x, y, report=lambda step, steps, losses: told.append((step, steps, losses.mse)))
+    assert [step for step, _, _ in told] == [10, 20, 30]
+    assert all(steps == 30 and mse > 0 for _, steps, mse in told)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_gpu_learns_as_well_as_a_cpu():
+    x, _, y = peaks(40)
+    errors = [
+        mean_squared_error(Ensemble(TrainingConfig(members=2, steps=200), device=device).fit(x, y).generate(x), y)
+        for device in ("cpu", "cuda")
+    ]
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
