@@ -14,8 +14,9 @@ from agent.shapes import Composition, Compositions, Mask, Parts, Ranks
 from agent.simplex import Limit, SimplexGrid
 
 SUM_TOLERANCE_AT_PCT = 0.5  # EDX and rounded tables miss 100 by less; more is a missing element or a wrong unit
+ROUNDING_AT_PCT = 5e-3  # a sum that misses 100 by no more is taken for rounding, and closed without a word
 
-_SYMBOLS = frozenset(element.symbol for element in periodictable.elements if element.number > 0)
+SYMBOLS = frozenset(element.symbol for element in periodictable.elements if element.number > 0)
 _TERM = r"(?:(\d{1,6}(?:\.\d{1,6})?)(?:\s*\*?\s*([A-Z][a-z]?))?|([A-Z][a-z]?))"  # 40 | 2 Zr | 2*Zr | Zr
 _SIDE = re.compile(rf"\s*[+-]?\s*{_TERM}(?:\s*[+-]\s*{_TERM})*\s*")
 _SHARE = re.compile(r"\s*([A-Z][a-z]?)\s*(-?\d+(?:\.\d+)?)\s*")
@@ -77,7 +78,7 @@ class CompositionSpace:
     def _check_settings(self) -> None:
         if len(self.elements) < 2 or len(set(self.elements)) < len(self.elements):
             raise CompositionError(f"elements must be two or more different symbols, got {list(self.elements)}.")
-        if unknown := [element for element in self.elements if element not in _SYMBOLS]:
+        if unknown := [element for element in self.elements if element not in SYMBOLS]:
             raise CompositionError(f"{unknown[0]!r} is no chemical symbol; write it as in ['Co', 'V', 'Zr'].")
         if self.step_at_pct < 1 or 100 % self.step_at_pct:
             raise CompositionError(f"step_at_pct must divide 100, got {self.step_at_pct}; try 1, 2, 4, 5 or 10.")
@@ -262,7 +263,7 @@ def close_compositions(
         raise CompositionError(
             f"{names[row]}{others}: shares must sum to 100 ± {SUM_TOLERANCE_AT_PCT} at.%, got {sums[row]:g}; {remedy}."
         )
-    closed = np.flatnonzero(np.abs(sums - 100) > 1e-6)
+    closed = np.flatnonzero(np.abs(sums - 100) > ROUNDING_AT_PCT)
     notes = []
     if closed.size:
         some = ", ".join([names[int(row)] for row in closed[:5]] + ["…"] * (closed.size > 5))

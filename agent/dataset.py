@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import periodictable
 import xarray as xr
 
-from agent.composition import close_compositions
+from agent.composition import SYMBOLS, close_compositions
 from agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from agent.shapes import Axis, Compositions, Mask, Rows, Spectra
 from agent.spectrum import Preprocessing, Substrate
@@ -28,7 +27,6 @@ _AXIS_UNITS: dict[str, tuple[str, ...]] = {
 _AT_PCT = ("at.%", "at%", "atomic%", "atomicpercent")
 _RESERVED = {"sample", "element", "intensity", "composition", *_AXIS_UNITS}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_SYMBOLS = frozenset(element.symbol for element in periodictable.elements if element.number > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +72,7 @@ class SpectraSet:
             raise DatasetError(
                 f"Rows {rows[0]} and {rows[1]} are both called {most[0]!r}; give each sample its own id."
             )
-        if unknown := [element for element in self.elements if element not in _SYMBOLS]:
+        if unknown := [element for element in self.elements if element not in SYMBOLS]:
             raise DatasetError(f"{unknown[0]!r} is no chemical symbol; write elements as in ['Co', 'V', 'Zr'].")
         if len(set(self.elements)) < len(self.elements):
             raise DatasetError(f"Elements must differ, got {list(self.elements)}; keep one column for each.")
@@ -171,6 +169,7 @@ class SpectraSet:
         high: float | None = None,
         points: int | None = None,
         substrate: Substrate | None = None,
+        background: float | None = None,
     ) -> "SpectraSet":
         """The set after the four steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
 
@@ -179,6 +178,7 @@ class SpectraSet:
             high: End of the range; the last point by default.
             points: Length of every spectrum; by default as many as the axis has within the range.
             substrate: Subtracted where given.
+            background: Half-width of the SNIP background taken off next, in the unit of the axis; none by default.
 
         Raises:
             SpectrumError: If the range isn't covered, or a spectrum can't be prepared.
@@ -187,12 +187,16 @@ class SpectraSet:
         high = float(self.axis[-1]) if high is None else high
         points = int(((self.axis >= low) & (self.axis <= high)).sum()) if points is None else points
         wavelength = self.wavelength if self.axis_name == "two_theta" else None
-        steps = Preprocessing(self.axis_name, low, high, points, wavelength=wavelength, substrate=substrate)
+        steps = Preprocessing(
+            self.axis_name, low, high, points, wavelength=wavelength, substrate=substrate, background=background
+        )
         unit = _AXIS_UNITS[self.axis_name][0]
         done = [f"interpolated to {points} points of {self.axis_name}, {low:g} to {high:g} {unit}"]
         units = dict(self.units)
         if substrate is not None:
             done.append("substrate subtracted")
+        if background is not None:
+            done.append(f"SNIP background of half-width {background:g} removed")
         if self.axis_name != "r":
             done.append("scaled to a maximum of 100")
             units["intensity"] = "percent"

@@ -4,9 +4,11 @@ Subtract the substrate, cut to a common range, interpolate to a standard length,
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
+from pybaselines import Baseline
 
 from agent.errors import SpectrumError
 from agent.shapes import Axis, Scan, ScanAxis, Scans, Spectra, Spectrum
@@ -113,7 +115,7 @@ class Substrate:
 class Preprocessing:
     """How scans become spectra on one axis; the same for every spectrum that a model shall learn from.
 
-    No background is removed: the network learns it, and the peak fit takes its own off.
+    The background stays unless asked otherwise: the network learns it, and the peak fit takes its own off.
 
     Attributes:
         axis: What the scans are measured against: 2θ in degrees, q in 1/Å or, for a pair distribution, r in Å.
@@ -122,6 +124,9 @@ class Preprocessing:
         points: Length of every spectrum. 3743 is the paper's.
         wavelength: In Å; mandatory for 2θ, so that a spectrum can always be brought to q.
         substrate: Subtracted where given.
+        background: Where given, the SNIP background is taken off after the substrate: what lies under the chords over
+            peaks narrower than twice this width (unit of the axis, some times the width of the widest halo). For sets
+            whose background changes from scan to scan for reasons other than the alloy.
 
     Source: Xie et al., npj Comput. Mater. (2025), "Strategy and modeling".
 
@@ -138,8 +143,14 @@ class Preprocessing:
     points: int = 3743
     wavelength: float | None = None
     substrate: Substrate | None = None
+    background: float | None = None
 
     def __post_init__(self) -> None:
+        if self.background is not None and not 0 < self.background <= (self.high - self.low) / 2:
+            raise SpectrumError(
+                f"A background's half-width must be positive and at most half the range, got {self.background:g} for "
+                f"{self.low:g} to {self.high:g}. To remove none, leave it out."
+            )
         if not 0 <= self.low < self.high:
             raise SpectrumError(f"A range must run upwards from 0 or above, got {self.low:g} to {self.high:g}.")
         if self.points < MIN_POINTS:
@@ -180,6 +191,11 @@ class Preprocessing:
         spectra = _interpolate(grid, axis, intensity, "scan")
         if self.substrate is not None:
             spectra = spectra - self._scaled_substrate(grid, spectra)
+        if self.background is not None:
+            half_width = round(self.background / (grid[1] - grid[0]))
+            ends = {"extrapolate_window": max(2, half_width // 20)}  # continued by their own slope
+            snip = partial(Baseline(x_data=grid).snip, max_half_window=half_width, decreasing=True, pad_kwargs=ends)
+            spectra = spectra - [snip(spectrum)[0] for spectrum in spectra]
         if self.axis == "r":
             return spectra
         maximum = spectra.max(axis=1, keepdims=True)
@@ -187,7 +203,7 @@ class Preprocessing:
             empty = np.flatnonzero(maximum[:, 0] <= 0)
             raise SpectrumError(
                 f"A spectrum needs a positive intensity within {self.low:g} to {self.high:g}; {len(empty)} of "
-                f"{len(spectra)} have none, first number {empty[0]}. Leave them out, or lower the substrate's scale."
+                f"{len(spectra)} have none, first row {empty[0] + 1}. Leave them out, or lower the substrate's scale."
             )
         return spectra / maximum * 100
 

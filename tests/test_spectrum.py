@@ -120,6 +120,25 @@ def test_a_point_may_be_negative():
     assert PREPROCESSING.prepare(Q, scan).min() < 0
 
 
+# --- the background
+
+
+def test_a_background_is_removed_on_demand_only():
+    slope = 30 + 400 / Q
+    bare = Preprocessing("q", 1.0, 5.0).prepare(Q, halo(Q) + slope)
+    without = Preprocessing("q", 1.0, 5.0, background=1.2).prepare(Q, halo(Q) + slope)
+    alone = Preprocessing("q", 1.0, 5.0, background=1.2).prepare(Q, halo(Q))
+    assert bare.min() > 5
+    assert without.min() < 1
+    assert np.abs(without - alone).max() < 8
+
+
+@pytest.mark.parametrize("half_width", [0.0, -1.0, 2.1])
+def test_an_impossible_background_is_refused(half_width):
+    with pytest.raises(SpectrumError, match=f"at most half the range, got {half_width:g} for 1 to 5"):
+        Preprocessing("q", 1.0, 5.0, background=half_width)
+
+
 # --- the substrate
 
 
@@ -153,7 +172,7 @@ def test_a_substrate_must_cover_the_range():
 
 def test_a_substrate_brighter_than_the_film_is_refused():
     preprocessing = Preprocessing("q", 1.0, 5.0, substrate=Substrate(Q, 2 * halo(Q)))
-    with pytest.raises(SpectrumError, match="1 of 1 have none, first number 0"):
+    with pytest.raises(SpectrumError, match="1 of 1 have none, first row 1"):
         preprocessing.prepare(Q, halo(Q))
 
 
@@ -187,7 +206,7 @@ def test_a_scan_that_breaks_a_rule_is_refused(axis, intensity, message):
 
 def test_the_message_tells_which_spectrum_of_a_set_is_empty():
     scans = np.stack([halo(Q), halo(Q), np.zeros_like(Q)])
-    with pytest.raises(SpectrumError, match="1 of 3 have none, first number 2"):
+    with pytest.raises(SpectrumError, match="1 of 3 have none, first row 3"):
         PREPROCESSING.prepare_all(Q, scans)
 
 
