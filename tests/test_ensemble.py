@@ -47,16 +47,18 @@ def test_any_length_is_generated_and_judged(name, points, elements):
 def test_the_published_network_is_the_papers_layer_for_layer():
     sizes = {"members": 1, "elements": 3, "points": 3743}
     with torch.device("meta"):
-        generator, critic = (net(ARCHITECTURES["paper"], **sizes) for net in (Generator, Discriminator))
-    assert [layer.out_channels for layer in generator.layers] == [384, 384, 256, 96, 1]
-    assert [layer.kernel_size[0] for layer in generator.layers] == [5, 5, 5, 7, 15]
-    assert [layer.stride[0] for layer in generator.layers] == [3, 3, 3, 5, 1]
-    assert all(isinstance(layer, torch.nn.ConvTranspose1d) for layer in generator.layers)
-    assert [type(norm).__name__ for norm in generator.norms] == ["BatchNorm1d"] * 4
+        generator = Generator(ARCHITECTURES["paper"], **sizes)
+        critic = Discriminator(ARCHITECTURES["paper"], **sizes)
+    layers, convolutions = list(generator.layers), list(critic.convolutions)
+    assert [layer.out_channels for layer in layers] == [384, 384, 256, 96, 1]
+    assert [layer.kernel_size for layer in layers] == [(5,), (5,), (5,), (7,), (15,)]
+    assert [layer.stride for layer in layers] == [(3,), (3,), (3,), (5,), (1,)]
+    assert [type(layer) for layer in layers] == [torch.nn.ConvTranspose1d] * 5
+    assert [type(norm) for norm in generator.norms] == [torch.nn.BatchNorm1d] * 4
     assert len(generator.stem) == 1
-    assert [layer.out_channels for layer in critic.convolutions] == [96, 256, 384, 384, 256]
-    assert [layer.kernel_size[0] for layer in critic.convolutions] == [11, 5, 3, 3, 3]
-    assert [layer.stride[0] for layer in critic.convolutions] == [4, 2, 1, 1, 1]
+    assert [layer.out_channels for layer in convolutions] == [96, 256, 384, 384, 256]
+    assert [layer.kernel_size for layer in convolutions] == [(11,), (5,), (3,), (3,), (3,)]
+    assert [layer.stride for layer in convolutions] == [(4,), (2,), (1,), (1,), (1,)]
     assert (critic.score.weight.shape[2], critic.composition.weight.shape[2]) == (1, 3)
 
 

@@ -1,0 +1,64 @@
+"""The learning curve and the rule that ends a campaign, with its evidence in words."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+
+class CurvePoint(NamedTuple):
+    """What one round's model is worth, on spectra that it never saw."""
+
+    round: int
+    spectra: int  # learned from
+    mse: float  # ensemble mean, intensity 0-100; mean over points, then over the hold-out
+    mse_sample: float  # one generated spectrum, as the paper judges it
+    q1_error: float | None  # mean absolute error, 1/Å; None where no peak was found in both
+    delta_q_error: float | None  # mean absolute error, 1/Å
+    next_batch_mse: float | None  # of the last round's model on this round's batch, before learning from it
+
+
+class Decision(NamedTuple):
+    """Go on or stop, and why."""
+
+    state: Literal["continue", "converged", "exhausted"]
+    reason: str  # one sentence for a person
+    improvements: tuple[float, ...]  # relative, of the smoothed curve, round by round: the evidence
+
+
+def decide(
+    curve: Sequence[CurvePoint], *, tolerance: float, patience: int, max_rounds: int, room_left: bool
+) -> Decision:
+    """Whether more measurements still improve the model.
+
+    The curve's MSE is smoothed by averaging each round with the one before it. The campaign has converged when the
+    smoothed MSE improved by less than `tolerance` (relative) in each of the last `patience` rounds.
+
+    Args:
+        curve: One point a round, oldest first; at least one.
+        tolerance: Smallest relative improvement that is worth a round.
+        patience: Rounds in a row below it.
+        max_rounds: The budget.
+        room_left: Whether there is an alloy left to measure.
+    """
+    mse = [point.mse for point in curve]
+    smooth = [mse[0], *((before + now) / 2 for before, now in pairwise(mse))]
+    improvements = tuple(1 - now / before if before else 0.0 for before, now in pairwise(smooth))
+    last = improvements[-patience:]
+    spent = f"after {curve[-1].spectra} spectra in {_count(len(curve), 'round')}, hold-out MSE {mse[-1]:.3g}"
+    changes = ", ".join(f"{100 * value:+.1f} %" for value in last)
+    known = (
+        f"the smoothed MSE improved by {changes} in the last {_count(len(last), 'round')}" if last else "no trend yet"
+    )
+    if len(last) == patience and max(last) < tolerance:
+        reason = f"Converged {spent}: {known}, less than {100 * tolerance:g} % each."
+        return Decision("converged", reason, improvements)
+    if not room_left:
+        return Decision("exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements)
+    if len(curve) >= max_rounds:
+        budget = f"the budget of {_count(max_rounds, 'round')} is spent"
+        return Decision("exhausted", f"Stopped {spent}: {budget}; {known}.", improvements)
+    return Decision("continue", f"Go on {spent}: {known}.", improvements)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + "s" * (number != 1)

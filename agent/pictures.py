@@ -1,0 +1,153 @@
+"""Pictures of a campaign as PNG files: learning curve, Δq map, spectra. Arrays in, a file out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import mpltern  # noqa: F401  (registers the ternary projection)
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from agent.convergence import CurvePoint
+from agent.shapes import Axis, Compositions, GridCompositions, PerAlloy, PerSample, Spectrum, TakenCompositions
+
+AXIS_LABELS = {"q": "q (Å$^{-1}$)", "two_theta": "2θ (°)", "r": "r (Å)"}
+GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
+
+
+def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
+    """Hold-out MSE and the errors of q1 and Δq against the number of spectra learned from."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    spectra = [point.spectra for point in curve]
+    left.plot(spectra, [point.mse_sample for point in curve], "o--", color=_GREY, label="one generated spectrum")
+    left.plot(spectra, [point.mse for point in curve], "o-", color=_BLUE, label="ensemble mean")
+    if any(point.next_batch_mse is not None for point in curve):
+        shown = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
+        left.plot(spectra, shown, "s:", color=_ORANGE, label="last round's model on this batch")
+    left.set(xlabel="spectra learned from", ylabel="hold-out MSE (intensity 0–100)")
+    for name, label, colour in (("q1_error", "$q_1$", _BLUE), ("delta_q_error", "Δq", _ORANGE)):
+        errors = [getattr(point, name) for point in curve]
+        if any(error is not None for error in errors):
+            right.plot(spectra, [np.nan if e is None else e for e in errors], "o-", color=colour, label=label)
+    right.set(xlabel="spectra learned from", ylabel="mean absolute error (Å$^{-1}$)")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
+        axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_delta_q_maps(
+    generated: tuple[GridCompositions, PerAlloy],
+    measured: tuple[Compositions, PerSample],
+    learned: TakenCompositions,
+    path: Path,
+    *,
+    elements: Sequence[str],
+    title: str,
+) -> None:
+    """The Δq map of a ternary beside the measured one, on one colour scale.
+
+    Args:
+        generated: Atomic fractions of the grid `(g, 3)` and Δq (1/Å); NaN (no trustworthy peak) stays grey.
+        measured: The same of the measured alloys.
+        learned: What the model learned from, drawn on top of the generated map.
+        path: PNG to write.
+        elements: Top, left, right corner.
+        title: Above both.
+    """
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    known = np.concatenate([generated[1], measured[1]])
+    low, high = np.nanpercentile(known, [1, 99]) if np.isfinite(known).any() else (0.0, 1.0)
+    step_at_pct = 100 * np.diff(np.unique(generated[0][:, 0])).min(initial=1)
+    style = {"cmap": "viridis", "vmin": low, "vmax": high, "linewidths": 0}
+    for place, (compositions, delta_q), name, size in (
+        (1, generated, f"generated, {len(generated[0])} alloys", 14 * step_at_pct**2),
+        (2, measured, f"measured, {len(measured[0])} alloys", 16),
+    ):
+        axes = figure.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
+        found = np.isfinite(delta_q)
+        points = 100 * compositions.T
+        axes.scatter(*points[:, ~found], s=size, c="#d0d0d0", marker="h", linewidths=0)
+        colours = axes.scatter(*points[:, found], s=size, c=delta_q[found], marker="h", **style)
+        if place == 1:
+            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="white", linewidths=2)
+            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="black", linewidths=0.9)
+        _label_corners(axes, elements)
+        axes.set_title(name, y=1.06)
+    bar = figure.colorbar(colours, ax=figure.axes, shrink=0.75, label="Δq (Å$^{-1}$), width of the first peak")
+    if low < GLASS_DELTA_Q < high:
+        bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
+        place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)
+    figure.suptitle(f"{title} (circles); grey: no trustworthy first peak")
+    _save(figure, path)
+
+
+def _label_corners(axes: Any, elements: Sequence[str]) -> None:
+    axes.grid(color="black", alpha=0.12)
+    for axis in (axes.taxis, axes.laxis, axes.raxis):
+        axis.set_ticks([20, 40, 60, 80])
+    for set_label, element in zip(("set_tlabel", "set_llabel", "set_rlabel"), elements, strict=True):
+        getattr(axes, set_label)(f"{element} (at.%)")
+
+
+def draw_examples(
+    axis_name: str,
+    axis: Axis,
+    examples: Sequence[tuple[str, Spectrum, Spectrum, Spectrum]],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """Generated spectra against measured ones.
+
+    Args:
+        axis_name: `q`, `two_theta` or `r`.
+        axis: Shape `(q,)`.
+        examples: Caption, measured spectrum, generated mean and its spread, each `(q,)`.
+        path: PNG to write.
+        title: Above all.
+    """
+    figure = Figure(figsize=(10, 2.6 * len(examples) + 0.6), layout="constrained")
+    panels = figure.subplots(len(examples), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (caption, measured, mean, spread) in zip(panels, examples, strict=True):
+        axes.plot(axis, measured, color="black", linewidth=1, label="measured")
+        _draw_generated(axes, axis, mean, spread)
+        axes.set_title(caption, loc="left", fontsize=10)
+        axes.set_ylabel("intensity")
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
+    panels[-1].set_xlabel(AXIS_LABELS[axis_name])
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_generated(axis_name: str, axis: Axis, mean: Spectrum, spread: Spectrum, path: Path, *, title: str) -> None:
+    """One generated spectrum with its spread."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    _draw_generated(axes, axis, mean, spread)
+    axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, spread: Spectrum) -> None:
+    axes.plot(axis, mean, color=_ORANGE, linewidth=1.2, label="generated (ensemble mean)")
+    band = "± 2 standard deviations between members"
+    axes.fill_between(axis, mean - 2 * spread, mean + 2 * spread, color=_ORANGE, alpha=0.25, linewidth=0, label=band)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(axis[0], axis[-1])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"font.size": 10}):
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,136 @@
+"""What a person looks at once a round is done: pictures and generated spectra, from the store alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from agent.campaign import CampaignConfig
+from agent.composition import label, parse_composition
+from agent.ensemble import Ensemble
+from agent.errors import ModelError
+from agent.glass_map import read_map
+from agent.peak import fit_peak, measure_peaks
+from agent.pictures import draw_delta_q_maps, draw_examples, draw_generated, draw_learning_curve
+from agent.spectrum import q_axis
+from agent.store import CampaignStore
+from flows.backends import BACKENDS
+
+
+def draw_all(store: CampaignStore) -> list[Path]:
+    """Learning curve, Δq map and example spectra of the last round, as PNGs in the folder's `pictures`."""
+    if not (curve := store.curve()):
+        return []
+    path = store.folder / "pictures" / "learning-curve.png"
+    name = store.setting("config")["name"]
+    draw_learning_curve(curve, path, title=f"{name}: errors on spectra never learned from")
+    return [path, *filter(None, [draw_map(store)]), draw_best_median_worst(store)]
+
+
+def last_map(store: CampaignStore) -> Path:
+    """The Parquet file of the last map.
+
+    Raises:
+        ModelError: If there is none yet.
+    """
+    found = store.artefact("map")
+    if found is None:
+        raise ModelError(f"No map has been made in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
+    return found[1]
+
+
+def draw_map(store: CampaignStore) -> Path | None:
+    """The last Δq map beside the measured one; None where the system isn't ternary or has no map."""
+    elements = store.setting("elements")
+    if len(elements) != 3 or store.artefact("map") is None:
+        return None
+    columns, _ = read_map(last_map(store))
+    compositions = np.stack([columns[element] for element in elements], axis=1) / 100
+    _, learned, spectra = store.spectra(hold_out=False)
+    known, known_spectra = _measured(store)
+    peaks = measure_peaks(_q(store), torch.from_numpy(known_spectra))
+    path = store.folder / "pictures" / "delta-q-map.png"
+    draw_delta_q_maps(
+        (compositions, columns["delta_q"].astype(np.float64)),
+        (known, torch.where(peaks.found, peaks.delta_q, torch.nan).double().numpy()),
+        learned,
+        path,
+        elements=elements,
+        title=f"{store.setting('config')['name']}: Δq of the first peak, learned from {len(spectra)} spectra",
+    )
+    return path
+
+
+def draw_best_median_worst(store: CampaignStore) -> Path:
+    """Three held-out spectra, generated against measured: the best, the median and the worst by MSE."""
+    round_, ensemble = _last_ensemble(store)
+    compositions, measured = _held_out(store)
+    generated = ensemble.describe(compositions)
+    errors = np.mean((generated.mean - measured) ** 2, axis=1)
+    order = np.argsort(errors)
+    name, axis, _ = store.axis()
+    examples = []
+    for word, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
+        alloy = label(compositions[row], store.setting("elements"))
+        caption = f"{word}: {alloy}, MSE {errors[row]:.2f}"
+        examples.append((caption, measured[row], generated.mean[row], generated.between[row]))
+    path = store.folder / "pictures" / "examples.png"
+    title = f"{store.setting('config')['name']}, round {round_}: of {len(measured)} spectra never learned from"
+    draw_examples(name, axis, examples, path, title=title)
+    return path
+
+
+def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None) -> list[Path]:
+    """One alloy's spectrum from the last checkpoint, as CSV and PNG.
+
+    Args:
+        store: Of the campaign.
+        alloy: In at.%, such as `Co30V40Zr30`.
+        output: File name without ending; in the campaign's folder by default.
+
+    Raises:
+        CompositionError: If the alloy is none of the campaign's system.
+        ModelError: If no model has been trained yet.
+    """
+    elements = store.setting("elements")
+    composition = parse_composition(alloy, elements)
+    round_, ensemble = _last_ensemble(store)
+    generated = ensemble.describe(composition[None])
+    name, axis, _ = store.axis()
+    output = output or store.folder / "generated" / label(composition, elements)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
+    columns = {name: axis} | {key: value[0] for key, value in generated._asdict().items()}
+    pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
+    title = f"{label(composition, elements)}, generated after round {round_}"
+    if (q := q_axis(*store.axis())) is not None:
+        peak = fit_peak(q, generated.mean[0])
+        title += f"\n{peak.reason or f'$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$'}"
+    draw_generated(name, axis, generated.mean[0], generated.between[0], png, title=title)
+    return [csv, png]
+
+
+def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:
+    found = store.artefact("checkpoint")
+    if found is None:
+        raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
+    return found[0], Ensemble.load(found[1], device=store.setting("config")["device"])
+
+
+def _held_out(store: CampaignStore) -> tuple[np.ndarray, np.ndarray]:
+    config = CampaignConfig.model_validate(store.setting("config"))
+    return BACKENDS[config.backend.kind](config).hold_out() or store.spectra(hold_out=True)[1:]
+
+
+def _measured(store: CampaignStore) -> tuple[np.ndarray, np.ndarray]:
+    """Everything that is known of the system: what was learned from and what was held out."""
+    parts = [store.spectra(hold_out=False)[1:], _held_out(store)]
+    compositions, spectra = zip(*parts, strict=True)
+    return np.concatenate(compositions), np.concatenate(spectra)
+
+
+def _q(store: CampaignStore) -> np.ndarray:
+    q = q_axis(*store.axis())
+    assert q is not None, "a campaign with a map has an axis in q or 2θ"
+    return q

@@ -1,0 +1,306 @@
+"""The five stages of a round and `advance`: plain functions over the store. No Prefect, no arithmetic.
+
+A stage looks at what is recorded, does the missing part and records it together with 'done' in one transaction. A
+round can therefore stop anywhere, and the next `advance` goes on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from agent.acquisition import plan_batch
+from agent.campaign import FILE_NAME, CampaignConfig
+from agent.convergence import CurvePoint, decide
+from agent.ensemble import Ensemble
+from agent.errors import CampaignError, SpaceExhausted
+from agent.glass_map import write_map
+from agent.peak import mean_peak_errors
+from agent.shapes import Compositions
+from agent.spectrum import mean_squared_error, q_axis
+from agent.store import CampaignStore, Status, Suggestion
+from agent.training import Losses
+from flows.backends import BACKENDS, MeasurementBackend
+
+
+class Reporter(Protocol):
+    """Told how far a stage is; a terminal draws it, anything else may ignore it."""
+
+    def __call__(self, stage: str, done: int, total: int, text: str = "") -> None:
+        """`done` of `total` steps of a stage, with a few words."""
+        ...
+
+
+def ignore(stage: str, done: int, total: int, text: str = "") -> None:
+    """Report to nobody."""
+
+
+class Campaign:
+    """What a stage works with: settings, memory, who measures, who is told.
+
+    No dataclass on purpose: Prefect walks through those among a task's arguments, down to every array.
+    """
+
+    def __init__(
+        self, config: CampaignConfig, store: CampaignStore, backend: MeasurementBackend, report: Reporter = ignore
+    ) -> None:
+        self.config, self.store, self.backend, self.report = config, store, backend, report
+
+
+Stage = Callable[[Campaign, int], str]  # does what is missing of a round; returns its status, `done` or `waiting`
+
+
+@contextmanager
+def open_campaign(
+    folder: Path, *, config: CampaignConfig | None = None, report: Reporter = ignore
+) -> Iterator[Campaign]:
+    """Open a campaign folder to advance it, and hold its lock until the block ends.
+
+    Args:
+        folder: Made where it doesn't exist.
+        config: The campaign's settings; those of its campaign file by default.
+        report: Told how far each stage is.
+
+    Raises:
+        CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
+        StoreError: If another process advances the campaign.
+    """
+    config = config or CampaignConfig.from_toml(folder / FILE_NAME)
+    with CampaignStore.open(folder) as store:
+        for partial in folder.rglob(".partial-*"):  # of a process that was killed while it wrote
+            partial.unlink(missing_ok=True)
+        backend = BACKENDS[config.backend.kind](config)
+        _record_settings(store, config, backend)
+        yield Campaign(config, store, backend, report)
+
+
+def _record_settings(store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend) -> None:
+    """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
+    new, old = config.model_dump(mode="json"), store.setting("config")
+    if old is None:
+        with store.transaction():
+            store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
+            store.record_setting("elements", config.space.elements)
+            store.record_setting("config", new)
+            store.log("campaign started")
+        return
+    config.check_continues(old)
+    name, axis, wavelength = store.axis()
+    if (backend.axis_name, backend.wavelength) != (name, wavelength) or not np.array_equal(backend.axis, axis):
+        raise CampaignError(
+            f"The axis of the spectra changed since the campaign began: it was {name} in {len(axis)} points, from "
+            f"{axis[0]:g} to {axis[-1]:g}. Put the old data back, or start another campaign."
+        )
+    if new != old:
+        with store.transaction():
+            if new["stop"] != old["stop"] and next_round(store) is None:
+                store.reopen_decision()
+            store.record_setting("config", new)
+            store.log("settings changed")
+
+
+# --- the five stages
+
+
+def plan(campaign: Campaign, round_: int) -> str:
+    """Choose the round's batch, away from everything measured or pending, and what of it is held out."""
+    config, store, backend = campaign.config, campaign.store, campaign.backend
+    batch = plan_batch(
+        backend.candidates(),
+        config.planning.batch,
+        taken=store.taken(),
+        method=config.planning.method,
+        seed=np.random.default_rng([config.seed, round_]),
+    )
+    held = [] if backend.hold_out() else _spread_evenly(batch.compositions, config.planning.hold_out_share)
+    suggestions = [
+        Suggestion(f"r{round_:03d}-{k + 1:02d}", round_, int(row), tuple(map(float, composition)), k in held)
+        for k, (row, composition) in enumerate(zip(batch.rows, batch.compositions, strict=True))
+    ]
+    with store.transaction():
+        store.record_batch(round_, suggestions, batch.coverage)
+        store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {batch.coverage.mean:.2f} at.%")
+        store.end_stage(round_, "plan", "done")
+    return "done"
+
+
+def measure(campaign: Campaign, round_: int) -> str:
+    """Ask the backend for what is still pending; each answer is recorded as it comes."""
+    store = campaign.store
+    pending = store.suggestions(round_=round_, pending=True)
+    for done, found in enumerate(campaign.backend.measure(pending), start=1):
+        with store.transaction():
+            store.record_spectrum(
+                found.suggestion, found.composition, found.spectrum, backend=campaign.config.backend.kind
+            )
+        campaign.report("measure", done, len(pending))
+    missing = len(store.suggestions(round_=round_, pending=True))
+    status = "waiting" if missing else "done"
+    with store.transaction():
+        store.log("measured", f"round {round_}: {missing} still missing")
+        store.end_stage(round_, "measure", status)
+    return status
+
+
+def train(campaign: Campaign, round_: int) -> str:
+    """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
+    config, store = campaign.config, campaign.store
+    ids, compositions, spectra = store.spectra(hold_out=False)
+    _, axis, _ = store.axis()
+
+    def report(step: int, steps: int, losses: Losses) -> None:
+        campaign.report("train", step, steps, f"MSE {losses.mse:.1f}")
+
+    ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device)
+    ensemble.fit(compositions, spectra, report=report)
+    record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
+    checkpoint = ensemble.save(store.folder / "checkpoints", axis=axis, record=record)
+    point = _judge(campaign, round_, ensemble, len(ids))
+    with store.transaction():
+        store.record_artefact(round_, "checkpoint", checkpoint)
+        store.record_curve_point(point)
+        store.log("trained", f"round {round_}: {len(ids)} spectra, hold-out MSE {point.mse:.3g}")
+        store.end_stage(round_, "train", "done")
+    return "done"
+
+
+def map_alloys(campaign: Campaign, round_: int) -> str:
+    """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
+    config, store = campaign.config, campaign.store
+    path = store.folder / "maps" / f"round-{round_:03d}.parquet"
+    q = q_axis(*store.axis())
+    if q is not None:
+        checkpoint = _checkpoint(store, round_)
+        write_map(
+            Ensemble.load(checkpoint, device=config.device),
+            config.space.build(),
+            path,
+            q=q,
+            metadata={"campaign": config.name, "round": round_, "checkpoint": checkpoint.stem},
+            report=lambda done, total: campaign.report("map", done, total),
+        )
+    with store.transaction():
+        if q is not None:
+            store.record_artefact(round_, "map", path)
+        store.log("mapped", f"round {round_}")
+        store.end_stage(round_, "map", "done")
+    return "done"
+
+
+def decide_round(campaign: Campaign, round_: int) -> str:
+    """Go on or stop, by the learning curve."""
+    store = campaign.store
+    decision = decide(store.curve(), room_left=_room_left(campaign), **campaign.config.stop.model_dump())
+    with store.transaction():
+        store.record_decision(round_, decision)
+        store.log("decided", decision.reason)
+        store.end_stage(round_, "decide", "done")
+    return "done"
+
+
+STAGES: Mapping[str, Stage] = {
+    "plan": plan,
+    "measure": measure,
+    "train": train,
+    "map": map_alloys,
+    "decide": decide_round,
+}
+
+
+# --- the loop
+
+
+def advance(campaign: Campaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
+    """Run stages until the campaign stops or waits for measurements.
+
+    Args:
+        campaign: Open.
+        stages: The five, as they are or wrapped (as Prefect tasks).
+    """
+    while (round_ := next_round(campaign.store)) is not None:
+        if not run_round(campaign, round_, stages=stages):
+            break
+    return campaign.store.status()
+
+
+def next_round(store: CampaignStore) -> int | None:
+    """The round to work on; None once the campaign has stopped."""
+    last = store.decision()
+    if last is None:
+        return 1
+    round_, decision = last
+    return round_ + 1 if decision.state == "continue" else None
+
+
+def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = STAGES) -> bool:
+    """Do what is missing of a round; False where it has to wait."""
+    for name, stage in stages.items():
+        if campaign.store.stage_status(round_, name) == "done":
+            continue
+        campaign.store.start_stage(round_, name)
+        campaign.report(name, 0, 1, f"round {round_}")
+        try:
+            status = stage(campaign, round_)
+        except Exception as error:
+            with campaign.store.transaction():
+                campaign.store.end_stage(round_, name, "failed", f"{type(error).__name__}: {error}")
+                campaign.store.log("failed", f"round {round_}, {name}: {error}")
+            raise
+        if status != "done":
+            return False
+    return True
+
+
+# --- parts of stages
+
+
+def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) -> CurvePoint:
+    """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
+    store = campaign.store
+    compositions, spectra = campaign.backend.hold_out() or store.spectra(hold_out=True)[1:]
+    if not len(spectra):
+        raise CampaignError("No spectrum is held out, so no model can be judged. Raise planning.hold_out_share.")
+    generated = ensemble.describe(compositions)
+    q = q_axis(*store.axis())
+    q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
+    next_batch_mse = None
+    if round_ > 1:
+        _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
+        last = Ensemble.load(_checkpoint(store, round_ - 1), device=campaign.config.device)
+        next_batch_mse = mean_squared_error(last.generate(new_compositions), new_spectra)
+    return CurvePoint(
+        round_,
+        n_spectra,
+        mean_squared_error(generated.mean, spectra),
+        mean_squared_error(generated.sample, spectra),
+        q1_error,
+        delta_q_error,
+        next_batch_mse,
+    )
+
+
+def _spread_evenly(compositions: Compositions, share: float) -> list[int]:
+    """Which of a batch to hold out: at least one, those that lie most evenly among it."""
+    n = max(1, round(share * len(compositions)))
+    none = np.empty((0, compositions.shape[1]))
+    return plan_batch(compositions, n, taken=none, seed=0).rows.tolist() if len(compositions) > n else []
+
+
+def _room_left(campaign: Campaign) -> bool:
+    try:
+        plan_batch(campaign.backend.candidates(), 1, taken=campaign.store.taken(), method="random", seed=0)
+    except SpaceExhausted:
+        return False
+    return True
+
+
+def _checkpoint(store: CampaignStore, round_: int) -> Path:
+    artefact = store.artefact("checkpoint", round_)
+    assert artefact is not None, "every round that was trained has its checkpoint"
+    return artefact[1]
+
+
+def _seed(config: CampaignConfig, round_: int) -> int:
+    return int(np.random.SeedSequence([config.seed, round_]).generate_state(1)[0])

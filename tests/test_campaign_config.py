@@ -1,0 +1,143 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig
+from agent.errors import CampaignError
+from agent.training import PRESETS
+
+LEAST: dict[str, Any] = {
+    "name": "small",
+    "space": {"elements": ["Co", "V", "Zr"]},
+    "backend": {"dataset": "/data/small.nc"},
+}
+
+
+def check(**changes: Any) -> CampaignConfig:
+    return CampaignConfig.of(LEAST | changes, source="test.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "unknown", "allowed"),
+    [
+        ({"sead": 1}, "'sead'", "name, seed, device, space, spectrum, backend, planning, model, stop"),
+        ({"space": {"elements": ["Co", "V"], "step": 5}}, "'space.step'", "elements, step_at_pct, bounds_at_pct"),
+        ({"spectrum": {"length": 5}}, "'spectrum.length'", "low, high, points"),
+        (
+            {"backend": {"dataset": "x", "holdout": 1}},
+            "'backend.holdout'",
+            "kind, dataset, where, hold_out, test_share",
+        ),
+        ({"planning": {"size": 5}}, "'planning.size'", "batch, method, hold_out_share"),
+        ({"model": {"layers": 5}}, "'model.layers'", "architecture, members, steps"),
+        ({"stop": {"rounds": 5}}, "'stop.rounds'", "tolerance, patience, max_rounds"),
+    ],
+)
+def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: dict, unknown: str, allowed: str):
+    with pytest.raises(CampaignError) as refused:
+        check(**changes)
+    message = str(refused.value)
+    assert message.startswith(f"test.toml: unknown setting {unknown}; allowed here: ")
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": -1}, "seed: .* greater than or equal to 0, got -1"),
+        ({"device": "gpu"}, "device: .*auto.*cpu.*cuda.*, got 'gpu'"),
+        ({"space": {"elements": ["Co", "Xx"]}}, "space: .*Xx"),
+        ({"space": {"elements": ["Co", "V"], "step_at_pct": 7}}, "space: .*got 7"),
+        ({"backend": {}}, "setting 'backend.dataset' is missing"),
+        ({"backend": {"dataset": "x", "kind": "lab"}}, "backend.kind: .*'replay', got 'lab'"),
+        ({"backend": {"dataset": "x", "hold_out": "half"}}, "backend.hold_out: .*'random', 'wafer' or 'batch'"),
+        ({"backend": {"dataset": "x", "test_share": 1.0}}, "backend.test_share: .*less than 1, got 1.0"),
+        ({"planning": {"batch": 0}}, "planning.batch: .*greater than 0, got 0"),
+        ({"planning": {"method": "best"}}, "planning.method: .*'uniform', 'farthest' or 'random', got 'best'"),
+        ({"model": {"members": 0}}, "model.members: .*got 0"),
+        ({"model": {"averaging": 1.0}}, "model.averaging: .*got 1.0"),
+        ({"model": {"preset": "best"}}, "model.preset must be one of default, paper, got 'best'"),
+        ({"model": {"preset": ["default"]}}, "model.preset must be one of default, paper"),
+        ({"model": 5}, "model: .*got 5"),
+        ({"stop": {"tolerance": float("nan")}}, "stop.tolerance: .*got nan"),
+        ({"stop": {"patience": 1.5}}, "stop.patience: .*got 1.5"),
+        (
+            {"planning": {"batch": 1}, "backend": {"dataset": "x", "hold_out": "batch"}},
+            "hold_out = 'batch' needs planning.batch >= 2",
+        ),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_rule(changes: dict, words: str):
+    with pytest.raises(CampaignError, match=f"^test.toml: .*{words}"):
+        check(**changes)
+
+
+def test_every_wrong_setting_is_named_at_once():
+    with pytest.raises(CampaignError, match=r"planning\.batch.*'sead'"):
+        check(sead=1, planning={"batch": 0})
+
+
+def test_a_preset_is_a_start_from_which_single_settings_may_differ():
+    model = check(model={"preset": "paper", "members": 3}).model
+    assert model == PRESETS["paper"].model_copy(update={"members": 3})
+    assert model.architecture == "paper"
+    assert check(model={"preset": "default"}).model == check().model == PRESETS["default"]
+
+
+def test_a_campaign_file_reads_back_as_it_was_written(tmp_path: Path):
+    config = check(
+        seed=7,
+        space={"elements": ["Co", "V", "Zr"], "bounds_at_pct": {"Zr": [10, 90]}, "limits": ["Zr + Co >= 40"]},
+        backend={"dataset": tmp_path / "small.nc", "where": "cleaned", "hold_out": "wafer"},
+        model={"preset": "paper"},
+        spectrum={"low": 1.5, "points": 100},
+    )
+    config.to_toml(tmp_path / FILE_NAME)
+    assert CampaignConfig.from_toml(tmp_path / FILE_NAME) == config
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME], "no partial file is left"
+
+
+def test_a_dataset_is_looked_for_beside_the_campaign_file_and_the_name_is_the_folders(tmp_path: Path):
+    folder = tmp_path / "co-v-zr"
+    folder.mkdir()
+    (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "data/x.nc"')
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    assert (config.name, config.backend.dataset) == ("co-v-zr", folder / "data" / "x.nc")
+    (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "~/x.nc"')
+    assert CampaignConfig.from_toml(folder / FILE_NAME).backend.dataset == Path.home() / "x.nc"
+
+
+def test_a_missing_campaign_file_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(CampaignError, match="glassmap init"):
+        CampaignConfig.from_toml(tmp_path / FILE_NAME)
+
+
+@pytest.mark.parametrize("content", [b"seed = = 1", b"seed = \xff"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(CampaignError, match="is not valid TOML"):
+        CampaignConfig.from_toml(tmp_path / FILE_NAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 1),
+        ("planning", {"batch": 9}),
+        ("model", {"steps": 9}),
+        ("spectrum", {"points": 50}),
+        ("space", {"elements": ["Co", "V", "Zr"], "edges": True}),
+        ("backend", {"dataset": "/data/other.nc"}),
+    ],
+)
+def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: Any):
+    with pytest.raises(CampaignError, match=f"Changed since the campaign began: {name};.*{', '.join(FREE_SETTINGS)}"):
+        check(**{name: value}).check_continues(check().model_dump(mode="json"))
+
+
+def test_name_device_and_stop_rule_may_change():
+    changed = check(name="other", device="cpu", stop={"max_rounds": 99})
+    changed.check_continues(check().model_dump(mode="json"))
+    with pytest.raises(CampaignError, match="began: seed;"):
+        changed.model_copy(update={"seed": 5}).check_continues(check().model_dump(mode="json"))
