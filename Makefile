@@ -14,7 +14,7 @@ test: .venv/installed check  ## everything that CI runs
 check: .venv/installed  ## style and types, seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/basedpyright
 
 figures: .venv/installed  ## the tables and pictures of docs/results.md: make figures SHARED=path/to/shared/data
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/make-results $(SHARED)
