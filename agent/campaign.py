@@ -70,7 +70,14 @@ class PlanningConfig(_Settings):
 
     batch: PositiveInt = 20
     method: Literal["uniform", "farthest", "random"] = "uniform"
+    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble's members differ
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
+
+    @model_validator(mode="after")
+    def _weights_count(self) -> "PlanningConfig":
+        if self.weights != "even" and self.method != "uniform":
+            raise ValueError(f"planning.weights = {self.weights!r} needs planning.method = 'uniform'")
+        return self
 
 
 class StopConfig(_Settings):

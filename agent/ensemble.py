@@ -17,7 +17,7 @@ from torch import Tensor
 
 from agent.ccgan import ARCHITECTURES, Generator
 from agent.errors import ModelError
-from agent.shapes import Axis, Compositions, EnsembleSpectra, Spectra
+from agent.shapes import Axis, Compositions, EnsembleSpectra, Spectra, Weights
 from agent.training import Report, Trainer, TrainingConfig, initialise
 
 DRAWS = 4  # noise draws that a member's mean is taken over
@@ -103,6 +103,11 @@ class Ensemble:
             between = members.std(1) if members.shape[1] > 1 else torch.zeros_like(members[:, 0])
             parts.append([members.mean(1), draws[0, :, 0], between, within])
         return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
+
+    def disagreement(self, compositions: Compositions) -> Weights:
+        """How far members are apart on each composition: the spread between them, mean over the axis; shape `(n,)`."""
+        blocks = [draws.mean(0).std(1, correction=0).mean(1) for draws in self.draw_blocks(compositions)]
+        return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def draw_blocks(self, compositions: Compositions) -> Iterator[Float[Tensor, "k b m q"]]:
         """Spectra of `DRAWS` noise draws and all members, a block of compositions at a time, on the ensemble's device.

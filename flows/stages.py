@@ -107,12 +107,14 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Meas
 def plan(campaign: Campaign, round_: int) -> str:
     """Choose the round's batch, away from everything measured or pending, and what of it is held out."""
     config, store, backend = campaign.config, campaign.store, campaign.backend
+    has_weights = config.planning.weights == "disagreement" and round_ > 1
     batch = plan_batch(
         backend.candidates(),
         config.planning.batch,
         taken=store.taken(),
         method=config.planning.method,
         seed=np.random.default_rng([config.seed, round_]),
+        weights=_last_ensemble(campaign, round_).disagreement if has_weights else None,
     )
     held = [] if backend.hold_out() else _spread_evenly(batch.compositions, config.planning.hold_out_share)
     suggestions = [
@@ -268,8 +270,8 @@ def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) 
     next_batch_mse = None
     if round_ > 1:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
-        last = Ensemble.load(_checkpoint(store, round_ - 1), device=campaign.config.device)
-        next_batch_mse = mean_squared_error(last.generate(new_compositions), new_spectra)
+        before = _last_ensemble(campaign, round_).generate(new_compositions)
+        next_batch_mse = mean_squared_error(before, new_spectra)
     return CurvePoint(
         round_,
         n_spectra,
@@ -300,6 +302,11 @@ def _checkpoint(store: CampaignStore, round_: int) -> Path:
     artefact = store.artefact("checkpoint", round_)
     assert artefact is not None, "every round that was trained has its checkpoint"
     return artefact[1]
+
+
+def _last_ensemble(campaign: Campaign, round_: int) -> Ensemble:
+    """The model of the round before."""
+    return Ensemble.load(_checkpoint(campaign.store, round_ - 1), device=campaign.config.device)
 
 
 def _seed(config: CampaignConfig, round_: int) -> int:

@@ -158,6 +158,15 @@ def test_spread_is_told_apart():
     assert not alone.between.any()
 
 
+def test_disagreement_is_small_where_it_was_measured():
+    x, _, y = peaks(40)
+    near_titanium = x[:, 1] > x[:, 0]
+    ensemble = Ensemble(TrainingConfig(members=4, steps=300), device="cpu").fit(x[near_titanium], y[near_titanium])
+    unseen = peaks(200, seed=1)[0]
+    doubt = ensemble.disagreement(unseen)
+    assert doubt[unseen[:, 0] > 0.7].mean() > 2 * doubt[unseen[:, 1] > 0.6].mean()
+
+
 def test_an_alloys_spectrum_does_not_depend_on_what_is_asked_for_with_it():
     x, _, y = peaks(30)
     ensemble = Ensemble(TINY, device="cpu").fit(x, y)

@@ -80,6 +80,18 @@ def test_another_seed_gives_another_campaign(finished: Path, tmp_path: Path, sma
     assert ours["curve"][0] != theirs["curve"][0]
 
 
+def test_batches_can_lean_to_where_the_members_disagree(finished: Path, tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset, planning={"weights": "disagreement"}, stop={"max_rounds": 2})
+    run(tmp_path)
+    with CampaignStore.read_only(tmp_path) as leaning, CampaignStore.read_only(finished) as even:
+        assert leaning.suggestions(round_=1) == even.suggestions(round_=1), "no model has an opinion yet"
+        drawn, plain = ([s.composition for s in store.suggestions(round_=2)] for store in (leaning, even))
+        checkpoint = leaning.artefact("checkpoint", 1)
+    assert checkpoint is not None
+    model = Ensemble.load(checkpoint[1])
+    assert model.disagreement(np.array(drawn)).mean() > model.disagreement(np.array(plain)).mean()
+
+
 def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: Path):
     with CampaignStore.read_only(finished) as store:
         round_, path = store.artefact("map") or (0, Path())
