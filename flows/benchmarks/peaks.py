@@ -6,27 +6,30 @@ from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from agent.dataset import read_dataset
+from agent.errors import DatasetError
 from agent.peak import Peaks, fit_peak, measure_peaks
+from agent.pictures import GLASS_DELTA_Q
 from agent.shapes import Axis, PerSample, Spectra
+from agent.spectrum import q_axis
 
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
-GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al. call an alloy a glass
 
 
 def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Measure every spectrum of each set both ways and compare; minutes a set, as lmfit fits one by one.
 
     Args:
-        paths: NetCDF files with `intensity(sample, q)`, `q1_reported` and `delta_q_reported` in 1/Å.
+        paths: Data sets in q or 2θ; those with `q1_reported` and `delta_q_reported` (1/Å) are held against them too.
 
     Returns:
         Records with `dataset`, `quantity` (`q1` or `delta_q`), `against` (`fit_peak`: `measure_peaks` against it;
-        `reported`: `fit_peak` against the published), `r2`, `slope` (of y = a x), `mae` (1/Å) and `n`, the number of
-        spectra where both have a peak. Points without film (`cleaned` false) are left out.
+        `reported`: `fit_peak` against the published), `slope` a and `r2` of the fit y = a x (as the paper's), `mae`
+        (1/Å, about y = x) and `n`, the number of spectra where both have a peak. Points without film (`cleaned`
+        false) aren't held against the published.
     """
     records = []
     for path in paths:
@@ -36,19 +39,21 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
         fitted = {quantity: np.array([getattr(fit, quantity) for fit in fits]) for quantity in QUANTITIES}
         for quantity in QUANTITIES:
             for against, ours, theirs in (("fit_peak", measured, fitted), ("reported", fitted, reported)):
-                figures = compare(ours[quantity], theirs[quantity])
-                records.append({"dataset": path.stem, "quantity": quantity, "against": against, **figures})
+                if np.isfinite(theirs[quantity]).any():
+                    figures = compare(ours[quantity], theirs[quantity])
+                    records.append({"dataset": path.stem, "quantity": quantity, "against": against, **figures})
     return records
 
 
 def compare(ours: PerSample, theirs: PerSample) -> dict[str, float | int]:
-    """R² about the line ours = theirs, slope of ours = a · theirs, mean absolute error and number of pairs."""
+    """R² and slope of the fit ours = a · theirs, mean absolute difference and number of pairs."""
     both = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[both], theirs[both]
-    residual, spread = np.sum((ours - theirs) ** 2), np.sum((theirs - theirs.mean()) ** 2)
+    slope = ours @ theirs / (theirs @ theirs)
+    residual, spread = np.sum((ours - slope * theirs) ** 2), np.sum((ours - ours.mean()) ** 2)
     return {
         "r2": float(1 - residual / spread),
-        "slope": float(ours @ theirs / (theirs @ theirs)),
+        "slope": float(slope),
         "mae": float(np.abs(ours - theirs).mean()),
         "n": int(both.sum()),
     }
@@ -94,11 +99,18 @@ def _scatter(panel: Axes, reported: PerSample, measured: PerSample, symbol: str)
 
 
 def _read(path: Path) -> tuple[Axis, Spectra, dict[str, PerSample]]:
-    """q, the intensities and the published peaks of the samples with film."""
-    with xr.open_dataset(path, engine="h5netcdf") as data:
-        data = data.load().isel(sample=data["cleaned"].to_numpy())
-        reported = {quantity: data[f"{quantity}_reported"].to_numpy() for quantity in QUANTITIES}
-        return data["q"].to_numpy(), data["intensity"].to_numpy(), reported
+    """q, the intensities and the published peaks: NaN where there is none, or no film (`cleaned` false)."""
+    data = read_dataset(path)
+    q = q_axis(data.axis_name, data.axis, data.wavelength)
+    if q is None:
+        raise DatasetError(
+            f"{path}: peaks are measured in q, got an axis in {data.axis_name}. Give diffraction spectra."
+        )
+    film = data.coordinates.get("cleaned", np.ones(len(data), dtype=bool))
+    none = np.full(len(data), np.nan)
+    published = {name: data.coordinates.get(f"{name}_reported", none) for name in QUANTITIES}
+    reported = {name: np.where(film, values, np.nan) for name, values in published.items()}
+    return q, data.intensities.astype(np.float64), reported
 
 
 def _as_arrays(peaks: Peaks) -> dict[str, PerSample]:
