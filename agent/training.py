@@ -25,15 +25,15 @@ class TrainingConfig(BaseModel):
 
     architecture: Literal["compact", "paper"] = "compact"
     members: PositiveInt = 5
-    steps: PositiveInt = 800
+    steps: PositiveInt = 2000
     batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 2e-3
     critic_learning_rate: PositiveFloat = 5e-4
-    adversarial: NonNegativeFloat = 0.01  # weight of fooling the discriminator
-    composition: NonNegativeFloat = 0.1  # weight of the composition that the discriminator believes to see
+    adversarial: NonNegativeFloat = 0.05  # weight of fooling the discriminator
+    composition: NonNegativeFloat = 0.5  # weight of the composition that the discriminator believes to see
     fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
     vicinity: Literal["soft", "hard"] = "soft"  # SVDL or HVDL
-    jitter: NonNegativeFloat = 0.2  # of target compositions, in units of the median nearest-neighbour distance
+    jitter: NonNegativeFloat = 0.5  # of target compositions, in units of the median nearest-neighbour distance
     averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
 
 
@@ -166,8 +166,8 @@ class Trainer:
         return self.config.adversarial > 0 or self.config.composition > 0
 
     def _step_critic(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> Tensor:
-        score_real, seen = self.critic(self.spectra[batch.real])
-        score_fake, _ = self.critic(fake)
+        scores, seen = self.critic(torch.cat([self.spectra[batch.real], fake]))  # (2 b, m), (2 b, m, e)
+        (score_real, score_fake), seen = scores.chunk(2), seen[: len(fake)]
         true = self.compositions.to(self.device)[batch.real]
         real = (batch.weights * functional.softplus(-score_real)).mean(0)  # (m,)
         recognised = (batch.weights * (seen - true).square().mean(2)).mean(0)
