@@ -3,13 +3,14 @@
 Each learns `fit(compositions, spectra) -> self` and answers `generate(compositions) -> spectra`.
 """
 
+import warnings
 from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import KDTree
-from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -69,24 +70,27 @@ class PcaGp:
 
     def fit(self, compositions: Compositions, spectra: Spectra) -> "PcaGp":
         """Fit the components, then one process each; kernel: constant x RBF with a length an element + noise."""
-        self._pca = PCA(n_components=min(20, *spectra.shape), svd_solver="full").fit(spectra)
-        needed = 1 + int(np.searchsorted(self._pca.explained_variance_ratio_.cumsum(), 0.999))
-        scores = self._pca.transform(spectra)[:, :needed]
+        self._mean = spectra.mean(axis=0)
+        left, strength, components = np.linalg.svd(spectra - self._mean, full_matrices=False)
+        explained = np.cumsum(strength**2) / max(np.sum(strength**2), 1e-12)
+        needed = min(20, 1 + int(np.searchsorted(explained[:-1], 0.999)))
+        scores, self._components = left[:, :needed] * strength[:needed], components[:needed]
         self._scale = scores.std(axis=0) + 1e-9
         e = compositions.shape[1]
         kernel = ConstantKernel(1.0, (1e-3, 1e3)) * RBF([0.2] * e, (1e-2, 1e2)) + WhiteKernel(1e-2, (1e-6, 1e1))
-        self._processes = [
-            GaussianProcessRegressor(kernel, random_state=0).fit(compositions, score)
-            for score in (scores / self._scale).T
-        ]
+        with warnings.catch_warnings():
+            # A length that rests on its bound is an element that a component doesn't depend on: no fault
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._processes = [
+                GaussianProcessRegressor(kernel, random_state=0).fit(compositions, score)
+                for score in (scores / self._scale).T
+            ]
         return self
 
     def generate(self, compositions: Compositions) -> Spectra:
         """The posterior mean, back in intensities and cut to 0-100."""
-        scores = np.zeros((len(compositions), self._pca.n_components_))
-        for k, process in enumerate(self._processes):
-            scores[:, k] = process.predict(compositions) * self._scale[k]
-        return self._pca.inverse_transform(scores).clip(0, 100)
+        scores = np.stack([process.predict(compositions) for process in self._processes], axis=1) * self._scale
+        return (self._mean + scores @ self._components).clip(0, 100)
 
 
 class ExtraTrees:

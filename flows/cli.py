@@ -1,6 +1,7 @@
 """`glassmap …`: each command opens the store or a data set, calls one function and prints."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,9 +10,9 @@ import typer
 from flows.terminal import (
     errors_in_words,
     print_learning_curve,
-    print_pivot,
     print_records,
     print_status,
+    print_summary,
     progress,
     say,
     write_json,
@@ -34,6 +35,13 @@ Where = Annotated[str | None, typer.Option(help="Only the samples for which this
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
 
 
+class Split(StrEnum):
+    """What a model is judged by."""
+
+    RANDOM = "random"
+    WAFER = "wafer"
+
+
 @app.callback()
 def _glassmap() -> None:
     """Plan the experiments of an alloy campaign and map where metallic glass forms."""
@@ -43,7 +51,7 @@ def _glassmap() -> None:
 def replay(
     dataset: Dataset,
     folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/NAME` by default.")] = None,
-    hold_out: Annotated[Literal["random", "wafer"], typer.Option(help="What the model is judged by.")] = "random",
+    hold_out: Annotated[Split, typer.Option(help="What the model is judged by.")] = Split.RANDOM,
     batch: Annotated[int, typer.Option(help="Spectra a round.")] = 20,
     rounds: Annotated[int, typer.Option(help="Most rounds.")] = 12,
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
@@ -232,7 +240,7 @@ def demo(
 def benchmark_spectra(
     datasets: Datasets,
     n: Annotated[int | None, typer.Option(help="Spectra to learn from; the paper's number by default.")] = None,
-    split: Annotated[list[str], typer.Option(help="random, wafer.")] = ["random", "wafer"],  # noqa: B006 (typer's way)
+    split: Annotated[list[Split], typer.Option(help="What to hold out.")] = list(Split),  # noqa: B006
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
     where: Where = None,
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
@@ -259,7 +267,7 @@ def benchmark_spectra(
             published=published,
             tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.2f}"),
         )
-        print_pivot(records, index=("dataset", "split", "n"), column="model", value="mse", title="Test MSE")
+        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
         write_json(json_file, records)
 
 
@@ -277,8 +285,8 @@ def benchmark_planning(
 
     with errors_in_words():
         records = planning.run(batch=batch, seeds=range(seeds))
-        for value in ("mean", "worst", "separation", "seconds", "peak_mib"):
-            print_pivot(records, index=("elements", "batch"), column="method", value=value, title=value)
+        figures = ("mean", "worst", "separation", "seconds", "peak_mib")
+        print_summary(records, by=("elements", "batch", "method"), values=figures, title="Medians (at.%, s, MiB)")
         write_json(json_file, records)
 
 

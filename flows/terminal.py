@@ -97,19 +97,19 @@ def print_records(records: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def print_pivot(records: list[dict[str, Any]], *, index: tuple[str, ...], column: str, value: str, title: str) -> None:
-    """Median (lowest - highest over seeds) of a value, a row a case, a column a model."""
+def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: Sequence[str], title: str) -> None:
+    """Medians over seeds, a row a case; of a single value also the lowest and highest."""
     import pandas as pd
 
-    frame = pd.DataFrame(records)
-    names = list(dict.fromkeys(frame[column]))
-    table = Table(*index, *names, title=f"{title}: median (lowest – highest over seeds)")
-    for _, rows in frame.groupby(list(index), sort=False):
-        cells = []
-        for name in names:
-            values = rows.loc[rows[column] == name, value]
-            cells.append(f"{values.median():.4g} ({values.min():.4g} – {values.max():.4g})" if len(values) else "–")
-        table.add_row(*(str(rows[name].iloc[0]) for name in index), *cells)
+    cases = pd.DataFrame(records).groupby(list(by), sort=False)[list(values)]
+    summary = cases.agg(["median", "min", "max"]).droplevel(0, axis=1) if len(values) == 1 else cases.median()
+    summary = summary.reset_index()
+    table = Table(title=f"{title}, over seeds")
+    for column in summary:
+        table.add_column(str(column), justify="left" if column in by else "right")
+    for row, following in zip(summary.values, [*summary.values[1:], None], strict=True):
+        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
+        table.add_row(*cells, end_section=following is not None and row[0] != following[0])
     console.print(table)
 
 

@@ -14,7 +14,6 @@ def halos(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_baseline_learns_unseen_spectra(name):
     x, y = halos(60, 0)
     unseen, truth = halos(50, 1)
@@ -25,7 +24,6 @@ def test_a_baseline_learns_unseen_spectra(name):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_replicates_and_a_single_spectrum_are_legal(name):
     x, y = halos(4, 0)
     model = BASELINES[name]().fit(np.repeat(x, 2, axis=0), np.repeat(y, 2, axis=0))
