@@ -5,6 +5,7 @@ Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
@@ -14,8 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agent.ccgan import ARCHITECTURES, Architecture, Discriminator, Generator, MemberLinear
-
-MOMENTUM = (0.9, 0.99)  # Adam's two decays
 
 
 class TrainingConfig(BaseModel):
@@ -29,6 +28,7 @@ class TrainingConfig(BaseModel):
     batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 2e-3
     critic_learning_rate: PositiveFloat = 5e-4
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
     adversarial: NonNegativeFloat = 0.05  # weight of fooling the discriminator
     composition: NonNegativeFloat = 0.5  # weight of the composition that the discriminator believes to see
     fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
@@ -47,6 +47,7 @@ PRESETS = {
         batch_size=32,
         learning_rate=2e-4,
         critic_learning_rate=2e-4,
+        momentum=0.5,
         adversarial=1.0,
         composition=10.0,
         fidelity=0.0,
@@ -127,12 +128,9 @@ class Trainer:
         self.averaged = initialise(Generator, architecture, sizes).to(device)
         self.averaged.load_state_dict(self.generator.state_dict())
         self.critic = initialise(Discriminator, architecture, sizes, self.streams).to(device)
-        self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), config.learning_rate, MOMENTUM, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), config.critic_learning_rate, MOMENTUM, fused=True
-        )
+        optimise = partial(torch.optim.Adam, betas=(config.momentum, 0.99), fused=True)
+        self.generator_optimiser = optimise(self.generator.parameters(), lr=config.learning_rate)
+        self.critic_optimiser = optimise(self.critic.parameters(), lr=config.critic_learning_rate)
         self.done = 0
 
     def run(self, report: Report | None = None) -> Generator:
