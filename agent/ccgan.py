@@ -57,9 +57,9 @@ ARCHITECTURES = {
         channels=(4, 4),
         kernels=(7, 7),
         strides=(2, 1),
-        critic_channels=(16, 24, 32, 48),
-        critic_kernels=(9, 5, 5, 5),
-        critic_strides=(4, 3, 3, 2),
+        critic_channels=(8, 16, 24),
+        critic_kernels=(15, 9, 5),
+        critic_strides=(6, 4, 3),
         published=False,
     ),
 }
