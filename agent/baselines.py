@@ -50,6 +50,7 @@ class Rbf:
 
     def fit(self, compositions: Compositions, spectra: Spectra) -> "Rbf":
         """Solve for the weights; the last share is left out, since it follows from the others."""
+        self._range = spectra.min(), spectra.max()
         unique, group = np.unique(compositions[:, :-1].round(6), axis=0, return_inverse=True)
         mean = np.zeros((len(unique), spectra.shape[1]))
         np.add.at(mean, group, spectra)
@@ -61,8 +62,8 @@ class Rbf:
         return self
 
     def generate(self, compositions: Compositions) -> Spectra:
-        """Interpolate, then cut to 0-100."""
-        return self._model(compositions[:, :-1]).clip(0, 100)
+        """Interpolate, then cut to the range of what was learned."""
+        return self._model(compositions[:, :-1]).clip(*self._range)
 
 
 class PcaGp:
@@ -70,6 +71,7 @@ class PcaGp:
 
     def fit(self, compositions: Compositions, spectra: Spectra) -> "PcaGp":
         """Fit the components, then one process each; kernel: constant x RBF with a length an element + noise."""
+        self._range = spectra.min(), spectra.max()
         self._mean = spectra.mean(axis=0)
         left, strength, components = np.linalg.svd(spectra - self._mean, full_matrices=False)
         explained = np.cumsum(strength**2) / max(np.sum(strength**2), 1e-12)
@@ -88,9 +90,9 @@ class PcaGp:
         return self
 
     def generate(self, compositions: Compositions) -> Spectra:
-        """The posterior mean, back in intensities and cut to 0-100."""
+        """The posterior mean, back in intensities and cut to the range of what was learned."""
         scores = np.stack([process.predict(compositions) for process in self._processes], axis=1) * self._scale
-        return (self._mean + scores @ self._components).clip(0, 100)
+        return (self._mean + scores @ self._components).clip(*self._range)
 
 
 class ExtraTrees:

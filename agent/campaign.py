@@ -52,6 +52,7 @@ class SpectrumConfig(_Settings):
     low: float | None = None
     high: float | None = None
     points: PositiveInt | None = None
+    substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum
     background: float | None = None  # half-width of the SNIP background that is removed; see `agent.spectrum`
 
 
@@ -93,7 +94,7 @@ class CampaignConfig(_Settings):
 
     name: str
     seed: int = Field(default=0, ge=0)
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     space: SpaceConfig
     spectrum: SpectrumConfig = SpectrumConfig()
     backend: ReplayConfig
@@ -117,6 +118,8 @@ class CampaignConfig(_Settings):
             raise ValueError(
                 "backend.hold_out = 'batch' needs planning.batch >= 2, or no spectrum is left to learn from"
             )
+        if self.planning.weights == "disagreement" and self.model.members == 1:
+            raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
         return self
 
     @classmethod
@@ -152,8 +155,14 @@ class CampaignConfig(_Settings):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CampaignError(f"{path} is not valid TOML: {error}.") from error
         config = cls.of({"name": path.resolve().parent.name} | settings, source=str(path))
-        dataset = path.resolve().parent / config.backend.dataset.expanduser()
-        return config.model_copy(update={"backend": config.backend.model_copy(update={"dataset": dataset})})
+        folder = path.resolve().parent
+        backend = config.backend.model_copy(
+            update={"dataset": (folder / config.backend.dataset.expanduser()).resolve()}
+        )
+        spectrum = config.spectrum
+        if spectrum.substrate is not None:
+            spectrum = spectrum.model_copy(update={"substrate": (folder / spectrum.substrate.expanduser()).resolve()})
+        return config.model_copy(update={"backend": backend, "spectrum": spectrum})
 
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
@@ -171,12 +180,22 @@ class CampaignConfig(_Settings):
         Raises:
             CampaignError: If another setting than those of `FREE_SETTINGS` differs.
         """
-        now = self.model_dump(mode="json")
-        if changed := [name for name in now if name not in FREE_SETTINGS and now[name] != earlier.get(name)]:
+        now, before = (_without_paths(settings) for settings in (self.model_dump(mode="json"), earlier))
+        if changed := [name for name in now if name not in FREE_SETTINGS and now[name] != before.get(name)]:
             raise CampaignError(
                 f"Changed since the campaign began: {', '.join(changed)}; its rounds depend on that. Only "
                 f"{', '.join(FREE_SETTINGS)} may change; put the old values back, or start another campaign."
             )
+
+
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Files may move; that what they hold is the same, the backend's fingerprint tells."""
+    return {
+        name: {key: item for key, item in value.items() if key not in ("dataset", "substrate")}
+        if isinstance(value, dict)
+        else value
+        for name, value in settings.items()
+    }
 
 
 def _explain(item: Any) -> str:

@@ -146,6 +146,17 @@ class CompositionSpace:
         """Which rows of parts are alloys of the space, shape `(n,)`."""
         return self._grid.rank(parts) >= 0
 
+    def admits(self, compositions: Compositions) -> Mask:
+        """Which compositions, on the grid or off it, keep to the bounds and limits, shape `(n,)`."""
+        at_pct = 100 * compositions
+        low, high = np.array([self.bounds_at_pct.get(element, (0.0, 100.0)) for element in self.elements]).T
+        admitted = ((at_pct >= low - ROUNDING_AT_PCT) & (at_pct <= high + ROUNDING_AT_PCT)).all(axis=1)
+        for text in self.limits:
+            limit = _parse_limit(text, self.elements, self.step_at_pct)
+            slack = ROUNDING_AT_PCT * max(map(abs, limit.factors))
+            admitted &= at_pct / self.step_at_pct @ np.array(limit.factors) <= limit.most + slack
+        return admitted
+
     def snap(self, compositions: Compositions) -> Ranks:
         """The rank of the alloy nearest to each composition, shape `(n,)`."""
         targets = compositions * self._grid.total

@@ -45,12 +45,14 @@ def decide(
     improvements = tuple(1 - now / before if before else 0.0 for before, now in pairwise(smooth))
     last = improvements[-patience:]
     spent = f"after {curve[-1].spectra} spectra in {_count(len(curve), 'round')}, hold-out MSE {mse[-1]:.3g}"
-    changes = ", ".join(f"{100 * value:+.1f} %" for value in last)
+    changes = ", ".join(f"{100 * value:.2f} %" for value in last)
     known = (
-        f"the smoothed MSE improved by {changes} in the last {_count(len(last), 'round')}" if last else "no trend yet"
+        f"improvement of the smoothed MSE in the last {_count(len(last), 'round')}: {changes}"
+        if last
+        else "no trend yet"
     )
     if len(last) == patience and max(last) < tolerance:
-        reason = f"Converged {spent}: {known}, less than {100 * tolerance:g} % each."
+        reason = f"Converged {spent}: {known}; less than {100 * tolerance:g} % each."
         return Decision("converged", reason, improvements)
     if not room_left:
         return Decision("exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements)

@@ -14,7 +14,7 @@ import xarray as xr
 from agent.composition import SYMBOLS, close_compositions
 from agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from agent.shapes import Axis, Compositions, Mask, Rows, Spectra
-from agent.spectrum import Preprocessing, Substrate
+from agent.spectrum import STANDARD_POINTS, Preprocessing, Substrate
 
 AxisName = Literal["q", "two_theta", "r"]
 
@@ -176,7 +176,8 @@ class SpectraSet:
         Args:
             low: Start of the range, in the unit of the axis; the first point by default.
             high: End of the range; the last point by default.
-            points: Length of every spectrum; by default as many as the axis has within the range.
+            points: Length of every spectrum; by default the paper's 3743 in 2θ, else as many as the axis has within
+                the range.
             substrate: Subtracted where given.
             background: Half-width of the SNIP background taken off next, in the unit of the axis; none by default.
 
@@ -185,7 +186,9 @@ class SpectraSet:
         """
         low = float(self.axis[0]) if low is None else low
         high = float(self.axis[-1]) if high is None else high
-        points = int(((self.axis >= low) & (self.axis <= high)).sum()) if points is None else points
+        if points is None and self.axis_name != "two_theta":
+            points = int(((self.axis >= low) & (self.axis <= high)).sum())
+        points = points or STANDARD_POINTS
         wavelength = self.wavelength if self.axis_name == "two_theta" else None
         steps = Preprocessing(
             self.axis_name, low, high, points, wavelength=wavelength, substrate=substrate, background=background

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agent.ccgan import ARCHITECTURES, Generator
+from agent.ccgan import ARCHITECTURES, Architecture, Generator
 from agent.errors import ModelError
-from agent.shapes import Axis, Compositions, EnsembleSpectra, Spectra, Weights
+from agent.shapes import Axis, Compositions, Spectra, Weights
 from agent.training import Report, Trainer, TrainingConfig, initialise
 
 DRAWS = 4  # noise draws that a member's mean is taken over
@@ -47,8 +48,10 @@ class Ensemble:
 
     generator: Generator
     """All members in one; there once trained or loaded."""
+    floor: float
+    """Intensity of the lowest point learned from where it is negative, else 0."""
     scale: float
-    """Intensity of the highest point learned from, in hundreds; 1 for spectra normalised to 100."""
+    """Intensity of the highest point above the floor, in hundreds; 1 for spectra normalised to 100."""
     axis: Axis
     """Of a loaded checkpoint."""
     record: dict[str, Any]
@@ -75,10 +78,11 @@ class Ensemble:
                 f"Training needs at least one spectrum, one for each composition; got {len(compositions)} compositions "
                 f"and {len(spectra)} spectra. Measure a batch first."
             )
-        self.scale = float(spectra.max()) / 100
+        self.floor = min(0.0, float(spectra.min()))
+        self.scale = (float(spectra.max()) - self.floor) / 100
         trainer = Trainer(
             torch.tensor(compositions, dtype=torch.float32),
-            torch.tensor(spectra / self.scale, dtype=torch.float32),
+            torch.tensor((spectra - self.floor) / self.scale, dtype=torch.float32),
             config=self.config,
             seeds=self._member_seeds(),
             device=self.device,
@@ -90,11 +94,6 @@ class Ensemble:
     def generate(self, compositions: Compositions) -> Spectra:
         """The mean spectrum over members and noise, intensity 0-100, shape `(n, q)`."""
         return self.describe(compositions).mean
-
-    def generate_members(self, compositions: Compositions) -> EnsembleSpectra:
-        """Each member's mean over noise, shape `(m, n, q)`."""
-        blocks = [draws.mean(0) for draws in self.draw_blocks(compositions)]
-        return torch.cat(blocks).transpose(0, 1).cpu().numpy().astype(np.float64)
 
     def describe(self, compositions: Compositions) -> Generated:
         """Mean, one sample and both spreads of each composition's spectrum."""
@@ -127,7 +126,8 @@ class Ensemble:
             block = torch.tensor(compositions[start : start + _BLOCK], dtype=torch.float32, device=self.device)
             block = block[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
-                yield self.scale * torch.stack([generator(z.expand(len(block), -1, -1), block) for z in noise])
+                draws = torch.stack([generator(z.expand(len(block), -1, -1), block) for z in noise])
+                yield self.floor + self.scale * draws
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -145,7 +145,9 @@ class Ensemble:
             {
                 "format": 1,
                 "config": self.config.model_dump(),
+                "architecture": asdict(ARCHITECTURES[self.config.architecture]),
                 "seed": self.seed,
+                "floor": self.floor,
                 "scale": self.scale,
                 "elements": generator.elements,
                 "points": generator.points,
@@ -192,12 +194,15 @@ class Ensemble:
                 "elements": description["elements"],
                 "points": description["points"],
             }
-            ensemble.scale = description["scale"]
+            ensemble.floor, ensemble.scale = description["floor"], description["scale"]
             ensemble.axis = tensors.pop("axis").numpy()
             ensemble.record = description["record"]
-            ensemble.generator = initialise(Generator, ARCHITECTURES[ensemble.config.architecture], sizes)
+            widths: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in description["architecture"].items()
+            }
+            ensemble.generator = initialise(Generator, Architecture(**widths), sizes)
             ensemble.generator.load_state_dict(tensors)
-        except (OSError, ValueError, KeyError, RuntimeError, ValidationError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
             raise ModelError(
                 f"{path} is no whole checkpoint of this version ({type(error).__name__}: {error}). "
                 "Restore the file and its .safetensors, or let `glassmap run` train the round again."

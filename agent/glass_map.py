@@ -1,5 +1,6 @@
 """The Δq map: every alloy of a space through the ensemble, q1 and Δq of each, one Parquet file."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -63,20 +64,22 @@ def _summarise(values: Float[Tensor, "n m"], found: Tensor) -> tuple[Tensor, Ten
 def write_map(
     ensemble: Ensemble,
     space: CompositionSpace,
-    path: Path,
+    folder: Path,
     *,
     q: Axis,
     metadata: dict[str, Any],
     report: Callable[[int, int], None] | None = None,
-) -> None:
+) -> Path:
     """Map every alloy of the space into one Parquet file, a block at a time; all of the file or none.
+
+    The file is called by the hash of its content; the path is returned.
 
     Columns: at.% of each element, then `q1`, `q1_spread`, `delta_q`, `delta_q_spread` (1/Å) and `peak_share`.
 
     Args:
         ensemble: Trained.
         space: Its elements in the ensemble's order.
-        path: Replaced once the map is whole.
+        folder: Made where it doesn't exist.
         q: The ensemble's axis in 1/Å, shape `(q,)`.
         metadata: Said in the file under the key `glassmap`; JSON types.
         report: Called after every block with the alloys done and their number.
@@ -84,8 +87,8 @@ def write_map(
     fields = [(element, pa.uint8()) for element in space.elements]
     schema = pa.schema(fields + [(name, pa.float32()) for name in MapBlock._fields])
     schema = schema.with_metadata({"glassmap": json.dumps(metadata, sort_keys=True)})
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".partial-{os.getpid()}.parquet"
     try:
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for ranks in space.blocks(_BLOCK):
@@ -97,7 +100,8 @@ def write_map(
                     report(int(ranks[-1]) + 1, len(space))
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+            path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
+        return partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

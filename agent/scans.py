@@ -75,7 +75,7 @@ def read_scans(
     except GlassmapError as error:
         raise type(error)(f"{table_path}: {error}") from error
     try:
-        axes, scans = zip(*(_read_scan(path) for path in paths), strict=True)
+        axes, scans = zip(*(read_scan(path) for path in paths), strict=True)
         points, intensities, resampled = _onto_one_axis(axes, scans, names)
         extras, units = _extras(table.iloc[:, 1:].drop(columns=list(shares.columns)))
         return SpectraSet(
@@ -221,8 +221,8 @@ def _extras(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]
     return extras, units
 
 
-def _read_scan(path: Path) -> tuple[ScanAxis, Scan]:
-    """Axis and intensity of one scan, each of shape `(p,)`.
+def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
+    """Axis and intensity of one two-column scan, each of shape `(p,)`.
 
     Raises:
         DatasetError: If it can't be read, holds no numbers, or a line below the header breaks off.

@@ -13,6 +13,7 @@ from pybaselines import Baseline
 from agent.errors import SpectrumError
 from agent.shapes import Axis, Scan, ScanAxis, Scans, Spectra, Spectrum
 
+STANDARD_POINTS = 3743  # the paper's length of a 2θ spectrum
 MIN_POINTS = 16  # within the range; with fewer there is no telling a peak from a step
 
 
@@ -140,7 +141,7 @@ class Preprocessing:
     axis: Literal["two_theta", "q", "r"]
     low: float
     high: float
-    points: int = 3743
+    points: int = STANDARD_POINTS
     wavelength: float | None = None
     substrate: Substrate | None = None
     background: float | None = None
@@ -154,7 +155,9 @@ class Preprocessing:
         if not 0 <= self.low < self.high:
             raise SpectrumError(f"A range must run upwards from 0 or above, got {self.low:g} to {self.high:g}.")
         if self.points < MIN_POINTS:
-            raise SpectrumError(f"A spectrum needs {MIN_POINTS} points or more, got {self.points}. The paper has 3743.")
+            raise SpectrumError(
+                f"A spectrum needs {MIN_POINTS} points or more, got {self.points}. The paper has {STANDARD_POINTS}."
+            )
         if self.axis == "two_theta":
             q_axis(self.axis, np.array([self.low, self.high]), self.wavelength)  # refuses what is no 2θ
         elif self.wavelength is not None:

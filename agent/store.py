@@ -102,10 +102,11 @@ class CampaignStore:
                 ) from error
             with closing(sqlite3.connect(folder / FILE_NAME, timeout=30, isolation_level=None)) as connection:
                 db = Database(connection)
-                _refuse_newer(db, folder)
-                db.enable_wal()
-                db.execute("PRAGMA synchronous=FULL")
-                migrations.apply(db)
+                with _damage_in_words(folder):
+                    _refuse_newer(db, folder)
+                    db.enable_wal()
+                    db.execute("PRAGMA synchronous=FULL")
+                    migrations.apply(db)
                 yield cls(db, folder)
 
     @classmethod
@@ -118,14 +119,18 @@ class CampaignStore:
         """
         path = folder / FILE_NAME
         if not path.exists():
-            raise StoreError(f"No campaign has been started in {folder}. Start it with `glassmap run {folder}`.")
+            raise StoreError(
+                f"No campaign has been started in {folder}. Start one with `glassmap replay DATASET.nc --folder "
+                f"{folder}`, or `glassmap init {folder} --dataset DATASET.nc` and `glassmap run {folder}`."
+            )
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)) as connection:
             db = Database(connection)
-            db.execute("BEGIN")
-            _refuse_newer(db, folder)
-            if migrations.pending(db):
-                raise StoreError(f"{path} is of an older version. `glassmap run {folder}` brings it up to date.")
+            with _damage_in_words(folder):
+                db.execute("BEGIN")
+                _refuse_newer(db, folder)
+                if migrations.pending(db):
+                    raise StoreError(f"{path} is of an older version. `glassmap run {folder}` brings it up to date.")
             yield cls(db, folder)
 
     @contextmanager
@@ -305,6 +310,18 @@ class CampaignStore:
         row = rows[0]
         return row["round"], Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"])))
 
+    def _is_advanced(self) -> bool:
+        """Whether a process holds the campaign's lock."""
+        path = self.folder / "campaign.lock"
+        if not path.exists():
+            return False
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
     def reopen_decision(self) -> None:
         """Take back the last decision, so that it is made again; call within a transaction."""
         if (last := self.decision()) is not None:
@@ -317,6 +334,8 @@ class CampaignStore:
         state, reason = "running", "Not started yet."
         if stage is not None:
             reason = f"Round {stage['round']}, {stage['name']}: {stage['status']}."
+            if not self._is_advanced():
+                reason += f" No process is at it: `glassmap run {self.folder}` goes on."
         if stage is not None and stage["status"] == "failed":
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
         elif stage is not None and stage["status"] == "waiting":
@@ -326,6 +345,17 @@ class CampaignStore:
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
         return Status(state, reason, len(curve), self.n_spectra(), curve[-1].mse if curve else None)
+
+
+@contextmanager
+def _damage_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{folder / FILE_NAME} can't be read: {error}. Restore it from a copy; if the folder is not yours to "
+            "write, copy it and look at the copy."
+        ) from error
 
 
 def _refuse_newer(db: Database, folder: Path) -> None:

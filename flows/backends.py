@@ -1,15 +1,18 @@
 """Who measures. A backend is anything of `MeasurementBackend`'s shape; `BACKENDS` names those that there are."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from agent.campaign import CampaignConfig
+from agent.campaign import CampaignConfig, SpectrumConfig
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset
-from agent.errors import CampaignError, MeasurementError
+from agent.errors import CampaignError
+from agent.scans import read_scan
 from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
+from agent.spectrum import Substrate
 from agent.store import Suggestion
 
 
@@ -27,6 +30,7 @@ class MeasurementBackend(Protocol):
     axis_name: str
     axis: Axis
     wavelength: float | None
+    fingerprint: str  # of all that must not change under a campaign
 
     def candidates(self) -> CompositionSpace | Compositions:
         """What may be planned: the campaign's space, or a list of alloys."""
@@ -38,6 +42,10 @@ class MeasurementBackend(Protocol):
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
         """Measured alloys that are never planned, to judge the model by; None where each batch gives its share."""
+        ...
+
+    def archive(self) -> tuple[Compositions, Spectra] | None:
+        """Everything that can be measured, where that is known; to draw a map beside."""
         ...
 
 
@@ -57,33 +65,46 @@ class Replay:
             )
         if settings.where is not None:
             spectra = spectra.where(settings.where)
-        spectra = spectra.prepared(**config.spectrum.model_dump())
+        admitted = config.space.build().admits(spectra.compositions)
+        if not admitted.any():
+            raise CampaignError(
+                f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
+                "[space]. Widen them."
+            )
+        spectra = spectra.select(admitted).prepared(**_preparation(config.spectrum))
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
-        self._has_test_set = settings.hold_out != "batch"
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
-        self._pool, self._test = spectra.select(~held), spectra.select(held) if held.any() else None
+        self._all, self._pool = spectra, spectra.select(~held)
+        self._test = spectra.select(held) if held.any() else None
+        content = (spectra.axis, spectra.compositions, spectra.intensities, held)
+        self.fingerprint = hashlib.sha256(
+            b"".join(np.ascontiguousarray(part).tobytes() for part in content)
+        ).hexdigest()
 
     def candidates(self) -> Compositions:
         """The compositions of the data set that aren't held out."""
         return self._pool.compositions
 
     def measure(self, suggestions: Sequence[Suggestion]) -> Iterator[Measurement]:
-        """Look each up by its row.
-
-        Raises:
-            MeasurementError: If another alloy stands in that row than when the batch was planned.
-        """
+        """Look each up by its row."""
         for s in suggestions:
-            if s.row >= len(self._pool) or not np.allclose(self._pool.compositions[s.row], s.composition, atol=1e-9):
-                raise MeasurementError(
-                    f"The data set changed since {s.id} was planned: another alloy stands in its row {s.row}. Put the "
-                    "old file back, or start another campaign."
-                )
             yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row])
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
         """The test set, if the replay was asked for one."""
         return (self._test.compositions, self._test.intensities) if self._test is not None else None
+
+    def archive(self) -> tuple[Compositions, Spectra]:
+        """Every alloy of the data set."""
+        return self._all.compositions, self._all.intensities
+
+
+def _preparation(settings: SpectrumConfig) -> dict[str, Any]:
+    """How the data set's spectra are prepared, with the scan of the bare substrate read."""
+    given = settings.model_dump()
+    if settings.substrate is not None:
+        given["substrate"] = Substrate(*read_scan(settings.substrate))
+    return given
 
 
 def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:

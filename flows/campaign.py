@@ -1,7 +1,7 @@
 """The campaign as a Prefect flow: the loop of `flows.stages`, each stage a task.
 
-Prefect shows, retries and schedules; what is done is known from the store alone, so a run that was killed is simply
-run again. No task result is cached or kept: a stage that runs again has a reason to.
+Prefect shows the run and can schedule it; what is done is known from the store alone, so a run that was killed is
+simply run again. No task result is cached or kept: a stage that runs again has a reason to.
 """
 
 from pathlib import Path

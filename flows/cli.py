@@ -88,7 +88,9 @@ def replay(
         )
         path = folder / FILE_NAME
         if path.exists():
-            config.check_continues(CampaignConfig.from_toml(path).model_dump(mode="json"))
+            earlier = CampaignConfig.from_toml(path)
+            config.check_continues(earlier.model_dump(mode="json"))
+            config = config.model_copy(update={"stop": earlier.stop.model_copy(update={"max_rounds": rounds})})
         with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
             config.to_toml(path)
             reached = advance(campaign)
@@ -193,10 +195,13 @@ def generate(
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(help="Folder of two-column scans.")],
-    compositions: Annotated[Path, typer.Option(help="CSV: file name, then one column an element, in at.%.")],
+    compositions: Annotated[Path, typer.Option(help="CSV: file name, then a column an element, such as `Co (at.%)`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")],
     axis: Annotated[Literal["q", "two_theta", "r"], typer.Option(help="What the first column of a scan is.")] = "q",
     wavelength: Annotated[float | None, typer.Option(help="In Å; needed for two_theta.")] = None,
+    unit: Annotated[
+        Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
+    ] = None,
 ) -> None:
     """Make a data set of a folder of scans and a composition table.
 
@@ -206,7 +211,7 @@ def import_(
     from agent.scans import read_scans
 
     with errors_in_words():
-        spectra = read_scans(folder, compositions=compositions, axis=axis, wavelength=wavelength)
+        spectra = read_scans(folder, compositions=compositions, axis=axis, wavelength=wavelength, unit=unit)
         write_dataset(spectra, output)
         for note in spectra.notes:
             say(f"Note: {note}")
@@ -239,9 +244,9 @@ def demo(
 @benchmark.command("spectra")
 def benchmark_spectra(
     datasets: Datasets,
-    n: Annotated[int | None, typer.Option(help="Spectra to learn from; the paper's number by default.")] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="Spectra to learn from; the paper's number by default.")] = None,
     split: Annotated[list[Split], typer.Option(help="What to hold out.")] = list(Split),  # noqa: B006
-    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     where: Where = None,
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
@@ -273,8 +278,8 @@ def benchmark_spectra(
 
 @benchmark.command("planning")
 def benchmark_planning(
-    batch: Annotated[int, typer.Option(help="Alloys a batch.")] = 20,
-    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="Alloys a batch.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     json_file: Json = None,
 ) -> None:
     """A first batch on the 1 at.% grids of three, four and five elements, by every method.
@@ -305,9 +310,9 @@ def benchmark_peaks(
     with errors_in_words():
         records = peaks.run(datasets)
         print_records(records)
+        write_json(json_file, records)
         if picture is not None:
             peaks.scatter_plot(datasets, picture)
-        write_json(json_file, records)
 
 
 def _replay_config(
@@ -317,8 +322,11 @@ def _replay_config(
     from agent.campaign import CampaignConfig
     from agent.dataset import read_dataset
 
-    backend = {"kind": "replay", "dataset": dataset.absolute(), "hold_out": hold_out, "where": where}
-    space = {"elements": read_dataset(dataset).elements}
+    backend = {"kind": "replay", "dataset": dataset.resolve(), "hold_out": hold_out, "where": where}
+    spectra = read_dataset(dataset)
+    for note in spectra.notes:
+        say(f"Note: {note}")
+    space = {"elements": spectra.elements}
     return CampaignConfig.of(
         {"name": folder.resolve().name, "space": space, "backend": backend, **settings}, source="settings"
     )

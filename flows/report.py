@@ -1,4 +1,4 @@
-"""What a person looks at once a round is done: pictures and generated spectra, from the store alone."""
+"""What a person looks at once a round is done: pictures and generated spectra."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from agent.campaign import CampaignConfig
+from agent.campaign import FILE_NAME, CampaignConfig
 from agent.composition import label, parse_composition
 from agent.ensemble import Ensemble
 from agent.errors import ModelError
@@ -15,7 +15,8 @@ from agent.peak import fit_peak, measure_peaks
 from agent.pictures import draw_delta_q_maps, draw_examples, draw_generated, draw_learning_curve
 from agent.spectrum import q_axis
 from agent.store import CampaignStore
-from flows.backends import BACKENDS
+from flows.backends import BACKENDS, MeasurementBackend
+from flows.stages import check_data
 
 
 def draw_all(store: CampaignStore) -> list[Path]:
@@ -48,7 +49,7 @@ def draw_map(store: CampaignStore) -> Path | None:
     columns, _ = read_map(last_map(store))
     compositions = np.stack([columns[element] for element in elements], axis=1) / 100
     _, learned, spectra = store.spectra(hold_out=False)
-    known, known_spectra = _measured(store)
+    known, known_spectra = _backend(store).archive() or store.spectra(hold_out=False)[1:]
     peaks = measure_peaks(_q(store), torch.from_numpy(known_spectra))
     path = store.folder / "pictures" / "delta-q-map.png"
     draw_delta_q_maps(
@@ -65,7 +66,7 @@ def draw_map(store: CampaignStore) -> Path | None:
 def draw_best_median_worst(store: CampaignStore) -> Path:
     """Three held-out spectra, generated against measured: the best, the median and the worst by MSE."""
     round_, ensemble = _last_ensemble(store)
-    compositions, measured = _held_out(store)
+    compositions, measured = _backend(store).hold_out() or store.spectra(hold_out=True)[1:]
     generated = ensemble.describe(compositions)
     errors = np.mean((generated.mean - measured) ** 2, axis=1)
     order = np.argsort(errors)
@@ -118,16 +119,11 @@ def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:
     return found[0], Ensemble.load(found[1], device=store.setting("config")["device"])
 
 
-def _held_out(store: CampaignStore) -> tuple[np.ndarray, np.ndarray]:
-    config = CampaignConfig.model_validate(store.setting("config"))
-    return BACKENDS[config.backend.kind](config).hold_out() or store.spectra(hold_out=True)[1:]
-
-
-def _measured(store: CampaignStore) -> tuple[np.ndarray, np.ndarray]:
-    """Everything that is known of the system: what was learned from and what was held out."""
-    parts = [store.spectra(hold_out=False)[1:], _held_out(store)]
-    compositions, spectra = zip(*parts, strict=True)
-    return np.concatenate(compositions), np.concatenate(spectra)
+def _backend(store: CampaignStore) -> MeasurementBackend:
+    config = CampaignConfig.from_toml(store.folder / FILE_NAME)
+    backend = BACKENDS[config.backend.kind](config)
+    check_data(store, backend)
+    return backend
 
 
 def _q(store: CampaignStore) -> np.ndarray:

@@ -68,10 +68,11 @@ def open_campaign(
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
+    backend = BACKENDS[config.backend.kind](config)
     with CampaignStore.open(folder) as store:
-        for partial in folder.rglob(".partial-*"):  # of a process that was killed while it wrote
-            partial.unlink(missing_ok=True)
-        backend = BACKENDS[config.backend.kind](config)
+        for part in (folder, folder / "checkpoints", folder / "maps"):
+            for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
+                partial.unlink(missing_ok=True)
         _record_settings(store, config, backend)
         yield Campaign(config, store, backend, report)
 
@@ -83,22 +84,31 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Meas
         with store.transaction():
             store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
             store.record_setting("elements", config.space.elements)
+            store.record_setting("fingerprint", backend.fingerprint)
             store.record_setting("config", new)
             store.log("campaign started")
         return
     config.check_continues(old)
-    name, axis, wavelength = store.axis()
-    if (backend.axis_name, backend.wavelength) != (name, wavelength) or not np.array_equal(backend.axis, axis):
-        raise CampaignError(
-            f"The axis of the spectra changed since the campaign began: it was {name} in {len(axis)} points, from "
-            f"{axis[0]:g} to {axis[-1]:g}. Put the old data back, or start another campaign."
-        )
+    check_data(store, backend)
     if new != old:
         with store.transaction():
             if new["stop"] != old["stop"] and next_round(store) is None:
                 store.reopen_decision()
             store.record_setting("config", new)
             store.log("settings changed")
+
+
+def check_data(store: CampaignStore, backend: MeasurementBackend) -> None:
+    """Refuse to go on with other data than the campaign began with.
+
+    Raises:
+        CampaignError: If axis, compositions, spectra or the hold-out differ.
+    """
+    if backend.fingerprint != store.setting("fingerprint"):
+        raise CampaignError(
+            f"The data set changed since the campaign in {store.folder} began: its axis, compositions, spectra or "
+            "split are others. Put the old file back, or start another campaign."
+        )
 
 
 # --- the five stages
@@ -171,20 +181,19 @@ def train(campaign: Campaign, round_: int) -> str:
 def map_alloys(campaign: Campaign, round_: int) -> str:
     """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
     config, store = campaign.config, campaign.store
-    path = store.folder / "maps" / f"round-{round_:03d}.parquet"
-    q = q_axis(*store.axis())
+    q, path = q_axis(*store.axis()), None
     if q is not None:
         checkpoint = _checkpoint(store, round_)
-        write_map(
+        path = write_map(
             Ensemble.load(checkpoint, device=config.device),
             config.space.build(),
-            path,
+            store.folder / "maps",
             q=q,
             metadata={"campaign": config.name, "round": round_, "checkpoint": checkpoint.stem},
             report=lambda done, total: campaign.report("map", done, total),
         )
     with store.transaction():
-        if q is not None:
+        if path is not None:
             store.record_artefact(round_, "map", path)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
@@ -263,7 +272,7 @@ def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) 
     store = campaign.store
     compositions, spectra = campaign.backend.hold_out() or store.spectra(hold_out=True)[1:]
     if not len(spectra):
-        raise CampaignError("No spectrum is held out, so no model can be judged. Raise planning.hold_out_share.")
+        raise CampaignError("No spectrum is held out, so no model can be judged. Give more data, or larger batches.")
     generated = ensemble.describe(compositions)
     q = q_axis(*store.axis())
     q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
@@ -285,9 +294,9 @@ def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) 
 
 def _spread_evenly(compositions: Compositions, share: float) -> list[int]:
     """Which of a batch to hold out: at least one, those that lie most evenly among it."""
-    n = max(1, round(share * len(compositions)))
+    n = min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
     none = np.empty((0, compositions.shape[1]))
-    return plan_batch(compositions, n, taken=none, seed=0).rows.tolist() if len(compositions) > n else []
+    return plan_batch(compositions, n, taken=none, seed=0).rows.tolist() if n else []
 
 
 def _room_left(campaign: Campaign) -> bool:

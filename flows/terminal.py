@@ -91,7 +91,7 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
 
 def print_records(records: list[dict[str, Any]]) -> None:
     """A row a record, a column a key."""
-    table = Table(*records[0])
+    table = Table(*(records[0] if records else ()))
     for record in records:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values()))
     console.print(table)
@@ -116,4 +116,5 @@ def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: S
 def write_json(path: Path | None, content: Any) -> None:
     """Write plain records, where a file was asked for."""
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1) + "\n")

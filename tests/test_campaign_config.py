@@ -64,6 +64,10 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ({"stop": {"tolerance": float("nan")}}, "stop.tolerance: .*got nan"),
         ({"stop": {"patience": 1.5}}, "stop.patience: .*got 1.5"),
         (
+            {"planning": {"weights": "disagreement"}, "model": {"members": 1}},
+            "weights = 'disagreement' needs model.members >= 2",
+        ),
+        (
             {"planning": {"batch": 1}, "backend": {"dataset": "x", "hold_out": "batch"}},
             "hold_out = 'batch' needs planning.batch >= 2",
         ),
@@ -129,7 +133,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes):
         ("model", {"steps": 9}),
         ("spectrum", {"points": 50}),
         ("space", {"elements": ["Co", "V", "Zr"], "edges": True}),
-        ("backend", {"dataset": "/data/other.nc"}),
+        ("backend", {"dataset": "x", "hold_out": "wafer"}),
     ],
 )
 def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: Any):
@@ -137,8 +141,9 @@ def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: An
         check(**{name: value}).check_continues(check().model_dump(mode="json"))
 
 
-def test_name_device_and_stop_rule_may_change():
-    changed = check(name="other", device="cpu", stop={"max_rounds": 99})
+def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
+    moved = {"dataset": "/data/moved.nc"}  # what it holds is compared when the campaign is opened
+    changed = check(name="other", device="cpu", stop={"max_rounds": 99}, backend=moved)
     changed.check_continues(check().model_dump(mode="json"))
     with pytest.raises(CampaignError, match="began: seed;"):
         changed.model_copy(update={"seed": 5}).check_continues(check().model_dump(mode="json"))

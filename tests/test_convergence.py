@@ -72,8 +72,8 @@ def test_the_sentence_of_convergence_carries_its_evidence():
     decision = judge(40, 20, 20.5, 20)
     assert decision.improvements == pytest.approx((0.25, 0.325, 0.0))
     assert judge(40, 20, 19.8, 19.8, 19.8).reason == (
-        "Converged after 100 spectra in 5 rounds, hold-out MSE 19.8: the smoothed MSE improved by +0.5 %, +0.0 % in "
-        "the last 2 rounds, less than 5 % each."
+        "Converged after 100 spectra in 5 rounds, hold-out MSE 19.8: improvement of the smoothed MSE in the last "
+        "2 rounds: 0.50 %, 0.00 %; less than 5 % each."
     )
 
 
@@ -81,8 +81,8 @@ def test_the_sentence_of_a_spent_budget_says_what_the_last_rounds_still_brought(
     decision = judge(40, 20, rounds=2)
     assert decision.state == "exhausted"
     assert decision.reason == (
-        "Stopped after 40 spectra in 2 rounds, hold-out MSE 20: the budget of 2 rounds is spent; the smoothed MSE "
-        "improved by +25.0 % in the last 1 round."
+        "Stopped after 40 spectra in 2 rounds, hold-out MSE 20: the budget of 2 rounds is spent; improvement "
+        "of the smoothed MSE in the last 1 round: 25.00 %."
     )
 
 

@@ -183,7 +183,9 @@ def test_a_reader_sees_one_moment_while_a_writer_works(store: CampaignStore, tmp
 
     thread = threading.Thread(target=read)
     thread.start()
-    for line in range(1, 101):
+    line = 0
+    while line < 100 or (len(seen) < 4 and thread.is_alive()):
+        line += 1
         with store.transaction():
             store.log("tick")
             store.record_setting("lines", line)
@@ -191,6 +193,23 @@ def test_a_reader_sees_one_moment_while_a_writer_works(store: CampaignStore, tmp
     thread.join()
     assert mixed == []
     assert len(seen) > 3, "the reader saw the writer at work"
+
+
+def test_a_store_that_is_no_database_is_refused_in_words(tmp_path: Path):
+    (tmp_path / FILE_NAME).write_bytes(b"no database at all, " * 100)
+    for door in (CampaignStore.open, CampaignStore.read_only):
+        with pytest.raises(StoreError, match="can't be read: file is not a database"), door(tmp_path):
+            pass
+
+
+def test_status_tells_a_campaign_at_work_from_one_that_was_cut(tmp_path: Path):
+    with CampaignStore.open(tmp_path) as store:
+        with store.transaction():
+            store.record_setting("elements", ["Co", "V", "Zr"])
+        store.start_stage(1, "plan")
+        assert store.status().reason == "Round 1, plan: running."
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.status().reason.endswith("No process is at it: `glassmap run " + str(tmp_path) + "` goes on.")
 
 
 def test_status_follows_the_stages(store: CampaignStore):

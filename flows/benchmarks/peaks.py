@@ -77,6 +77,9 @@ def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
 
 def _scatter(panel: Axes, reported: PerSample, measured: PerSample, symbol: str) -> None:
     both = np.isfinite(reported) & np.isfinite(measured)
+    if not both.any():
+        panel.text(0.5, 0.5, "none published", transform=panel.transAxes, horizontalalignment="center")
+        return
     x, y = reported[both], measured[both]
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     margin = 0.04 * (ends[1] - ends[0])

@@ -36,7 +36,7 @@ def run(
 
     Returns:
         Records with `elements`, `method`, `batch`, `seconds` (building the space included), `peak_mib` (resident
-        memory of the whole process), `separation`, `worst` and `mean` (at.%), `seed`.
+        memory of the whole process), `separation`, `worst` and `mean` (at.%).
     """
     runs = [(n, batch, method, seed) for n in elements_counts for method in methods for seed in seeds]
     return [_in_new_process(*settings) for settings in runs]
@@ -59,7 +59,6 @@ def _plan_once(n_elements: int, batch: int, method: Method, seed: int) -> dict[s
         "seconds": seconds,
         "peak_mib": _peak_mib(),
         **plan.coverage._asdict(),
-        "seed": seed,
     }
 
 
