@@ -19,6 +19,18 @@ from flows.backends import BACKENDS, MeasurementBackend
 from flows.stages import check_data
 
 
+def open_backend(store: CampaignStore) -> MeasurementBackend:
+    """The campaign's backend, for what it knows beside the store; reads the data set.
+
+    Raises:
+        CampaignError: If the campaign file is wrong, or the data aren't those that the campaign began with.
+    """
+    config = CampaignConfig.from_toml(store.folder / FILE_NAME)
+    backend = BACKENDS[config.backend.kind](config)
+    check_data(store, backend)
+    return backend
+
+
 def draw_all(store: CampaignStore) -> list[Path]:
     """Learning curve, Δq map and example spectra of the last round, as PNGs in the folder's `pictures`."""
     if not (curve := store.curve()):
@@ -26,7 +38,8 @@ def draw_all(store: CampaignStore) -> list[Path]:
     path = store.folder / "pictures" / "learning-curve.png"
     name = store.setting("config")["name"]
     draw_learning_curve(curve, path, title=f"{name}: errors on spectra never learned from")
-    return [path, *filter(None, [draw_map(store)]), draw_best_median_worst(store)]
+    backend = open_backend(store)
+    return [path, *filter(None, [draw_map(store, backend)]), draw_best_median_worst(store, backend)]
 
 
 def last_map(store: CampaignStore) -> Path:
@@ -41,7 +54,7 @@ def last_map(store: CampaignStore) -> Path:
     return found[1]
 
 
-def draw_map(store: CampaignStore) -> Path | None:
+def draw_map(store: CampaignStore, backend: MeasurementBackend | None = None) -> Path | None:
     """The last Δq map beside the measured one; None where the system isn't ternary or has no map."""
     elements = store.setting("elements")
     if len(elements) != 3 or store.artefact("map") is None:
@@ -49,7 +62,7 @@ def draw_map(store: CampaignStore) -> Path | None:
     columns, _ = read_map(last_map(store))
     compositions = np.stack([columns[element] for element in elements], axis=1) / 100
     _, learned, spectra = store.spectra(hold_out=False)
-    known, known_spectra = _backend(store).archive() or store.spectra(hold_out=False)[1:]
+    known, known_spectra = (backend or open_backend(store)).archive() or store.spectra(hold_out=False)[1:]
     peaks = measure_peaks(_q(store), torch.from_numpy(known_spectra))
     path = store.folder / "pictures" / "delta-q-map.png"
     draw_delta_q_maps(
@@ -63,10 +76,10 @@ def draw_map(store: CampaignStore) -> Path | None:
     return path
 
 
-def draw_best_median_worst(store: CampaignStore) -> Path:
+def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) -> Path:
     """Three held-out spectra, generated against measured: the best, the median and the worst by MSE."""
     round_, ensemble = _last_ensemble(store)
-    compositions, measured = _backend(store).hold_out() or store.spectra(hold_out=True)[1:]
+    compositions, measured = backend.hold_out() or store.spectra(hold_out=True)[1:]
     generated = ensemble.describe(compositions)
     errors = np.mean((generated.mean - measured) ** 2, axis=1)
     order = np.argsort(errors)
@@ -117,13 +130,6 @@ def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
     return found[0], Ensemble.load(found[1], device=store.setting("config")["device"])
-
-
-def _backend(store: CampaignStore) -> MeasurementBackend:
-    config = CampaignConfig.from_toml(store.folder / FILE_NAME)
-    backend = BACKENDS[config.backend.kind](config)
-    check_data(store, backend)
-    return backend
 
 
 def _q(store: CampaignStore) -> np.ndarray:
