@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from agent.composition import CompositionSpace
 from agent.errors import CampaignError, CompositionError
@@ -16,6 +26,8 @@ from agent.training import PRESETS, TrainingConfig
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
 FREE_SETTINGS = ("name", "device", "stop")
+# Within a table: files may move, their content is watched by the backend's fingerprint; and how LAMMPS is run is free.
+FREE_WITHIN = ("dataset", "substrate", "potential", "command", "workers", "timeout_hours")
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -61,9 +73,42 @@ class ReplayConfig(_Settings):
 
     kind: Literal["replay"] = "replay"
     dataset: Path
+    variable: str = "intensity"  # of the data set, where it holds several kinds of spectra; such as "rdf"
     where: str | None = None  # only the samples that meet this, such as "cleaned"; see `SpectraSet.where`
     hold_out: Literal["random", "wafer", "batch"] = "random"
     test_share: Share = 0.3  # of the data set, for `random`; the paper's
+
+
+class SimulationConfig(_Settings):
+    """Measure by melt-quench molecular dynamics in LAMMPS; see `simulation`."""
+
+    kind: Literal["simulation"]
+    potential: Literal["zhou", "zhou-fitted"] | Path  # an eam/alloy or eam/fs file, or generated
+    spectra: Literal["diffraction", "rdf"] = "diffraction"  # what is learned: intensity against q, or g(r)
+    wavelength: PositiveFloat | None = None  # Å; diffraction is then against 2θ
+    preset: Literal["quick", "paper"] = "quick"
+    protocol: dict[str, float] = {}  # what differs from the preset, such as atoms; see `simulation.melt_quench`
+    command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
+    workers: PositiveInt | None = None  # simulations at a time; by default one a core
+    timeout_hours: PositiveFloat | None = None  # of one simulation; by default generous for its size
+
+    @model_validator(mode="after")
+    def _has_an_angle(self) -> "SimulationConfig":
+        if self.wavelength is not None and self.spectra == "rdf":
+            raise ValueError("a wavelength belongs to spectra = 'diffraction'; leave it out for g(r)")
+        return self
+
+
+BACKENDS = {"replay": ReplayConfig, "simulation": SimulationConfig}
+
+
+def _with_kind(backend: Any) -> Any:
+    """A table without a kind is a replay's."""
+    if not isinstance(backend, dict):
+        return backend
+    if (kind := backend.get("kind", "replay")) not in BACKENDS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, BACKENDS))}, got {kind!r}")
+    return backend | {"kind": kind}
 
 
 class PlanningConfig(_Settings):
@@ -97,7 +142,7 @@ class CampaignConfig(_Settings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     space: SpaceConfig
     spectrum: SpectrumConfig = SpectrumConfig()
-    backend: ReplayConfig
+    backend: Annotated[ReplayConfig | SimulationConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)]
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
     stop: StopConfig = StopConfig()
@@ -114,9 +159,11 @@ class CampaignConfig(_Settings):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> "CampaignConfig":
-        if self.backend.hold_out == "batch" and self.planning.batch == 1:
+        has_test_set = isinstance(self.backend, ReplayConfig) and self.backend.hold_out != "batch"
+        if not has_test_set and self.planning.batch == 1:
             raise ValueError(
-                "backend.hold_out = 'batch' needs planning.batch >= 2, or no spectrum is left to learn from"
+                "a backend without a test set of its own (backend.hold_out = 'batch', or a simulation) needs "
+                "planning.batch >= 2, or no spectrum is left to learn from"
             )
         if self.planning.weights == "disagreement" and self.model.members == 1:
             raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
@@ -156,13 +203,9 @@ class CampaignConfig(_Settings):
             raise CampaignError(f"{path} is not valid TOML: {error}.") from error
         config = cls.of({"name": path.resolve().parent.name} | settings, source=str(path))
         folder = path.resolve().parent
-        backend = config.backend.model_copy(
-            update={"dataset": (folder / config.backend.dataset.expanduser()).resolve()}
+        return config.model_copy(
+            update={name: _resolved(getattr(config, name), folder) for name in ("backend", "spectrum")}
         )
-        spectrum = config.spectrum
-        if spectrum.substrate is not None:
-            spectrum = spectrum.model_copy(update={"substrate": (folder / spectrum.substrate.expanduser()).resolve()})
-        return config.model_copy(update={"backend": backend, "spectrum": spectrum})
 
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
@@ -180,7 +223,8 @@ class CampaignConfig(_Settings):
         Raises:
             CampaignError: If another setting than those of `FREE_SETTINGS` differs.
         """
-        now, before = (_without_paths(settings) for settings in (self.model_dump(mode="json"), earlier))
+        as_now = self.of(earlier, source="the campaign's store").model_dump(mode="json")  # newer settings at default
+        now, before = (_without_free(settings) for settings in (self.model_dump(mode="json"), as_now))
         if changed := [name for name in now if name not in FREE_SETTINGS and now[name] != before.get(name)]:
             raise CampaignError(
                 f"Changed since the campaign began: {', '.join(changed)}; its rounds depend on that. Only "
@@ -188,19 +232,23 @@ class CampaignConfig(_Settings):
             )
 
 
-def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Files may move; that what they hold is the same, the backend's fingerprint tells."""
+def _resolved(table: _Settings, folder: Path) -> _Settings:
+    """A table with its paths taken from the campaign file's folder."""
+    paths = {name: value for name, value in table if isinstance(value, Path)}
+    return table.model_copy(update={name: (folder / path.expanduser()).resolve() for name, path in paths.items()})
+
+
+def _without_free(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: {key: item for key, item in value.items() if key not in ("dataset", "substrate")}
-        if isinstance(value, dict)
-        else value
+        name: {key: item for key, item in value.items() if key not in FREE_WITHIN} if isinstance(value, dict) else value
         for name, value in settings.items()
     }
 
 
 def _explain(item: Any) -> str:
     """One pydantic complaint as rule, value and remedy."""
-    place = ".".join(str(part) for part in item["loc"])
+    loc = tuple(part for k, part in enumerate(item["loc"]) if (k, item["loc"][0]) != (1, "backend"))  # less its kind
+    place = ".".join(str(part) for part in loc)
     if item["type"] == "extra_forbidden":
         known = ", ".join(_model_at(item["loc"][:-1]).model_fields)
         return f"unknown setting {place!r}; allowed here: {known}"
@@ -214,7 +262,10 @@ def _explain(item: Any) -> str:
 def _model_at(loc: tuple[Any, ...]) -> type[BaseModel]:
     """The table of settings at a place of the tree."""
     model: type[BaseModel] = CampaignConfig
-    for part in loc:
+    for k, part in enumerate(loc):
+        if loc[0] == "backend" and k < 2:
+            model = BACKENDS.get(part, model)
+            continue
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))

@@ -14,7 +14,7 @@ import xarray as xr
 from agent.composition import SYMBOLS, close_compositions
 from agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from agent.shapes import Axis, Compositions, Mask, Rows, Spectra
-from agent.spectrum import STANDARD_POINTS, Preprocessing, Substrate
+from agent.spectrum import Preprocessing, Substrate
 
 AxisName = Literal["q", "two_theta", "r"]
 
@@ -184,17 +184,18 @@ class SpectraSet:
         Raises:
             SpectrumError: If the range isn't covered, or a spectrum can't be prepared.
         """
-        low = float(self.axis[0]) if low is None else low
-        high = float(self.axis[-1]) if high is None else high
-        if points is None and self.axis_name != "two_theta":
-            points = int(((self.axis >= low) & (self.axis <= high)).sum())
-        points = points or STANDARD_POINTS
-        wavelength = self.wavelength if self.axis_name == "two_theta" else None
-        steps = Preprocessing(
-            self.axis_name, low, high, points, wavelength=wavelength, substrate=substrate, background=background
+        steps = Preprocessing.over(
+            self.axis_name,
+            self.axis,
+            low=low,
+            high=high,
+            points=points,
+            wavelength=self.wavelength,
+            substrate=substrate,
+            background=background,
         )
         unit = _AXIS_UNITS[self.axis_name][0]
-        done = [f"interpolated to {points} points of {self.axis_name}, {low:g} to {high:g} {unit}"]
+        done = [f"interpolated to {steps.points} points of {self.axis_name}, {steps.low:g} to {steps.high:g} {unit}"]
         units = dict(self.units)
         if substrate is not None:
             done.append("substrate subtracted")
@@ -212,7 +213,7 @@ class SpectraSet:
         )
 
 
-def read_dataset(path: Path | str) -> SpectraSet:
+def read_dataset(path: Path | str, *, variable: str = "intensity") -> SpectraSet:
     """Read a NetCDF 4 file of `intensity(sample, q|two_theta|r)` and `composition(sample, element)` in at.%.
 
     Every other variable with the dimension `sample` becomes an extra. Ids come from a variable `sample` or `id`,
@@ -220,6 +221,7 @@ def read_dataset(path: Path | str) -> SpectraSet:
 
     Args:
         path: File to read. Units stand in its attributes; the wavelength in Å in the global attribute `wavelength`.
+        variable: What to take for the spectra, where a file holds several kinds of each sample, each on its own axis.
 
     Returns:
         The whole set; compositions that miss 100 at.% by no more than 0.5 are closed, and `notes` says so.
@@ -233,7 +235,7 @@ def read_dataset(path: Path | str) -> SpectraSet:
     path = Path(path)
     data = _load(path)
     try:
-        return _from_xarray(data)
+        return _from_xarray(data, variable)
     except GlassmapError as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -257,20 +259,21 @@ def _load(path: Path) -> xr.Dataset:
         ) from error
 
 
-def _from_xarray(data: xr.Dataset) -> SpectraSet:
-    axis_name = _check_layout(data)
+def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
+    axis_name = _check_layout(data, variable)
     ids, id_name = _read_ids(data)
     elements = tuple(str(element) for element in _plain(data["element"].values))
     at_pct = data["composition"].transpose("sample", "element").values.astype(np.float64)
     compositions, notes = close_compositions(
         at_pct, elements=elements, names=[f"Row {row} ({id_})" for row, id_ in enumerate(ids, start=1)]
     )
-    taken = {"intensity", "composition", "element", axis_name, id_name}
+    kinds = {str(name) for name in data.data_vars if set(data[name].dims) & set(_AXIS_UNITS)}
+    taken = {"composition", "element", *(name for name in _AXIS_UNITS if name in data.dims), id_name, *kinds}
     extras = {str(name): data[name] for name in data.variables if name not in taken}
     if left_out := [name for name, variable in extras.items() if "sample" not in variable.dims]:
         notes.append(f"Left out, as without the dimension sample: {', '.join(sorted(left_out))}.")
     extras = {name: extras[name].transpose("sample", ...) for name in extras if name not in left_out}
-    intensities = data["intensity"].transpose("sample", axis_name).values
+    intensities = data[variable].transpose("sample", axis_name).values
     attributes = {str(name): str(value) for name, value in data.attrs.items()}
     wavelength, earlier = attributes.pop("wavelength", None), attributes.pop("notes", "")
     if wavelength is not None and not _NUMBER.fullmatch(wavelength):
@@ -283,29 +286,33 @@ def _from_xarray(data: xr.Dataset) -> SpectraSet:
         axis=data[axis_name].values.astype(np.float64),
         intensities=intensities if intensities.dtype.kind == "f" else intensities.astype(np.float64),
         coordinates={name: _plain(variable.values) for name, variable in extras.items()},
-        units={name: str(data[name].attrs["units"]) for name in ("intensity", *extras) if "units" in data[name].attrs},
+        units={
+            name: str(data[source].attrs["units"])
+            for name, source in {"intensity": variable, **{name: name for name in extras}}.items()
+            if "units" in data[source].attrs
+        },
         wavelength=None if wavelength is None else float(wavelength),
         attributes=attributes,
         notes=(*(note for note in earlier.split("\n") if note), *notes),
     )
 
 
-def _check_layout(data: xr.Dataset) -> AxisName:
+def _check_layout(data: xr.Dataset, variable: str) -> AxisName:
     """The name of the spectra's axis, once variables, dimensions and units are there."""
-    rule = "A data set holds intensity(sample, q|two_theta|r) and composition(sample, element)"
-    for name in ("intensity", "composition"):
+    rule = f"A data set holds {variable}(sample, q|two_theta|r) and composition(sample, element)"
+    for name in (variable, "composition"):
         if name not in data.variables:
             raise DatasetError(f"There is no variable {name!r} among {sorted(map(str, data.variables))}. {rule}.")
-    intensity, composition = data["intensity"], data["composition"]
+    intensity, composition = data[variable], data["composition"]
     axis_names: list[AxisName] = [name for name in ("q", "two_theta", "r") if name in intensity.dims]
     if len(axis_names) != 1 or set(intensity.dims) != {"sample", *axis_names}:
-        raise DatasetError(f"The dimensions of intensity are {intensity.dims}. {rule}.")
+        raise DatasetError(f"The dimensions of {variable} are {intensity.dims}. {rule}.")
     if set(composition.dims) != {"sample", "element"}:
         raise DatasetError(f"The dimensions of composition are {composition.dims}. {rule}.")
     for name in (axis_names[0], "element"):
         if name not in data.variables:
             raise DatasetError(f"There is no variable {name!r} with the values of that dimension; add it.")
-    for name in ("intensity", "composition", axis_names[0]):
+    for name in (variable, "composition", axis_names[0]):
         if data[name].dtype.kind not in "iuf":
             raise DatasetError(f"{name} must hold numbers, got {data[name].dtype}; write it as floating point.")
     for name, known in ((axis_names[0], _AXIS_UNITS[axis_names[0]]), ("composition", _AT_PCT)):
@@ -331,28 +338,53 @@ def _read_ids(data: xr.Dataset) -> tuple[tuple[str, ...], str]:
     return tuple(f"{row + 1:04d}" for row in range(data.sizes["sample"])), ""
 
 
-def write_dataset(spectra: SpectraSet, path: Path | str) -> None:
+def write_dataset(
+    spectra: SpectraSet,
+    path: Path | str,
+    *,
+    also: Mapping[str, SpectraSet] | None = None,
+    resolution: Mapping[str, float] | None = None,
+) -> None:
     """Write one NetCDF 4 file that `read_dataset` reads back; the file is there whole or not at all.
 
     All comes back identical but compositions, which the file holds in at.%: they may differ in the last bits.
 
+    Args:
+        spectra: The samples, with the kind of spectra that is read by default.
+        path: File to write.
+        also: Other kinds of spectra of the same samples in the same order, each on another axis, by the name of their
+            variable.
+        resolution: Step to which a kind of spectra (`intensity` or a name of `also`) is rounded, so that the file
+            holds two bytes a point.
+
     Raises:
-        DatasetError: If the file can't be written.
+        DatasetError: If the file can't be written, other kinds are not of the same samples, or a spectrum exceeds
+            32767 steps of its resolution.
     """
     path = Path(path)
-    axis_units = {"units": _AXIS_UNITS[spectra.axis_name][0]}
     variables = {
         "sample": ("sample", np.array(spectra.ids)),
         "element": ("element", np.array(spectra.elements)),
-        spectra.axis_name: (spectra.axis_name, spectra.axis, axis_units),
-        "intensity": (("sample", spectra.axis_name), spectra.intensities),
         "composition": (("sample", "element"), spectra.compositions * 100, {"units": _AT_PCT[0]}),
     }
+    kinds = {"intensity": spectra, **(also or {})}
+    for name, kind in kinds.items():
+        if kind.ids != spectra.ids or (name != "intensity" and kind.axis_name == spectra.axis_name):
+            raise DatasetError(f"The spectra {name!r} must be of the same samples and on another axis than the first.")
+        axis_units = {"units": _AXIS_UNITS[kind.axis_name][0]}
+        variables[kind.axis_name] = (kind.axis_name, kind.axis, axis_units)
+        variables[name] = (("sample", kind.axis_name), kind.intensities)
+        step = (resolution or {}).get(name)
+        if step is not None and np.abs(kind.intensities).max() / step > np.iinfo(np.int16).max:
+            raise DatasetError(f"{name} reaches {np.abs(kind.intensities).max():g}: too much for steps of {step:g}.")
     for name, values in spectra.coordinates.items():
         variables[name] = (("sample", *(f"{name}_{k}" for k in range(1, values.ndim))), values)
     data = xr.Dataset(variables, attrs={**spectra.attributes})
     for name, unit in spectra.units.items():
         data[name].attrs["units"] = unit
+    for name, kind in kinds.items():
+        if "intensity" in kind.units:
+            data[name].attrs["units"] = kind.units["intensity"]
     if spectra.wavelength is not None:
         data.attrs["wavelength"] = spectra.wavelength
     if spectra.notes:
@@ -361,6 +393,8 @@ def write_dataset(spectra: SpectraSet, path: Path | str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         encoding = {name: packing for name, variable in data.variables.items() if variable.dtype.kind in "iuf"}
+        for name, step in (resolution or {}).items():
+            encoding[name] = packing | {"dtype": "int16", "scale_factor": step}
         data.to_netcdf(part, engine="h5netcdf", encoding=encoding)
         part.replace(path)
     except OSError as error:

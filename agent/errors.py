@@ -8,7 +8,8 @@
     ├── ModelError          a model is asked for what it can't do, or a checkpoint can't be read
     ├── CampaignError       a campaign file holds an unknown or impossible setting
     ├── StoreError          the campaign store is missing, locked or of another version
-    └── MeasurementError    a backend could not measure
+    ├── MeasurementError    a backend could not measure an alloy
+    └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
 
 A message says the rule, the value found and the remedy. The command line prints it and exits with 1.
 """
@@ -47,4 +48,8 @@ class StoreError(GlassmapError):
 
 
 class MeasurementError(GlassmapError):
-    """A backend could not measure."""
+    """A backend could not measure an alloy."""
+
+
+class SimulationError(GlassmapError):
+    """A potential, a protocol or LAMMPS itself can't be used, whatever the alloy."""

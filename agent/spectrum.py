@@ -163,6 +163,38 @@ class Preprocessing:
         elif self.wavelength is not None:
             raise SpectrumError(f"Only 2θ has a wavelength, got {self.wavelength:g} Å with {self.axis}. Leave it out.")
 
+    @classmethod
+    def over(
+        cls,
+        axis_name: Literal["two_theta", "q", "r"],
+        axis: ScanAxis,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        points: int | None = None,
+        wavelength: float | None = None,
+        substrate: Substrate | None = None,
+        background: float | None = None,
+    ) -> "Preprocessing":
+        """The steps for scans on `axis`; what isn't given is the scans' own.
+
+        By default the range is the whole axis, and the length the paper's 3743 in 2θ, else as many points as the axis
+        has within the range.
+        """
+        low = float(axis[0]) if low is None else low
+        high = float(axis[-1]) if high is None else high
+        if points is None and axis_name != "two_theta":
+            points = int(((axis >= low) & (axis <= high)).sum())
+        return cls(
+            axis_name,
+            low,
+            high,
+            points or STANDARD_POINTS,
+            wavelength=wavelength if axis_name == "two_theta" else None,
+            substrate=substrate,
+            background=background,
+        )
+
     def grid(self) -> Axis:
         """The common axis, in its own unit. Shape `(points,)`."""
         return np.linspace(self.low, self.high, self.points)

@@ -7,7 +7,7 @@ where it was. One process writes (`CampaignStore.open` takes the campaign's lock
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from agent.acquisition import Coverage
+from agent.composition import label
 from agent.convergence import CurvePoint, Decision
 from agent.errors import StoreError
 from agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum, TakenCompositions
@@ -52,6 +53,21 @@ def first_tables(db: Database) -> None:
         """CREATE TABLE decisions (
             round INTEGER PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, improvements TEXT NOT NULL) STRICT""",
         "CREATE TABLE log (id INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, detail TEXT) STRICT",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def failures_and_progress(db: Database) -> None:
+    """Measurements can fail for good, tell how far they are, and have more to say than a spectrum."""
+    for statement in (
+        "ALTER TABLE spectra ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
+        """CREATE TABLE failures (
+            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
+            reason TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
+        """CREATE TABLE progress (
+            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
+            share REAL NOT NULL, updated TEXT NOT NULL) STRICT""",
     ):
         db.execute(statement)
 
@@ -209,10 +225,11 @@ class CampaignStore:
             )
 
     def suggestions(self, *, round_: int | None = None, pending: bool = False) -> list[Suggestion]:
-        """Suggestions in the order they were made; of one round, or only those not measured yet."""
+        """Suggestions in the order they were made; of one round, or only those neither measured nor failed."""
         rows = self._db.query(
             """SELECT * FROM suggestions WHERE (:round IS NULL OR round = :round)
             AND NOT (:pending AND EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id))
+            AND NOT (:pending AND EXISTS (SELECT 1 FROM failures WHERE suggestion = suggestions.id))
             ORDER BY round, position""",
             {"round": round_, "pending": pending},
         )
@@ -228,15 +245,30 @@ class CampaignStore:
         return np.array(compositions, dtype=np.float64).reshape(-1, len(self.setting("elements")))
 
     def record_spectrum(
-        self, suggestion: Suggestion, composition: Composition, spectrum: Spectrum, *, backend: str
+        self,
+        suggestion: Suggestion,
+        composition: Composition,
+        spectrum: Spectrum,
+        *,
+        backend: str,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Record a measurement, once and for all; call within a transaction.
+
+        Args:
+            suggestion: What was asked for.
+            composition: As found, atomic fraction.
+            spectrum: On the campaign's axis.
+            backend: Who measured.
+            facts: What else it found, such as a density; JSON types.
 
         Raises:
             sqlite3.IntegrityError: If the suggestion is already measured.
         """
+        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [suggestion.id])
         self._db.execute(
-            "INSERT INTO spectra VALUES (?, ?, ?, ?, ?, ?)",
+            """INSERT INTO spectra (id, suggestion, composition, intensity, backend, taken, facts)
+            VALUES (?, ?, ?, ?, ?, ?, ?)""",
             [
                 suggestion.id,
                 suggestion.id,
@@ -244,8 +276,50 @@ class CampaignStore:
                 spectrum.astype("<f4").tobytes(),
                 backend,
                 _now(),
+                json.dumps(facts or {}),
             ],
         )
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What else each measurement found, by its id."""
+        return {row["id"]: json.loads(row["facts"]) for row in self._db.query("SELECT id, facts FROM spectra")}
+
+    def record_failure(self, suggestion: Suggestion, reason: str) -> None:
+        """Record that a suggestion can't be measured; call within a transaction."""
+        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [suggestion.id])
+        self._db.execute("INSERT INTO failures VALUES (?, ?, ?)", [suggestion.id, reason, _now()])
+
+    def failures(self, *, round_: int | None = None) -> dict[str, str]:
+        """Why suggestions could not be measured, by their id; of one round or all."""
+        rows = self._db.query(
+            """SELECT suggestion, reason FROM failures JOIN suggestions ON id = suggestion
+            WHERE (:round IS NULL OR round = :round) ORDER BY round, position""",
+            {"round": round_},
+        )
+        return {row["suggestion"]: row["reason"] for row in rows}
+
+    def forget_failures(self, round_: int) -> None:
+        """Have what failed in a round measured again; call within a transaction."""
+        self._db.execute(
+            "DELETE FROM failures WHERE suggestion IN (SELECT id FROM suggestions WHERE round = ?)", [round_]
+        )
+
+    def record_hold_out(self, suggestion: Suggestion) -> None:
+        """Hold a measured alloy out of training after all; call within a transaction."""
+        self._db.execute("UPDATE suggestions SET hold_out = 1 WHERE id = ?", [suggestion.id])
+
+    def record_progress(self, suggestion: Suggestion, share: float) -> None:
+        """Record how much of a measurement is done, 0 to 1; call within a transaction."""
+        self._db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", [suggestion.id, share, _now()])
+
+    def clear_progress(self) -> None:
+        """Forget how far measurements were, as none runs any more; call within a transaction."""
+        self._db.execute("DELETE FROM progress")
+
+    def progress(self) -> list[tuple[Suggestion, float]]:
+        """The measurements that run, and how much of each is done, 0 to 1."""
+        shares = {row["suggestion"]: row["share"] for row in self._db.query("SELECT suggestion, share FROM progress")}
+        return [(s, shares[s.id]) for s in self.suggestions(pending=True) if s.id in shares]
 
     def spectra(self, *, hold_out: bool, round_: int | None = None) -> tuple[list[str], Compositions, Spectra]:
         """Ids, measured compositions and spectra, of training or hold-out measurements, in the order planned."""
@@ -331,9 +405,18 @@ class CampaignStore:
     def status(self) -> Status:
         """Where the campaign stands."""
         curve, last, stage = self.curve(), self.decision(), self.last_stage()
+        running, elements = self.progress(), self.setting("elements")
         state, reason = "running", "Not started yet."
         if stage is not None:
             reason = f"Round {stage['round']}, {stage['name']}: {stage['status']}."
+            if stage["name"] == "measure":
+                asked = self.suggestions(round_=stage["round"])
+                reason += (
+                    f" {len(asked) - len(self.suggestions(round_=stage['round'], pending=True))} of {len(asked)} done"
+                )
+                reason += (
+                    "".join(f", {label(np.array(s.composition), elements)} {share:.0%}" for s, share in running) + "."
+                )
             if not self._is_advanced():
                 reason += f" No process is at it: `glassmap run {self.folder}` goes on."
         if stage is not None and stage["status"] == "failed":

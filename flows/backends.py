@@ -1,19 +1,28 @@
 """Who measures. A backend is anything of `MeasurementBackend`'s shape; `BACKENDS` names those that there are."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from agent.campaign import CampaignConfig, SpectrumConfig
+from agent.campaign import CampaignConfig, ReplayConfig, SimulationConfig, SpectrumConfig
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset
-from agent.errors import CampaignError
+from agent.errors import CampaignError, MeasurementError
 from agent.scans import read_scan
 from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
-from agent.spectrum import Substrate
+from agent.spectrum import Preprocessing, Substrate
 from agent.store import Suggestion
+from simulation.lammps import find_lammps, generous_timeout, simulate_all
+from simulation.melt_quench import PRESETS, MeltQuench, Simulation
+from simulation.potential import Potential, load_potential
+from simulation.structure import Structure, first_peak, spectrum_axis, spectrum_of
 
 
 class Measurement(NamedTuple):
@@ -22,6 +31,24 @@ class Measurement(NamedTuple):
     suggestion: Suggestion
     composition: Composition  # measured, atomic fraction; the model learns from this one
     spectrum: Spectrum  # prepared, on the backend's axis
+    facts: dict[str, Any] = {}  # what else was found, JSON types  # noqa: RUF012
+
+
+class Failure(NamedTuple):
+    """A suggestion that this backend can't measure, whatever is tried."""
+
+    suggestion: Suggestion
+    reason: str
+
+
+class Progress(NamedTuple):
+    """How far the measurement of a suggestion is."""
+
+    suggestion: Suggestion
+    share: float  # 0 to 1
+
+
+News = Measurement | Failure | Progress
 
 
 class MeasurementBackend(Protocol):
@@ -36,8 +63,11 @@ class MeasurementBackend(Protocol):
         """What may be planned: the campaign's space, or a list of alloys."""
         ...
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Iterator[Measurement]:
-        """Measure each, in any order; what isn't there yet is left out and asked for again."""
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+        """Measure each, in any order; what isn't there yet is left out and asked for again.
+
+        Closing the generator stops what is being measured.
+        """
         ...
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
@@ -55,9 +85,10 @@ class Replay:
     The data set is split once, by the campaign's seed: into alloys that may be planned and alloys held out.
     """
 
-    def __init__(self, config: CampaignConfig) -> None:
+    def __init__(self, config: CampaignConfig, folder: Path) -> None:
         settings = config.backend
-        spectra = read_dataset(settings.dataset)
+        assert isinstance(settings, ReplayConfig)
+        spectra = read_dataset(settings.dataset, variable=settings.variable)
         if spectra.elements != config.space.elements:
             raise CampaignError(
                 f"space.elements must be those of the data set in its order, {', '.join(spectra.elements)}; "
@@ -85,7 +116,7 @@ class Replay:
         """The compositions of the data set that aren't held out."""
         return self._pool.compositions
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Iterator[Measurement]:
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
         """Look each up by its row."""
         for s in suggestions:
             yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row])
@@ -135,4 +166,111 @@ def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:
     return held
 
 
-BACKENDS: dict[str, Callable[[CampaignConfig], MeasurementBackend]] = {"replay": Replay}
+class MolecularDynamics:
+    """Melts and quenches each alloy in LAMMPS; what a run found stays in the campaign's folder `simulations`."""
+
+    def __init__(self, config: CampaignConfig, folder: Path) -> None:
+        settings = config.backend
+        assert isinstance(settings, SimulationConfig)
+        self._settings, self._folder = settings, folder / "simulations"
+        self._space = config.space.build()
+        self._protocol = protocol_of(settings, seed=config.seed)
+        self._potential = load_potential(str(settings.potential), config.space.elements)
+        for pure in np.eye(len(config.space.elements)):  # the smallest box that there may be
+            Simulation.of(pure, config.space.elements, self._protocol, self._potential)
+        self.axis_name, axis = spectrum_axis(
+            settings.spectra, wavelength=settings.wavelength, rdf_cutoff=self._protocol.rdf_cutoff
+        )
+        self.wavelength = settings.wavelength
+        self._raw_axis = axis
+        self._steps = Preprocessing.over(
+            self.axis_name, axis, wavelength=self.wavelength, **_preparation(config.spectrum)
+        )
+        self.axis = self._steps.grid()
+        content = [asdict(self._protocol), settings.spectra, self._potential.digest, self.axis.tolist()]
+        self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def candidates(self) -> CompositionSpace:
+        """Every alloy of the space."""
+        return self._space
+
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+        """Simulate them side by side; an alloy that has been simulated is only looked up.
+
+        Raises:
+            SimulationError: If LAMMPS can't run here, whatever the alloy.
+        """
+        simulations = [
+            Simulation.of(np.array(s.composition), self._space.elements, self._protocol, self._potential)
+            for s in suggestions
+        ]
+        runs = simulate_all(
+            simulations,
+            self._folder,
+            lammps=find_lammps(self._settings.command),
+            timeout=3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol),
+            workers=self._settings.workers or len(os.sched_getaffinity(0)),
+        )
+        with closing(runs):
+            for update in runs:
+                suggestion = suggestions[update.number]
+                match update.outcome:
+                    case None:
+                        yield Progress(suggestion, update.share)
+                    case MeasurementError() as error:
+                        yield Failure(suggestion, str(error))
+                    case structure:
+                        raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
+                        spectrum = self._steps.prepare(self._raw_axis, raw)
+                        yield Measurement(
+                            suggestion, structure.composition, spectrum, facts_of(structure, self._potential)
+                        )
+
+    def hold_out(self) -> None:
+        """Each batch gives its share."""
+
+    def archive(self) -> None:
+        """Nothing is known but what was simulated."""
+
+
+def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
+    """The preset with what the campaign changes of it.
+
+    Raises:
+        CampaignError: If a setting is unknown; says which there are.
+        SimulationError: If a value breaks its rule.
+    """
+    known = {field.name: type(getattr(PRESETS["quick"], field.name)) for field in fields(MeltQuench)}
+    del known["seed"]  # the campaign's
+    if unknown := [name for name in settings.protocol if name not in known]:
+        raise CampaignError(
+            f"unknown setting 'backend.protocol.{unknown[0]}'; allowed here: {', '.join(known)}. The seed is the "
+            "campaign's."
+        )
+    changes: dict[str, Any] = {name: known[name](value) for name, value in settings.protocol.items()}
+    return replace(PRESETS[settings.preset], seed=seed, **changes)
+
+
+def facts_of(structure: Structure, potential: Potential) -> dict[str, Any]:
+    """What a simulation found besides its spectrum, and from what."""
+    peak = first_peak(structure)
+    return {
+        "density": structure.density,  # g/cm3
+        "energy": structure.energy,  # eV an atom
+        "temperature": structure.temperature,  # K
+        "pressure": structure.pressure,  # bar
+        "q1": None if peak.reason else peak.q1,  # 1/Å, of S(q)
+        "delta_q": None if peak.reason else peak.delta_q,
+        "crystalline": structure.crystalline,  # share of atoms
+        "is_crystalline": structure.is_crystalline,
+        "seed": structure.seed,
+        "cpu_seconds": structure.cpu_seconds,
+        "potential": potential.name,
+        "synthetic": potential.is_synthetic,
+    }
+
+
+BACKENDS: dict[str, Callable[[CampaignConfig, Path], MeasurementBackend]] = {
+    "replay": Replay,
+    "simulation": MolecularDynamics,
+}

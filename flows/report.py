@@ -26,7 +26,7 @@ def open_backend(store: CampaignStore) -> MeasurementBackend:
         CampaignError: If the campaign file is wrong, or the data aren't those that the campaign began with.
     """
     config = CampaignConfig.from_toml(store.folder / FILE_NAME)
-    backend = BACKENDS[config.backend.kind](config)
+    backend = BACKENDS[config.backend.kind](config, store.folder)
     check_data(store, backend)
     return backend
 

@@ -5,7 +5,7 @@ round can therefore stop anywhere, and the next `advance` goes on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -13,16 +13,17 @@ import numpy as np
 
 from agent.acquisition import plan_batch
 from agent.campaign import FILE_NAME, CampaignConfig
+from agent.composition import label
 from agent.convergence import CurvePoint, decide
 from agent.ensemble import Ensemble
-from agent.errors import CampaignError, SpaceExhausted
+from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import write_map
 from agent.peak import mean_peak_errors
 from agent.shapes import Compositions
 from agent.spectrum import mean_squared_error, q_axis
 from agent.store import CampaignStore, Status, Suggestion
 from agent.training import Losses
-from flows.backends import BACKENDS, MeasurementBackend
+from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
 
 
 class Reporter(Protocol):
@@ -68,7 +69,7 @@ def open_campaign(
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
-    backend = BACKENDS[config.backend.kind](config)
+    backend = BACKENDS[config.backend.kind](config, folder)
     with CampaignStore.open(folder) as store:
         for part in (folder, folder / "checkpoints", folder / "maps"):
             for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
@@ -140,18 +141,57 @@ def plan(campaign: Campaign, round_: int) -> str:
 
 def measure(campaign: Campaign, round_: int) -> str:
     """Ask the backend for what is still pending; each answer is recorded as it comes."""
-    store = campaign.store
+    store, elements = campaign.store, campaign.config.space.elements
+    asked = store.suggestions(round_=round_)
+    with store.transaction():
+        store.clear_progress()  # of a process that was killed
+        if len(store.failures(round_=round_)) == len(asked):  # somebody saw to the cause, or wouldn't have come back
+            store.forget_failures(round_)
     pending = store.suggestions(round_=round_, pending=True)
-    for done, found in enumerate(campaign.backend.measure(pending), start=1):
-        with store.transaction():
-            store.record_spectrum(
-                found.suggestion, found.composition, found.spectrum, backend=campaign.config.backend.kind
+    done, running = len(asked) - len(pending), {}
+    with closing(campaign.backend.measure(pending)) as news:
+        for found in news:
+            alloy = label(np.array(found.suggestion.composition), elements)
+            with store.transaction():
+                match found:
+                    case Progress():
+                        store.record_progress(found.suggestion, found.share)
+                    case Failure():
+                        store.record_failure(found.suggestion, found.reason)
+                        store.log("failed", f"round {round_}, {alloy}: {found.reason}")
+                    case Measurement():
+                        kind = campaign.config.backend.kind
+                        store.record_spectrum(
+                            found.suggestion, found.composition, found.spectrum, backend=kind, facts=found.facts
+                        )
+                        if found.facts.get("is_crystalline"):
+                            store.log("crystallised", f"round {round_}, {alloy}: {found.facts['crystalline']:.0%}")
+            if isinstance(found, Progress):
+                running[alloy] = found.share
+            else:
+                running.pop(alloy, None)
+                done += 1
+            campaign.report(
+                "measure", done, len(asked), ", ".join(f"{alloy} {share:.0%}" for alloy, share in running.items())
             )
-        campaign.report("measure", done, len(pending))
-    missing = len(store.suggestions(round_=round_, pending=True))
+    return _end_measuring(campaign, round_)
+
+
+def _end_measuring(campaign: Campaign, round_: int) -> str:
+    """Wait for what is missing, or go on with what was measured: something to learn from, something to judge by."""
+    store = campaign.store
+    missing, failures = store.suggestions(round_=round_, pending=True), store.failures(round_=round_)
+    measured = [s for s in store.suggestions(round_=round_) if s not in missing and s.id not in failures]
+    if not (missing or measured):
+        raise MeasurementError(
+            f"None of the {len(failures)} alloys of round {round_} could be measured, the first because: "
+            f"{next(iter(failures.values()))} Remove the cause, then `glassmap run {store.folder}` tries them again."
+        )
     status = "waiting" if missing else "done"
     with store.transaction():
-        store.log("measured", f"round {round_}: {missing} still missing")
+        if not (missing or campaign.backend.hold_out() or any(s.hold_out for s in measured)) and len(measured) > 1:
+            store.record_hold_out(measured[0])  # all that were to be held out failed
+        store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
         store.end_stage(round_, "measure", status)
     return status
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from agent.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig
+from agent.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig, ReplayConfig
 from agent.errors import CampaignError
 from agent.training import PRESETS
 
@@ -27,7 +27,7 @@ def check(**changes: Any) -> CampaignConfig:
         (
             {"backend": {"dataset": "x", "holdout": 1}},
             "'backend.holdout'",
-            "kind, dataset, where, hold_out, test_share",
+            "kind, dataset, variable, where, hold_out, test_share",
         ),
         ({"planning": {"size": 5}}, "'planning.size'", "batch, method, weights, hold_out_share"),
         ({"model": {"layers": 5}}, "'model.layers'", "architecture, members, steps"),
@@ -50,7 +50,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ({"space": {"elements": ["Co", "Xx"]}}, "space: .*Xx"),
         ({"space": {"elements": ["Co", "V"], "step_at_pct": 7}}, "space: .*got 7"),
         ({"backend": {}}, "setting 'backend.dataset' is missing"),
-        ({"backend": {"dataset": "x", "kind": "lab"}}, "backend.kind: .*'replay', got 'lab'"),
+        ({"backend": {"dataset": "x", "kind": "lab"}}, "backend: kind must be one of 'replay', .*, got 'lab'"),
         ({"backend": {"dataset": "x", "hold_out": "half"}}, "backend.hold_out: .*'random', 'wafer' or 'batch'"),
         ({"backend": {"dataset": "x", "test_share": 1.0}}, "backend.test_share: .*less than 1, got 1.0"),
         ({"planning": {"batch": 0}}, "planning.batch: .*greater than 0, got 0"),
@@ -69,7 +69,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ),
         (
             {"planning": {"batch": 1}, "backend": {"dataset": "x", "hold_out": "batch"}},
-            "hold_out = 'batch' needs planning.batch >= 2",
+            "hold_out = 'batch', or a simulation. needs planning.batch >= 2",
         ),
     ],
 )
@@ -108,9 +108,9 @@ def test_a_dataset_is_looked_for_beside_the_campaign_file_and_the_name_is_the_fo
     folder.mkdir()
     (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "data/x.nc"')
     config = CampaignConfig.from_toml(folder / FILE_NAME)
-    assert (config.name, config.backend.dataset) == ("co-v-zr", folder / "data" / "x.nc")
+    assert (config.name, config.backend) == ("co-v-zr", ReplayConfig(dataset=folder / "data" / "x.nc"))
     (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "~/x.nc"')
-    assert CampaignConfig.from_toml(folder / FILE_NAME).backend.dataset == Path.home() / "x.nc"
+    assert CampaignConfig.from_toml(folder / FILE_NAME).backend == ReplayConfig(dataset=Path.home() / "x.nc")
 
 
 def test_a_missing_campaign_file_says_how_to_make_one(tmp_path: Path):

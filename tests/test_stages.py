@@ -1,5 +1,5 @@
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import read_map
 from agent.store import CampaignStore, Status, Suggestion
-from flows.backends import Measurement, Replay
+from flows.backends import News, Replay
 from flows.stages import STAGES, Campaign, advance, open_campaign
 from tests.campaigns import fingerprint, rows, write_campaign
 
@@ -133,7 +133,7 @@ def test_a_wafer_that_is_held_out_is_never_planned(tmp_path: Path, small_dataset
     with CampaignStore.read_only(tmp_path) as store:
         planned = np.array([s.composition for s in store.suggestions()])
     assert not (planned[:, None] == spectra.compositions[held]).all(axis=2).any()
-    compositions, _ = Replay(config).hold_out() or (np.empty(0), None)
+    compositions, _ = Replay(config, tmp_path).hold_out() or (np.empty(0), None)
     np.testing.assert_array_equal(compositions, spectra.compositions[held])
 
 
@@ -204,7 +204,7 @@ class HalfAnswering:
         self.fingerprint, self._replay = replay.fingerprint, replay
         self.asked: list[str] = []
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Iterator[Measurement]:
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
         for measurement in self._replay.measure(suggestions[: -(-len(suggestions) // 2)]):
             self.asked.append(measurement.suggestion.id)
             yield measurement
@@ -214,7 +214,7 @@ def test_a_backend_that_answers_in_parts_is_waited_for_and_never_asked_twice(
     tmp_path: Path, small_dataset: Path, finished: Path
 ):
     config = write_campaign(tmp_path, small_dataset)
-    backend, seen = HalfAnswering(Replay(config)), []
+    backend, seen = HalfAnswering(Replay(config, tmp_path)), []
     for _ in range(20):
         with open_campaign(tmp_path) as campaign:
             campaign.backend = backend
@@ -231,7 +231,7 @@ def test_an_alloy_whose_measured_composition_drifted_is_not_planned_again_at_eit
     tmp_path: Path, small_dataset: Path
 ):
     config = write_campaign(tmp_path, small_dataset, planning={"batch": 105})
-    replay = Replay(config)
+    replay = Replay(config, tmp_path)
     pool = replay.candidates()
     first = Suggestion("r001-01", 1, 0, tuple(pool[0].tolist()), hold_out=False)
     with open_campaign(tmp_path) as campaign:
