@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: demo test check figures clean
 
-demo: .venv/installed  ## the main job, from measured spectra to the Δq map: make demo DATA=path/to/data.nc
+demo: .venv/installed  ## the main job, from spectra to the Δq map; of your own spectra: make demo DATA=path/to/data.nc
 	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
 
 test: .venv/installed check  ## everything that CI runs
@@ -21,7 +21,7 @@ figures: .venv/installed  ## the tables and pictures of docs/results.md: make fi
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,dask]' --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,dask,simulation]' --constraint constraints.txt
 	touch $@
 
 clean:

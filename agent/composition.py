@@ -209,6 +209,22 @@ def _parse_limit(text: str, elements: tuple[str, ...], step_at_pct: int) -> Limi
     return Limit(tuple(int(f * scale) * step_at_pct for f in factors.values()), math.floor(constant * scale))
 
 
+def elements_of(text: str) -> tuple[str, ...]:
+    """The elements that a composition such as `"Zr50Cu40Al10"` or a system such as `"Zr-Cu-Al"` names, in its order.
+
+    Raises:
+        CompositionError: If a symbol is unknown or there is none.
+    """
+    symbols = tuple(dict.fromkeys(re.findall(r"[A-Z][a-z]?", text)))
+    unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
+    if unknown or not symbols:
+        raise CompositionError(
+            f"{text!r} must name chemical elements, got {unknown[0] if unknown else 'none'!r}; write Zr50Cu40Al10 for "
+            "an alloy in at.%, Zr-Cu-Al for a system."
+        )
+    return symbols
+
+
 def parse_composition(text: str, elements: Sequence[str]) -> Composition:
     """Read a composition in at.% such as `"Co30V40Zr30"`.
 

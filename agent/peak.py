@@ -24,7 +24,7 @@ from lmfit.lineshapes import pvoigt
 
 from agent.errors import SpectrumError
 from agent.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
-from agent.shapes import Axis, Spectra, Spectrum
+from agent.shapes import Axis, Scan, ScanAxis, Spectra, Spectrum
 
 STEP = 0.02  # 1/Å, of the grid on which peaks are looked for; also the standard deviation of the smoothing
 MARGIN = 0.05  # 1/Å left out at either end of the axis, where detectors cut intensity off
@@ -106,6 +106,19 @@ def fit_peak(q: Axis, intensity: Spectrum) -> Peak:
 
     Source: peak profile as in F. Ren et al., Sci. Adv. 4, eaaq1566 (2018).
     """
+    return _fit(q, intensity)[0]
+
+
+def fitted_profile(q: Axis, intensity: Spectrum) -> tuple[ScanAxis, Scan]:
+    """The curve that `fit_peak` found, on its background: q (1/Å) and intensity within its window; empty without one.
+
+    Raises:
+        SpectrumError: As for `fit_peak`.
+    """
+    return _fit(q, intensity)[1:]
+
+
+def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
     spectra = torch.as_tensor(np.array(intensity, dtype=np.float64))[None]
     _check(q, spectra)
     scene = _look_at(q, spectra)
@@ -116,7 +129,8 @@ def fit_peak(q: Axis, intensity: Spectrum) -> Peak:
     inside = (q >= low) & (q <= high)
     if inside.sum() <= 4:  # as many as parameters
         return _refuse(TOO_NARROW)
-    net = (intensity[inside] - np.interp(q[inside], scene.grid.numpy(), scene.background[0].numpy())) / height
+    background = np.interp(q[inside], scene.grid.numpy(), scene.background[0].numpy())
+    net = (intensity[inside] - background) / height
 
     model = Model(pvoigt)  # PseudoVoigtModel without its derived parameters, which triple the time
     parameters = model.make_params(
@@ -135,11 +149,12 @@ def fit_peak(q: Axis, intensity: Spectrum) -> Peak:
     if verdict != FOUND:
         return _refuse(verdict, float(r_squared))
     q1_stderr, half_width_stderr = (math.nan if p.stderr is None else p.stderr for p in (q1, half_width))
-    return Peak(q1.value, 2 * half_width.value, q1_stderr, 2 * half_width_stderr, float(r_squared), "")
+    peak = Peak(q1.value, 2 * half_width.value, q1_stderr, 2 * half_width_stderr, float(r_squared), "")
+    return peak, q[inside], background + height * np.asarray(result.best_fit)
 
 
-def _refuse(verdict: int, r_squared: float = math.nan) -> Peak:
-    return Peak(math.nan, math.nan, math.nan, math.nan, r_squared, REASONS[verdict])
+def _refuse(verdict: int, r_squared: float = math.nan) -> tuple[Peak, ScanAxis, Scan]:
+    return Peak(math.nan, math.nan, math.nan, math.nan, r_squared, REASONS[verdict]), np.empty(0), np.empty(0)
 
 
 def measure_peaks(q: Axis, intensity: Float[torch.Tensor, "n q"], *, block_size: int = 2048) -> Peaks:

@@ -1,6 +1,6 @@
 """Pictures of a campaign as PNG files: learning curve, Δq map, spectra. Arrays in, a file out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agent.convergence import CurvePoint
-from agent.shapes import Axis, Compositions, GridCompositions, PerAlloy, PerSample, Spectrum, TakenCompositions
+from agent.shapes import (
+    Axis,
+    Compositions,
+    GridCompositions,
+    PerAlloy,
+    PerSample,
+    RadialAxis,
+    RadialValues,
+    Scan,
+    ScanAxis,
+    Spectrum,
+    TakenCompositions,
+)
 
 AXIS_LABELS = {"q": "q (Å$^{-1}$)", "two_theta": "2θ (°)", "r": "r (Å)"}
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
@@ -136,6 +148,45 @@ def draw_generated(axis_name: str, axis: Axis, mean: Spectrum, spread: Spectrum,
     _draw_generated(axes, axis, mean, spread)
     axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_structure(
+    r: RadialAxis,
+    rdfs: Mapping[str, RadialValues],
+    q: Axis,
+    structure_factors: Mapping[str, Spectrum],
+    profile: tuple[ScanAxis, Scan],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """g(r) and S(q) of a structure, with the fitted first peak.
+
+    Args:
+        r: Å, shape `(r,)`.
+        rdfs: g(r) by name, the total first, shape `(r,)` each.
+        q: 1/Å, shape `(q,)`.
+        structure_factors: S(q) by name, the one for the eye first, shape `(q,)` each.
+        profile: q (1/Å) and S of the fitted peak within its window, shape `(p,)` each; empty where there is none.
+        path: PNG to write.
+        title: Above both.
+    """
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, (name, g) in enumerate(rdfs.items()):
+        left.plot(r, g, color="black" if k == 0 else None, linewidth=1.6 if k == 0 else 0.8, label=name, zorder=9 - k)
+    left.axhline(1, color=_GREY, linewidth=0.6)
+    left.set(xlabel=AXIS_LABELS["r"], ylabel="g(r)", xlim=(0, r[-1]), ylim=(0, None))
+    for (name, s), style in zip(structure_factors.items(), ({"color": "black"}, {"color": _GREY}), strict=False):
+        right.plot(q, s, linewidth=1.2, label=name, **style)
+    if len(profile[0]):
+        right.plot(*profile, color=_ORANGE, linewidth=2, label="fitted first peak")
+    right.set(xlabel=AXIS_LABELS["q"], ylabel="S(q)", xlim=(q[0], q[-1]))
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.suptitle(title)
     _save(figure, path)
 
 

@@ -22,6 +22,8 @@ Spectra = Float[np.ndarray, "n q"]  # intensity, 0-100 once prepared
 ScanAxis = Float[np.ndarray, " p"]  # as Axis, as an instrument measured it
 Scan = Float[np.ndarray, " c"]  # intensity as measured, any unit; c = p, which only a check at run time can refuse well
 Scans = Float[np.ndarray, "n c"]
+RadialAxis = Float[np.ndarray, " r"]  # Å, centres of the bins of a g(r)
+RadialValues = Float[np.ndarray, " r"]  # g(r)
 GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map
 PerAlloy = Float[np.ndarray, " g"]
 PerSample = Float[np.ndarray, " n"]

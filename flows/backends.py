@@ -22,7 +22,7 @@ from agent.store import Suggestion
 from simulation.lammps import find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import Potential, load_potential
-from simulation.structure import Structure, first_peak, spectrum_axis, spectrum_of
+from simulation.structure import Structure, first_peak, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
 
 
 class Measurement(NamedTuple):
@@ -58,6 +58,7 @@ class MeasurementBackend(Protocol):
     axis: Axis
     wavelength: float | None
     fingerprint: str  # of all that must not change under a campaign
+    source: str  # what a picture has to say of where spectra come from; empty for an instrument's
 
     def candidates(self) -> CompositionSpace | Compositions:
         """What may be planned: the campaign's space, or a list of alloys."""
@@ -107,6 +108,7 @@ class Replay:
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool = spectra, spectra.select(~held)
         self._test = spectra.select(held) if held.any() else None
+        self.source = f"simulated, {potential}" if (potential := spectra.attributes.get("potential")) else ""
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
         self.fingerprint = hashlib.sha256(
             b"".join(np.ascontiguousarray(part).tobytes() for part in content)
@@ -181,7 +183,7 @@ class MolecularDynamics:
         self.axis_name, axis = spectrum_axis(
             settings.spectra, wavelength=settings.wavelength, rdf_cutoff=self._protocol.rdf_cutoff
         )
-        self.wavelength = settings.wavelength
+        self.wavelength, self.source = settings.wavelength, f"simulated, {self._potential.name}"
         self._raw_axis = axis
         self._steps = Preprocessing.over(
             self.axis_name, axis, wavelength=self.wavelength, **_preparation(config.spectrum)
@@ -261,6 +263,7 @@ def facts_of(structure: Structure, potential: Potential) -> dict[str, Any]:
         "pressure": structure.pressure,  # bar
         "q1": None if peak.reason else peak.q1,  # 1/Å, of S(q)
         "delta_q": None if peak.reason else peak.delta_q,
+        "rdf_peak": first_rdf_peak(structure.r, total_rdf(structure)),  # Å
         "crystalline": structure.crystalline,  # share of atoms
         "is_crystalline": structure.is_crystalline,
         "seed": structure.seed,

@@ -9,8 +9,10 @@ import typer
 
 from flows.terminal import (
     errors_in_words,
+    print_costs,
     print_learning_curve,
     print_records,
+    print_simulation,
     print_status,
     print_summary,
     progress,
@@ -33,6 +35,12 @@ Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `gla
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
+PotentialName = Annotated[
+    str, typer.Option("--potential", help="An eam/alloy or eam/fs file; or `zhou` or `zhou-fitted`, generated.")
+]
+Protocol = Annotated[Literal["quick", "paper"], typer.Option(help="1000 atoms in a minute, or as published.")]
+Atoms = Annotated[int | None, typer.Option(help="Number of atoms; the preset's by default.")]
+Command = Annotated[str | None, typer.Option(help="That starts LAMMPS, such as `srun -n 8 lmp`.")]
 
 
 class Split(StrEnum):
@@ -69,9 +77,6 @@ def replay(
     Example: `glassmap replay co-v-zr.nc --folder campaigns/co-v-zr`
     """
     from agent.campaign import FILE_NAME, CampaignConfig
-    from agent.store import CampaignStore
-    from flows.report import draw_all
-    from flows.stages import advance, open_campaign
 
     with errors_in_words():
         folder = folder or Path("campaigns") / dataset.stem
@@ -91,21 +96,15 @@ def replay(
             earlier = CampaignConfig.from_toml(path)
             config.check_continues(earlier.model_dump(mode="json"))
             config = config.model_copy(update={"stop": earlier.stop.model_copy(update={"max_rounds": rounds})})
-        with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
-            config.to_toml(path)
-            reached = advance(campaign)
-        with CampaignStore.read_only(folder) as store:
-            print_learning_curve(store.curve(), store.coverage())
-            print_status(reached.state, reached.reason)
-            for picture in draw_all(store):
-                say(f"Picture: {picture}")
-        write_json(json_file, reached._asdict())
+        _run_and_draw(folder, config, json_file)
 
 
 @app.command()
 def init(
     folder: Folder,
-    dataset: Annotated[Path, typer.Option(help="Replay this data set.")],
+    dataset: Annotated[Path | None, typer.Option(help="Replay this data set.")] = None,
+    simulate: Annotated[str | None, typer.Option(help="Simulate this system, such as Zr-Cu-Al.")] = None,
+    potential: PotentialName = "zhou",
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
 ) -> None:
     """Write a campaign file, every setting spelled out, to be edited before `glassmap run`.
@@ -118,7 +117,13 @@ def init(
     with errors_in_words():
         if (folder / FILE_NAME).exists():
             raise CampaignError(f"{folder / FILE_NAME} is there already. Edit it, or choose another folder.")
-        _replay_config(folder, dataset, seed=seed).to_toml(folder / FILE_NAME)
+        if (dataset is None) == (simulate is None):
+            raise CampaignError("Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al.")
+        if dataset is not None:
+            config = _replay_config(folder, dataset, seed=seed)
+        else:
+            config = _simulation_config(folder, str(simulate), potential, seed=seed)
+        config.to_toml(folder / FILE_NAME)
         say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
 
 
@@ -219,23 +224,128 @@ def import_(
 
 
 @app.command()
-def demo(
-    data: Annotated[Path | None, typer.Option(help="A data set of measured spectra.")] = None,
-    folder: Annotated[Path, typer.Option(help="Campaign folder.")] = Path("campaigns/demo"),
+def simulate(
+    alloy: Annotated[str, typer.Argument(help="In at.%, such as Zr50Cu40Al10.")],
+    preset: Protocol = "quick",
+    atoms: Atoms = None,
+    potential: PotentialName = "zhou",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same g(r) to the bit.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Results and pictures.")] = Path("simulations"),
+    command: Command = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost instead.")] = False,
+    cores: Annotated[int | None, typer.Option(min=1, help="For the estimate; this machine's by default.")] = None,
+    json_file: Json = None,
 ) -> None:
-    """The main job from beginning to end: replay a data set, map it, draw it.
+    """Melt, quench and diffract one alloy: its figures, g(r) and S(q) with the fitted peak.
+
+    Example: `glassmap simulate Zr50Cu40Al10 --potential ZrCuAl2011.eam.alloy`
+    """
+    from dataclasses import replace
+
+    from agent.composition import elements_of, parse_composition
+    from flows.backends import facts_of
+    from flows.report import draw_simulation
+    from simulation.cost import estimate_costs
+    from simulation.lammps import find_lammps, generous_timeout
+    from simulation.lammps import simulate as run_simulation
+    from simulation.melt_quench import PRESETS, Simulation
+    from simulation.potential import load_potential
+
+    with errors_in_words():
+        elements = elements_of(alloy)
+        composition = parse_composition(alloy, elements)
+        source, lammps = load_potential(potential, elements), find_lammps(command)
+        if estimate:
+            costs = estimate_costs(composition, elements, source, lammps=lammps)
+            print_costs(costs, alloy, cores=cores or len(os.sched_getaffinity(0)))
+            write_json(json_file, [cost._asdict() for cost in costs])
+            return
+        protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
+        alloy_run = Simulation.of(composition, elements, protocol, source)
+        with progress() as report:
+            structure = run_simulation(
+                alloy_run,
+                folder,
+                lammps=lammps,
+                timeout=generous_timeout(protocol),
+                progress=lambda share: report("simulate", round(100 * share), 100),
+            )
+        facts = {"alloy": structure.label, "atoms": sum(structure.counts), **facts_of(structure, source)}
+        print_simulation(facts)
+        say(f"Picture: {draw_simulation(structure, source, folder / f'{alloy_run.key}.png')}")
+        write_json(json_file, facts)
+
+
+@app.command()
+def sweep(
+    system: Annotated[str, typer.Argument(help="Such as Zr-Cu-Al.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file; what it holds already is kept.")],
+    steps: Annotated[str, typer.Option(help="Of the grids in at.%, one after another.")] = "5",
+    repeats: Annotated[int, typer.Option(min=0, help="Alloys simulated twice, for the noise.")] = 0,
+    preset: Protocol = "quick",
+    atoms: Atoms = None,
+    potential: PotentialName = "zhou",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same set.")] = 0,
+    folder: Annotated[Path | None, typer.Option(help="Results, one by one; beside the output by default.")] = None,
+    command: Command = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Simulations at a time; one a core by default.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Stop after so long and write what is there.")] = None,
+) -> None:
+    """Simulate every alloy of one grid or several into one data set; stop it whenever you like, it goes on.
+
+    Example: `glassmap sweep Zr-Cu-Al --steps 5,2 --repeats 57 --potential ZrCuAl2011.eam.alloy -o zr-cu-al.nc`
+    """
+    from dataclasses import replace
+
+    from agent.composition import elements_of
+    from agent.errors import CompositionError
+    from flows.sweep import run_sweep
+    from simulation.melt_quench import PRESETS
+    from simulation.potential import load_potential
+    from simulation.sweep import Sweep
+
+    with errors_in_words():
+        try:
+            grids = tuple(int(step) for step in steps.split(","))
+        except ValueError as error:
+            raise CompositionError(f"--steps must be whole at.%, such as 5 or 5,2; got {steps!r}.") from error
+        elements = elements_of(system)
+        protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
+        plan = Sweep(elements, load_potential(potential, elements), protocol, grids, repeats)
+        with progress() as report:
+            written, failures = run_sweep(
+                plan,
+                output,
+                folder or output.with_name(f"{output.stem}-runs"),
+                command=command,
+                workers=workers or len(os.sched_getaffinity(0)),
+                hours=hours,
+                report=report,
+            )
+        for name, reason in failures.items():
+            say(f"Failed: {name}: {reason}")
+        say(f"Wrote {written} of {len(plan.simulations)} simulations to {output}")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A data set; the Zr-Cu-Al set of this package by default.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Simulate on the spot instead: a small campaign.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/demo` by default.")] = None,
+) -> None:
+    """The main job from beginning to end: measure, learn, map, stop, and draw it.
 
     Example: `glassmap demo --data co-v-zr.nc`
     """
-    from agent.errors import DatasetError
+    from flows.demo import BUNDLED, BUNDLED_SETTINGS, live_config
 
+    if not live:
+        settings = {} if data else BUNDLED_SETTINGS
+        replay(data or BUNDLED, folder=folder or Path("campaigns/demo"), **settings)
+        return
     with errors_in_words():
-        if data is None or not data.exists():
-            raise DatasetError(
-                f"The demo needs a data set of measured spectra, got {data or 'none'}. "
-                "Name one: `make demo DATA=path/to/data.nc`."
-            )
-        replay(data, folder=folder)
+        folder = folder or Path("campaigns/live")
+        _run_and_draw(folder, live_config(folder.resolve().name))
 
 
 # --- benchmarks
@@ -315,6 +425,24 @@ def benchmark_peaks(
             peaks.scatter_plot(datasets, picture)
 
 
+def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None = None) -> None:
+    """Advance a campaign that the command line has set up, and show where it came to."""
+    from agent.campaign import FILE_NAME
+    from agent.store import CampaignStore
+    from flows.report import draw_all
+    from flows.stages import advance, open_campaign
+
+    with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
+        config.to_toml(folder / FILE_NAME)
+        reached = advance(campaign)
+    with CampaignStore.read_only(folder) as store:
+        print_learning_curve(store.curve(), store.coverage())
+        print_status(reached.state, reached.reason)
+        for picture in draw_all(store):
+            say(f"Picture: {picture}")
+    write_json(json_file, reached._asdict())
+
+
 def _replay_config(
     folder: Path, dataset: Path, *, hold_out: str = "random", where: str | None = None, **settings: Any
 ) -> "CampaignConfig":
@@ -330,3 +458,16 @@ def _replay_config(
     return CampaignConfig.of(
         {"name": folder.resolve().name, "space": space, "backend": backend, **settings}, source="settings"
     )
+
+
+def _simulation_config(folder: Path, system: str, potential: str, *, seed: int) -> "CampaignConfig":
+    """A simulated campaign over the whole 1 at.% grid of a system."""
+    from agent.campaign import CampaignConfig
+    from agent.composition import elements_of
+    from simulation.potential import GENERATED, load_potential
+
+    elements = elements_of(system)
+    load_potential(potential, elements)
+    backend = {"kind": "simulation", "potential": potential if potential in GENERATED else Path(potential).resolve()}
+    settings = {"name": folder.resolve().name, "seed": seed, "space": {"elements": elements}, "backend": backend}
+    return CampaignConfig.of(settings, source="settings")

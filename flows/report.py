@@ -11,12 +11,14 @@ from agent.composition import label, parse_composition
 from agent.ensemble import Ensemble
 from agent.errors import ModelError
 from agent.glass_map import read_map
-from agent.peak import fit_peak, measure_peaks
-from agent.pictures import draw_delta_q_maps, draw_examples, draw_generated, draw_learning_curve
+from agent.peak import fit_peak, fitted_profile, measure_peaks
+from agent.pictures import draw_delta_q_maps, draw_examples, draw_generated, draw_learning_curve, draw_structure
 from agent.spectrum import q_axis
 from agent.store import CampaignStore
 from flows.backends import BACKENDS, MeasurementBackend
 from flows.stages import check_data
+from simulation.potential import Potential
+from simulation.structure import RDF_BINS, Q, Structure, coarsen_rdf, first_peak, pairs, structure_factor, total_rdf
 
 
 def open_backend(store: CampaignStore) -> MeasurementBackend:
@@ -36,8 +38,7 @@ def draw_all(store: CampaignStore) -> list[Path]:
     if not (curve := store.curve()):
         return []
     path = store.folder / "pictures" / "learning-curve.png"
-    name = store.setting("config")["name"]
-    draw_learning_curve(curve, path, title=f"{name}: errors on spectra never learned from")
+    draw_learning_curve(curve, path, title=f"{_title(store)}: errors on spectra never learned from")
     backend = open_backend(store)
     return [path, *filter(None, [draw_map(store, backend)]), draw_best_median_worst(store, backend)]
 
@@ -71,7 +72,7 @@ def draw_map(store: CampaignStore, backend: MeasurementBackend | None = None) ->
         learned,
         path,
         elements=elements,
-        title=f"{store.setting('config')['name']}: Δq of the first peak, learned from {len(spectra)} spectra",
+        title=f"{_title(store)}: Δq of the first peak, learned from {len(spectra)} spectra",
     )
     return path
 
@@ -90,7 +91,7 @@ def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) ->
         caption = f"{word}: {alloy}, MSE {errors[row]:.2f}"
         examples.append((caption, measured[row], generated.mean[row], generated.between[row]))
     path = store.folder / "pictures" / "examples.png"
-    title = f"{store.setting('config')['name']}, round {round_}: of {len(measured)} spectra never learned from"
+    title = f"{_title(store)}, round {round_}: of {len(measured)} spectra never learned from"
     draw_examples(name, axis, examples, path, title=title)
     return path
 
@@ -117,12 +118,44 @@ def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None)
     csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
     columns = {name: axis} | {key: value[0] for key, value in generated._asdict().items()}
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
-    title = f"{label(composition, elements)}, generated after round {round_}"
+    title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
     if (q := q_axis(*store.axis())) is not None:
         peak = fit_peak(q, generated.mean[0])
         title += f"\n{peak.reason or f'$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$'}"
     draw_generated(name, axis, generated.mean[0], generated.between[0], png, title=title)
     return [csv, png]
+
+
+def draw_simulation(structure: Structure, potential: Potential, path: Path) -> Path:
+    """g(r), total and partial, and S(q) with its fitted first peak, of one simulated alloy, as a PNG."""
+    names = structure.elements
+    r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
+    partials = {
+        f"{names[i]}–{names[j]}": coarsen_rdf(structure.r, g, bins=RDF_BINS)[1]
+        for (i, j), g in zip(pairs(structure.counts), structure.partials, strict=True)
+    }
+    factors = {
+        "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
+        "no window": structure_factor(structure, Q),
+    }
+    peak = first_peak(structure)
+    found = peak.reason or f"$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$"
+    draw_structure(
+        r,
+        {"total": total, **partials},
+        Q,
+        factors,
+        fitted_profile(Q, factors["no window"]),
+        path,
+        title=f"{structure.label}, {sum(structure.counts)} atoms, potential {potential.name}: {found}",
+    )
+    return path
+
+
+def _title(store: CampaignStore) -> str:
+    """The campaign's name, and where its spectra come from if not from an instrument."""
+    name, source = store.setting("config")["name"], store.setting("source")
+    return f"{name} ({source})" if source else name
 
 
 def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:

@@ -86,6 +86,7 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Meas
             store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
             store.record_setting("elements", config.space.elements)
             store.record_setting("fingerprint", backend.fingerprint)
+            store.record_setting("source", backend.source)
             store.record_setting("config", new)
             store.log("campaign started")
         return

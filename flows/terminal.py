@@ -14,6 +14,7 @@ from rich.table import Table
 
 from agent.errors import GlassmapError
 
+PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
 console = Console(highlight=False)
 
 
@@ -87,6 +88,56 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
         cells = ("–" if value is None else format(value, style) for value, style in figures)
         table.add_row(str(point.round), str(point.spectra), *cells)
     console.print(table)
+
+
+def print_simulation(facts: dict[str, Any]) -> None:
+    """What a simulation found, a line a figure; `facts` as of `flows.backends.facts_of`, with alloy and atoms."""
+    peak = ("–", "–") if facts["q1"] is None else (f"{facts['q1']:.3f} 1/Å", f"{facts['delta_q']:.3f} 1/Å")
+    rows = {
+        "alloy": f"{facts['alloy']} at.%, {facts['atoms']} atoms",
+        "potential": facts["potential"],
+        "density": f"{facts['density']:.3f} g/cm3",
+        "first peak of g(r)": f"{facts['rdf_peak']:.3f} Å",
+        "q1 of S(q)": peak[0],
+        "Δq of S(q)": peak[1],
+        "energy": f"{facts['energy']:.4f} eV an atom",
+        "measured at": f"{facts['temperature']:.0f} K, {facts['pressure'] / 1e4:.2f} GPa",
+        "crystalline atoms": f"{facts['crystalline']:.1%}" + (": crystallised" if facts["is_crystalline"] else ""),
+        "seed, CPU time": f"{facts['seed']}, {facts['cpu_seconds']:.0f} s",
+    }
+    table = Table("figure", "value")
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    console.print(table)
+
+
+def print_costs(costs: Sequence, alloy: str, *, cores: int) -> None:
+    """CPU time of an alloy against atoms, and how long a set of the paper's size takes.
+
+    Args:
+        costs: `simulation.cost.Cost`s.
+        alloy: That was timed.
+        cores: Simulations side by side.
+    """
+    presets = list(costs[0].seconds)
+    table = Table(
+        "atoms",
+        *(f"{preset}: CPU s an alloy" for preset in presets),
+        *(f"{preset}: {PAPER_ALLOYS} alloys on {cores} core{'s' * (cores > 1)}" for preset in presets),
+        title=f"Cost of simulating, timed on {alloy}",
+        caption="Timed just now, one core a simulation; busy cores take longer. The largest is scaled up.",
+    )
+    for cost in costs:
+        seconds = [cost.seconds[preset] for preset in presets]
+        table.add_row(
+            str(cost.atoms), *(f"{s:.0f}" for s in seconds), *(_duration(s * PAPER_ALLOYS / cores) for s in seconds)
+        )
+    console.print(table)
+
+
+def _duration(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def print_records(records: list[dict[str, Any]]) -> None:

@@ -80,6 +80,24 @@ def find_lammps(command: str | None = None) -> Lammps:
     )
 
 
+def lammps_version(lammps: Lammps) -> str:
+    """The release, such as `22 Jul 2025 - Update 4`; `unknown` where the command doesn't say.
+
+    Raises:
+        SimulationError: If the command can't be started.
+    """
+    try:
+        said = subprocess.run(
+            [*lammps.command, "-h"], env=lammps.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    except OSError as error:
+        raise SimulationError(
+            f"{shlex.join(lammps.command)} can't be started: {error}. Correct the command."
+        ) from error
+    found = re.search(r"Simulator - (.+)", said.stdout)
+    return found[1].strip() if found else "unknown"
+
+
 def _installed_file(package: str, ending: str) -> Path | None:
     """A file of an installed package, by the end of its path."""
     try:
@@ -131,7 +149,8 @@ def simulate(
     for try_seed in (seed, another):
         attempt = replace(simulation, protocol=replace(simulation.protocol, seed=try_seed))
         try:
-            structure = _run(attempt, folder, lammps, timeout, progress, stopped)
+            log = run(attempt, folder, lammps=lammps, timeout=timeout, progress=progress, stopped=stopped)
+            structure = _verify(attempt, folder / attempt.key, log)
         except MeasurementError as error:
             reasons.append(f"seed {try_seed}: {error}")
             continue
@@ -142,15 +161,19 @@ def simulate(
     raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}")
 
 
-def _run(
+def run(
     simulation: Simulation,
     folder: Path,
+    *,
     lammps: Lammps,
     timeout: float,
-    progress: Progress,
-    stopped: Callable[[], bool],
-) -> Structure:
-    """One seed: start LAMMPS, again from its restart files where it was killed, and verify what it wrote."""
+    progress: Progress = lambda share: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> str:
+    """One try: start LAMMPS, again from its restart files where it was killed, and return the log of a whole run.
+
+    Arguments and errors are those of `simulate`; what was written stays in the working folder.
+    """
     work = folder / simulation.key
     work.mkdir(parents=True, exist_ok=True)
     potential = f"{simulation.potential.digest}.{simulation.potential.style.replace('/', '.')}"
@@ -166,9 +189,9 @@ def _run(
             code = _start(lammps, work, lock.fileno(), simulation, timeout, progress, stopped)
             log = _read(work / "log.lammps")
             if code == 0 and "\nDONE " in log:
-                return _verify(simulation, work, log)
+                return log
             _check_disk(work)
-            if code >= 0 and code < 128:
+            if 0 <= code < 128:
                 break
         else:
             raise SimulationError(
@@ -182,15 +205,32 @@ def _run(
     raise MeasurementError(f"LAMMPS ended with exit code {code} in {work}; it said: {said}")
 
 
-# A child of its own session would outlive this process; so the kernel is told to end it when its parent ends. Run by
-# the child between fork and exec, as a program of its own because Python threads and preexec_fn don't go together.
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-parent = int(sys.argv[1])
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG; SIGTERM, which mpiexec and srun pass on
-if os.getppid() == parent:
-    os.execvp(sys.argv[2], sys.argv[2:])
+# LAMMPS runs under a keeper of its own, which the kernel tells when this process ends, however it ends, and which then
+# ends everything that the command has started: also what a launcher such as mpiexec or srun has. It is a program of its
+# own because threads and `preexec_fn` don't go together.
+_KEEPER = """
+import ctypes, os, signal, subprocess, sys
+libc = ctypes.CDLL(None)
+def end(*_):
+    raise KeyboardInterrupt
+def die_with_parent(number):
+    if sys.platform == "linux":
+        libc.prctl(1, number)  # PR_SET_PDEATHSIG
+run = subprocess.Popen(sys.argv[2:], close_fds=False, preexec_fn=lambda: die_with_parent(signal.SIGTERM))
+signal.signal(signal.SIGTERM, end)
+try:
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() != int(sys.argv[1]):
+        end()
+    code = run.wait()
+    sys.exit(code if code >= 0 else 128 - code)
+except KeyboardInterrupt:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    try:
+        run.wait(3)
+    finally:
+        os.killpg(0, signal.SIGKILL)
 """
 
 
@@ -203,13 +243,13 @@ def _start(
     progress: Progress,
     stopped: Callable[[], bool],
 ) -> int:
-    """Run LAMMPS in its working folder to its end; return its exit code, negative where a signal ended it."""
+    """Run LAMMPS in its working folder to its end; return its exit code, 128 and more where a signal ended it."""
     (work / "log.lammps").unlink(missing_ok=True)
     run = [*lammps.command, "-in", "in.lammps", "-log", "log.lammps", "-screen", "none"]
     deadline = time.monotonic() + timeout
     with (work / "output.txt").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *run],
+            [sys.executable, "-I", "-S", "-c", _KEEPER, str(os.getpid()), *run],
             cwd=work,
             env=lammps.environment,
             stdin=subprocess.DEVNULL,
@@ -310,7 +350,7 @@ def _verify(simulation: Simulation, work: Path, log: str) -> Structure:
         energy=values["pe"],
         crystalline=values["crystalline"],
         seed=simulation.protocol.seed,
-        cpu_seconds=_cpu_seconds(log),
+        cpu_seconds=sum(loop_seconds(log), 0.0),
     )
     limit = float(total_rdf(structure)[structure.r > structure.r[-1] - 1].mean())
     if not abs(limit - 1) < RDF_TOLERANCE:
@@ -332,11 +372,11 @@ def _read_rdf(path: Path, simulation: Simulation) -> np.ndarray:
     return table
 
 
-def _cpu_seconds(log: str) -> float:
-    """Time in loops times the share of a core that each had."""
+def loop_seconds(log: str) -> list[float]:
+    """CPU seconds of minimising, melting, quenching, relaxing and measuring: time times the cores that each had."""
     loops = re.findall(r"^Loop time of (\S+) on (\d+) procs", log, re.MULTILINE)
     shares = re.findall(r"^(\S+)% CPU use", log, re.MULTILINE)
-    return sum(float(s) * int(n) * float(share) / 100 for (s, n), share in zip(loops, shares, strict=False))
+    return [float(s) * int(n) * float(share) / 100 for (s, n), share in zip(loops, shares, strict=False)]
 
 
 def _write_structure(structure: Structure, path: Path) -> None:
@@ -362,7 +402,7 @@ def read_structure(path: Path) -> Structure:
         SimulationError: If the file is cut off or none.
     """
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             values = json.loads(str(file["values"]))
             values["elements"], values["counts"] = tuple(values["elements"]), tuple(values["counts"])
             return Structure(r=file["r"], partials=file["partials"].astype(np.float64), **values)

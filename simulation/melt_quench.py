@@ -70,7 +70,7 @@ class MeltQuench:
                 self.rdf_bins > 0 and self.rdf_bins % RDF_BINS == 0,
                 f"a multiple of {RDF_BINS}; 3000 is the paper's",
             ),
-            ("rdf_cutoff", self.rdf_cutoff >= 6, "6 Å or more, to hold two shells; 16 is the paper's"),
+            ("rdf_cutoff", self.rdf_cutoff >= 10, "10 Å or more, where g(r) has come to 1; 16 is the paper's"),
             ("seed", self.seed >= 0, "0 or more"),
         )
         for name, kept, rule in rules:

@@ -13,15 +13,14 @@ from periodictable.cromermann import fxrayatq
 from agent.composition import label
 from agent.dataset import AxisName
 from agent.peak import Peak, fit_peak
-from agent.shapes import Axis, Composition, Spectrum
+from agent.shapes import Axis, Composition, RadialAxis, RadialValues, Spectrum
 from agent.spectrum import two_theta_from_q
 
 CRYSTALLINE_SHARE = 0.1  # of atoms; glasses hold below 0.01, a single crystal above 0.9
 RDF_BINS = 500  # of g(r) as it is learned: 0.032 Å up to 16 Å
 Q = np.round(np.arange(1.0, 8.0001, 0.02), 2)  # 1/Å, where spectra are computed; Cu Kα reaches 8.1
 
-Radii = Float[np.ndarray, " r"]  # Å, centres of the bins of g(r)
-Rdf = Float[np.ndarray, " r"]
+FineRdf = Float[np.ndarray, " fine"]  # r in Å, or g(r), in the bins of a simulation
 PartialRdfs = Float[np.ndarray, "pairs r"]
 
 
@@ -32,7 +31,7 @@ class Structure:
     elements: tuple[str, ...]
     """As a composition's columns; some may have no atom."""
     counts: tuple[int, ...]
-    r: Radii
+    r: RadialAxis
     """Å, centres of equal bins, shape `(r,)`."""
     partials: PartialRdfs
     """g(r) of each pair of the elements that are there, in the order of `pairs`, shape `(pairs, r)`."""
@@ -76,7 +75,7 @@ class Structure:
         return self.crystalline > CRYSTALLINE_SHARE
 
 
-def coarsen_rdf(r: Radii, g: Rdf, *, bins: int) -> tuple[Radii, Rdf]:
+def coarsen_rdf(r: FineRdf, g: FineRdf, *, bins: int) -> tuple[RadialAxis, RadialValues]:
     """g(r) as a histogram of fewer bins would have it, both `(bins,)`; a shell counts by its volume.
 
     Finer bins than about a tenth of an atom's thermal vibration hold noise and no structure.
@@ -95,17 +94,17 @@ def pairs(counts: Sequence[int]) -> list[tuple[int, int]]:
     return list(combinations_with_replacement(np.flatnonzero(counts).tolist(), 2))
 
 
-def total_rdf(structure: Structure) -> Rdf:
+def total_rdf(structure: Structure) -> RadialValues:
     """g(r) of all atoms alike, shape `(r,)`, as the paper's; each pair weighs as many pairs of atoms as there are."""
     return np.average(structure.partials, axis=0, weights=_pair_counts(structure))
 
 
 def _pair_counts(structure: Structure) -> list[float]:
     n = structure.counts
-    return [n[i] * (n[i] - 1) / 2 if i == j else n[i] * n[j] for i, j in pairs(n)]
+    return [n[i] * (n[i] - 1) / 2 if i == j else float(n[i] * n[j]) for i, j in pairs(n)]
 
 
-def first_rdf_peak(r: Radii, g: Rdf) -> float:
+def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
     """Position of the first peak of g(r), Å: vertex of a parabola through its upper part.
 
     Args:

@@ -1,39 +1,218 @@
-"""A whole data set by simulation: which alloys, in which order."""
+"""A whole data set by simulation: which alloys, in which order, and the one file that they become."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import periodictable
 
 from agent.acquisition import plan_batch
 from agent.composition import CompositionSpace
-from agent.shapes import Composition
+from agent.dataset import SpectraSet, read_dataset, write_dataset
+from agent.errors import DatasetError
+from simulation.melt_quench import PRESETS, MeltQuench, Simulation
+from simulation.potential import Potential
+from simulation.structure import (
+    RDF_BINS,
+    Structure,
+    first_peak,
+    first_rdf_peak,
+    spectrum_axis,
+    spectrum_of,
+    total_rdf,
+)
+
+RDF = "rdf"  # the variable of g(r) in the file; the diffracted intensity is its `intensity`
+RDF_RESOLUTION = 5e-4  # of g(r) in the file; the noise of 1000 atoms is forty times as much
+UNITS = {
+    "density": "g/cm3",
+    "energy": "eV/atom",
+    "temperature": "K",
+    "pressure": "bar",
+    "q1": "1/angstrom",
+    "delta_q": "1/angstrom",
+    "rdf_peak": "angstrom",
+}
 
 
-def plan_sweep(
-    elements: Sequence[str], *, steps_at_pct: Sequence[int], repeats: int, seed: int = 0
-) -> list[tuple[Composition, int]]:
-    """Compositions and seeds of a set, in the order in which to simulate them.
+@dataclass(frozen=True)
+class Sweep:
+    """The alloys of a set, all simulated alike.
 
     One grid after another, every alloy with all elements; each in farthest-point order, so that a sweep that is stopped
     has covered the space evenly. After the first grid, its first `repeats` alloys come again with another seed: the
     noise of one simulation. Alloys of a later grid that an earlier one holds are not repeated.
+    """
 
-    Args:
-        elements: Symbols.
-        steps_at_pct: Steps of the grids, such as 5 and then 2 at.%.
-        repeats: Alloys simulated twice.
-        seed: Of the first simulation of an alloy; the second has the next.
+    elements: tuple[str, ...]
+    potential: Potential
+    protocol: MeltQuench
+    """Its seed is that of an alloy's first simulation; the second has the next."""
+    steps_at_pct: tuple[int, ...]
+    """Of the grids, such as 5 and then 2 at.%."""
+    repeats: int = 0
+    """Alloys of the first grid that are simulated twice."""
+    simulations: tuple[Simulation, ...] = field(init=False, repr=False)
+    """In the order in which to run them."""
+
+    def __post_init__(self) -> None:
+        """Plan the grids.
+
+        Raises:
+            CompositionError: If a step divides no 100 or leaves no alloy.
+            SimulationError: If the potential lacks an element, or the boxes are too small.
+        """
+        seed = self.protocol.seed
+        planned: list[Simulation] = []
+        taken = np.empty((0, len(self.elements)))
+        for number, step in enumerate(self.steps_at_pct):
+            space = CompositionSpace(self.elements, step_at_pct=step)
+            grid = plan_batch(space, len(space), taken=taken, method="farthest", seed=seed).compositions
+            taken = np.concatenate([taken, grid])
+            planned += [self._simulation(composition, seed) for composition in grid]
+            if number == 0:
+                planned += [self._simulation(composition, seed + 1) for composition in grid[: self.repeats]]
+        object.__setattr__(self, "simulations", tuple(planned))
+
+    def _simulation(self, composition: np.ndarray, seed: int) -> Simulation:
+        return Simulation.of(composition, self.elements, replace(self.protocol, seed=seed), self.potential)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What all its simulations have in common, as the file's attributes say it."""
+        protocol = asdict(self.protocol)
+        del protocol["seed"]
+        return {
+            "protocol": json.dumps(protocol),
+            "potential": f"{self.potential.name}, sha256 {self.potential.digest}…",
+            "synthetic": str(self.potential.is_synthetic).lower(),
+        }
+
+    def id_of(self, simulation: Simulation) -> str:
+        """The name of a sample of the file: the alloy and the seed asked for."""
+        return f"{simulation.label}-{simulation.protocol.seed}"
+
+
+def read_sweep(path: Path, sweep: Sweep) -> dict[str, SpectraSet]:
+    """The samples that a file holds already, as diffraction and as g(r); empty where there is no file.
 
     Raises:
-        CompositionError: If a step divides no 100 or leaves no alloy.
+        DatasetError: If the file is damaged, or its alloys were not simulated alike.
     """
-    none = np.empty((0, len(elements)))
-    planned: list[tuple[Composition, int]] = []
-    for number, step in enumerate(steps_at_pct):
-        space = CompositionSpace(tuple(elements), step_at_pct=step)
-        taken = np.array([composition for composition, _ in planned]) if planned else none
-        grid = plan_batch(space, len(space), taken=taken, method="farthest", seed=seed).compositions
-        planned += [(composition, seed) for composition in grid]
-        if number == 0:
-            planned += [(composition, seed + 1) for composition in grid[:repeats]]
-    return planned
+    if not path.exists():
+        return {}
+    kinds = {name: read_dataset(path, variable=name) for name in ("intensity", RDF)}
+    for name, value in sweep.identity.items():
+        if (found := kinds[RDF].attributes.get(name)) != value:
+            raise DatasetError(
+                f"{path} holds simulations with another {name} ({found}) than asked for ({value}); one file holds one "
+                "kind. Name another output, or ask for the same."
+            )
+    return kinds
+
+
+def write_sweep(
+    path: Path, sweep: Sweep, found: Mapping[str, Structure], *, earlier: Mapping[str, SpectraSet], lammps: str
+) -> int:
+    """Write one file of all samples there are, in the order of the sweep; return how many.
+
+    g(r) is kept in 500 bins and to 0.0005, the intensity to a 30 000th of its highest possible value: far below the
+    noise of a simulation.
+
+    Args:
+        path: NetCDF file to write.
+        sweep: The plan.
+        found: Structures by `Sweep.id_of`.
+        earlier: From `read_sweep`.
+        lammps: Its release.
+
+    Raises:
+        DatasetError: If there is nothing to write, or the file can't be written.
+    """
+    kinds: dict[str, SpectraSet] = {}
+    order = [sweep.id_of(simulation) for simulation in sweep.simulations]
+    for name in ("intensity", RDF):
+        parts = [earlier[name]] if earlier else []
+        if found:
+            parts.append(_spectra_of(sweep, found, "rdf" if name == RDF else "diffraction"))
+        if not parts:
+            raise DatasetError(f"There is no simulation to write to {path} yet. Let the sweep run.")
+        kinds[name] = _in_order(parts, order)
+    spectra, rdf = kinds["intensity"], kinds[RDF]
+    spectra = replace(spectra, attributes=_attributes(sweep, lammps, spectra))
+    brightest = max(getattr(periodictable, element).number for element in sweep.elements)
+    resolution = {"intensity": 5 * brightest**2 / 32767, RDF: RDF_RESOLUTION}
+    write_dataset(spectra, path, also={RDF: rdf}, resolution=resolution)
+    return len(spectra)
+
+
+def _spectra_of(sweep: Sweep, found: Mapping[str, Structure], kind: Literal["diffraction", "rdf"]) -> SpectraSet:
+    """Structures as one kind of spectra, with what else they tell."""
+    structures = list(found.values())
+    axis_name, axis = spectrum_axis(kind, wavelength=None, rdf_cutoff=sweep.protocol.rdf_cutoff)
+    return SpectraSet(
+        ids=tuple(found),
+        elements=sweep.elements,
+        compositions=np.array([s.composition for s in structures]),
+        axis_name=axis_name,
+        axis=axis,
+        intensities=np.array([spectrum_of(s, kind, wavelength=None) for s in structures]),
+        coordinates=_figures_of(sweep, found),
+        units={"intensity": "1" if kind == "rdf" else "electron^2/atom", **UNITS},
+        attributes=sweep.identity,
+    )
+
+
+def _figures_of(sweep: Sweep, found: Mapping[str, Structure]) -> dict[str, np.ndarray]:
+    """What else the structures tell, one value of each a sample."""
+    structures = list(found.values())
+    peaks = [first_peak(structure) for structure in structures]
+    names = ("density", "energy", "temperature", "pressure", "crystalline", "seed")
+    figures = {name: [getattr(structure, name) for structure in structures] for name in names}
+    figures |= {name: [getattr(peak, name) for peak in peaks] for name in ("q1", "delta_q")}
+    figures["rdf_peak"] = [first_rdf_peak(structure.r, total_rdf(structure)) for structure in structures]
+    figures["replicate"] = [int(id_.rpartition("-")[2]) != sweep.protocol.seed for id_ in found]
+    return {name: np.array(values) for name, values in figures.items()}
+
+
+def _in_order(parts: Sequence[SpectraSet], order: Sequence[str]) -> SpectraSet:
+    """Several sets on one axis as one, in the order of `order`; samples that are not in it come last."""
+    ids = [id_ for part in parts for id_ in part.ids]
+    place = {id_: k for k, id_ in enumerate(order)}
+    rows = np.argsort([place.get(id_, len(order)) for id_ in ids], kind="stable")
+    whole = replace(
+        parts[0],
+        ids=tuple(ids),
+        compositions=np.concatenate([part.compositions for part in parts]),
+        intensities=np.concatenate([part.intensities for part in parts]),
+        coordinates={name: np.concatenate([part.coordinates[name] for part in parts]) for name in parts[0].coordinates},
+    )
+    return whole.select(rows)
+
+
+def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str]:
+    """What a reader has to know of the file."""
+    protocol, system = sweep.protocol, "-".join(sweep.elements)
+    changes = [
+        f"--{name.replace('_', '-')} {getattr(protocol, name):g}"
+        for name in ("atoms", "seed")
+        if getattr(protocol, name) != getattr(PRESETS["quick"], name)
+    ]
+    steps = ",".join(map(str, sweep.steps_at_pct))
+    command = f"glassmap sweep {system} --potential {sweep.potential.name} --steps {steps} --repeats {sweep.repeats}"
+    return {
+        **sweep.identity,
+        "title": f"{len(spectra)} simulated {system} glasses: X-ray diffraction and g(r)",
+        "method": f"melt-quench molecular dynamics, {protocol.hot:g} K to {protocol.cold:g} K at "
+        f"{protocol.quench_rate:g} K/s, {protocol.atoms} atoms; the partial g(r), averaged over {protocol.rdf_steps} "
+        "steps, transformed without window, X-ray weighted (Faber, Ziman); q1 and delta_q of S(q)",
+        "grids": f"g(r) in {RDF_BINS} bins, merged by volume from {protocol.rdf_bins}; rounded to {RDF_RESOLUTION:g}, "
+        "far below the noise",
+        "seeds": ", ".join(str(seed) for seed in np.unique(spectra.coordinates["seed"])),
+        "versions": f"glassmap {version('glassmap')}, LAMMPS {lammps}",
+        "command": " ".join([command, *changes, "-o FILE.nc"]),
+    }

@@ -201,7 +201,7 @@ class HalfAnswering:
     def __init__(self, replay: Replay) -> None:
         self.axis_name, self.axis, self.wavelength = replay.axis_name, replay.axis, replay.wavelength
         self.candidates, self.hold_out, self.archive = replay.candidates, replay.hold_out, replay.archive
-        self.fingerprint, self._replay = replay.fingerprint, replay
+        self.fingerprint, self.source, self._replay = replay.fingerprint, replay.source, replay
         self.asked: list[str] = []
 
     def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
