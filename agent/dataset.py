@@ -394,7 +394,7 @@ def write_dataset(
     try:
         encoding = {name: packing for name, variable in data.variables.items() if variable.dtype.kind in "iuf"}
         for name, step in (resolution or {}).items():
-            encoding[name] = packing | {"dtype": "int16", "scale_factor": step}
+            encoding[name] = packing | {"dtype": "int16", "scale_factor": step, "_FillValue": np.iinfo(np.int16).min}
         data.to_netcdf(part, engine="h5netcdf", encoding=encoding)
         part.replace(path)
     except OSError as error:

@@ -298,20 +298,15 @@ def sweep(
     from dataclasses import replace
 
     from agent.composition import elements_of
-    from agent.errors import CompositionError
     from flows.sweep import run_sweep
     from simulation.melt_quench import PRESETS
     from simulation.potential import load_potential
     from simulation.sweep import Sweep
 
     with errors_in_words():
-        try:
-            grids = tuple(int(step) for step in steps.split(","))
-        except ValueError as error:
-            raise CompositionError(f"--steps must be whole at.%, such as 5 or 5,2; got {steps!r}.") from error
         elements = elements_of(system)
         protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
-        plan = Sweep(elements, load_potential(potential, elements), protocol, grids, repeats)
+        plan = Sweep(elements, load_potential(potential, elements), protocol, _numbers(steps), repeats)
         with progress() as report:
             written, failures = run_sweep(
                 plan,
@@ -423,6 +418,87 @@ def benchmark_peaks(
         write_json(json_file, records)
         if picture is not None:
             peaks.scatter_plot(datasets, picture)
+
+
+@benchmark.command("curve")
+def benchmark_curve(
+    dataset: Dataset,
+    variable: Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")] = "intensity",
+    where: Where = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "10,20,40,80,160",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    published: Annotated[float | None, typer.Option(help="The paper's MSE at 40 spectra, to draw beside.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the curves.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Test MSE against the number of spectra, ours and the baselines, with the noise that no model gets below.
+
+    Example: `glassmap benchmark curve zr-cu-al.nc --variable rdf --where "not replicate" --picture curve.png`
+    """
+    from agent.training import PRESETS
+    from flows.benchmarks import curve
+
+    with errors_in_words():
+        changes = {k: v for k, v in (("members", members), ("steps", steps)) if v is not None}
+        records = curve.run(
+            dataset,
+            variable=variable,
+            where=where,
+            sizes=_numbers(sizes),
+            seeds=range(seeds),
+            config=PRESETS["default"].model_copy(update=changes),
+            tell=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+        )
+        floor = curve.noise_floor(dataset, variable=variable)
+        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
+        if floor is not None:
+            say(f"Noise of one simulation, MSE: {floor:.3g}")
+        if picture is not None:
+            title = f"{dataset.stem}, {variable}: {seeds} random splits"
+            curve.draw(records, picture, floor=floor, published=published, title=title)
+        write_json(json_file, {"floor": floor, "records": records})
+
+
+@benchmark.command("noise")
+def benchmark_noise(
+    alloys: Annotated[list[str], typer.Argument(help="In at.%, of one system.")],
+    potential: PotentialName = "zhou",
+    sizes: Annotated[str, typer.Option(help="Numbers of atoms.")] = "500,1000,2000",
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds.")] = 2,
+    folder: Annotated[Path, typer.Option(help="Results.")] = Path("simulations"),
+    json_file: Json = None,
+) -> None:
+    """How far simulations of one alloy from different seeds are apart, and what they cost, against their atoms.
+
+    Example: `glassmap benchmark noise Zr50Cu40Al10 Zr20Cu70Al10 --potential ZrCuAl2011.eam.alloy`
+    """
+    from flows.benchmarks import noise
+
+    with errors_in_words():
+        records = noise.run(
+            alloys,
+            potential=potential,
+            sizes=_numbers(sizes),
+            seeds=range(seeds),
+            folder=folder,
+            workers=len(os.sched_getaffinity(0)),
+            tell=say,
+        )
+        figures = ("mse", "mse_merged", "q1", "delta_q", "cpu_seconds")
+        print_summary(records, by=("atoms",), values=figures, title="Between two seeds: medians")
+        write_json(json_file, records)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`5,2` as numbers."""
+    from agent.errors import GlassmapError
+
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise GlassmapError(f"Give whole numbers with commas between, such as 5,2; got {text!r}.") from error
 
 
 def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None = None) -> None:

@@ -52,7 +52,7 @@ def run_sweep(
     done = 0
     report("sweep", done, len(missing))
     with closing(runs), suppress(KeyboardInterrupt):  # a person stops it: what there is gets written
-        for update in runs:
+        for update in runs if deadline is None or time.monotonic() < deadline else ():
             name = sweep.id_of(missing[update.number])
             match update.outcome:
                 case Structure() as structure:

@@ -157,7 +157,7 @@ def simulate(
         _write_structure(structure, result)
         for tried in (seed, try_seed):
             shutil.rmtree(folder / replace(simulation, protocol=replace(simulation.protocol, seed=tried)).key, True)
-        return structure
+        return read_structure(result)  # as every later call will see it
     raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}")
 
 

@@ -85,6 +85,11 @@ class Potential:
         """Eight hexadecimal digits that change with the file."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
+    @property
+    def header(self) -> str:
+        """What the file's first line says of it."""
+        return self.text.splitlines()[0].strip("# ")
+
     def check_elements(self, elements: tuple[str, ...]) -> None:
         """Refuse a system that the potential does not know.
 

@@ -15,7 +15,7 @@ from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset, write_dataset
 from agent.errors import DatasetError
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
-from simulation.potential import Potential
+from simulation.potential import SYNTHETIC, Potential
 from simulation.structure import (
     RDF_BINS,
     Structure,
@@ -203,7 +203,8 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         if getattr(protocol, name) != getattr(PRESETS["quick"], name)
     ]
     steps = ",".join(map(str, sweep.steps_at_pct))
-    command = f"glassmap sweep {system} --potential {sweep.potential.name} --steps {steps} --repeats {sweep.repeats}"
+    potential = sweep.potential.name.removesuffix(f" ({SYNTHETIC})")
+    command = f"glassmap sweep {system} --potential {potential} --steps {steps} --repeats {sweep.repeats}"
     return {
         **sweep.identity,
         "title": f"{len(spectra)} simulated {system} glasses: X-ray diffraction and g(r)",
@@ -212,6 +213,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         "steps, transformed without window, X-ray weighted (Faber, Ziman); q1 and delta_q of S(q)",
         "grids": f"g(r) in {RDF_BINS} bins, merged by volume from {protocol.rdf_bins}; rounded to {RDF_RESOLUTION:g}, "
         "far below the noise",
+        "potential_header": sweep.potential.header,
         "seeds": ", ".join(str(seed) for seed in np.unique(spectra.coordinates["seed"])),
         "versions": f"glassmap {version('glassmap')}, LAMMPS {lammps}",
         "command": " ".join([command, *changes, "-o FILE.nc"]),

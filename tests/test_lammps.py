@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import pytest
 
 from agent.errors import MeasurementError, SimulationError
 from simulation import lammps as module
-from simulation.lammps import find_lammps, lammps_version, read_structure, simulate, simulate_all
+from simulation.lammps import Update, find_lammps, lammps_version, read_structure, simulate, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import read_potential
-from simulation.structure import first_peak, first_rdf_peak, total_rdf
+from simulation.structure import Structure, first_peak, first_rdf_peak, total_rdf
 from tests.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 
 LAMMPS = find_lammps()
@@ -46,6 +47,11 @@ def wait_until(condition, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def structures(updates: Iterable[Update]) -> dict[int, Structure]:
+    """What came out, by number; an alloy that failed is missing."""
+    return {u.number: u.outcome for u in updates if isinstance(u.outcome, Structure)}
+
+
 @pytest.fixture(scope="module")
 def glass(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("glass")
@@ -70,7 +76,7 @@ def test_success_leaves_one_small_file_and_the_potential(glass):
     folder, structure = glass
     assert sorted(path.name for path in folder.iterdir()) == sorted([f"{ZHOU.digest}.eam.alloy", f"{alloy().key}.npz"])
     again = read_structure(folder / f"{alloy().key}.npz")
-    np.testing.assert_array_equal(again.partials, structure.partials.astype(np.float32))
+    np.testing.assert_array_equal(again.partials, structure.partials)
     assert replace(again, r=structure.r, partials=structure.partials).__dict__ == structure.__dict__
 
 
@@ -131,8 +137,8 @@ def test_zr_cu_al_glasses_have_the_density_and_the_peaks_that_are_known(shared_d
     alloys = [
         Simulation.of(np.array(c) / 100, ELEMENTS, protocol, potential) for c in ((90, 5, 5), (50, 40, 10), (5, 90, 5))
     ]
-    updates = list(simulate_all(alloys, tmp_path, lammps=LAMMPS, timeout=600.0, workers=2))
-    zr_rich, middle, cu_rich = (next(u.outcome for u in updates if u.number == k and u.outcome) for k in range(3))
+    found = structures(simulate_all(alloys, tmp_path, lammps=LAMMPS, timeout=600.0, workers=2))
+    zr_rich, middle, cu_rich = (found[k] for k in range(3))
     assert middle.density == pytest.approx(6.82, rel=0.03)
     assert first_rdf_peak(middle.r, total_rdf(middle)) == pytest.approx(2.83, abs=0.05)
     assert first_peak(zr_rich).q1 < first_peak(middle).q1 < first_peak(cu_rich).q1
@@ -202,9 +208,7 @@ def test_physics_that_fails_once_is_mended_by_another_seed(tmp_path: Path):
     )
     structure = run(alloy(), tmp_path / "runs", lammps=find_lammps(command))
     assert structure.seed not in (0, 1) and len(starts.read_text().split()) == 2
-    assert [p.suffix for p in sorted((tmp_path / "runs").iterdir())] == [".npz", ".alloy"], (
-        "both working folders tidied"
-    )
+    assert all(path.is_file() for path in (tmp_path / "runs").iterdir()), "both working folders tidied"
     assert (tmp_path / "runs" / f"{alloy().key}.npz").exists(), "kept under the alloy that was asked for"
 
 
@@ -384,7 +388,7 @@ def test_side_by_side_gives_what_one_by_one_gives(tmp_path: Path):
     found = {}
     for workers in (1, 2):
         runs = simulate_all(alloys, tmp_path / str(workers), lammps=LAMMPS, timeout=60.0, workers=workers)
-        found[workers] = {u.number: u.outcome for u in runs if u.outcome is not None}
+        found[workers] = structures(runs)
     for k in range(3):
         np.testing.assert_array_equal(found[1][k].partials, found[2][k].partials)
 

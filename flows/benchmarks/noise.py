@@ -1,0 +1,87 @@
+"""How far two simulations of one alloy are apart, against the number of atoms: the floor below which no model gets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.composition import elements_of, label, parse_composition
+from agent.spectrum import mean_squared_error
+from simulation.lammps import find_lammps, generous_timeout, simulate_all
+from simulation.melt_quench import PRESETS, Simulation
+from simulation.potential import load_potential
+from simulation.structure import RDF_BINS, Structure, coarsen_rdf, first_peak, total_rdf
+
+
+def run(
+    alloys: Sequence[str],
+    *,
+    potential: str,
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    folder: Path,
+    workers: int,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """One record an alloy, size and pair of seeds.
+
+    Args:
+        alloys: In at.%, such as `Zr50Cu40Al10`, of one system.
+        potential: As of `load_potential`.
+        sizes: Numbers of atoms.
+        seeds: Two or more.
+        folder: Where runs are kept, so that a benchmark that is stopped goes on.
+        workers: Simulations at a time.
+        tell: Called with a line as each simulation ends.
+
+    Returns:
+        Records with `alloy`, `atoms`, `seeds`, `mse` of g(r) in all bins, `mse_merged` in the bins that are learned,
+        differences of q1 and Δq of S(q) (1/Å) and `cpu_seconds` (mean of the two).
+
+    Raises:
+        MeasurementError: If a simulation fails.
+    """
+    elements = elements_of(alloys[0])
+    source = load_potential(potential, elements)
+    cases = [(alloy, atoms, seed) for atoms in sizes for alloy in alloys for seed in seeds]
+    simulations = [
+        Simulation.of(
+            parse_composition(alloy, elements), elements, replace(PRESETS["quick"], atoms=atoms, seed=seed), source
+        )
+        for alloy, atoms, seed in cases
+    ]
+    timeout = max(generous_timeout(simulation.protocol) for simulation in simulations)
+    found: dict[tuple[str, int, int], Structure] = {}
+    for update in simulate_all(simulations, folder, lammps=find_lammps(), timeout=timeout, workers=workers):
+        if isinstance(update.outcome, Structure):
+            found[cases[update.number]] = update.outcome
+            tell(f"{simulations[update.number].label}, {sum(simulations[update.number].counts)} atoms")
+        elif update.outcome is not None:
+            raise update.outcome
+    return [
+        {
+            "alloy": label(found[alloy, atoms, first].composition, elements),
+            "atoms": atoms,
+            "seeds": [first, second],
+            **_compare(found[alloy, atoms, first], found[alloy, atoms, second]),
+        }
+        for atoms in sizes
+        for alloy in alloys
+        for first, second in combinations(seeds, 2)
+    ]
+
+
+def _compare(one: Structure, other: Structure) -> dict[str, float]:
+    g = np.array([total_rdf(one), total_rdf(other)])
+    merged = np.array([coarsen_rdf(one.r, values, bins=RDF_BINS)[1] for values in g])
+    peaks = first_peak(one), first_peak(other)
+    return {
+        "mse": mean_squared_error(g[:1], g[1:]),
+        "mse_merged": mean_squared_error(merged[:1], merged[1:]),
+        "q1": abs(peaks[0].q1 - peaks[1].q1),
+        "delta_q": abs(peaks[0].delta_q - peaks[1].delta_q),
+        "cpu_seconds": (one.cpu_seconds + other.cpu_seconds) / 2,
+    }
