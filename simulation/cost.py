@@ -40,7 +40,7 @@ def estimate_costs(
     with tempfile.TemporaryDirectory() as folder:
         for atoms in SIZES:
             simulation = Simulation.of(composition, elements, replace(SHORT, atoms=atoms), potential)
-            stages = loop_seconds(run(simulation, Path(folder), lammps=lammps, timeout=600))
+            stages = loop_seconds(run(simulation, Path(folder), lammps=lammps, timeout=600.0))
             costs.append(Cost(atoms, {name: _scale(stages, protocol) for name, protocol in PRESETS.items()}))
     largest, published = costs[-1], PRESETS["paper"].atoms
     more = {name: seconds * published / largest.atoms for name, seconds in largest.seconds.items()}

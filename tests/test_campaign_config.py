@@ -6,6 +6,7 @@ import pytest
 from agent.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig, ReplayConfig
 from agent.errors import CampaignError
 from agent.training import PRESETS
+from flows.stages import open_campaign
 
 LEAST: dict[str, Any] = {
     "name": "small",
@@ -147,3 +148,54 @@ def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
     changed.check_continues(check().model_dump(mode="json"))
     with pytest.raises(CampaignError, match="began: seed;"):
         changed.model_copy(update={"seed": 5}).check_continues(check().model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "examples").glob("*.toml")), ids=lambda path: path.name
+)
+def test_every_example_is_a_campaign_that_can_be_opened(path: Path, tmp_path: Path):
+    (tmp_path / FILE_NAME).write_text(path.read_text())
+    with open_campaign(tmp_path) as campaign:
+        assert campaign.backend.axis_name == "q" and len(campaign.backend.axis) > 100
+        assert len(campaign.config.space.build()) > 100
+
+
+def test_a_simulation_is_one_kind_of_backend(tmp_path: Path):
+    config = check(backend={"kind": "simulation", "potential": tmp_path / "x.eam.alloy"}, planning={"batch": 2})
+    config.to_toml(tmp_path / FILE_NAME)
+    assert CampaignConfig.from_toml(tmp_path / FILE_NAME) == config
+    assert check(backend={"kind": "simulation", "potential": "zhou"}).backend.potential == "zhou"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ({}, "setting 'backend.potential' is missing"),
+        (
+            {"potential": "zhou", "dataset": "x"},
+            "unknown setting 'backend.dataset'; allowed here: kind, potential, spectra",
+        ),
+        ({"potential": "zhou", "spectra": "sound"}, "backend.spectra: .*'diffraction' or 'rdf', got 'sound'"),
+        ({"potential": "zhou", "spectra": "rdf", "wavelength": 1.5}, "a wavelength belongs to spectra = 'diffraction'"),
+        ({"potential": "zhou", "preset": "slow"}, "backend.preset: .*'quick' or 'paper'"),
+        ({"potential": "zhou", "workers": 0}, "backend.workers: .*greater than 0, got 0"),
+        ({"potential": "zhou", "timeout_hours": -1}, "backend.timeout_hours: .*got -1"),
+    ],
+)
+def test_a_wrong_setting_of_a_simulation_is_named(backend: dict, words: str):
+    with pytest.raises(CampaignError, match=words):
+        check(backend={"kind": "simulation", **backend})
+
+
+def test_how_lammps_is_run_may_change_within_a_campaign_but_not_what_it_runs():
+    before = check(backend={"kind": "simulation", "potential": "zhou"}).model_dump(mode="json")
+    free = {"potential": "/moved/here", "command": "srun -n 8 lmp", "workers": 3, "timeout_hours": 5.0}
+    check(backend={"kind": "simulation", **free}).check_continues(before)
+    with pytest.raises(CampaignError, match="Changed since the campaign began: backend"):
+        check(backend={"kind": "simulation", "potential": "zhou", "preset": "paper"}).check_continues(before)
+
+
+def test_settings_recorded_before_there_were_new_ones_still_go_on():
+    before = check().model_dump(mode="json")
+    del before["backend"]["variable"]
+    check().check_continues(before)

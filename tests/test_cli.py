@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,51 @@ def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
     np.testing.assert_allclose(read_dataset(tmp_path / "out.nc").compositions[:2], [[0.1, 0.9], [0.2, 0.8]])
 
 
+def test_simulate_prints_the_figures_and_draws_them(tmp_path: Path):
+    words = ["simulate", "Zr50Cu40Al10", "--atoms", 300, "--potential", "zhou-fitted", "--folder", tmp_path]
+    result = glassmap(*words, "--json", tmp_path / "found.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["alloy"], found["atoms"], found["synthetic"]) == ("Zr50Cu40Al10", 300, True)
+    assert found["density"] == pytest.approx(6.9, abs=0.25) and found["q1"] == pytest.approx(2.65, abs=0.1)
+    for figure in ("zhou-fitted (mixing rule, synthetic)", f"{found['density']:.3f} g/cm3", f"{found['q1']:.3f} 1/Å"):
+        assert figure in result.output
+    picture = next(tmp_path.glob("*.png"))
+    assert f"Picture: {picture}" in result.output and picture.stat().st_size > 20_000
+    begun = time.monotonic()
+    assert glassmap(*words).output == result.output, "once simulated, it is looked up"
+    assert time.monotonic() - begun < 60
+
+
+def test_an_estimate_comes_without_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("simulation.cost.SIZES", (300, 600))
+    result = glassmap("simulate", "Zr50Cu40Al10", "--estimate", "--cores", 8, "--json", tmp_path / "costs.json")
+    assert result.exit_code == 0, result.output
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert [cost["atoms"] for cost in costs] == [300, 600, 40_000]
+    for cost in costs:
+        assert 0 < cost["seconds"]["quick"] < cost["seconds"]["paper"], "a third of the steps"
+    assert costs[2]["seconds"]["paper"] == pytest.approx(costs[1]["seconds"]["paper"] * 40_000 / 600)
+    assert "1176 alloys on 8" in " ".join(result.output.split())
+
+
+def test_init_writes_a_campaign_that_simulates(tmp_path: Path):
+    result = glassmap("init", tmp_path / "c", "--simulate", "Zr-Cu-Al", "--potential", "zhou-fitted")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "c" / FILE_NAME).read_text()
+    assert 'kind = "simulation"' in text and 'potential = "zhou-fitted"' in text and 'preset = "quick"' in text
+
+
+def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("flows.demo.BUNDLED_SETTINGS", {"where": "not replicate", "batch": 10, "rounds": 1, "steps": 5})
+    result = glassmap("demo", "--folder", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    with CampaignStore.read_only(tmp_path / "demo") as store:
+        assert store.setting("source").startswith("simulated, ZrCuAl2011.eam.alloy")
+        assert store.n_spectra() == 10
+    assert (tmp_path / "demo" / "pictures" / "delta-q-map.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -164,8 +210,19 @@ def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
         ("generate {folder} Co30V40", "must sum to 100"),
         ("generate {folder} Fe30V40Zr30", "names Fe which is not among"),
         ("import {none} --compositions {none}.csv -o {none}.nc", "{none}.csv"),
-        ("demo", "The demo needs a data set of measured spectra, got none"),
-        ("demo --data {none}.nc", "The demo needs a data set of measured spectra, got {none}.nc"),
+        ("demo --data {none}.nc --folder {none}", "There is no file {none}.nc"),
+        ("init {none}", "Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al"),
+        ("init {none} --dataset {data} --simulate Zr-Cu-Al", "Say who measures"),
+        ("init {none} --simulate Zr-Cu-Al --potential {none}.eam", "The potential {none}.eam can't be read"),
+        ("init {none} --simulate Co-V-Zr", "A Zhou potential can be generated for Cu, Ag, "),
+        ("simulate Zr50Xx50", "'Zr50Xx50' must name chemical elements, got 'Xx'"),
+        ("simulate 50", "'50' must name chemical elements, got 'none'"),
+        ("simulate Zr50Cu40", "shares must sum to 100"),
+        ("simulate Zr50Cu50 --atoms 0", "atoms must be 100 or more; 1000 is quick; got 0"),
+        ("simulate Zr50Cu50 --potential {data}", "can't be read"),
+        ("simulate Zr50Cu50 --command no-such-lmp", "must start a program on the path"),
+        ("sweep Zr-Cu-Al --steps few -o {none}.nc", "Give whole numbers with commas between, such as 5,2; got 'few'"),
+        ("sweep Zr-Cu-Al --steps 7 -o {none}.nc", "step_at_pct must divide 100, got 7"),
     ],
 )
 def test_what_is_refused_is_said_in_words(
@@ -195,7 +252,7 @@ def test_the_help_of_every_command_has_an_example(words: list[str]):
 
 
 def test_all_commands_are_found():
-    assert {"replay", "init", "run", "status", "map", "generate", "demo", "import"} <= {
+    assert {"replay", "init", "run", "status", "map", "generate", "demo", "import", "simulate", "sweep"} <= {
         words[0] for words in commands()
     }
     assert ["benchmark", "spectra"] in commands()
