@@ -87,7 +87,7 @@ class SimulationConfig(_Settings):
     spectra: Literal["diffraction", "rdf"] = "diffraction"  # what is learned: intensity against q, or g(r)
     wavelength: PositiveFloat | None = None  # Å; diffraction is then against 2θ
     preset: Literal["quick", "paper"] = "quick"
-    protocol: dict[str, float] = {}  # what differs from the preset, such as atoms; see `simulation.melt_quench`
+    protocol: dict[str, int | float] = {}  # what differs from the preset, such as atoms; see `simulation.melt_quench`
     command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
     workers: PositiveInt | None = None  # simulations at a time; by default one a core
     timeout_hours: PositiveFloat | None = None  # of one simulation; by default generous for its size

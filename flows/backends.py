@@ -239,7 +239,7 @@ def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
     """The preset with what the campaign changes of it.
 
     Raises:
-        CampaignError: If a setting is unknown; says which there are.
+        CampaignError: If a setting is unknown, or a number of atoms, bins or steps isn't whole.
         SimulationError: If a value breaks its rule.
     """
     known = {field.name: type(getattr(PRESETS["quick"], field.name)) for field in fields(MeltQuench)}
@@ -250,6 +250,10 @@ def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
             "campaign's."
         )
     changes: dict[str, Any] = {name: known[name](value) for name, value in settings.protocol.items()}
+    if broken := [name for name, value in settings.protocol.items() if changes[name] != value]:
+        raise CampaignError(
+            f"backend.protocol.{broken[0]} must be a whole number, got {settings.protocol[broken[0]]}. Correct it."
+        )
     return replace(PRESETS[settings.preset], seed=seed, **changes)
 
 

@@ -105,18 +105,17 @@ def _pair_counts(structure: Structure) -> list[float]:
 
 
 def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
-    """Position of the first peak of g(r), Å: vertex of a parabola through its upper part.
+    """Position of the highest peak of g(r), Å: where it is highest over 0.1 Å, then a parabola through 0.15 Å around.
 
     Args:
         r: Centres of bins, shape `(r,)`.
         g: Total or partial g(r), shape `(r,)`.
     """
-    top = int(np.argmax(g))
-    near = g > 0.8 * g[top]
-    left = top - int(np.argmin(near[top::-1])) + 1
-    right = top + int(np.argmin(near[top:]))
-    a, b, _ = np.polyfit(r[left:right] - r[top], g[left:right], 2)
-    return float(r[top] - b / (2 * a))
+    points = max(1, round(0.1 / float(r[1] - r[0])))
+    top = r[np.argmax(np.convolve(g, np.ones(points) / points, "same"))]
+    near = np.abs(r - top) <= 0.15
+    a, b, _ = np.polyfit(r[near] - top, g[near], 2)
+    return float(np.clip(top - b / (2 * a), top - 0.15, top + 0.15))
 
 
 def form_factors(elements: Sequence[str], q: Axis) -> Float[np.ndarray, "e q"]:

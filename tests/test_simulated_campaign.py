@@ -215,6 +215,7 @@ def test_where_lammps_cannot_start_nothing_is_held_against_the_alloys(tmp_path: 
             r"unknown setting 'backend.protocol.atom'; allowed here: atoms, hot",
         ),
         ({"protocol": {"seed": 5}}, CampaignError, "The seed is the campaign's"),
+        ({"protocol": {"atoms": 500.5}}, CampaignError, "backend.protocol.atoms must be a whole number, got 500.5"),
         ({"protocol": {"atoms": 120, "rdf_cutoff": 16.0}}, SimulationError, "Å wide, less than the rdf_cutoff"),
     ],
 )
