@@ -85,9 +85,11 @@ class SimulationConfig(_Settings):
     kind: Literal["simulation"]
     potential: Literal["zhou", "zhou-fitted"] | Path  # an eam/alloy or eam/fs file, or generated
     spectra: Literal["diffraction", "rdf"] = "diffraction"  # what is learned: intensity against q, or g(r)
-    wavelength: PositiveFloat | None = None  # Å; diffraction is then against 2θ
+    wavelength: Annotated[float, Field(gt=0, le=3)] | None = None  # Å; diffraction is then against 2θ
     preset: Literal["quick", "paper"] = "quick"
-    protocol: dict[str, int | float] = {}  # what differs from the preset, such as atoms; see `simulation.melt_quench`
+    protocol: dict[
+        str, int | Annotated[float, Field(allow_inf_nan=False)]
+    ] = {}  # what differs from the preset, such as atoms; see `simulation.melt_quench`
     command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
     workers: PositiveInt | None = None  # simulations at a time; by default one a core
     timeout_hours: PositiveFloat | None = None  # of one simulation; by default generous for its size
@@ -228,7 +230,8 @@ class CampaignConfig(_Settings):
         if changed := [name for name in now if name not in FREE_SETTINGS and now[name] != before.get(name)]:
             raise CampaignError(
                 f"Changed since the campaign began: {', '.join(changed)}; its rounds depend on that. Only "
-                f"{', '.join(FREE_SETTINGS)} may change; put the old values back, or start another campaign."
+                f"{', '.join(FREE_SETTINGS)} may change, and {', '.join(FREE_WITHIN)} within a table; put the old "
+                "values back, or start another campaign."
             )
 
 

@@ -213,14 +213,18 @@ def elements_of(text: str) -> tuple[str, ...]:
     """The elements that a composition such as `"Zr50Cu40Al10"` or a system such as `"Zr-Cu-Al"` names, in its order.
 
     Raises:
-        CompositionError: If a symbol is unknown or there is none.
+        CompositionError: If a symbol is unknown or named twice, or anything else stands there.
     """
-    symbols = tuple(dict.fromkeys(re.findall(r"[A-Z][a-z]?", text)))
+    symbols = tuple(re.findall(r"[A-Za-z]+", text))
     unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
-    if unknown or not symbols:
+    readable = re.fullmatch(r"\s*[A-Z][a-z]?\d*\.?\d*([\s-]*[A-Z][a-z]?\d*\.?\d*)*\s*", text)
+    if readable:
+        symbols = tuple(re.findall(r"[A-Z][a-z]?", text))
+        unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
+    if unknown or not readable or len(set(symbols)) < len(symbols):
         raise CompositionError(
-            f"{text!r} must name chemical elements, got {unknown[0] if unknown else 'none'!r}; write Zr50Cu40Al10 for "
-            "an alloy in at.%, Zr-Cu-Al for a system."
+            f"{text!r} must name chemical elements, each once, got {unknown[0] if unknown else text!r}; write "
+            "Zr50Cu40Al10 for an alloy in at.%, Zr-Cu-Al for a system."
         )
     return symbols
 

@@ -267,8 +267,9 @@ def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
     compositions, notes = close_compositions(
         at_pct, elements=elements, names=[f"Row {row} ({id_})" for row, id_ in enumerate(ids, start=1)]
     )
-    kinds = {str(name) for name in data.data_vars if set(data[name].dims) & set(_AXIS_UNITS)}
-    taken = {"composition", "element", *(name for name in _AXIS_UNITS if name in data.dims), id_name, *kinds}
+    other_axes = {name for name in _AXIS_UNITS if name in data.dims and name != axis_name}
+    kinds = {str(name) for name in data.data_vars if set(data[name].dims) & other_axes}  # other spectra, not extras
+    taken = {variable, "composition", "element", axis_name, id_name, *other_axes, *kinds}
     extras = {str(name): data[name] for name in data.variables if name not in taken}
     if left_out := [name for name, variable in extras.items() if "sample" not in variable.dims]:
         notes.append(f"Left out, as without the dimension sample: {', '.join(sorted(left_out))}.")

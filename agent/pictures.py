@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import mpltern  # noqa: F401  (registers the ternary projection)
@@ -26,6 +26,10 @@ from agent.shapes import (
 )
 
 AXIS_LABELS = {"q": "q (Å$^{-1}$)", "two_theta": "2θ (°)", "r": "r (Å)"}
+PEAK_LABELS = {
+    "q1": "$q_1$ (Å$^{-1}$), position of the first peak",
+    "delta_q": "Δq (Å$^{-1}$), width of the first peak",
+}
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
 
@@ -56,46 +60,50 @@ def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) 
     _save(figure, path)
 
 
-def draw_delta_q_maps(
+def draw_peak_maps(
     generated: tuple[GridCompositions, PerAlloy],
     measured: tuple[Compositions, PerSample],
     learned: TakenCompositions,
     path: Path,
     *,
+    quantity: Literal["q1", "delta_q"],
     elements: Sequence[str],
     title: str,
+    mark_glass: bool,
 ) -> None:
-    """The Δq map of a ternary beside the measured one, on one colour scale.
+    """The map of q1 or Δq of a ternary beside the measured one, on one colour scale.
 
     Args:
-        generated: Atomic fractions of the grid `(g, 3)` and Δq (1/Å); NaN (no trustworthy peak) stays grey.
+        generated: Atomic fractions of the grid `(g, 3)` and q1 or Δq (1/Å); NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
         learned: What the model learned from, drawn on top of the generated map.
         path: PNG to write.
+        quantity: Which of the two it is.
         elements: Top, left, right corner.
         title: Above both.
+        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
     """
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     known = np.concatenate([generated[1], measured[1]])
     low, high = np.nanpercentile(known, [1, 99]) if np.isfinite(known).any() else (0.0, 1.0)
     step_at_pct = 100 * np.diff(np.unique(generated[0][:, 0])).min(initial=1)
     style = {"cmap": "viridis", "vmin": low, "vmax": high, "linewidths": 0}
-    for place, (compositions, delta_q), name, size in (
+    for place, (compositions, values), name, size in (
         (1, generated, f"generated, {len(generated[0])} alloys", 14 * step_at_pct**2),
         (2, measured, f"measured, {len(measured[0])} alloys", 16),
     ):
         axes = figure.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
-        found = np.isfinite(delta_q)
+        found = np.isfinite(values)
         points = 100 * compositions.T
         axes.scatter(*points[:, ~found], s=size, c="#d0d0d0", marker="h", linewidths=0)
-        colours = axes.scatter(*points[:, found], s=size, c=delta_q[found], marker="h", **style)
+        colours = axes.scatter(*points[:, found], s=size, c=values[found], marker="h", **style)
         if place == 1:
             axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="white", linewidths=2)
             axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="black", linewidths=0.9)
         _label_corners(axes, elements)
         axes.set_title(name, y=1.06)
-    bar = figure.colorbar(colours, ax=figure.axes, shrink=0.75, label="Δq (Å$^{-1}$), width of the first peak")
-    if low < GLASS_DELTA_Q < high:
+    bar = figure.colorbar(colours, ax=figure.axes, shrink=0.75, label=PEAK_LABELS[quantity])
+    if mark_glass and quantity == "delta_q" and low < GLASS_DELTA_Q < high:
         bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
         place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
         bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)

@@ -24,6 +24,10 @@ Scan = Float[np.ndarray, " c"]  # intensity as measured, any unit; c = p, which 
 Scans = Float[np.ndarray, "n c"]
 RadialAxis = Float[np.ndarray, " r"]  # Å, centres of the bins of a g(r)
 RadialValues = Float[np.ndarray, " r"]  # g(r)
+FineRdf = Float[np.ndarray, " fine"]  # r in Å, or g(r), in the bins of a simulation
+PartialRdfs = Float[np.ndarray, "pairs r"]
+FormFactors = Float[np.ndarray, "e q"]  # electrons
+Table = Float[np.ndarray, " t"]  # of a potential: density or energy against density or distance
 GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map
 PerAlloy = Float[np.ndarray, " g"]
 PerSample = Float[np.ndarray, " n"]

@@ -304,9 +304,9 @@ class CampaignStore:
             "DELETE FROM failures WHERE suggestion IN (SELECT id FROM suggestions WHERE round = ?)", [round_]
         )
 
-    def record_hold_out(self, suggestion: Suggestion) -> None:
-        """Hold a measured alloy out of training after all; call within a transaction."""
-        self._db.execute("UPDATE suggestions SET hold_out = 1 WHERE id = ?", [suggestion.id])
+    def record_hold_out(self, suggestion: Suggestion, *, hold_out: bool) -> None:
+        """Hold a measured alloy out of training after all, or not; call within a transaction."""
+        self._db.execute("UPDATE suggestions SET hold_out = ? WHERE id = ?", [int(hold_out), suggestion.id])
 
     def record_progress(self, suggestion: Suggestion, share: float) -> None:
         """Record how much of a measurement is done, 0 to 1; call within a transaction."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields, replace
@@ -19,7 +18,7 @@ from agent.scans import read_scan
 from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
 from agent.spectrum import Preprocessing, Substrate
 from agent.store import Suggestion
-from simulation.lammps import find_lammps, generous_timeout, simulate_all
+from simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import Potential, load_potential
 from simulation.structure import Structure, first_peak, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
@@ -108,7 +107,7 @@ class Replay:
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool = spectra, spectra.select(~held)
         self._test = spectra.select(held) if held.any() else None
-        self.source = f"simulated, {potential}" if (potential := spectra.attributes.get("potential")) else ""
+        self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
         self.fingerprint = hashlib.sha256(
             b"".join(np.ascontiguousarray(part).tobytes() for part in content)
@@ -183,12 +182,13 @@ class MolecularDynamics:
         self.axis_name, axis = spectrum_axis(
             settings.spectra, wavelength=settings.wavelength, rdf_cutoff=self._protocol.rdf_cutoff
         )
-        self.wavelength, self.source = settings.wavelength, f"simulated, {self._potential.name}"
+        self.wavelength, self.source = settings.wavelength, f"simulated with {self._potential.name}"
         self._raw_axis = axis
         self._steps = Preprocessing.over(
             self.axis_name, axis, wavelength=self.wavelength, **_preparation(config.spectrum)
         )
         self.axis = self._steps.grid()
+        self._steps.prepare(axis, np.ones_like(axis))  # refuses a range that simulations don't cover
         content = [asdict(self._protocol), settings.spectra, self._potential.digest, self.axis.tolist()]
         self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -211,7 +211,7 @@ class MolecularDynamics:
             self._folder,
             lammps=find_lammps(self._settings.command),
             timeout=3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol),
-            workers=self._settings.workers or len(os.sched_getaffinity(0)),
+            workers=self._settings.workers or available_cores(),
         )
         with closing(runs):
             for update in runs:

@@ -117,8 +117,10 @@ def init(
     with errors_in_words():
         if (folder / FILE_NAME).exists():
             raise CampaignError(f"{folder / FILE_NAME} is there already. Edit it, or choose another folder.")
-        if (dataset is None) == (simulate is None):
-            raise CampaignError("Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al.")
+        if (dataset is None) == (simulate is None) or (dataset is not None and potential != "zhou"):
+            raise CampaignError(
+                "Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al, by --potential."
+            )
         if dataset is not None:
             config = _replay_config(folder, dataset, seed=seed)
         else:
@@ -164,16 +166,16 @@ def status(folder: Folder, json_file: Json = None) -> None:
 
 @app.command("map")
 def map_(folder: Folder) -> None:
-    """Draw the last Δq map of a ternary campaign and say where the file of all alloys is.
+    """Draw the last maps of Δq and q1 of a ternary campaign and say where the file of all alloys is.
 
     Example: `glassmap map campaigns/co-v-zr`
     """
     from agent.store import CampaignStore
-    from flows.report import draw_map, last_map
+    from flows.report import draw_maps, last_map
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         say(f"Every alloy: {last_map(store)}")
-        if picture := draw_map(store):
+        for picture in draw_maps(store):
             say(f"Picture: {picture}")
 
 
@@ -243,10 +245,11 @@ def simulate(
     from dataclasses import replace
 
     from agent.composition import elements_of, parse_composition
+    from agent.errors import SimulationError
     from flows.backends import facts_of
     from flows.report import draw_simulation
     from simulation.cost import estimate_costs
-    from simulation.lammps import find_lammps, generous_timeout
+    from simulation.lammps import available_cores, find_lammps, generous_timeout
     from simulation.lammps import simulate as run_simulation
     from simulation.melt_quench import PRESETS, Simulation
     from simulation.potential import load_potential
@@ -256,8 +259,10 @@ def simulate(
         composition = parse_composition(alloy, elements)
         source, lammps = load_potential(potential, elements), find_lammps(command)
         if estimate:
+            if atoms is not None:
+                raise SimulationError(f"An estimate is for several sizes at once; leave out --atoms {atoms}.")
             costs = estimate_costs(composition, elements, source, lammps=lammps)
-            print_costs(costs, alloy, cores=cores or len(os.sched_getaffinity(0)))
+            print_costs(costs, alloy, cores=cores or available_cores())
             write_json(json_file, [cost._asdict() for cost in costs])
             return
         protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
@@ -299,6 +304,7 @@ def sweep(
 
     from agent.composition import elements_of
     from flows.sweep import run_sweep
+    from simulation.lammps import available_cores
     from simulation.melt_quench import PRESETS
     from simulation.potential import load_potential
     from simulation.sweep import Sweep
@@ -313,7 +319,7 @@ def sweep(
                 output,
                 folder or output.with_name(f"{output.stem}-runs"),
                 command=command,
-                workers=workers or len(os.sched_getaffinity(0)),
+                workers=workers or available_cores(),
                 hours=hours,
                 report=report,
             )
@@ -332,8 +338,12 @@ def demo(
 
     Example: `glassmap demo --data co-v-zr.nc`
     """
+    from agent.errors import CampaignError
     from flows.demo import BUNDLED, BUNDLED_SETTINGS, live_config
 
+    with errors_in_words():
+        if live and data is not None:
+            raise CampaignError("A live demo simulates and takes no --data. Leave out one of the two.")
     if not live:
         settings = {} if data else BUNDLED_SETTINGS
         replay(data or BUNDLED, folder=folder or Path("campaigns/demo"), **settings)
@@ -455,10 +465,10 @@ def benchmark_curve(
         print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
         if floor is not None:
             say(f"Noise of one simulation, MSE: {floor:.3g}")
+        write_json(json_file, {"floor": floor, "records": records})
         if picture is not None:
             title = f"{dataset.stem}, {variable}: {seeds} random splits"
             curve.draw(records, picture, floor=floor, published=published, title=title)
-        write_json(json_file, {"floor": floor, "records": records})
 
 
 @benchmark.command("noise")
@@ -475,6 +485,7 @@ def benchmark_noise(
     Example: `glassmap benchmark noise Zr50Cu40Al10 Zr20Cu70Al10 --potential ZrCuAl2011.eam.alloy`
     """
     from flows.benchmarks import noise
+    from simulation.lammps import available_cores
 
     with errors_in_words():
         records = noise.run(
@@ -483,7 +494,7 @@ def benchmark_noise(
             sizes=_numbers(sizes),
             seeds=range(seeds),
             folder=folder,
-            workers=len(os.sched_getaffinity(0)),
+            workers=available_cores(),
             tell=say,
         )
         figures = ("mse", "mse_merged", "q1", "delta_q", "cpu_seconds")

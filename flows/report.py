@@ -1,6 +1,7 @@
 """What a person looks at once a round is done: pictures and generated spectra."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,15 @@ from agent.ensemble import Ensemble
 from agent.errors import ModelError
 from agent.glass_map import read_map
 from agent.peak import fit_peak, fitted_profile, measure_peaks
-from agent.pictures import draw_delta_q_maps, draw_examples, draw_generated, draw_learning_curve, draw_structure
+from agent.pictures import draw_examples, draw_generated, draw_learning_curve, draw_peak_maps, draw_structure
 from agent.spectrum import q_axis
 from agent.store import CampaignStore
 from flows.backends import BACKENDS, MeasurementBackend
 from flows.stages import check_data
 from simulation.potential import Potential
 from simulation.structure import RDF_BINS, Q, Structure, coarsen_rdf, first_peak, pairs, structure_factor, total_rdf
+
+QUANTITIES: tuple[tuple[Literal["delta_q", "q1"], str], ...] = (("delta_q", "Δq"), ("q1", "$q_1$"))
 
 
 def open_backend(store: CampaignStore) -> MeasurementBackend:
@@ -40,7 +43,7 @@ def draw_all(store: CampaignStore) -> list[Path]:
     path = store.folder / "pictures" / "learning-curve.png"
     draw_learning_curve(curve, path, title=f"{_title(store)}: errors on spectra never learned from")
     backend = open_backend(store)
-    return [path, *filter(None, [draw_map(store, backend)]), draw_best_median_worst(store, backend)]
+    return [path, *draw_maps(store, backend), draw_best_median_worst(store, backend)]
 
 
 def last_map(store: CampaignStore) -> Path:
@@ -55,26 +58,30 @@ def last_map(store: CampaignStore) -> Path:
     return found[1]
 
 
-def draw_map(store: CampaignStore, backend: MeasurementBackend | None = None) -> Path | None:
-    """The last Δq map beside the measured one; None where the system isn't ternary or has no map."""
+def draw_maps(store: CampaignStore, backend: MeasurementBackend | None = None) -> list[Path]:
+    """The last maps of Δq and q1 beside the measured ones; none where the system isn't ternary or has no map."""
     elements = store.setting("elements")
     if len(elements) != 3 or store.artefact("map") is None:
-        return None
+        return []
     columns, _ = read_map(last_map(store))
     compositions = np.stack([columns[element] for element in elements], axis=1) / 100
     _, learned, spectra = store.spectra(hold_out=False)
     known, known_spectra = (backend or open_backend(store)).archive() or store.spectra(hold_out=False)[1:]
     peaks = measure_peaks(_q(store), torch.from_numpy(known_spectra))
-    path = store.folder / "pictures" / "delta-q-map.png"
-    draw_delta_q_maps(
-        (compositions, columns["delta_q"].astype(np.float64)),
-        (known, torch.where(peaks.found, peaks.delta_q, torch.nan).double().numpy()),
-        learned,
-        path,
-        elements=elements,
-        title=f"{_title(store)}: Δq of the first peak, learned from {len(spectra)} spectra",
-    )
-    return path
+    paths = []
+    for quantity, symbol in QUANTITIES:
+        paths.append(store.folder / "pictures" / f"{quantity.replace('_', '-')}-map.png")
+        draw_peak_maps(
+            (compositions, columns[quantity].astype(np.float64)),
+            (known, torch.where(peaks.found, getattr(peaks, quantity), torch.nan).double().numpy()),
+            learned,
+            paths[-1],
+            quantity=quantity,
+            elements=elements,
+            title=f"{_title(store)}: {symbol} of the first peak, learned from {len(spectra)} spectra",
+            mark_glass=not store.setting("source"),
+        )
+    return paths
 
 
 def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) -> Path:
@@ -88,7 +95,7 @@ def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) ->
     examples = []
     for word, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
         alloy = label(compositions[row], store.setting("elements"))
-        caption = f"{word}: {alloy}, MSE {errors[row]:.2f}"
+        caption = f"{word}: {alloy}, MSE {errors[row]:.3g}"
         examples.append((caption, measured[row], generated.mean[row], generated.between[row]))
     path = store.folder / "pictures" / "examples.png"
     title = f"{_title(store)}, round {round_}: of {len(measured)} spectra never learned from"
@@ -155,7 +162,7 @@ def draw_simulation(structure: Structure, potential: Potential, path: Path) -> P
 def _title(store: CampaignStore) -> str:
     """The campaign's name, and where its spectra come from if not from an instrument."""
     name, source = store.setting("config")["name"], store.setting("source")
-    return f"{name} ({source})" if source else name
+    return f"{name}, {source}" if source else name
 
 
 def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:

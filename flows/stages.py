@@ -104,12 +104,12 @@ def check_data(store: CampaignStore, backend: MeasurementBackend) -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:
-        CampaignError: If axis, compositions, spectra or the hold-out differ.
+        CampaignError: If axis, compositions, spectra, hold-out or potential differ.
     """
     if backend.fingerprint != store.setting("fingerprint"):
         raise CampaignError(
-            f"The data set changed since the campaign in {store.folder} began: its axis, compositions, spectra or "
-            "split are others. Put the old file back, or start another campaign."
+            f"The data set or potential changed since the campaign in {store.folder} began: axis, compositions, "
+            "spectra, split or the potential's file are others. Put the old file back, or start another campaign."
         )
 
 
@@ -146,7 +146,7 @@ def measure(campaign: Campaign, round_: int) -> str:
     asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
-        if len(store.failures(round_=round_)) == len(asked):  # somebody saw to the cause, or wouldn't have come back
+        if not store.suggestions(round_=round_, pending=True):  # too many failed, and somebody saw to the cause
             store.forget_failures(round_)
     pending = store.suggestions(round_=round_, pending=True)
     done, running = len(asked) - len(pending), {}
@@ -182,19 +182,35 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     """Wait for what is missing, or go on with what was measured: something to learn from, something to judge by."""
     store = campaign.store
     missing, failures = store.suggestions(round_=round_, pending=True), store.failures(round_=round_)
-    measured = [s for s in store.suggestions(round_=round_) if s not in missing and s.id not in failures]
-    if not (missing or measured):
-        raise MeasurementError(
-            f"None of the {len(failures)} alloys of round {round_} could be measured, the first because: "
-            f"{next(iter(failures.values()))} Remove the cause, then `glassmap run {store.folder}` tries them again."
-        )
     status = "waiting" if missing else "done"
     with store.transaction():
-        if not (missing or campaign.backend.hold_out() or any(s.hold_out for s in measured)) and len(measured) > 1:
-            store.record_hold_out(measured[0])  # all that were to be held out failed
+        if failures and not missing:
+            _share_out(campaign, round_)
         store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
         store.end_stage(round_, "measure", status)
     return status
+
+
+def _share_out(campaign: Campaign, round_: int) -> None:
+    """Where too many failed, learn from one that was to be held out, or hold one out that was to be learned from.
+
+    Raises:
+        MeasurementError: If none of the batch was measured, or too few for both.
+    """
+    store, failures = campaign.store, campaign.store.failures(round_=round_)
+    measured = [s for s in store.suggestions(round_=round_) if s.id not in failures]
+    learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
+    needs_held = not (campaign.backend.hold_out() or store.spectra(hold_out=True)[0])
+    if not learn and len(held) > 1:
+        store.record_hold_out(held[0], hold_out=False)
+    elif needs_held and len(learn) > 1:
+        store.record_hold_out(learn[0], hold_out=True)
+    elif not learn or needs_held:
+        raise MeasurementError(
+            f"Too few of round {round_} could be measured, {len(measured)} of {len(measured) + len(failures)}, to "
+            f"learn from and to judge by; the first failed because: {next(iter(failures.values()))} Remove the cause, "
+            f"then `glassmap run {store.folder}` tries them again."
+        )
 
 
 def train(campaign: Campaign, round_: int) -> str:

@@ -4,9 +4,10 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from agent.errors import MeasurementError
+from agent.errors import MeasurementError, SimulationError
 from flows.stages import Reporter
-from simulation.lammps import find_lammps, generous_timeout, lammps_version, read_structure, simulate_all
+from simulation.lammps import find_lammps, generous_timeout, lammps_version, simulate_all
+from simulation.result import read_structure
 from simulation.structure import Structure
 from simulation.sweep import RDF, Sweep, read_sweep, write_sweep
 
@@ -37,6 +38,7 @@ def run_sweep(
 
     Raises:
         SimulationError: If LAMMPS can't run here.
+        MeasurementError: If none succeeded.
         DatasetError: If `output` holds simulations of another kind, or can't be written.
     """
     lammps = find_lammps(command)
@@ -45,7 +47,7 @@ def run_sweep(
     missing = [simulation for simulation in sweep.simulations if sweep.id_of(simulation) not in known]
     deadline = None if hours is None else time.monotonic() + 3600 * hours
     results = {sweep.id_of(simulation): folder / f"{simulation.key}.npz" for simulation in missing}
-    found = {name: read_structure(path) for name, path in results.items() if path.exists()}
+    found = {name: structure for name, path in results.items() if (structure := _finished(path)) is not None}
     missing = [simulation for simulation in missing if sweep.id_of(simulation) not in found]
     failures: dict[str, str] = {}
     runs = simulate_all(missing, folder, lammps=lammps, timeout=generous_timeout(sweep.protocol), workers=workers)
@@ -63,4 +65,14 @@ def run_sweep(
             report("sweep", done, len(missing), name)
             if deadline is not None and time.monotonic() > deadline:
                 break
+    if failures and not (found or earlier):
+        raise MeasurementError(f"None of the {len(failures)} simulations succeeded. {next(iter(failures.values()))}")
     return write_sweep(output, sweep, found, earlier=earlier, lammps=lammps_version(lammps)), failures
+
+
+def _finished(path: Path) -> Structure | None:
+    """A result that is there and whole; any other is simulated."""
+    try:
+        return read_structure(path) if path.exists() else None
+    except SimulationError:
+        return None

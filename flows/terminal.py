@@ -79,11 +79,11 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
     for point, cover in zip(curve, coverage, strict=False):
         figures = (
             (cover.mean, ".1f"),
-            (point.mse, ".2f"),
-            (point.mse_sample, ".2f"),
+            (point.mse, ".3g"),
+            (point.mse_sample, ".3g"),
             (point.q1_error, ".4f"),
             (point.delta_q_error, ".4f"),
-            (point.next_batch_mse, ".2f"),
+            (point.next_batch_mse, ".3g"),
         )
         cells = ("–" if value is None else format(value, style) for value, style in figures)
         table.add_row(str(point.round), str(point.spectra), *cells)

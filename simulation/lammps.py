@@ -1,10 +1,6 @@
-"""LAMMPS as a subprocess: find it, run one alloy, verify what came out, run many side by side.
-
-Exit code 0 is no success: a run counts once its last line, its atoms, its temperature and its g(r) are right.
-"""
+"""LAMMPS as a subprocess: find it, run one alloy, run many side by side."""
 
 import fcntl
-import json
 import os
 import queue
 import re
@@ -15,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -26,16 +23,16 @@ import numpy as np
 
 from agent.errors import MeasurementError, SimulationError
 from simulation.melt_quench import MeltQuench, Simulation, render_input
-from simulation.structure import Structure, total_rdf
+from simulation.result import read_structure, verify, write_structure
+from simulation.structure import Structure
 
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0  # between news of one run
+KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)  # exit codes
 KILLED_AT_MOST = 3  # a run that something keeps killing is the machine's trouble, not the alloy's
-TEMPERATURE_TOLERANCE = 0.15  # relative, or five standard deviations of so few atoms
-RDF_TOLERANCE = 0.1  # of g(r) about 1, mean over its last Å
 FREE_BYTES = 2**20  # that must be writable before and after a run
 
-Progress = Callable[[float], None]  # told the share of a run that is done, 0 to 1
+Tell = Callable[[float], None]  # told the share of a run that is done, 0 to 1
 
 
 # --- finding it
@@ -59,13 +56,14 @@ def find_lammps(command: str | None = None) -> Lammps:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if command is not None:
-        words = tuple(shlex.split(command))
-        if not words or shutil.which(words[0]) is None:
+        words = shlex.split(command)
+        program = shutil.which(words[0]) if words else None
+        if program is None:
             raise SimulationError(
                 f"The command {command!r} must start a program on the path, got none called "
                 f"{words[0] if words else ''!r}. Correct `command`, or leave it out to use LAMMPS of this environment."
             )
-        return Lammps(words, environment)
+        return Lammps((str(Path(program).absolute()), *words[1:]), environment)  # runs have folders of their own
     if (program := _installed_file("lammps", "/lmp")) is not None:
         libraries = _installed_file("mpich", "libmpi.so.12")
         if libraries is not None:
@@ -117,7 +115,7 @@ def simulate(
     *,
     lammps: Lammps,
     timeout: float,
-    progress: Progress = lambda share: None,
+    progress: Tell = lambda share: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Structure:
     """Melt, quench and measure one alloy, or take the result of an earlier call.
@@ -138,27 +136,44 @@ def simulate(
         SimulationError: If LAMMPS can't run here, whatever the alloy.
     """
     result = folder / f"{simulation.key}.npz"
-    if result.exists():
-        try:
-            return read_structure(result)
-        except SimulationError:
-            result.unlink()  # cut off as it was written to a full disk; made anew
     seed = simulation.protocol.seed
     another = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] % 1_000_000)
+    attempts = [replace(simulation, protocol=replace(simulation.protocol, seed=number)) for number in (seed, another)]
     reasons = []
-    for try_seed in (seed, another):
-        attempt = replace(simulation, protocol=replace(simulation.protocol, seed=try_seed))
-        try:
-            log = run(attempt, folder, lammps=lammps, timeout=timeout, progress=progress, stopped=stopped)
-            structure = _verify(attempt, folder / attempt.key, log)
-        except MeasurementError as error:
-            reasons.append(f"seed {try_seed}: {error}")
-            continue
-        _write_structure(structure, result)
-        for tried in (seed, try_seed):
-            shutil.rmtree(folder / replace(simulation, protocol=replace(simulation.protocol, seed=tried)).key, True)
-        return read_structure(result)  # as every later call will see it
+    for attempt in attempts:
+        with _locked(folder / attempt.key) as lock:
+            if (found := _known(result, simulation)) is not None:
+                return found
+            try:
+                log = _run(attempt, folder, lock, lammps, timeout, progress, stopped)
+                write_structure(verify(attempt, folder / attempt.key, log), result)
+            except _TimedOut as error:  # no other seed: what comes out must not hang on how busy a machine is
+                raise MeasurementError(f"{simulation.label} could not be simulated: {error}") from error
+            except MeasurementError as error:
+                reasons.append(f"seed {attempt.protocol.seed}: {error}")
+                continue
+            for tried in attempts:
+                shutil.rmtree(folder / tried.key, ignore_errors=True)
+        found = _known(result, simulation)
+        assert found is not None, "it was just written"
+        return found
     raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}")
+
+
+class _TimedOut(MeasurementError):
+    """A run took too long."""
+
+
+def _known(result: Path, simulation: Simulation) -> Structure | None:
+    """What an earlier run left; one that was cut off as it was written to a full disk is removed."""
+    if not result.exists():
+        return None
+    try:
+        structure = read_structure(result)
+    except SimulationError:
+        result.unlink()
+        return None
+    return replace(structure, elements=simulation.elements, counts=simulation.counts)  # in this system's order
 
 
 def run(
@@ -167,42 +182,59 @@ def run(
     *,
     lammps: Lammps,
     timeout: float,
-    progress: Progress = lambda share: None,
+    progress: Tell = lambda share: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> str:
     """One try: start LAMMPS, again from its restart files where it was killed, and return the log of a whole run.
 
     Arguments and errors are those of `simulate`; what was written stays in the working folder.
     """
+    with _locked(folder / simulation.key) as lock:
+        return _run(simulation, folder, lock, lammps, timeout, progress, stopped)
+
+
+def _run(
+    simulation: Simulation,
+    folder: Path,
+    lock: int,
+    lammps: Lammps,
+    timeout: float,
+    progress: Tell,
+    stopped: Callable[[], bool],
+) -> str:
     work = folder / simulation.key
     work.mkdir(parents=True, exist_ok=True)
+    _check_disk(work)
     potential = f"{simulation.potential.digest}.{simulation.potential.style.replace('/', '.')}"
-    text = render_input(simulation, potential_file=f"../{potential}")
-    with (work / "lock").open("w") as lock:
-        _lock(lock.fileno(), work)
+    if not (folder / potential).exists():
+        _write_whole(folder / potential, simulation.potential.text)
+    _write_whole(work / "in.lammps", render_input(simulation, potential_file=f"../{potential}"))
+    kills = 0
+    while True:
+        code = _start(lammps, work, lock, simulation, timeout, progress, stopped)
+        log = _read(work / "log.lammps")
+        if code == 0 and "\nDONE " in log:
+            return log
         _check_disk(work)
-        if not (folder / potential).exists():
-            _write_whole(folder / potential, simulation.potential.text)
-        _write_whole(work / "in.lammps", text)
-        code, log = 0, ""
-        for _ in range(KILLED_AT_MOST):
-            code = _start(lammps, work, lock.fileno(), simulation, timeout, progress, stopped)
-            log = _read(work / "log.lammps")
-            if code == 0 and "\nDONE " in log:
-                return log
-            _check_disk(work)
-            if 0 <= code < 128:
-                break
-        else:
+        error = [line.strip() for line in log.splitlines() if "ERROR" in line]
+        said = error[-1] if error else (_read(work / "output.txt").strip()[-500:] or "nothing")
+        begun = "\nLoop time" in log or "\n   Step" in log
+        if code < 0 or code in KILLED:
+            kills += 1
+            if kills == KILLED_AT_MOST:
+                raise SimulationError(
+                    f"LAMMPS was killed {kills} times in {work}, last with exit code {code}. Is the machine short of "
+                    f"memory? It said: {said}. Its restart files are kept; running again goes on from there."
+                )
+        elif begun:
+            raise MeasurementError(f"LAMMPS ended with exit code {code} in {work}; it said: {said}")
+        elif restarts := list(work.glob("*.restart")):  # damaged by a power cut, or of another release
+            for restart in restarts:
+                restart.unlink()
+        else:  # not one step: the set-up is at fault, not the alloy
             raise SimulationError(
-                f"LAMMPS was killed {KILLED_AT_MOST} times in {work}, last with exit code {code}. Is the machine short "
-                "of memory? Its restart files are kept; running again goes on from there."
+                f"LAMMPS ended with exit code {code} before its first step in {work}; it said: {said}"
             )
-    error = [line.strip() for line in log.splitlines() if "ERROR" in line]
-    said = error[-1] if error else (_read(work / "output.txt").strip()[-500:] or "nothing")
-    if "\nLoop time" not in log and "\n   Step" not in log:  # not one step: the set-up is at fault, not the alloy
-        raise SimulationError(f"LAMMPS ended with exit code {code} before its first step in {work}; it said: {said}")
-    raise MeasurementError(f"LAMMPS ended with exit code {code} in {work}; it said: {said}")
 
 
 # LAMMPS runs under a keeper of its own, which the kernel tells when this process ends, however it ends, and which then
@@ -222,7 +254,13 @@ try:
     die_with_parent(signal.SIGTERM)
     if os.getppid() != int(sys.argv[1]):
         end()
-    code = run.wait()
+    while True:
+        try:
+            code = run.wait(None if sys.platform == "linux" else 1)
+            break
+        except subprocess.TimeoutExpired:
+            if os.getppid() != int(sys.argv[1]):
+                end()
     sys.exit(code if code >= 0 else 128 - code)
 except KeyboardInterrupt:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -240,7 +278,7 @@ def _start(
     lock: int,
     simulation: Simulation,
     timeout: float,
-    progress: Progress,
+    progress: Tell,
     stopped: Callable[[], bool],
 ) -> int:
     """Run LAMMPS in its working folder to its end; return its exit code, 128 and more where a signal ended it."""
@@ -263,9 +301,9 @@ def _start(
             if stopped():
                 raise SimulationError(f"The simulation in {work} was stopped. Running again goes on from there.")
             if time.monotonic() > deadline:
-                raise MeasurementError(
+                raise _TimedOut(
                     f"not finished after {timeout:g} s in {work}, so it was stopped. Look at log.lammps there; if it "
-                    "is sound, give more time."
+                    "is sound, give more time (backend.timeout_hours)."
                 )
             progress(_share_done(work / "log.lammps", simulation.protocol.steps))
             time.sleep(POLL_SECONDS)
@@ -292,13 +330,20 @@ def _share_done(log: Path, steps: int) -> float:
     return min(step / steps, 1.0)
 
 
-def _lock(descriptor: int, work: Path) -> None:
-    for _ in range(50):  # a run whose parent was just killed takes a moment to end
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-    raise SimulationError(f"Another process is still at work in {work}. Wait for it, or stop it.")
+@contextmanager
+def _locked(work: Path) -> Iterator[int]:
+    """Hold a working folder, made where it isn't there; its lock is passed on to the run, which holds it as well."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        for _ in range(50):  # a run whose parent was just killed takes a moment to end
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
+        else:
+            raise SimulationError(f"Another process is still at work in {work}. Wait for it, or stop it.")
+        yield lock.fileno()
 
 
 def _check_disk(folder: Path) -> None:
@@ -317,109 +362,22 @@ def _check_disk(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-# --- what came out
-
-
-def _verify(simulation: Simulation, work: Path, log: str) -> Structure:
-    """The structure that a run wrote, or why it is none.
-
-    Raises:
-        MeasurementError: If anything is missing, not finite or not as asked.
-    """
-    words = log.rpartition("\nDONE ")[2].splitlines()[0].split()
-    split = words.index("counts")
-    values = dict(zip(words[:split:2], map(float, words[1:split:2]), strict=True))
-    counts = tuple(int(word) for word in words[split + 1 :])
-    if not np.isfinite(list(values.values())).all():
-        raise MeasurementError(f"the run ended with values that are not finite, {values}, in {work}")
-    if counts != tuple(n for _, n in simulation.present):
-        raise MeasurementError(f"{simulation.present} atoms were asked for, the run in {work} had {counts}")
-    cold, atoms = simulation.protocol.cold, sum(counts)
-    tolerance = max(TEMPERATURE_TOLERANCE, 5 * (2 / (3 * atoms)) ** 0.5)
-    if abs(values["temp"] / cold - 1) > tolerance:
-        raise MeasurementError(f"measured at {values['temp']:.0f} K instead of {cold:g} K in {work}")
-    table = _read_rdf(work / "rdf.txt", simulation)
-    structure = Structure(
-        elements=simulation.elements,
-        counts=simulation.counts,
-        r=table[:, 1],
-        partials=table[:, 2::2].T.copy(),
-        volume=values["vol"],
-        temperature=values["temp"],
-        pressure=values["press"],
-        energy=values["pe"],
-        crystalline=values["crystalline"],
-        seed=simulation.protocol.seed,
-        cpu_seconds=sum(loop_seconds(log), 0.0),
-    )
-    limit = float(total_rdf(structure)[structure.r > structure.r[-1] - 1].mean())
-    if not abs(limit - 1) < RDF_TOLERANCE:
-        raise MeasurementError(
-            f"g(r) ends at {limit:.2f} instead of 1 in {work}: the box holds no even liquid or glass"
-        )
-    return structure
-
-
-def _read_rdf(path: Path, simulation: Simulation) -> np.ndarray:
-    """Columns: bin, r, then g(r) and coordination number of each pair; shape `(bins, 2 + 2 pairs)`."""
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        table = np.loadtxt(path, skiprows=4, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise MeasurementError(f"g(r) can't be read: {error}") from error
-    expected = (simulation.protocol.rdf_bins, 2 + 2 * len(simulation.pairs))
-    if table.shape != expected or not np.isfinite(table).all():
-        raise MeasurementError(f"g(r) in {path} must be {expected} finite numbers, got {table.shape}")
-    return table
-
-
-def loop_seconds(log: str) -> list[float]:
-    """CPU seconds of minimising, melting, quenching, relaxing and measuring: time times the cores that each had."""
-    loops = re.findall(r"^Loop time of (\S+) on (\d+) procs", log, re.MULTILINE)
-    shares = re.findall(r"^(\S+)% CPU use", log, re.MULTILINE)
-    return [float(s) * int(n) * float(share) / 100 for (s, n), share in zip(loops, shares, strict=False)]
-
-
-def _write_structure(structure: Structure, path: Path) -> None:
-    """One file, there whole or not at all."""
-    values = asdict(structure)
-    arrays = {"r": values.pop("r"), "partials": values.pop("partials").astype(np.float32)}
-    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, values=np.array(json.dumps(values)), **arrays)
-            os.fsync(file.fileno())
+        part.write_text(text)
         part.replace(path)
-    except OSError as error:
-        raise SimulationError(f"{path} can't be written: {error}. Make room, then run again.") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def read_structure(path: Path) -> Structure:
-    """Read the result of a run.
-
-    Raises:
-        SimulationError: If the file is cut off or none.
-    """
-    try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            values = json.loads(str(file["values"]))
-            values["elements"], values["counts"] = tuple(values["elements"]), tuple(values["counts"])
-            return Structure(r=file["r"], partials=file["partials"].astype(np.float64), **values)
-    except Exception as error:
-        raise SimulationError(
-            f"{path} is no whole result of a simulation ({error}). Remove it and run again."
-        ) from error
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
-    part.write_text(text)
-    part.replace(path)
-
-
 def _read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def generous_timeout(protocol: MeltQuench) -> float:
@@ -458,7 +416,7 @@ def simulate_all(
     news: queue.SimpleQueue[Update | Exception] = queue.SimpleQueue()
     stop = threading.Event()
 
-    def run(number: int) -> None:
+    def run_one(number: int) -> None:
         told, last = 0.0, -1.0
 
         def tell(share: float) -> None:
@@ -481,7 +439,7 @@ def simulate_all(
     with ThreadPoolExecutor(workers, thread_name_prefix="lammps") as pool:
         try:
             for number in range(len(simulations)):
-                pool.submit(run, number)
+                pool.submit(run_one, number)
             left = len(simulations)
             while left:
                 update = news.get()

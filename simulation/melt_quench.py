@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -17,6 +17,8 @@ from simulation.structure import RDF_BINS
 
 MIN_ATOMS = 100  # fewer can't hold a g(r): the box would be as wide as a few atoms
 MAX_TIME_STEP_FS = 10.0  # metals lose energy conservation from 6 fs on at 2000 K, and their atoms well before 50
+MAX_STEPS = 10**9  # weeks, for a thousand atoms
+BOX_MARGIN = 1.03  # of the box over the cutoff of g(r); mixing can make an alloy denser
 SKIN = 1.0  # Å, of the neighbour lists; 0.5 to 1.0 is fastest
 EXPANSION = 1.1  # of the volume at room temperature, for a start close to the melt's
 CNA_FCC, CNA_BCC = 1.355, 1.521  # half-way to the next shell, in units of (volume / atom)^(1/3); fcc is hcp's too
@@ -54,6 +56,7 @@ class MeltQuench:
             SimulationError: If a setting breaks its rule.
         """
         rules = (
+            *((field.name, math.isfinite(getattr(self, field.name)), "a finite number") for field in fields(self)),
             ("atoms", self.atoms >= MIN_ATOMS, f"{MIN_ATOMS} or more; 1000 is quick"),
             ("cold", 0 < self.cold < self.hot, f"above 0 K and below hot = {self.hot:g} K"),
             ("melt_ps", self.melt_ps > 0, "positive; 5 is quick"),
@@ -76,6 +79,11 @@ class MeltQuench:
         for name, kept, rule in rules:
             if not kept:
                 raise SimulationError(f"{name} must be {rule}; got {getattr(self, name):g}.")
+        if self.steps > MAX_STEPS:
+            raise SimulationError(
+                f"A protocol may take {MAX_STEPS:g} steps at most, got {self.steps:g}. Take a faster quench_rate, "
+                "shorter times or a longer time_step_fs."
+            )
 
     @property
     def stage_steps(self) -> tuple[int, int, int, int]:
@@ -129,11 +137,11 @@ class Simulation:
         potential.check_elements(elements)
         simulation = cls(elements, atom_counts(composition, protocol.atoms), protocol, potential)
         edge = simulation.edge / EXPANSION ** (1 / 3)
-        if edge < protocol.rdf_cutoff:  # beyond it an atom would meet its own image
-            atoms = math.ceil(protocol.atoms * (protocol.rdf_cutoff / edge) ** 3 * 1.05)
+        if edge < BOX_MARGIN * protocol.rdf_cutoff:  # beyond it an atom would meet its own image
+            atoms = math.ceil(protocol.atoms * (BOX_MARGIN * protocol.rdf_cutoff / edge) ** 3 * 1.02)
             raise SimulationError(
-                f"A box of {protocol.atoms} atoms of {simulation.label} is only {edge:.1f} Å wide, less than the "
-                f"rdf_cutoff of {protocol.rdf_cutoff:g} Å. Take {atoms} atoms or more, or a shorter cutoff."
+                f"A box of {protocol.atoms} atoms of {simulation.label} is only {edge:.1f} Å wide, hardly more than "
+                f"the rdf_cutoff of {protocol.rdf_cutoff:g} Å. Take {atoms} atoms or more, or a shorter cutoff."
             )
         return simulation
 

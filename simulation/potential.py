@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import periodictable
-from jaxtyping import Float
 
 from agent.errors import SimulationError
+from agent.shapes import Table
 
 Style = Literal["eam/alloy", "eam/fs"]
 GENERATED = ("zhou", "zhou-fitted")
@@ -102,7 +102,7 @@ class Potential:
                 f"{', '.join(missing)}; it holds {', '.join(self.elements)}. Choose another potential file"
                 + (
                     f", or {GENERATED[0]!r}, which knows {', '.join(ZHOU_METALS)}."
-                    if set(missing) <= set(ZHOU_METALS)
+                    if set(elements) <= set(ZHOU_METALS)
                     else "."
                 )
             )
@@ -137,7 +137,8 @@ def read_potential(path: Path) -> Potential:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SimulationError(
-            f"The potential {path} can't be read ({error}). Give the path of an eam/alloy or eam/fs file."
+            f"The potential {path} can't be read ({error}). Give the path of an eam/alloy or eam/fs file, or one of "
+            f"{', '.join(GENERATED)}."
         ) from error
     return parse_potential(text, name=path.name)
 
@@ -250,7 +251,8 @@ def zhou_potential(elements: tuple[str, ...], *, fitted: bool = False) -> Potent
     metals = [ZHOU_METALS[element] for element in elements]
     cutoff = math.sqrt(5) * max(metal.re for metal in metals)
     r = np.linspace(0, cutoff, POINTS)
-    rho = np.linspace(0, max(100.0, 2 * max(m.rhoe for m in metals), *(_density(m, r)[0] for m in metals)), POINTS)
+    highest = max(100.0, 2 * max(m.rhoe for m in metals), *(_density(m, r)[0] for m in metals))
+    rho = np.linspace(0, math.ceil(highest), POINTS)  # whole, so that the file doesn't hang on a last bit
     tables = []
     for element, metal in zip(elements, metals, strict=True):
         atom = getattr(periodictable, element)
@@ -283,9 +285,6 @@ def _cross_term(first: str, second: str) -> tuple[float, float]:
         raise SimulationError(
             f"Fitted cross terms are there for {known}, got {first}-{second}. Use 'zhou' or a potential file."
         ) from error
-
-
-Table = Float[np.ndarray, " t"]
 
 
 def _rows(values: Table) -> str:

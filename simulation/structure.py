@@ -7,21 +7,17 @@ from typing import Literal
 
 import numpy as np
 import periodictable
-from jaxtyping import Float
 from periodictable.cromermann import fxrayatq
 
 from agent.composition import label
 from agent.dataset import AxisName
 from agent.peak import Peak, fit_peak
-from agent.shapes import Axis, Composition, RadialAxis, RadialValues, Spectrum
+from agent.shapes import Axis, Composition, FineRdf, FormFactors, PartialRdfs, RadialAxis, RadialValues, Spectrum
 from agent.spectrum import two_theta_from_q
 
 CRYSTALLINE_SHARE = 0.1  # of atoms; glasses hold below 0.01, a single crystal above 0.9
 RDF_BINS = 500  # of g(r) as it is learned: 0.032 Å up to 16 Å
 Q = np.round(np.arange(1.0, 8.0001, 0.02), 2)  # 1/Å, where spectra are computed; Cu Kα reaches 8.1
-
-FineRdf = Float[np.ndarray, " fine"]  # r in Å, or g(r), in the bins of a simulation
-PartialRdfs = Float[np.ndarray, "pairs r"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,7 @@ class Structure:
     """Share of atoms in fcc, hcp or bcc surroundings, by common neighbour analysis."""
     seed: int
     cpu_seconds: float
+    """Of the last start, where the run was cut."""
 
     @property
     def composition(self) -> Composition:
@@ -105,7 +102,9 @@ def _pair_counts(structure: Structure) -> list[float]:
 
 
 def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
-    """Position of the highest peak of g(r), Å: where it is highest over 0.1 Å, then a parabola through 0.15 Å around.
+    """Position of the first peak of g(r), Å: where it is highest over 0.1 Å, then a parabola through 0.15 Å around.
+
+    In a glass no later shell is as high; where unlike atoms split the first shell, it is the higher part's place.
 
     Args:
         r: Centres of bins, shape `(r,)`.
@@ -118,7 +117,7 @@ def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
     return float(np.clip(top - b / (2 * a), top - 0.15, top + 0.15))
 
 
-def form_factors(elements: Sequence[str], q: Axis) -> Float[np.ndarray, "e q"]:
+def form_factors(elements: Sequence[str], q: Axis) -> FormFactors:
     """X-ray form factors f0(q) of neutral atoms, electrons, shape `(e, q)`.
 
     Source: D. Waasmaier, A. Kirfel, Acta Cryst. A 51, 416 (1995), from periodictable.

@@ -13,7 +13,7 @@ import periodictable
 from agent.acquisition import plan_batch
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset, write_dataset
-from agent.errors import DatasetError
+from agent.errors import DatasetError, SimulationError
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import SYNTHETIC, Potential
 from simulation.structure import (
@@ -64,9 +64,14 @@ class Sweep:
 
         Raises:
             CompositionError: If a step divides no 100 or leaves no alloy.
-            SimulationError: If the potential lacks an element, or the boxes are too small.
+            SimulationError: If the potential lacks an element, the boxes are too small, or there are too many repeats.
         """
         seed = self.protocol.seed
+        first = len(CompositionSpace(self.elements, step_at_pct=self.steps_at_pct[0]))
+        if self.repeats > first:
+            raise SimulationError(
+                f"repeats must be at most the {first} alloys of the first grid, got {self.repeats}. Take fewer."
+            )
         planned: list[Simulation] = []
         taken = np.empty((0, len(self.elements)))
         for number, step in enumerate(self.steps_at_pct):
@@ -88,7 +93,8 @@ class Sweep:
         del protocol["seed"]
         return {
             "protocol": json.dumps(protocol),
-            "potential": f"{self.potential.name}, sha256 {self.potential.digest}…",
+            "potential": self.potential.name,
+            "potential_sha256": self.potential.digest,  # its first digits
             "synthetic": str(self.potential.is_synthetic).lower(),
         }
 
@@ -106,6 +112,11 @@ def read_sweep(path: Path, sweep: Sweep) -> dict[str, SpectraSet]:
     if not path.exists():
         return {}
     kinds = {name: read_dataset(path, variable=name) for name in ("intensity", RDF)}
+    if kinds[RDF].elements != sweep.elements:
+        raise DatasetError(
+            f"{path} holds alloys of {'-'.join(kinds[RDF].elements)}, in this order, and not of "
+            f"{'-'.join(sweep.elements)}. Name another output."
+        )
     for name, value in sweep.identity.items():
         if (found := kinds[RDF].attributes.get(name)) != value:
             raise DatasetError(
@@ -143,9 +154,15 @@ def write_sweep(
             raise DatasetError(f"There is no simulation to write to {path} yet. Let the sweep run.")
         kinds[name] = _in_order(parts, order)
     spectra, rdf = kinds["intensity"], kinds[RDF]
-    spectra = replace(spectra, attributes=_attributes(sweep, lammps, spectra))
+    alloys = [id_.rpartition("-")[0] for id_ in spectra.ids]
+    again = np.array([alloy in alloys[:row] for row, alloy in enumerate(alloys)])
+    spectra = replace(
+        spectra,
+        coordinates={**spectra.coordinates, "replicate": again},
+        attributes=_attributes(sweep, lammps, spectra),
+    )
     brightest = max(getattr(periodictable, element).number for element in sweep.elements)
-    resolution = {"intensity": 5 * brightest**2 / 32767, RDF: RDF_RESOLUTION}
+    resolution = {"intensity": 8 * brightest**2 / 32767, RDF: RDF_RESOLUTION}
     write_dataset(spectra, path, also={RDF: rdf}, resolution=resolution)
     return len(spectra)
 
@@ -175,7 +192,6 @@ def _figures_of(sweep: Sweep, found: Mapping[str, Structure]) -> dict[str, np.nd
     figures = {name: [getattr(structure, name) for structure in structures] for name in names}
     figures |= {name: [getattr(peak, name) for peak in peaks] for name in ("q1", "delta_q")}
     figures["rdf_peak"] = [first_rdf_peak(structure.r, total_rdf(structure)) for structure in structures]
-    figures["replicate"] = [int(id_.rpartition("-")[2]) != sweep.protocol.seed for id_ in found]
     return {name: np.array(values) for name, values in figures.items()}
 
 
@@ -189,7 +205,11 @@ def _in_order(parts: Sequence[SpectraSet], order: Sequence[str]) -> SpectraSet:
         ids=tuple(ids),
         compositions=np.concatenate([part.compositions for part in parts]),
         intensities=np.concatenate([part.intensities for part in parts]),
-        coordinates={name: np.concatenate([part.coordinates[name] for part in parts]) for name in parts[0].coordinates},
+        coordinates={
+            name: np.concatenate([part.coordinates[name] for part in parts])
+            for name in parts[-1].coordinates
+            if all(name in part.coordinates for part in parts)
+        },
     )
     return whole.select(rows)
 
@@ -197,11 +217,16 @@ def _in_order(parts: Sequence[SpectraSet], order: Sequence[str]) -> SpectraSet:
 def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str]:
     """What a reader has to know of the file."""
     protocol, system = sweep.protocol, "-".join(sweep.elements)
-    changes = [
-        f"--{name.replace('_', '-')} {getattr(protocol, name):g}"
+    alike = {n: replace(p, atoms=protocol.atoms, seed=protocol.seed) for n, p in PRESETS.items()}
+    preset = next((name for name, settings in alike.items() if settings == protocol), "quick")
+    changes = [f"--preset {preset}"] if preset != "quick" else []
+    changes += [
+        f"--{name} {getattr(protocol, name)}"
         for name in ("atoms", "seed")
-        if getattr(protocol, name) != getattr(PRESETS["quick"], name)
+        if getattr(protocol, name) != getattr(PRESETS[preset], name)
     ]
+    made_by = f"glassmap {version('glassmap')}, LAMMPS {lammps}"
+    before = spectra.attributes.get("versions", made_by).split("; ")
     steps = ",".join(map(str, sweep.steps_at_pct))
     potential = sweep.potential.name.removesuffix(f" ({SYNTHETIC})")
     command = f"glassmap sweep {system} --potential {potential} --steps {steps} --repeats {sweep.repeats}"
@@ -215,6 +240,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         "far below the noise",
         "potential_header": sweep.potential.header,
         "seeds": ", ".join(str(seed) for seed in np.unique(spectra.coordinates["seed"])),
-        "versions": f"glassmap {version('glassmap')}, LAMMPS {lammps}",
+        "versions": "; ".join(dict.fromkeys([*before, made_by])),
+        "planned": str(len(sweep.simulations)),
         "command": " ".join([command, *changes, "-o FILE.nc"]),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulation.lammps import Lammps, find_lammps
+from simulation.lammps import find_lammps
 from simulation.melt_quench import MeltQuench, Simulation
 from simulation.potential import Potential, zhou_potential
 from simulation.structure import Structure
@@ -36,10 +36,6 @@ def counting_lammps(folder: Path, before: str = "") -> tuple[str, Path]:
     )
     script.chmod(0o755)
     return str(script), starts
-
-
-def started(command: str) -> Lammps:
-    return find_lammps(command)
 
 
 def fake_structure(counts: tuple[int, ...] = (50, 40, 10), *, seed: int = 0, cutoff: float = 16.0) -> Structure:

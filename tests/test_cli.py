@@ -45,7 +45,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
     assert result.exit_code == 0, result.output
     assert "Learning curve" in result.output
     assert "exhausted: Stopped after 16 spectra in 2 rounds, hold-out MSE" in result.output
-    for name in ("learning-curve.png", "delta-q-map.png", "examples.png"):
+    for name in ("learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"):
         picture = folder / "pictures" / name
         assert f"Picture: {picture}\n" in result.output
         assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 20_000
@@ -132,7 +132,8 @@ def test_map_says_where_all_alloys_are(replayed: tuple[Path, Result]):
     assert result.exit_code == 0
     with CampaignStore.read_only(folder) as store:
         _, path = store.artefact("map") or (0, None)
-    assert result.output == f"Every alloy: {path}\nPicture: {folder / 'pictures' / 'delta-q-map.png'}\n"
+    pictures = "".join(f"Picture: {folder / 'pictures' / name}\n" for name in ("delta-q-map.png", "q1-map.png"))
+    assert result.output == f"Every alloy: {path}\n{pictures}"
 
 
 def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
@@ -189,7 +190,7 @@ def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = glassmap("demo", "--folder", tmp_path / "demo")
     assert result.exit_code == 0, result.output
     with CampaignStore.read_only(tmp_path / "demo") as store:
-        assert store.setting("source").startswith("simulated, ZrCuAl2011.eam.alloy")
+        assert store.setting("source").startswith("simulated with ZrCuAl2011.eam.alloy")
         assert store.n_spectra() == 10
     assert (tmp_path / "demo" / "pictures" / "delta-q-map.png").exists()
 
@@ -215,8 +216,14 @@ def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("init {none} --dataset {data} --simulate Zr-Cu-Al", "Say who measures"),
         ("init {none} --simulate Zr-Cu-Al --potential {none}.eam", "The potential {none}.eam can't be read"),
         ("init {none} --simulate Co-V-Zr", "A Zhou potential can be generated for Cu, Ag, "),
-        ("simulate Zr50Xx50", "'Zr50Xx50' must name chemical elements, got 'Xx'"),
-        ("simulate 50", "'50' must name chemical elements, got 'none'"),
+        ("simulate Zr50Xx50", "'Zr50Xx50' must name chemical elements, each once, got 'Xx'"),
+        ("simulate 50", "'50' must name chemical elements"),
+        ("sweep zr-Cu-Al -o {none}.nc", "'zr-Cu-Al' must name chemical elements, each once, got 'zr'"),
+        ("sweep Zr-Cu/Al -o {none}.nc", "'Zr-Cu/Al' must name chemical elements"),
+        ("init {none} --simulate Zr-Zr", "'Zr-Zr' must name chemical elements, each once"),
+        ("init {none} --dataset {data} --potential zhou-fitted", "Say who measures"),
+        ("demo --live --data {data}", "A live demo simulates and takes no --data"),
+        ("simulate Zr50Cu50 --estimate --atoms 500", "An estimate is for several sizes at once"),
         ("simulate Zr50Cu40", "shares must sum to 100"),
         ("simulate Zr50Cu50 --atoms 0", "atoms must be 100 or more; 1000 is quick; got 0"),
         ("simulate Zr50Cu50 --potential {data}", "can't be read"),
@@ -295,4 +302,5 @@ def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: 
     assert glassmap("run", tmp_path).exit_code == 0
     assert glassmap("map", tmp_path).exit_code == 0
     with CampaignStore.read_only(tmp_path) as store:
-        assert [path.name for path in draw_all(store)] == ["learning-curve.png", "delta-q-map.png", "examples.png"]
+        names = [path.name for path in draw_all(store)]
+    assert names == ["learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"]

@@ -1,5 +1,4 @@
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +12,10 @@ import pytest
 
 from agent.errors import MeasurementError, SimulationError
 from simulation import lammps as module
-from simulation.lammps import Update, find_lammps, lammps_version, read_structure, simulate, simulate_all
+from simulation.lammps import Update, find_lammps, lammps_version, simulate, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import read_potential
+from simulation.result import read_structure
 from simulation.structure import Structure, first_peak, first_rdf_peak, total_rdf
 from tests.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 
@@ -188,7 +188,7 @@ def test_the_release_is_known():
 
 def test_lost_atoms_are_tried_again_from_another_seed_and_then_told_with_lammps_own_words(tmp_path: Path):
     command, starts = counting_lammps(tmp_path)
-    hot = alloy(hot=3e5, time_step_fs=10.0, quench_rate=3e17)
+    hot = alloy(hot=3e6, time_step_fs=10.0, quench_rate=3e18)
     with pytest.raises(
         MeasurementError, match=r"Zr50Cu40Al10 could not be simulated; seed 0: .*ERROR: .*; seed \d+: .*"
     ):
@@ -241,6 +241,7 @@ def done_line(**changes) -> str:
         (rdf_file() + done_line(temp="nan"), "values that are not finite"),
         (rdf_file() + done_line(pe="-inf"), "values that are not finite"),
         (rdf_file() + done_line(temp=650), "measured at 650 K instead of 300 K"),
+        (rdf_file() + done_line(vol=900), "the box shrank to 9.7 Å .* rdf_cutoff of 10 Å"),
         (rdf_file(limit=0.4) + done_line(), r"g\(r\) ends at 0.40 instead of 1"),
         (rdf_file(bins=300) + done_line(), r"must be \(500, 14\) finite numbers, got \(300, 14\)"),
         (rdf_file(limit=float("nan")) + done_line(), r"must be \(500, 14\) finite numbers"),
@@ -254,6 +255,13 @@ def test_exit_code_zero_is_not_yet_success(script: str, words: str, tmp_path: Pa
     assert not list((tmp_path / "runs").glob("*.npz"))
 
 
+def test_a_crystals_g_of_r_need_not_come_to_one(tmp_path: Path):
+    found = run(
+        alloy(), tmp_path / "runs", lammps=fake_lammps(tmp_path, rdf_file(limit=0.8) + done_line(crystalline=0.9))
+    )
+    assert found.is_crystalline
+
+
 def test_a_run_that_never_began_is_no_fault_of_the_alloy(tmp_path: Path):
     broken = replace(ZHOU, text=ZHOU.text.replace("UNITS: metal", "UNITS: what"))
     with pytest.raises(SimulationError, match=r"ended with exit code 1 before its first step .* it said: .*ERROR"):
@@ -261,8 +269,10 @@ def test_a_run_that_never_began_is_no_fault_of_the_alloy(tmp_path: Path):
 
 
 def test_a_run_that_takes_too_long_is_stopped_and_told(tmp_path: Path):
-    with pytest.raises(MeasurementError, match=r"not finished after 0.5 s"):
-        run(alloy(melt_ps=3000.0), tmp_path, timeout=0.5)
+    command, starts = counting_lammps(tmp_path)
+    with pytest.raises(MeasurementError, match=r"not finished after 1 s .*backend.timeout_hours"):
+        run(alloy(melt_ps=3000.0), tmp_path / "runs", timeout=1.0, lammps=find_lammps(command))
+    assert len(starts.read_text().split()) == 1, "another seed takes as long, and would hang results on the machine"
     assert not processes_in(tmp_path)
 
 
@@ -291,6 +301,13 @@ def test_a_full_disk_is_told_before_a_run_and_is_not_the_alloys_fault(tmp_path: 
 # --- killed
 
 
+def test_a_restart_file_that_a_power_cut_damaged_costs_the_stages_but_not_the_alloy(glass, tmp_path: Path):
+    work = tmp_path / alloy().key
+    work.mkdir()
+    (work / "quenched.restart").write_bytes(b"half a file")
+    np.testing.assert_array_equal(run(alloy(), tmp_path).partials, glass[1].partials)
+
+
 @pytest.mark.parametrize("stage", ["molten", "quenched", "relaxed"])
 def test_a_run_that_is_killed_goes_on_from_its_last_stage_and_ends_with_the_same_bits(
     stage: str, glass, tmp_path: Path
@@ -305,6 +322,13 @@ def test_a_run_that_is_killed_goes_on_from_its_last_stage_and_ends_with_the_same
     structure = run(alloy(), tmp_path / "runs", lammps=find_lammps(command))
     np.testing.assert_array_equal(structure.partials, glass[1].partials)
     assert len(starts.read_text().split()) == 2
+
+
+def test_a_crash_of_lammps_is_the_alloys_and_not_the_machines(tmp_path: Path):
+    begun = "printf '\\n   Step\\n' > log.lammps; kill -SEGV $$"
+    command, _ = counting_lammps(tmp_path, begun)
+    with pytest.raises(MeasurementError, match=r"seed 0: LAMMPS ended with exit code 139"):
+        run(alloy(), tmp_path / "runs", lammps=find_lammps(command))
 
 
 def test_what_is_killed_again_and_again_is_the_machines_trouble(tmp_path: Path):
@@ -353,7 +377,7 @@ def test_two_processes_never_simulate_one_alloy_at_once(tmp_path: Path):
 
 
 def test_an_alloy_that_fails_stops_no_other(tmp_path: Path):
-    hot = alloy(hot=3e5, time_step_fs=10.0, quench_rate=3e17)
+    hot = alloy(hot=3e6, time_step_fs=10.0, quench_rate=3e18)
     updates = list(simulate_all([hot, alloy(), alloy((40, 50, 10))], tmp_path, lammps=LAMMPS, timeout=60.0, workers=2))
     ends = {u.number: u.outcome for u in updates if u.outcome is not None}
     assert isinstance(ends[0], MeasurementError)
@@ -383,6 +407,14 @@ def test_closing_the_iterator_ends_every_run(tmp_path: Path):
     assert not processes_in(tmp_path)
 
 
+def test_one_result_serves_every_system_that_it_is_an_alloy_of(tmp_path: Path):
+    """Zr60Cu40 asked for in Zr-Cu and in Zr-Cu-Al, by one potential."""
+    two = run(Simulation.of(np.array([0.6, 0.4]), ("Zr", "Cu"), TINY, ZHOU), tmp_path)
+    three = run(alloy((60, 40, 0)), tmp_path)
+    assert (two.elements, three.elements) == (("Zr", "Cu"), ELEMENTS)
+    assert two.label == three.label and two.density == pytest.approx(three.density)
+
+
 def test_side_by_side_gives_what_one_by_one_gives(tmp_path: Path):
     alloys = [alloy((share, 90 - share, 10)) for share in (20, 40, 60)]
     found = {}
@@ -391,8 +423,3 @@ def test_side_by_side_gives_what_one_by_one_gives(tmp_path: Path):
         found[workers] = structures(runs)
     for k in range(3):
         np.testing.assert_array_equal(found[1][k].partials, found[2][k].partials)
-
-
-def test_the_tiny_protocol_keeps_what_the_others_have():
-    assert (TINY.hot, TINY.cold, TINY.time_step_fs) == (PRESETS["quick"].hot, PRESETS["quick"].cold, 3.0)
-    assert shutil.which("true")

@@ -38,6 +38,9 @@ def test_the_quick_preset_takes_ten_thousand_steps():
         ({"rdf_bins": 750}, "rdf_bins must be a multiple of 500; .*got 750"),
         ({"rdf_cutoff": 3.0}, "rdf_cutoff must be 10 Å or more"),
         ({"seed": -1}, "seed must be 0 or more; got -1"),
+        ({"melt_ps": float("inf")}, "melt_ps must be a finite number; got inf"),
+        ({"quench_rate": float("nan")}, "quench_rate must be a finite number; got nan"),
+        ({"quench_rate": 1e6}, r"may take 1e\+09 steps at most, got 5.66667e\+11"),
     ],
 )
 def test_an_impossible_protocol_is_refused_with_rule_value_and_remedy(change: dict, words: str):
@@ -72,11 +75,11 @@ def test_where_atoms_cannot_hold_the_composition_the_realised_one_is_told():
 
 def test_a_box_narrower_than_the_cutoff_is_refused_with_the_atoms_it_takes():
     with pytest.raises(
-        SimulationError, match=r"200 atoms of Zr50Cu40Al10 is only 15\.\d Å wide.*Take (\d+) atoms"
+        SimulationError, match=r"200 atoms of Zr50Cu40Al10 is only 15\.\d Å wide, hardly more.*Take (\d+) atoms"
     ) as no:
         alloy(rdf_cutoff=16.0)
     enough = int(re.search(r"Take (\d+) atoms", str(no.value))[1])  # type: ignore[index]
-    assert enough < 300 and alloy(rdf_cutoff=16.0, atoms=enough).counts
+    assert enough < 340 and alloy(rdf_cutoff=16.0, atoms=enough).counts
 
 
 def test_an_element_that_the_potential_lacks_is_refused():
@@ -109,7 +112,7 @@ def test_a_key_changes_with_everything_that_decides_the_result():
         Simulation.of(np.array([0.5, 0.4, 0.1]), ELEMENTS, TINY, replace(ZHOU, text=ZHOU.text + "\n")).key,
     }
     assert len(keys) == 6
-    assert alloy().key == alloy().key == next(key for key in keys if key == alloy().key)
+    assert alloy().key in keys
 
 
 def test_alloys_of_one_seed_start_from_unlike_places():

@@ -12,6 +12,7 @@ from agent.spectrum import mean_squared_error
 from agent.training import TrainingConfig
 from flows.benchmarks.spectra import draw_split, judge_models
 
+SAME = 1e-6  # closer than this, two compositions are one
 LABELS = {
     "nearest": ("nearest neighbour", "#b0b0b0"),
     "rbf": ("RBF", "#cc79a7"),
@@ -63,7 +64,7 @@ def noise_floor(path: Path, *, variable: str) -> float | None:
     spectra = read_dataset(path, variable=variable).prepared()
     if "replicate" not in spectra.coordinates:
         return None
-    first, again = _pairs(spectra)
+    first, again = _pairs(spectra)  # rows
     return mean_squared_error(spectra.intensities[first], spectra.intensities[again]) / 2 if len(again) else None
 
 
@@ -73,7 +74,8 @@ def _pairs(spectra: SpectraSet) -> tuple[np.ndarray, np.ndarray]:
     again = np.flatnonzero(replicate)
     distances = np.abs(spectra.compositions[again][:, None] - spectra.compositions[None]).max(axis=2)
     distances[:, replicate] = np.inf
-    return distances.argmin(axis=1), again
+    there = distances.min(axis=1, initial=np.inf) < SAME
+    return distances[there].argmin(axis=1), again[there]
 
 
 def draw(records: Sequence[dict[str, Any]], picture: Path, *, floor: float | None, published: float | None, title: str):
@@ -107,4 +109,5 @@ def draw(records: Sequence[dict[str, Any]], picture: Path, *, floor: float | Non
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
+    picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=150)

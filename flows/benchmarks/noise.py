@@ -1,6 +1,7 @@
 """How far two simulations of one alloy are apart, against the number of atoms: the floor below which no model gets."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -46,6 +47,7 @@ def run(
     """
     elements = elements_of(alloys[0])
     source = load_potential(potential, elements)
+    alloys, sizes = list(dict.fromkeys(alloys)), list(dict.fromkeys(sizes))  # none twice
     cases = [(alloy, atoms, seed) for atoms in sizes for alloy in alloys for seed in seeds]
     simulations = [
         Simulation.of(
@@ -55,12 +57,13 @@ def run(
     ]
     timeout = max(generous_timeout(simulation.protocol) for simulation in simulations)
     found: dict[tuple[str, int, int], Structure] = {}
-    for update in simulate_all(simulations, folder, lammps=find_lammps(), timeout=timeout, workers=workers):
-        if isinstance(update.outcome, Structure):
-            found[cases[update.number]] = update.outcome
-            tell(f"{simulations[update.number].label}, {sum(simulations[update.number].counts)} atoms")
-        elif update.outcome is not None:
-            raise update.outcome
+    with closing(simulate_all(simulations, folder, lammps=find_lammps(), timeout=timeout, workers=workers)) as runs:
+        for update in runs:
+            if isinstance(update.outcome, Structure):
+                found[cases[update.number]] = update.outcome
+                tell(f"{simulations[update.number].label}, {sum(simulations[update.number].counts)} atoms")
+            elif update.outcome is not None:
+                raise update.outcome
     return [
         {
             "alloy": label(found[alloy, atoms, first].composition, elements),
