@@ -136,13 +136,16 @@ def simulate(
         SimulationError: If LAMMPS can't run here, whatever the alloy.
     """
     result = folder / f"{simulation.key}.npz"
+    if (found := _known(result, simulation)) is not None:
+        return found
     seed = simulation.protocol.seed
     another = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] % 1_000_000)
     attempts = [replace(simulation, protocol=replace(simulation.protocol, seed=number)) for number in (seed, another)]
     reasons = []
     for attempt in attempts:
         with _locked(folder / attempt.key) as lock:
-            if (found := _known(result, simulation)) is not None:
+            if (found := _known(result, simulation)) is not None:  # by another process, while this one waited
+                shutil.rmtree(folder / attempt.key, ignore_errors=True)
                 return found
             try:
                 log = _run(attempt, folder, lock, lammps, timeout, progress, stopped)

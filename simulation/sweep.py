@@ -241,6 +241,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         "potential_header": sweep.potential.header,
         "seeds": ", ".join(str(seed) for seed in np.unique(spectra.coordinates["seed"])),
         "versions": "; ".join(dict.fromkeys([*before, made_by])),
+        "licence": "MIT",
         "planned": str(len(sweep.simulations)),
         "command": " ".join([command, *changes, "-o FILE.nc"]),
     }

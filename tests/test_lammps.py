@@ -90,7 +90,7 @@ def test_a_result_that_is_there_is_not_simulated_again(glass, tmp_path: Path):
     folder, structure = glass
     command, starts = counting_lammps(tmp_path)
     assert run(alloy(), folder, lammps=find_lammps(command)).volume == structure.volume
-    assert not starts.exists()
+    assert not starts.exists() and all(path.is_file() for path in folder.iterdir())
 
 
 def test_a_result_that_was_cut_off_is_made_anew(glass, tmp_path: Path):
