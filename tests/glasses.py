@@ -13,7 +13,7 @@ from simulation.structure import Structure
 ELEMENTS = ("Zr", "Cu", "Al")
 ZHOU = zhou_potential(ELEMENTS)
 TINY = MeltQuench(
-    atoms=200, melt_ps=0.3, quench_rate=2e15, relax_ps=0.6, rdf_steps=100, rdf_bins=500, rdf_cutoff=10.0
+    atoms=200, melt_ps=0.3, quench_rate=2e15, relax_ps=0.6, rdf_steps=100, rdf_bins=500, rdf_cutoff=12.0
 )  # about a second
 TINY_SETTINGS = {
     name: getattr(TINY, name)

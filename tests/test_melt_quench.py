@@ -97,7 +97,7 @@ def test_elements_without_atoms_are_left_out_of_the_run():
 def test_the_input_is_plain_lammps_and_names_every_atom_count():
     text = render_input(alloy(), potential_file="../zhou.eam.alloy")
     assert re.findall(r"create_atoms +(\d) random (\d+)", text) == [("1", "100"), ("2", "80"), ("3", "20")]
-    assert "compute         rdf all rdf 500 1 1 1 2 1 3 2 2 2 3 3 3 cutoff 10" in text
+    assert "compute         rdf all rdf 500 1 1 1 2 1 3 2 2 2 3 3 3 cutoff 12" in text
     steps = [int(n) for n in re.findall(r"^run +(\d+)", text, re.MULTILINE)]
     assert steps == [*TINY.stage_steps, 0]
 

@@ -145,7 +145,9 @@ def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
     assert kills == 3 and fingerprint(folder) == fingerprint(finished)
     begun_runs = starts.read_text().split()
     cut = len(begun_runs) - len(set(begun_runs))
-    assert len(set(begun_runs)) == 12 and 1 <= cut <= 6, "only what a kill had cut was begun again, two at a time"
+    assert len(set(begun_runs)) == 12 and 1 <= cut <= 6, (
+        f"only what a kill had cut is begun again, two at a time: {begun_runs}"
+    )
 
 
 # --- what fails

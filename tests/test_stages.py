@@ -290,7 +290,10 @@ def test_a_data_set_that_changed_under_a_campaign_is_refused(tmp_path: Path, sma
         "more": spectra.select(np.arange(149)),
     }
     write_dataset(changed[change], data)
-    with pytest.raises(CampaignError, match="data set changed since the campaign"), open_campaign(tmp_path):
+    with (
+        pytest.raises(CampaignError, match="or potential changed since the campaign"),
+        open_campaign(tmp_path),
+    ):
         pass
     assert rows(tmp_path, "SELECT count(*) FROM spectra") == [(0,)]
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
 from agent.acquisition import Coverage
 from agent.convergence import CurvePoint, Decision
 from agent.errors import StoreError
-from agent.store import FILE_NAME, CampaignStore, Suggestion
+from agent.store import FILE_NAME, CampaignStore, Suggestion, migrations
 
 ALLOYS = [(0.2, 0.3, 0.5), (0.4, 0.4, 0.2), (0.1, 0.1, 0.8)]
 BATCH = [Suggestion(f"r001-{k + 1:02d}", 1, 7 * k, alloy, hold_out=k == 2) for k, alloy in enumerate(ALLOYS)]
@@ -144,7 +145,22 @@ def test_a_round_is_planned_once(store: CampaignStore):
 def test_migrations_are_recorded_and_applied_once(store: CampaignStore, tmp_path: Path):
     query = "SELECT migration_set, name FROM _sqlite_migrations"
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        assert connection.execute(query).fetchall() == [("glassmap", "first_tables")]
+        found = sorted(connection.execute(query).fetchall())
+    assert found == [("glassmap", "failures_and_progress"), ("glassmap", "first_tables")]
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(tmp_path: Path):
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        migrations.apply(Database(connection), stop_before="failures_and_progress")
+        connection.execute("INSERT INTO suggestions VALUES ('r001-01', 1, 0, 0, '[0.5, 0.5]', 0)")
+        connection.execute(
+            "INSERT INTO spectra VALUES ('r001-01', 'r001-01', '[0.5, 0.5]', x'00000000', 'replay', 'now')"
+        )
+        connection.commit()
+    with pytest.raises(StoreError, match=r"of an older version\. `glassmap run"), CampaignStore.read_only(tmp_path):
+        pass
+    with CampaignStore.open(tmp_path) as store:
+        assert store.n_spectra() == 1 and store.facts() == {"r001-01": {}} and not store.failures()
 
 
 def test_reopening_keeps_what_there_was(tmp_path: Path):
