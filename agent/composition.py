@@ -215,12 +215,9 @@ def elements_of(text: str) -> tuple[str, ...]:
     Raises:
         CompositionError: If a symbol is unknown or named twice, or anything else stands there.
     """
-    symbols = tuple(re.findall(r"[A-Za-z]+", text))
-    unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
     readable = re.fullmatch(r"\s*[A-Z][a-z]?\d*\.?\d*([\s-]*[A-Z][a-z]?\d*\.?\d*)*\s*", text)
-    if readable:
-        symbols = tuple(re.findall(r"[A-Z][a-z]?", text))
-        unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
+    symbols = tuple(re.findall(r"[A-Z][a-z]?" if readable else r"[A-Za-z]+", text))
+    unknown = [symbol for symbol in symbols if symbol not in SYMBOLS]
     if unknown or not readable or len(set(symbols)) < len(symbols):
         raise CompositionError(
             f"{text!r} must name chemical elements, each once, got {unknown[0] if unknown else text!r}; write "

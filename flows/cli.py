@@ -88,7 +88,7 @@ def replay(
             seed=seed,
             device=device,
             planning={"batch": batch},
-            model={"preset": preset} | {k: v for k, v in (("members", members), ("steps", steps)) if v is not None},
+            model={"preset": preset} | _given(members=members, steps=steps),
             stop={"max_rounds": rounds},
         )
         path = folder / FILE_NAME
@@ -265,7 +265,7 @@ def simulate(
             print_costs(costs, alloy, cores=cores or available_cores())
             write_json(json_file, [cost._asdict() for cost in costs])
             return
-        protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
+        protocol = replace(PRESETS[preset], seed=seed, **_given(atoms=atoms))
         alloy_run = Simulation.of(composition, elements, protocol, source)
         with progress() as report:
             structure = run_simulation(
@@ -311,7 +311,7 @@ def sweep(
 
     with errors_in_words():
         elements = elements_of(system)
-        protocol = replace(PRESETS[preset], atoms=PRESETS[preset].atoms if atoms is None else atoms, seed=seed)
+        protocol = replace(PRESETS[preset], seed=seed, **_given(atoms=atoms))
         plan = Sweep(elements, load_potential(potential, elements), protocol, _numbers(steps), repeats)
         with progress() as report:
             written, failures = run_sweep(
@@ -376,7 +376,7 @@ def benchmark_spectra(
     from flows.benchmarks import spectra
 
     with errors_in_words():
-        changes = {k: v for k, v in (("members", members), ("steps", steps)) if v is not None}
+        changes = _given(members=members, steps=steps)
         records = spectra.run(
             datasets,
             n=n,
@@ -451,7 +451,7 @@ def benchmark_curve(
     from flows.benchmarks import curve
 
     with errors_in_words():
-        changes = {k: v for k, v in (("members", members), ("steps", steps)) if v is not None}
+        changes = _given(members=members, steps=steps)
         records = curve.run(
             dataset,
             variable=variable,
@@ -500,6 +500,11 @@ def benchmark_noise(
         figures = ("mse", "mse_merged", "q1", "delta_q", "cpu_seconds")
         print_summary(records, by=("atoms",), values=figures, title="Between two seeds: medians")
         write_json(json_file, records)
+
+
+def _given(**options: int | None) -> dict[str, Any]:
+    """The options that were given; the others keep their defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from agent.store import CampaignStore
 from flows.backends import BACKENDS, MeasurementBackend
 from flows.stages import check_data
 from simulation.potential import Potential
-from simulation.structure import RDF_BINS, Q, Structure, coarsen_rdf, first_peak, pairs, structure_factor, total_rdf
+from simulation.structure import RDF_BINS, Q, Structure, coarsen_rdf, pairs, structure_factor, total_rdf
 
 QUANTITIES: tuple[tuple[Literal["delta_q", "q1"], str], ...] = (("delta_q", "Δq"), ("q1", "$q_1$"))
 
@@ -145,7 +145,7 @@ def draw_simulation(structure: Structure, potential: Potential, path: Path) -> P
         "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
         "no window": structure_factor(structure, Q),
     }
-    peak = first_peak(structure)
+    peak = fit_peak(Q, factors["no window"])
     found = peak.reason or f"$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$"
     draw_structure(
         r,

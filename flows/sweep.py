@@ -4,10 +4,9 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from agent.errors import MeasurementError, SimulationError
+from agent.errors import MeasurementError
 from flows.stages import Reporter
-from simulation.lammps import find_lammps, generous_timeout, lammps_version, simulate_all
-from simulation.result import read_structure
+from simulation.lammps import find_lammps, find_result, generous_timeout, lammps_version, simulate_all
 from simulation.structure import Structure
 from simulation.sweep import RDF, Sweep, read_sweep, write_sweep
 
@@ -46,8 +45,8 @@ def run_sweep(
     known = set(earlier[RDF].ids) if earlier else set()
     missing = [simulation for simulation in sweep.simulations if sweep.id_of(simulation) not in known]
     deadline = None if hours is None else time.monotonic() + 3600 * hours
-    results = {sweep.id_of(simulation): folder / f"{simulation.key}.npz" for simulation in missing}
-    found = {name: structure for name, path in results.items() if (structure := _finished(path)) is not None}
+    results = {sweep.id_of(simulation): find_result(simulation, folder) for simulation in missing}
+    found = {name: structure for name, structure in results.items() if structure is not None}
     missing = [simulation for simulation in missing if sweep.id_of(simulation) not in found]
     failures: dict[str, str] = {}
     runs = simulate_all(missing, folder, lammps=lammps, timeout=generous_timeout(sweep.protocol), workers=workers)
@@ -68,11 +67,3 @@ def run_sweep(
     if failures and not (found or earlier):
         raise MeasurementError(f"None of the {len(failures)} simulations succeeded. {next(iter(failures.values()))}")
     return write_sweep(output, sweep, found, earlier=earlier, lammps=lammps_version(lammps)), failures
-
-
-def _finished(path: Path) -> Structure | None:
-    """A result that is there and whole; any other is simulated."""
-    try:
-        return read_structure(path) if path.exists() else None
-    except SimulationError:
-        return None

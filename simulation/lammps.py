@@ -135,8 +135,7 @@ def simulate(
         MeasurementError: If physics failed twice; says why.
         SimulationError: If LAMMPS can't run here, whatever the alloy.
     """
-    result = folder / f"{simulation.key}.npz"
-    if (found := _known(result, simulation)) is not None:
+    if (found := find_result(simulation, folder)) is not None:
         return found
     seed = simulation.protocol.seed
     another = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] % 1_000_000)
@@ -144,12 +143,12 @@ def simulate(
     reasons = []
     for attempt in attempts:
         with _locked(folder / attempt.key) as lock:
-            if (found := _known(result, simulation)) is not None:  # by another process, while this one waited
+            if (found := find_result(simulation, folder)) is not None:  # by another process, while this one waited
                 shutil.rmtree(folder / attempt.key, ignore_errors=True)
                 return found
             try:
                 log = _run(attempt, folder, lock, lammps, timeout, progress, stopped)
-                write_structure(verify(attempt, folder / attempt.key, log), result)
+                write_structure(verify(attempt, folder / attempt.key, log), folder / f"{simulation.key}.npz")
             except _TimedOut as error:  # no other seed: what comes out must not hang on how busy a machine is
                 raise MeasurementError(f"{simulation.label} could not be simulated: {error}") from error
             except MeasurementError as error:
@@ -157,7 +156,7 @@ def simulate(
                 continue
             for tried in attempts:
                 shutil.rmtree(folder / tried.key, ignore_errors=True)
-        found = _known(result, simulation)
+        found = find_result(simulation, folder)
         assert found is not None, "it was just written"
         return found
     raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}")
@@ -167,8 +166,9 @@ class _TimedOut(MeasurementError):
     """A run took too long."""
 
 
-def _known(result: Path, simulation: Simulation) -> Structure | None:
-    """What an earlier run left; one that was cut off as it was written to a full disk is removed."""
+def find_result(simulation: Simulation, folder: Path) -> Structure | None:
+    """What an earlier run left in `folder`; one that was cut off as it was written to a full disk is removed."""
+    result = folder / f"{simulation.key}.npz"
     if not result.exists():
         return None
     try:
@@ -179,21 +179,13 @@ def _known(result: Path, simulation: Simulation) -> Structure | None:
     return replace(structure, elements=simulation.elements, counts=simulation.counts)  # in this system's order
 
 
-def run(
-    simulation: Simulation,
-    folder: Path,
-    *,
-    lammps: Lammps,
-    timeout: float,
-    progress: Tell = lambda share: None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> str:
+def run(simulation: Simulation, folder: Path, *, lammps: Lammps, timeout: float) -> str:
     """One try: start LAMMPS, again from its restart files where it was killed, and return the log of a whole run.
 
     Arguments and errors are those of `simulate`; what was written stays in the working folder.
     """
     with _locked(folder / simulation.key) as lock:
-        return _run(simulation, folder, lock, lammps, timeout, progress, stopped)
+        return _run(simulation, folder, lock, lammps, timeout, lambda share: None, lambda: False)
 
 
 def _run(
@@ -206,7 +198,6 @@ def _run(
     stopped: Callable[[], bool],
 ) -> str:
     work = folder / simulation.key
-    work.mkdir(parents=True, exist_ok=True)
     _check_disk(work)
     potential = f"{simulation.potential.digest}.{simulation.potential.style.replace('/', '.')}"
     if not (folder / potential).exists():

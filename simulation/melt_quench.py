@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations_with_replacement
 
 import numpy as np
 import periodictable
@@ -13,7 +12,7 @@ from agent.composition import label
 from agent.errors import SimulationError
 from agent.shapes import Composition
 from simulation.potential import Potential
-from simulation.structure import RDF_BINS
+from simulation.structure import RDF_BINS, pairs
 
 MIN_ATOMS = 100  # fewer can't hold a g(r): the box would be as wide as a few atoms
 MAX_TIME_STEP_FS = 10.0  # metals lose energy conservation from 6 fs on at 2000 K, and their atoms well before 50
@@ -163,7 +162,7 @@ class Simulation:
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Pairs of atom types, counted from 0, in the order of the run's partial g(r)."""
-        return tuple(combinations_with_replacement(range(len(self.present)), 2))
+        return tuple(pairs([n for _, n in self.present]))
 
     @property
     def edge(self) -> float:

@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -80,7 +81,7 @@ class Potential:
     is_synthetic: bool = False
     """Whether cross terms come from a mixing rule."""
 
-    @property
+    @cached_property  # every simulation's key asks for it
     def digest(self) -> str:
         """Eight hexadecimal digits that change with the file."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:8]

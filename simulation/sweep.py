@@ -178,15 +178,14 @@ def _spectra_of(sweep: Sweep, found: Mapping[str, Structure], kind: Literal["dif
         axis_name=axis_name,
         axis=axis,
         intensities=np.array([spectrum_of(s, kind, wavelength=None) for s in structures]),
-        coordinates=_figures_of(sweep, found),
-        units={"intensity": "1" if kind == "rdf" else "electron^2/atom", **UNITS},
+        coordinates=_figures_of(structures) if kind == "diffraction" else {},  # once are enough in the file
+        units={"intensity": "1"} if kind == "rdf" else {"intensity": "electron^2/atom", **UNITS},
         attributes=sweep.identity,
     )
 
 
-def _figures_of(sweep: Sweep, found: Mapping[str, Structure]) -> dict[str, np.ndarray]:
+def _figures_of(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
     """What else the structures tell, one value of each a sample."""
-    structures = list(found.values())
     peaks = [first_peak(structure) for structure in structures]
     names = ("density", "energy", "temperature", "pressure", "crystalline", "seed")
     figures = {name: [getattr(structure, name) for structure in structures] for name in names}
