@@ -1,10 +1,16 @@
-"""An ensemble of ccGANs: train the members together, generate, tell what they don't agree on, save and load."""
+"""An ensemble of ccGANs: train the members together, generate, tell what they don't agree on, save and load.
+
+A member is a ccGAN and a kernel smoother (`agent.smoother`) that learn from the same spectra: all but one fold. The
+spectra of each fold, which its member has not seen, tell how to weigh network against smoother, and how far off the
+ensemble is: networks win where phases meet at sharp borders, smoothers where spectra are noisy, few or hardly change.
+"""
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,18 +18,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from agent.ccgan import ARCHITECTURES, Architecture, Generator
+from agent.ccgan import Architecture, Generator
 from agent.errors import ModelError
-from agent.shapes import Axis, Compositions, Spectra, Weights
+from agent.shapes import Axis, Compositions, PerPoint, Spectra, Weights
+from agent.smoother import Smoother
 from agent.training import Report, Trainer, TrainingConfig, initialise
 
 DRAWS = 4  # noise draws that a member's mean is taken over
-_BLOCK = 256  # compositions generated at once
+GENERATED_AT_ONCE = 256  # compositions
+FOLDS = 5  # of the spectra; member k leaves out fold k, counted round and round
+CONFIDENCE = 0.9  # share of measured points that the band of `Generated` is to hold
 
 
 class Generated(NamedTuple):
@@ -31,8 +40,9 @@ class Generated(NamedTuple):
 
     mean: Spectra  # over members and noise
     sample: Spectra  # one draw of the first member: a single generated spectrum, as the paper judges it
-    between: Spectra  # standard deviation between members: what the model doesn't know
+    between: Spectra  # standard deviation between networks and smoothers of all members: what the model doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
+    band: Spectra  # half-width about the mean that holds 90 % of measured points, by what members said of unseen ones
 
 
 class Ensemble:
@@ -47,11 +57,21 @@ class Ensemble:
     """
 
     generator: Generator
-    """All members in one; there once trained or loaded."""
+    """The networks of all members in one; there once trained or loaded."""
+    smoother: Smoother | None
+    """The smoothers of all members in one; None where the ensemble isn't stacked."""
+    share: float
+    """Weight of the networks, 0-1; the rest is the smoothers'."""
+    unseen_mse: float
+    """MSE on the spectra that each member did not see, of that member alone; NaN where every member saw all."""
     floor: float
     """Intensity of the lowest point learned from where it is negative, else 0."""
     scale: float
     """Intensity of the highest point above the floor, in hundreds; 1 for spectra normalised to 100."""
+    quantile: float
+    """Half-width of the band in expected sizes of the error; NaN where every member saw all spectra."""
+    usual: PerPoint
+    """Half the usual error of a member at each point of the axis, on the spectra it did not see."""
     axis: Axis
     """Of a loaded checkpoint."""
     record: dict[str, Any]
@@ -80,38 +100,91 @@ class Ensemble:
             )
         self.floor = min(0.0, float(spectra.min()))
         self.scale = (float(spectra.max()) - self.floor) / 100
+        scaled = (spectra - self.floor) / self.scale
+        folds = self._folds(len(spectra))
+        left_out = np.arange(self.config.members) % FOLDS
+        seen = folds != left_out[:, None]  # (m, n)
         trainer = Trainer(
             torch.tensor(compositions, dtype=torch.float32),
-            torch.tensor((spectra - self.floor) / self.scale, dtype=torch.float32),
+            torch.tensor(scaled, dtype=torch.float32),
             config=self.config,
             seeds=self._member_seeds(),
             device=self.device,
+            seen=torch.tensor(seen),
         )
-        with _one_thread() if self.config.architecture == "compact" else nullcontext():
+        with one_thread(self.config):
             self.generator = trainer.run(report)
+        self.smoother = None
+        if self.config.stacked:  # members of one fold share their smoother
+            self.smoother = Smoother.fit(compositions, scaled, seen=seen[:FOLDS]).to(self.device)
+        self._weigh(compositions, spectra, folds)
         return self
+
+    def _folds(self, n: int) -> Integer[np.ndarray, " n"]:
+        """The fold of each spectrum; -1 where there are too few, or none is to be left out.
+
+        A spectrum keeps its fold when others are added after it.
+        """
+        if not self.config.stacked or n < 2 * FOLDS:
+            return np.full(n, -1)
+        rng = np.random.default_rng(self._stream_seed("folds"))
+        return np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
+
+    def _weigh(self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"]) -> None:
+        """Weigh network against smoother by least squares on unseen spectra, and measure how wide the band has to be.
+
+        The band is split-conformal (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 % quantile of residual
+        over expected size, where the expected size is the disagreement and half the usual residual at that point.
+        """
+        used = min(self.config.members, FOLDS)
+        unseen = np.flatnonzero((folds >= 0) & (folds < used))
+        self.unseen_mse, self.quantile, self.usual = math.nan, math.nan, np.zeros(spectra.shape[1])
+        if self.smoother is None or not len(unseen):
+            self.share = 1.0 if self.smoother is None else 0.5
+            return
+        blocks = []
+        for draws, smooth in self._both_blocks(compositions[unseen]):
+            groups = [draws.mean(0)[:, fold::FOLDS] for fold in range(used)]  # (b, c, q) each
+            scatter = [
+                g.var(1) * (1 / g.shape[1] - 1 / draws.shape[2]) if g.shape[1] > 1 else 0 * g[:, 0] for g in groups
+            ]
+            blocks.append((torch.stack([g.mean(1) for g in groups], dim=1), torch.stack(scatter, dim=1), smooth))
+        own = np.arange(len(unseen)), folds[unseen]  # what those say that have not seen it
+        networks, scatter, smoothers = (torch.cat(parts).cpu().numpy()[own] for parts in zip(*blocks, strict=True))
+        truth, apart = spectra[unseen], networks - smoothers
+        size = np.square(apart).sum() - scatter.sum()  # all members together scatter less than those of a fold
+        best = float((apart * (truth - smoothers)).sum() / max(size, 1e-12))
+        self.share = min(1.0, max(0.0, best))
+        residuals = smoothers + self.share * apart - truth
+        self.unseen_mse = float(np.square(residuals).mean())
+        self.usual = 0.5 * np.sqrt(np.square(residuals).mean(0))
+        expected = np.sqrt(np.square(apart) / 2 + np.square(self.usual))
+        self.quantile = float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE))
 
     def generate(self, compositions: Compositions) -> Spectra:
         """The mean spectrum over members and noise, intensity 0-100, shape `(n, q)`."""
         return self.describe(compositions).mean
 
     def describe(self, compositions: Compositions) -> Generated:
-        """Mean, one sample and both spreads of each composition's spectrum."""
+        """Mean, one sample, both spreads and the band of each composition's spectrum."""
+        self._trained(compositions.shape[1])
         parts: list[list[Tensor]] = []
-        for draws in self.draw_blocks(compositions):  # (k, b, m, q)
-            members = draws.mean(0)
-            within = draws.var(0).mean(1).sqrt() if len(draws) > 1 else torch.zeros_like(members[:, 0])
-            between = members.std(1) if members.shape[1] > 1 else torch.zeros_like(members[:, 0])
-            parts.append([members.mean(1), draws[0, :, 0], between, within])
+        usual = torch.as_tensor(self.usual, dtype=torch.float32, device=self.device)
+        for draws, smooth in self._both_blocks(compositions):  # (k, b, m, q), (b, m, q)
+            networks, drawn = draws.mean(0), self._weighed(draws, smooth)
+            within = drawn.var(0).mean(1).sqrt() if len(draws) > 1 else torch.zeros_like(networks[:, 0])
+            between = self._between(networks, smooth)
+            band = self.quantile * (between.square() + usual.square()).sqrt()
+            parts.append([drawn.mean((0, 2)), drawn[0, :, 0], between, within, band])
         return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> Weights:
         """How far members are apart on each composition: the spread between them, mean over the axis; shape `(n,)`."""
-        blocks = [draws.mean(0).std(1, correction=0).mean(1) for draws in self.draw_blocks(compositions)]
+        blocks = [self._between(draws.mean(0), smooth).mean(1) for draws, smooth in self._both_blocks(compositions)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def draw_blocks(self, compositions: Compositions) -> Iterator[Float[Tensor, "k b m q"]]:
-        """Spectra of `DRAWS` noise draws and all members, a block of compositions at a time, on the ensemble's device.
+        """Spectra of every noise draw and member, a block of compositions at a time, on the ensemble's device.
 
         The noise of a draw is the same for every composition, so an alloy's spectrum doesn't depend on which others
         are asked for with it, and a map is smooth.
@@ -119,15 +192,35 @@ class Ensemble:
         Raises:
             ModelError: If the ensemble isn't trained, or the compositions have another number of elements.
         """
+        for draws, smooth in self._both_blocks(compositions):
+            yield self._weighed(draws, smooth)
+
+    def _both_blocks(
+        self, compositions: Compositions
+    ) -> Iterator[tuple[Float[Tensor, "k b m q"], Float[Tensor, "b f q"] | None]]:
+        """What networks and smoothers say each, by blocks."""
         generator = self._trained(compositions.shape[1])
         stream = torch.Generator().manual_seed(self._stream_seed("noise"))
         noise = torch.randn(DRAWS, 1, generator.members, generator.noise, generator=stream).to(self.device)
-        for start in range(0, len(compositions), _BLOCK):
-            block = torch.tensor(compositions[start : start + _BLOCK], dtype=torch.float32, device=self.device)
-            block = block[:, None].expand(-1, generator.members, -1)
+        for start in range(0, len(compositions), GENERATED_AT_ONCE):
+            rows = compositions[start : start + GENERATED_AT_ONCE]
+            block = torch.tensor(rows, dtype=torch.float64, device=self.device)
+            repeated = block.float()[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
-                draws = torch.stack([generator(z.expand(len(block), -1, -1), block) for z in noise])
-                yield self.floor + self.scale * draws
+                draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
+                smooth = None if self.smoother is None else self.floor + self.scale * self.smoother(block)
+                yield self.floor + self.scale * draws, smooth
+
+    def _weighed(
+        self, draws: Float[Tensor, "k b m q"], smooth: Float[Tensor, "b f q"] | None
+    ) -> Float[Tensor, "k b m q"]:
+        if smooth is None:
+            return draws
+        return smooth[:, torch.arange(draws.shape[2]) % smooth.shape[1]].lerp(draws, self.share)
+
+    def _between(self, networks: Float[Tensor, "b m q"], smooth: Float[Tensor, "b f q"] | None) -> Float[Tensor, "b q"]:
+        voices = networks if smooth is None else torch.cat([networks, smooth], dim=1)
+        return voices.std(1) if voices.shape[1] > 1 else torch.zeros_like(voices[:, 0])
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -138,19 +231,27 @@ class Ensemble:
             record: What made it: training ids, elements, round; JSON types only.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        generator = self._trained()
-        tensors = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
-        tensors["axis"] = torch.tensor(axis, dtype=torch.float64)
+        parts = {"generator": self._trained(), "smoother": self.smoother}
+        tensors = {
+            f"{part}.{name}": value.detach().cpu().contiguous()
+            for part, module in parts.items()
+            if module is not None
+            for name, value in module.state_dict().items()
+        }
+        tensors |= {"axis": torch.tensor(axis, dtype=torch.float64), "usual": torch.tensor(self.usual)}
         text = json.dumps(
             {
-                "format": 1,
+                "format": 2,
                 "config": self.config.model_dump(),
-                "architecture": asdict(ARCHITECTURES[self.config.architecture]),
+                "architecture": asdict(self.config.network),
                 "seed": self.seed,
                 "floor": self.floor,
                 "scale": self.scale,
-                "elements": generator.elements,
-                "points": generator.points,
+                "share": self.share,
+                "quantile": self.quantile,
+                "unseen_mse": self.unseen_mse,
+                "elements": self.generator.elements,
+                "points": self.generator.points,
                 "code_version": version("glassmap"),
                 "torch_version": torch.__version__,
                 "record": record,
@@ -185,7 +286,7 @@ class Ensemble:
             description = json.loads(text)
             weights = path.with_suffix(".safetensors")
             digest = hashlib.sha256(weights.read_bytes() + text.encode()).hexdigest()[:16]
-            if description["format"] != 1 or digest != path.stem:
+            if description["format"] != 2 or digest != path.stem:
                 raise ValueError(f"format {description['format']}, content {digest}")
             ensemble = cls(TrainingConfig(**description["config"]), seed=description["seed"], device=device)
             tensors = load_file(weights)
@@ -194,20 +295,30 @@ class Ensemble:
                 "elements": description["elements"],
                 "points": description["points"],
             }
-            ensemble.floor, ensemble.scale = description["floor"], description["scale"]
+            for figure in ("floor", "scale", "share", "quantile", "unseen_mse"):
+                setattr(ensemble, figure, description[figure])
+            ensemble.usual = tensors.pop("usual").numpy()
             ensemble.axis = tensors.pop("axis").numpy()
             ensemble.record = description["record"]
             widths: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in description["architecture"].items()
             }
             ensemble.generator = initialise(Generator, Architecture(**widths), sizes)
-            ensemble.generator.load_state_dict(tensors)
+            ensemble.generator.load_state_dict(_of(tensors, "generator"))
+            ensemble.smoother = None
+            if smoother := _of(tensors, "smoother"):
+                ensemble.smoother = Smoother(
+                    **sizes | {"members": len(smoother["means"])}, samples=len(smoother["spectra"])
+                )
+                ensemble.smoother.load_state_dict(smoother)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
             raise ModelError(
                 f"{path} is no whole checkpoint of this version ({type(error).__name__}: {error}). "
                 "Restore the file and its .safetensors, or let `glassmap run` train the round again."
             ) from error
         ensemble.generator.to(ensemble.device).eval()
+        if ensemble.smoother is not None:
+            ensemble.smoother.to(ensemble.device)
         return ensemble
 
     def _trained(self, n_elements: int | None = None) -> Generator:
@@ -228,15 +339,20 @@ class Ensemble:
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch use one CPU thread.
+def _of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The tensors of one part, by their names within it."""
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
 
-    The compact network's layers are so small that threads wait for each other longer than they work: on two cores a
-    step took 32 ms with one thread, and up to 280 ms with two while anything else ran.
+
+@contextmanager
+def one_thread(config: TrainingConfig) -> Iterator[None]:
+    """Let PyTorch use one CPU thread while the compact network is trained.
+
+    Its layers are so small that threads wait for each other longer than they work: on two cores a step took 32 ms with
+    one thread, and up to 280 ms with two while anything else ran.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if config.architecture == "compact" else before)
     try:
         yield
     finally:

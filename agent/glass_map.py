@@ -1,9 +1,15 @@
-"""The Δq map: every alloy of a space through the ensemble, q1 and Δq of each, one Parquet file."""
+"""The Δq map: every alloy of a space through the ensemble, q1 and Δq of each, one Parquet file.
+
+A large space is mapped in shards of ranks, each a file of its own until all are there: a map that is killed goes on
+with the shards that are missing, and several processes can each write some of them.
+"""
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from agent.composition import CompositionSpace
-from agent.ensemble import Ensemble
+from agent.ensemble import GENERATED_AT_ONCE, Ensemble
 from agent.errors import ModelError
 from agent.peak import measure_peaks
-from agent.shapes import Axis, Compositions, PerSample
+from agent.shapes import Axis, Composition, Compositions, PerSample
 
-_BLOCK = 8192  # alloys measured and written at once
+SHARD = 64 * GENERATED_AT_ONCE  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
 
 class MapBlock(NamedTuple):
@@ -61,49 +68,95 @@ def _summarise(values: Float[Tensor, "n m"], found: Tensor) -> tuple[Tensor, Ten
     return mean, spread
 
 
-def write_map(
-    ensemble: Ensemble,
-    space: CompositionSpace,
-    folder: Path,
-    *,
-    q: Axis,
-    metadata: dict[str, Any],
-    report: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Map every alloy of the space into one Parquet file, a block at a time; all of the file or none.
+@dataclass(frozen=True)
+class GlassMap:
+    """A map to be made: of which alloys, by which ensemble, and what is said of it in the file."""
 
-    The file is called by the hash of its content; the path is returned.
+    ensemble: Ensemble
+    """Trained."""
+    space: CompositionSpace
+    """Its elements in the ensemble's order."""
+    q: Axis
+    """The ensemble's axis in 1/Å, shape `(q,)`."""
+    measured: Compositions
+    """What the ensemble learned from, atomic fraction; distances are to the nearest."""
+    metadata: dict[str, Any]
+    """Said in the file under the key `glassmap`; JSON types. Shards of other metadata are another map's."""
 
-    Columns: at.% of each element, then `q1`, `q1_spread`, `delta_q`, `delta_q_spread` (1/Å) and `peak_share`.
+    @property
+    def shards(self) -> range:
+        """Numbers of the shards; shard k holds the `SHARD` alloys from rank k `SHARD` on."""
+        return range(-(-len(self.space) // SHARD))
 
-    Args:
-        ensemble: Trained.
-        space: Its elements in the ensemble's order.
-        folder: Made where it doesn't exist.
-        q: The ensemble's axis in 1/Å, shape `(q,)`.
-        metadata: Said in the file under the key `glassmap`; JSON types.
-        report: Called after every block with the alloys done and their number.
-    """
-    fields = [(element, pa.uint8()) for element in space.elements]
-    schema = pa.schema(fields + [(name, pa.float32()) for name in MapBlock._fields])
-    schema = schema.with_metadata({"glassmap": json.dumps(metadata, sort_keys=True)})
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial-{os.getpid()}.parquet"
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for ranks in space.blocks(_BLOCK):
-                block = map_block(ensemble, space.compositions(ranks), q=q)
-                at_pct = (space.parts(ranks) * space.step_at_pct).astype(np.uint8)
-                columns = [*at_pct.T, *(figure.astype(np.float32) for figure in block)]
-                writer.write_table(pa.table([np.ascontiguousarray(c) for c in columns], schema=schema))
-                if report is not None:
-                    report(int(ranks[-1]) + 1, len(space))
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-            path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
+    def shard_folder(self, folder: Path) -> Path:
+        """Where a map's shards are until all are there; the same for every process that makes this map."""
+        text = json.dumps([self.metadata, self.space.elements, len(self.space)], sort_keys=True)
+        digest = hashlib.sha256(text.encode() + self.measured.tobytes()).hexdigest()[:16]
+        return folder / f".shards-{digest}"
+
+    def write_shard(self, number: int, folder: Path) -> Path:
+        """Map one shard, unless it is there already; all of its file or none."""
+        path = self.shard_folder(folder) / f"{number:06d}.parquet"
+        if path.exists():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ranks = np.arange(number * SHARD, min((number + 1) * SHARD, len(self.space)))
+        compositions = self.space.compositions(ranks)
+        block = map_block(self.ensemble, compositions, q=self.q)
+        distance = 100 * KDTree(self.measured).query(compositions)[0]
+        at_pct = (self.space.parts(ranks) * self.space.step_at_pct).astype(np.uint8)
+        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block, distance))]
+        table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        pq.write_table(table, partial, compression="zstd")
         return partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    def write(self, folder: Path, *, report: Callable[[int, int], None] | None = None) -> Path:
+        """Map every alloy into one Parquet file, called by the hash of its content; return its path.
+
+        Columns: at.% of each element, then `q1`, `q1_spread`, `delta_q`, `delta_q_spread` (1/Å), `peak_share` and
+        `distance` to the nearest measured alloy (at.%).
+
+        Args:
+            folder: Made where it doesn't exist.
+            report: Called after every shard with the alloys done and their number.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".partial-{os.getpid()}.parquet"
+        try:
+            with pq.ParquetWriter(partial, self._schema, compression="zstd") as writer:
+                for number in self.shards:
+                    writer.write_table(pq.read_table(self.write_shard(number, folder)).cast(self._schema))
+                    if report is not None:
+                        report(min((number + 1) * SHARD, len(self.space)), len(self.space))
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+                path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        shutil.rmtree(self.shard_folder(folder), ignore_errors=True)
+        return path
+
+    @property
+    def _schema(self) -> pa.Schema:
+        fields = [(element, pa.uint8()) for element in self.space.elements]
+        schema = pa.schema(fields + [(name, pa.float32()) for name in (*MapBlock._fields, "distance")])
+        return schema.with_metadata({"glassmap": json.dumps(self.metadata, sort_keys=True)})
+
+
+def block_of(space: CompositionSpace, composition: Composition) -> tuple[Compositions, int]:
+    """The alloys that a map sends through the network together with this one, and its row among them.
+
+    How many alloys go through at once decides the last bits of each spectrum; with its block, an alloy's is what the
+    map saw to the bit, on the same device. An alloy off the map's grid comes alone.
+    """
+    parts = np.rint(composition * 100 / space.step_at_pct).astype(np.int64)[None]
+    if not (np.allclose(parts[0] * space.step_at_pct, 100 * composition, atol=1e-6) and space.contains(parts)[0]):
+        return composition[None], 0
+    rank = int(space.rank(parts)[0])
+    start = rank - rank % GENERATED_AT_ONCE
+    return space.compositions(np.arange(start, min(start + GENERATED_AT_ONCE, len(space)))), rank - start
 
 
 def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

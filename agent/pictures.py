@@ -125,6 +125,7 @@ def draw_examples(
     examples: Sequence[tuple[str, Spectrum, Spectrum, Spectrum]],
     path: Path,
     *,
+    band: str,
     title: str,
 ) -> None:
     """Generated spectra against measured ones.
@@ -132,15 +133,16 @@ def draw_examples(
     Args:
         axis_name: `q`, `two_theta` or `r`.
         axis: Shape `(q,)`.
-        examples: Caption, measured spectrum, generated mean and its spread, each `(q,)`.
+        examples: Caption, measured spectrum, generated mean and the half-width of its band, each `(q,)`.
         path: PNG to write.
+        band: What the band is.
         title: Above all.
     """
     figure = Figure(figsize=(10, 2.6 * len(examples) + 0.6), layout="constrained")
     panels = figure.subplots(len(examples), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (caption, measured, mean, spread) in zip(panels, examples, strict=True):
+    for axes, (caption, measured, mean, half_width) in zip(panels, examples, strict=True):
         axes.plot(axis, measured, color="black", linewidth=1, label="measured")
-        _draw_generated(axes, axis, mean, spread)
+        _draw_generated(axes, axis, mean, half_width, band)
         axes.set_title(caption, loc="left", fontsize=10)
         axes.set_ylabel("intensity")
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
@@ -149,11 +151,13 @@ def draw_examples(
     _save(figure, path)
 
 
-def draw_generated(axis_name: str, axis: Axis, mean: Spectrum, spread: Spectrum, path: Path, *, title: str) -> None:
-    """One generated spectrum with its spread."""
+def draw_generated(
+    axis_name: str, axis: Axis, mean: Spectrum, half_width: Spectrum, path: Path, *, band: str, title: str
+) -> None:
+    """One generated spectrum with its band; arguments as of `draw_examples`."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
-    _draw_generated(axes, axis, mean, spread)
+    _draw_generated(axes, axis, mean, half_width, band)
     axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
     axes.legend(frameon=False)
     _save(figure, path)
@@ -198,10 +202,9 @@ def draw_structure(
     _save(figure, path)
 
 
-def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, spread: Spectrum) -> None:
+def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, half_width: Spectrum, band: str) -> None:
     axes.plot(axis, mean, color=_ORANGE, linewidth=1.2, label="generated (ensemble mean)")
-    band = "± 2 standard deviations between members"
-    axes.fill_between(axis, mean - 2 * spread, mean + 2 * spread, color=_ORANGE, alpha=0.25, linewidth=0, label=band)
+    axes.fill_between(axis, mean - half_width, mean + half_width, color=_ORANGE, alpha=0.25, linewidth=0, label=band)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(axis[0], axis[-1])
 

@@ -17,6 +17,7 @@ Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
 Mask = Bool[np.ndarray, " n"]
 Weights = Float[np.ndarray, " n"]
 Axis = Float[np.ndarray, " q"]  # 2θ in degrees, q in 1/Å or r in Å; strictly increasing
+PerPoint = Float[np.ndarray, " q"]  # a figure at each point of the axis
 Spectrum = Float[np.ndarray, " q"]  # intensity, 0-100 once prepared
 Spectra = Float[np.ndarray, "n q"]  # intensity, 0-100 once prepared
 ScanAxis = Float[np.ndarray, " p"]  # as Axis, as an instrument measured it

@@ -5,12 +5,13 @@ Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Integer
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from jaxtyping import Bool, Float, Integer
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,9 +24,14 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Literal["compact", "paper"] = "compact"
+    hidden: tuple[PositiveInt, ...] | None = (
+        None  # widths of the dense hidden layers; the architecture's own by default
+    )
+    noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
     members: PositiveInt = 5
-    steps: PositiveInt = 2000
-    batch_size: PositiveInt = 16
+    stacked: bool = True  # each member leaves out a fold of the spectra and has a kernel smoother beside its network
+    steps: PositiveInt = 1500
+    batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3
     critic_learning_rate: PositiveFloat = 5e-4
     momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
@@ -33,8 +39,18 @@ class TrainingConfig(BaseModel):
     composition: NonNegativeFloat = 0.5  # weight of the composition that the discriminator believes to see
     fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
     vicinity: Literal["soft", "hard"] = "soft"  # SVDL or HVDL
-    jitter: NonNegativeFloat = 0.5  # of target compositions, in units of the median nearest-neighbour distance
+    jitter: NonNegativeFloat = 0.0  # of target compositions, in units of the median nearest-neighbour distance
     averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
+
+    @property
+    def network(self) -> Architecture:
+        """The widths of the networks."""
+        own = ARCHITECTURES[self.architecture]
+        return replace(
+            own,
+            stem=own.stem if self.hidden is None else self.hidden,
+            noise=own.noise if self.noise is None else self.noise,
+        )
 
 
 PRESETS = {
@@ -43,6 +59,7 @@ PRESETS = {
     # are the usual ones of DCGAN (Radford et al., 2016), long enough for the losses to settle.
     "paper": TrainingConfig(
         architecture="paper",
+        stacked=False,
         steps=6000,
         batch_size=32,
         learning_rate=2e-4,
@@ -51,6 +68,7 @@ PRESETS = {
         adversarial=1.0,
         composition=10.0,
         fidelity=0.0,
+        jitter=0.5,
         averaging=0.999,
     ),
 }
@@ -97,14 +115,15 @@ class Batch(NamedTuple):
 
     rows: Integer[Tensor, "b m"]  # the training spectrum that each generated one is held against
     targets: Float[Tensor, "b m e"]  # its composition, jittered
-    real: Integer[Tensor, "b m"]  # a measured spectrum from the vicinity of the target
-    weights: Float[Tensor, "b m"]  # of that measured spectrum, by its distance
     noise: Float[Tensor, "b m z"]
+    real: Integer[Tensor, "b m"]  # a measured spectrum from the vicinity of the target, for the discriminator
+    weights: Float[Tensor, "b m"]  # of that measured spectrum, by its distance
 
 
 class Trainer:
     """Generators, discriminators and their optimisers; `step` once, or `run` to the end.
 
+    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
     device doesn't change what is drawn.
     """
@@ -117,9 +136,12 @@ class Trainer:
         config: TrainingConfig,
         seeds: list[int],
         device: torch.device,
+        seen: Bool[Tensor, "m n"] | None = None,
     ) -> None:
-        architecture = ARCHITECTURES[config.architecture]
+        architecture = config.network
         self.config, self.device, self.compositions, self.spectra = config, device, compositions, spectra.to(device)
+        everything = torch.ones(len(seeds), len(spectra), dtype=torch.bool)
+        self.seen = [torch.nonzero(mine).squeeze(1) for mine in (everything if seen is None else seen)]
         self.streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.vicinity = Vicinity.of(compositions, jitter=config.jitter)
         sizes = {"members": len(seeds), "elements": compositions.shape[1], "points": spectra.shape[1]}
@@ -190,22 +212,27 @@ class Trainer:
     def _draw(self) -> Batch:
         """Targets near training compositions, and for each a measured spectrum from the target's vicinity."""
         b, (n, e), z = self.config.batch_size, self.compositions.shape, self.generator.noise
-        rows, targets, real, weights, noise = [], [], [], [], []
-        for stream in self.streams:
-            row = torch.randint(n, (b,), generator=stream)
+        rows, targets, noise, real, weights = [], [], [], [], []
+        for stream, mine in zip(self.streams, self.seen, strict=True):
+            row = mine[torch.randint(len(mine), (b,), generator=stream)]
             shift = self.vicinity.sigma * torch.randn(b, e, generator=stream)
             target = self.compositions[row] + shift - shift.mean(1, keepdim=True)  # shares still sum to 1
-            squared = torch.cdist(target, self.compositions).square()  # (b, n)
-            near = squared <= max(self.vicinity.kappa, 1e-9) ** 2
-            near[torch.arange(b), row] = True
-            pick = (torch.rand(b, n, generator=stream) * near).argmax(1)
-            soft = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
+            pick, weight = row, torch.ones(b)
+            if self._is_adversarial:
+                squared = torch.cdist(target, self.compositions).square()  # (b, n)
+                near = torch.zeros(b, n, dtype=torch.bool)
+                near[:, mine] = squared[:, mine] <= max(self.vicinity.kappa, 1e-9) ** 2
+                near[torch.arange(b), row] = True
+                pick = (torch.rand(b, n, generator=stream) * near).argmax(1)
+                if self.config.vicinity == "soft":
+                    weight = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
+                    weight = weight / weight.mean()
             rows.append(row)
             targets.append(target)
-            real.append(pick)
-            weights.append(soft / soft.mean() if self.config.vicinity == "soft" else torch.ones(b))
             noise.append(torch.randn(b, z, generator=stream))
-        return Batch(*(torch.stack(part, dim=1).to(self.device) for part in (rows, targets, real, weights, noise)))
+            real.append(pick)
+            weights.append(weight)
+        return Batch(*(torch.stack(part, dim=1).to(self.device) for part in (rows, targets, noise, real, weights)))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -34,6 +34,7 @@ Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
+Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
 PotentialName = Annotated[
     str, typer.Option("--potential", help="An eam/alloy or eam/fs file; or `zhou` or `zhou-fitted`, generated.")
@@ -48,6 +49,15 @@ class Split(StrEnum):
 
     RANDOM = "random"
     WAFER = "wafer"
+
+
+class TestSet(StrEnum):
+    """What a benchmark tests on."""
+
+    RANDOM = "random"
+    PLANNED = "planned"
+    WAFER = "wafer"
+    EDGE = "edge"
 
 
 @app.callback()
@@ -360,15 +370,25 @@ def demo(
 def benchmark_spectra(
     datasets: Datasets,
     n: Annotated[int | None, typer.Option(min=1, help="Spectra to learn from; the paper's number by default.")] = None,
-    split: Annotated[list[Split], typer.Option(help="What to hold out.")] = list(Split),  # noqa: B006
+    split: Annotated[list[TestSet], typer.Option(help="What to test on.")] = [  # noqa: B006
+        TestSet.RANDOM,
+        TestSet.PLANNED,
+        TestSet.WAFER,
+    ],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     where: Where = None,
+    variable: Variable = "intensity",
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published network: takes a GPU to be quick.")] = False,
+    ablate: Annotated[bool, typer.Option(help="Instead: our preset, changed one setting at a time.")] = False,
     json_file: Json = None,
 ) -> None:
     """Ours, the baselines and the published network on the same splits and seeds.
+
+    Splits: random; planned (the same test set, half as many spectra, chosen by `plan_batch`); wafer (one held out);
+    edge (learned from alloys with little of some element, tested on the others). `--ablate` sees one half of each set
+    only, so that what it finds best can be judged on the other.
 
     Example: `glassmap benchmark spectra co-v-zr.nc --seeds 5 --split random --json records.json`
     """
@@ -376,6 +396,19 @@ def benchmark_spectra(
     from flows.benchmarks import spectra
 
     with errors_in_words():
+        if ablate:
+            studied = spectra.ablate(
+                datasets,
+                n=n,
+                seeds=range(100, 100 + seeds),
+                where=where,
+                variable=variable,
+                tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
+            )
+            figures = ("mse", *(name for name in ("q1", "delta_q", "rank", "inside") if name in studied[0]))
+            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
+            write_json(json_file, studied)
+            return
         changes = _given(members=members, steps=steps)
         records = spectra.run(
             datasets,
@@ -383,11 +416,48 @@ def benchmark_spectra(
             splits=split,
             seeds=range(seeds),
             where=where,
+            variable=variable,
             config=PRESETS["default"].model_copy(update=changes),
             published=published,
-            tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.2f}"),
+            tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
+        ours = [record for record in records if record["model"] == "ensemble"]
+        figures = ("networks", "unseen_mse", "rank", "inside")
+        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
+        write_json(json_file, records)
+
+
+@benchmark.command("speed")
+def benchmark_speed(
+    preset: Preset = "default",
+    samples: Annotated[int, typer.Option(min=1, help="Training spectra.")] = 80,
+    points: Annotated[int, typer.Option(min=64, help="Of a spectrum; the paper's have 3743.")] = 800,
+    members: Annotated[str, typer.Option(help="Networks trained together, and in turn.")] = "1,5,10",
+    elements: Annotated[str, typer.Option(help="Of the systems to map.")] = "3,4,5",
+    longest_map: Annotated[float, typer.Option(help="Seconds; the rest of a larger map is scaled up.")] = 60.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Json = None,
+) -> None:
+    """How fast the ensemble learns, generates, is measured and maps, beside what the device could do at best.
+
+    Example: `glassmap benchmark speed --preset paper --points 3743 --device cuda`
+    """
+    from agent.training import PRESETS
+    from flows.benchmarks import speed
+
+    with errors_in_words():
+        records = speed.run(
+            config=PRESETS[preset],
+            samples=samples,
+            points=points,
+            members=_numbers(members),
+            elements=_numbers(elements),
+            longest_map=longest_map,
+            device=device,
+            tell=lambda r: say(", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in r.values())),
+        )
+        print_records(records)
         write_json(json_file, records)
 
 
@@ -414,6 +484,9 @@ def benchmark_planning(
 def benchmark_peaks(
     datasets: Datasets,
     picture: Annotated[Path | None, typer.Option(help="PNG of the scatter plots.")] = None,
+    generated: Annotated[bool, typer.Option(help="Instead: of generated spectra against measured ones.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, of generated spectra.")] = 3,
+    where: Where = None,
     json_file: Json = None,
 ) -> None:
     """The batched peak finder against the fit, and the fit against the values published with the data.
@@ -423,6 +496,16 @@ def benchmark_peaks(
     from flows.benchmarks import peaks
 
     with errors_in_words():
+        if generated:
+            judged = peaks.judge_generated(
+                datasets,
+                seeds=range(seeds),
+                where=where,
+                tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
+            )
+            print_records(judged)
+            write_json(json_file, judged)
+            return
         records = peaks.run(datasets)
         print_records(records)
         write_json(json_file, records)
@@ -433,7 +516,7 @@ def benchmark_peaks(
 @benchmark.command("curve")
 def benchmark_curve(
     dataset: Dataset,
-    variable: Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")] = "intensity",
+    variable: Variable = "intensity",
     where: Where = None,
     sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "10,20,40,80,160",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,

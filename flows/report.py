@@ -9,9 +9,9 @@ import torch
 
 from agent.campaign import FILE_NAME, CampaignConfig
 from agent.composition import label, parse_composition
-from agent.ensemble import Ensemble
+from agent.ensemble import CONFIDENCE, Ensemble, Generated
 from agent.errors import ModelError
-from agent.glass_map import read_map
+from agent.glass_map import block_of, read_map
 from agent.peak import fit_peak, fitted_profile, measure_peaks
 from agent.pictures import draw_examples, draw_generated, draw_learning_curve, draw_peak_maps, draw_structure
 from agent.spectrum import q_axis
@@ -92,14 +92,14 @@ def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) ->
     errors = np.mean((generated.mean - measured) ** 2, axis=1)
     order = np.argsort(errors)
     name, axis, _ = store.axis()
-    examples = []
+    (half_width, band), examples = _band(generated), []
     for word, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
         alloy = label(compositions[row], store.setting("elements"))
         caption = f"{word}: {alloy}, MSE {errors[row]:.3g}"
-        examples.append((caption, measured[row], generated.mean[row], generated.between[row]))
+        examples.append((caption, measured[row], generated.mean[row], half_width[row]))
     path = store.folder / "pictures" / "examples.png"
     title = f"{_title(store)}, round {round_}: of {len(measured)} spectra never learned from"
-    draw_examples(name, axis, examples, path, title=title)
+    draw_examples(name, axis, examples, path, band=band, title=title)
     return path
 
 
@@ -118,18 +118,20 @@ def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None)
     elements = store.setting("elements")
     composition = parse_composition(alloy, elements)
     round_, ensemble = _last_ensemble(store)
-    generated = ensemble.describe(composition[None])
+    block, row = block_of(CampaignConfig.from_toml(store.folder / FILE_NAME).space.build(), composition)
+    generated = Generated(*(part[row] for part in ensemble.describe(block)))
     name, axis, _ = store.axis()
     output = output or store.folder / "generated" / label(composition, elements)
     output.parent.mkdir(parents=True, exist_ok=True)
     csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
-    columns = {name: axis} | {key: value[0] for key, value in generated._asdict().items()}
+    columns = {name: axis} | generated._asdict()
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
     title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
     if (q := q_axis(*store.axis())) is not None:
-        peak = fit_peak(q, generated.mean[0])
+        peak = fit_peak(q, generated.mean)
         title += f"\n{peak.reason or f'$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$'}"
-    draw_generated(name, axis, generated.mean[0], generated.between[0], png, title=title)
+    half_width, band = _band(generated)
+    draw_generated(name, axis, generated.mean, half_width, png, band=band, title=title)
     return [csv, png]
 
 
@@ -170,6 +172,13 @@ def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
     return found[0], Ensemble.load(found[1], device=store.setting("config")["device"])
+
+
+def _band(generated: Generated) -> tuple[np.ndarray, str]:
+    """The half-width of the band to draw about a mean, and what it is."""
+    if np.isfinite(generated.band).all():
+        return generated.band, f"{CONFIDENCE:.0%} of measured points are expected here"
+    return 2 * generated.between, "± 2 standard deviations between members"
 
 
 def _q(store: CampaignStore) -> np.ndarray:

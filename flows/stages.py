@@ -17,7 +17,7 @@ from agent.composition import label
 from agent.convergence import CurvePoint, decide
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
-from agent.glass_map import write_map
+from agent.glass_map import GlassMap
 from agent.peak import mean_peak_errors
 from agent.shapes import Compositions
 from agent.spectrum import mean_squared_error, q_axis
@@ -241,14 +241,19 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
     q, path = q_axis(*store.axis()), None
     if q is not None:
         checkpoint = _checkpoint(store, round_)
-        path = write_map(
+        glass_map = GlassMap(
             Ensemble.load(checkpoint, device=config.device),
             config.space.build(),
-            store.folder / "maps",
-            q=q,
-            metadata={"campaign": config.name, "round": round_, "checkpoint": checkpoint.stem},
-            report=lambda done, total: campaign.report("map", done, total),
+            q,
+            measured=store.spectra(hold_out=False)[1],
+            metadata={
+                "campaign": config.name,
+                "round": round_,
+                "checkpoint": checkpoint.stem,
+                "config": store.setting("config"),
+            },
         )
+        path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)

@@ -141,10 +141,12 @@ def _duration(seconds: float) -> str:
 
 
 def print_records(records: list[dict[str, Any]]) -> None:
-    """A row a record, a column a key."""
-    table = Table(*(records[0] if records else ()))
+    """A row a record, a column a key; empty where a record lacks it."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    table = Table(*keys)
     for record in records:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values()))
+        values = (record.get(key, "") for key in keys)
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of simulations and learning curves compute, on small material."""
+"""What the benchmarks compute, on small material."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from agent.dataset import read_dataset
-from agent.training import PRESETS
-from flows.benchmarks import curve, noise
+from agent.ensemble import Ensemble
+from agent.training import PRESETS, TrainingConfig
+from flows.benchmarks import curve, noise, peaks, spectra, speed
 from simulation.sweep import RDF, write_sweep
 from tests.glasses import TINY
 from tests.test_sweep import structures, sweep
@@ -56,3 +57,71 @@ def test_the_noise_floor_is_half_of_what_two_seeds_differ_by(tmp_path: Path, sma
     expected = np.mean((g.intensities[twice[0]] - g.intensities[twice[1]]) ** 2) / 2
     assert curve.noise_floor(path, variable=RDF) == pytest.approx(expected)
     assert curve.noise_floor(small_dataset, variable="intensity") is None
+
+
+def test_every_model_is_judged_on_every_split(small_dataset: Path):
+    config = PRESETS["default"].model_copy(update={"members": 2, "steps": 20})
+    records = spectra.run(
+        [small_dataset], n=20, splits=("random", "planned", "wafer", "edge"), seeds=(0,), config=config
+    )
+    models = ["nearest", "rbf", "pca-gp", "extra-trees", "sample", "ensemble"]
+    assert [record["model"] for record in records] == 4 * models
+    assert [record["n"] for record in records[::6]] == [20, 10, 20, 20], "half as many where they are planned"
+    for record in records[5::6]:
+        assert 0 < record["mse"] < 2000 and 0 <= record["networks"] <= 1
+        assert -1 <= record["rank"] <= 1 and 0 < record["inside"] <= 1
+
+
+def test_the_edge_is_learned_from_and_the_inside_is_tested(small_dataset: Path):
+    data = read_dataset(small_dataset).prepared()
+    learn, test = spectra.draw_split(data, "edge", n=10, seed=0)
+    assert learn.compositions.min(axis=1).max() < test.compositions.min(axis=1).min()
+    planned, held = spectra.draw_split(data, "planned", n=40, seed=0)
+    drawn, same = spectra.draw_split(data, "random", n=40, seed=0)
+    assert held.ids == same.ids and not set(planned.ids) & set(held.ids)
+    assert (len(planned), len(set(planned.ids)), len(drawn)) == (20, 20, 40)
+
+
+def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: set[str] = set()
+
+    def draw(data, kind, *, n, seed):
+        seen.update(data.ids)
+        return data.select(np.arange(10)), data.select(np.arange(10, 20))
+
+    monkeypatch.setattr(spectra, "draw_split", draw)
+    quick = {"members": 2, "steps": 5}
+    changes = {"default": quick, "no smoothers": quick | {"stacked": False}}
+    records = spectra.ablate([small_dataset], seeds=(100, 101), changes=changes)
+    assert [record["change"] for record in records] == ["default", "no smoothers"] * 2
+    assert 0.3 < len(seen) / len(read_dataset(small_dataset)) < 0.7
+    for change in spectra.ABLATIONS.values():
+        TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
+
+
+def test_peaks_of_generated_spectra_are_held_against_measured_ones(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+):
+    quick = PRESETS["default"].model_copy(update={"members": 2, "steps": 60})
+    monkeypatch.setattr(peaks, "Ensemble", lambda seed: Ensemble(quick, seed=seed))
+    records = peaks.judge_generated([small_dataset], seeds=(0,))
+    q1, delta_q = records
+    assert (q1["quantity"], delta_q["quantity"]) == ("q1", "delta_q")
+    assert q1["r2_origin"] > 0.99 and q1["mae"] < 0.2
+    assert delta_q["n"] == sum(delta_q[name] for name in ("both", "missed", "false", "neither"))
+
+
+def test_speed_is_measured_beside_the_limits_of_the_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.05)
+    monkeypatch.setattr(speed, "FIT_STEPS", 5)
+    config = PRESETS["default"].model_copy(update={"members": 2})
+    records = speed.run(
+        config=config, samples=20, points=128, members=(1, 2), elements=(3, 4), device="cpu", longest_map=0.0
+    )
+    by_case = {(record["what"], record["case"]): record for record in records}
+    training = by_case["training steps", "2 members together"]
+    assert training["per_second"] > 0 and training["times_faster_than_in_turn"] > 0
+    assert 0 < training["arithmetic"] < 2
+    ternary, quaternary = (by_case["map", f"{n} elements"] for n in (3, 4))
+    assert (ternary["alloys"], quaternary["alloys"]) == (4851, 156_849)
+    assert ternary["done"] == 1 and quaternary["done"] < 1, "a large one is scaled up from its first shards"

@@ -109,9 +109,9 @@ def test_unseen_spectra_are_generated_far_better_than_by_their_mean():
 
 def test_a_generator_learns_from_its_discriminator_alone():
     x, _, y = peaks(30)
-    config = TrainingConfig(members=1, steps=300, fidelity=0, adversarial=1, composition=1, momentum=0.5)
-    config = config.model_copy(update={"learning_rate": 5e-4, "critic_learning_rate": 2e-3})
-    configs = [config.model_copy(update={"steps": steps}) for steps in (1, 300)]
+    config = TrainingConfig(members=1, stacked=False, steps=600, fidelity=0, adversarial=1, composition=1, momentum=0.5)
+    config = config.model_copy(update={"learning_rate": 1e-3, "critic_learning_rate": 2e-3})
+    configs = [config.model_copy(update={"steps": steps}) for steps in (1, 600)]
     before, after = (mean_squared_error(Ensemble(c, device="cpu").fit(x, y).generate(x), y) for c in configs)
     assert after < 0.5 * before
 
@@ -142,11 +142,12 @@ def test_one_spectrum_is_enough_to_train_on():
 
 def test_jittered_targets_stay_compositions():
     x, _, y = (torch.tensor(part, dtype=torch.float32) for part in peaks(20))
-    batch = Trainer(x, y, config=TINY, seeds=[1, 2], device=torch.device("cpu"))._draw()
+    config = TINY.model_copy(update={"jitter": 0.5, "adversarial": 0.1})
+    batch = Trainer(x, y, config=config, seeds=[1, 2], device=torch.device("cpu"))._draw()
     torch.testing.assert_close(batch.targets.sum(2), torch.ones(8, 2))
     assert (batch.targets - x[batch.rows]).abs().max() > 0
     distance = torch.linalg.vector_norm(batch.targets - x[batch.real], dim=2)
-    kappa = Vicinity.of(x, jitter=TINY.jitter).kappa
+    kappa = Vicinity.of(x, jitter=0.5).kappa
     assert ((distance <= kappa * 1.001) | (batch.real == batch.rows)).all(), "real spectra come from the vicinity"
     near, far = batch.weights[distance < distance.median()], batch.weights[distance > distance.median()]
     assert near.mean() > far.mean(), "the nearer a spectrum, the more it counts"
@@ -154,11 +155,64 @@ def test_jittered_targets_stay_compositions():
 
 def test_spread_is_told_apart():
     x, _, y = peaks(30)
-    generated = Ensemble(TINY, device="cpu").fit(x, y).describe(x)
+    networks = TINY.model_copy(update={"stacked": False})
+    generated = Ensemble(networks, device="cpu").fit(x, y).describe(x)
     assert generated.between.mean() > 0
     assert generated.within.mean() > 0
-    alone = Ensemble(TINY.model_copy(update={"members": 1}), device="cpu").fit(x, y).describe(x)
+    alone = Ensemble(networks.model_copy(update={"members": 1}), device="cpu").fit(x, y).describe(x)
     assert not alone.between.any()
+
+
+def test_a_member_never_sees_the_spectra_that_it_leaves_out():
+    x, _, y = peaks(40)
+    config = TrainingConfig(members=6, steps=20)
+    ensemble, unseen = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
+    folds = ensemble._folds(40)
+    changed = y.copy()
+    mine = np.flatnonzero(folds == 1)
+    changed[mine] = y[np.roll(mine, 1)]  # of the same mean and range
+    for z in (y, changed):
+        z[0, :2] = 0, 100
+    before, after = (Ensemble(config, device="cpu").fit(x, z) for z in (y, changed))
+    for ensemble_ in (before, after):
+        ensemble_.share = 1.0
+    first, second = (next(e.draw_blocks(unseen)).mean(0).numpy() for e in (before, after))
+    np.testing.assert_allclose(first[:, 1], second[:, 1], atol=0.05)
+    assert np.abs(first - second).max(axis=(0, 2))[[0, 2, 3, 4, 5]].min() > 0.5
+    assert np.bincount(folds).tolist() == [8] * 5, "members 0 and 5 share a fold"
+    assert np.array_equal(ensemble._folds(47)[:40], folds), "a spectrum keeps its fold when others are added"
+    assert (ensemble._folds(9) == -1).all(), "with so few, every member sees all"
+
+
+def test_networks_are_trusted_where_spectra_jump_and_smoothers_where_they_are_noisy():
+    x, _, smooth = peaks(60)
+    rng = np.random.default_rng(0)
+    jump = np.where(x[:, :1] > 0.4, smooth, smooth[:, ::-1])
+    noisy = (50 + 20 * rng.normal(size=(60, 1)) + 0 * smooth).clip(0, 100)
+    config = TrainingConfig(members=5, steps=400)
+    shares = [Ensemble(config, device="cpu").fit(x, y).share for y in (jump, noisy)]
+    assert shares[0] > 0.5 > 0.3 > shares[1]
+
+
+def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
+    x, _, y = peaks(60)
+    unseen, _, truth = peaks(100, seed=1)
+    rng = np.random.default_rng(0)
+    noisy, measured = (z + 3 * rng.normal(size=z.shape) for z in (y, truth))
+    ensemble = Ensemble(TrainingConfig(members=5, steps=300), device="cpu").fit(x, noisy)
+    generated = ensemble.describe(unseen)
+    assert 0.85 < (np.abs(measured - generated.mean) <= generated.band).mean() < 0.97
+    error = mean_squared_error(generated.mean, measured)
+    assert ensemble.unseen_mse == pytest.approx(error, rel=0.3)
+
+
+def test_nothing_left_out_gives_no_band():
+    x, _, y = peaks(30)
+    for config, n in ((TINY.model_copy(update={"stacked": False}), 30), (TINY, 9)):
+        ensemble = Ensemble(config, device="cpu").fit(x[:n], y[:n])
+        generated = ensemble.describe(x)
+        assert np.isnan(generated.band).all() and np.isnan(ensemble.unseen_mse)
+        assert np.isfinite(generated.mean).all()
 
 
 def test_disagreement_is_small_where_it_was_measured():

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [
     *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset", "scans"),
-    *("acquisition", "baselines", "ccgan", "training", "ensemble", "glass_map"),
+    *("acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
     *("convergence", "campaign", "store", "pictures"),
 ]
 FORBIDDEN = {

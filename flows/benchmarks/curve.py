@@ -50,8 +50,8 @@ def run(
     for n in sizes:
         for seed in seeds:
             learn, test = draw_split(spectra, "random", n=n, seed=seed)
-            for model, mse in judge_models(learn, test, seed=seed, config=config, published=False):
-                records.append({"n": len(learn), "seed": seed, "model": model, "mse": mse})
+            for model, errors in judge_models(learn, test, seed=seed, config=config, published=False):
+                records.append({"n": len(learn), "seed": seed, "model": model, "mse": errors["mse"]})
                 tell(records[-1])
     return records
 

@@ -1,6 +1,6 @@
 """Whether the first peak is read right: the batched measurement against lmfit, and lmfit against the published fits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agent.dataset import read_dataset
+from agent.ensemble import Ensemble
 from agent.errors import DatasetError
 from agent.peak import Peaks, fit_peak, measure_peaks
 from agent.pictures import GLASS_DELTA_Q
 from agent.shapes import Axis, PerSample, Spectra
 from agent.spectrum import q_axis
+from flows.benchmarks.spectra import PAPER_SIZES, draw_split
 
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
 
@@ -46,17 +48,68 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def compare(ours: PerSample, theirs: PerSample) -> dict[str, float | int]:
-    """R² and slope of the fit ours = a · theirs, mean absolute difference and number of pairs."""
+    """Slope and R² of the fit ours = a · theirs (about the mean and, as the paper's, about 0), MAE, number of pairs."""
     both = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[both], theirs[both]
     slope = ours @ theirs / (theirs @ theirs)
     residual, spread = np.sum((ours - slope * theirs) ** 2), np.sum((ours - ours.mean()) ** 2)
     return {
         "r2": float(1 - residual / spread),
+        "r2_origin": float(1 - residual / np.sum(ours**2)),
         "slope": float(slope),
         "mae": float(np.abs(ours - theirs).mean()),
         "n": int(both.sum()),
     }
+
+
+def judge_generated(
+    paths: Sequence[Path],
+    *,
+    seeds: Sequence[int],
+    where: str | None = None,
+    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Peaks of generated spectra against those of the measured ones, all samples of each set.
+
+    The ensemble learns from as many random spectra as `spectra.run`'s.
+
+    Args:
+        paths: Data sets in q or 2θ.
+        seeds: Each draws other training spectra.
+        where: Keeps the samples for which this coordinate holds.
+        tell: Called with every record as it is there.
+
+    Returns:
+        A record a set, seed and quantity as of `run`, with those of Δq also the counts `both` (glass as measured and
+        as generated, by the threshold of the data's authors), `missed`, `false` and `neither`.
+    """
+    records = []
+    for path in paths:
+        spectra = read_dataset(path)
+        spectra = (spectra.where(where) if where else spectra).prepared()
+        q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
+        if q is None:
+            raise DatasetError(f"{path}: peaks are measured in q, got an axis in {spectra.axis_name}.")
+        theirs = _as_arrays(measure_peaks(q, torch.as_tensor(spectra.intensities.astype(np.float64))))
+        for seed in seeds:
+            learn, _ = draw_split(spectra, "random", n=PAPER_SIZES.get(path.stem, 60), seed=seed)
+            ensemble = Ensemble(seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
+            ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.generate(spectra.compositions))))
+            for quantity in QUANTITIES:
+                record = {"dataset": path.stem, "n": len(learn), "seed": seed, "quantity": quantity}
+                record |= compare(ours[quantity], theirs[quantity])
+                if quantity == "delta_q":
+                    record |= _confusion(ours[quantity], theirs[quantity])
+                records.append(record)
+                tell(record)
+    return records
+
+
+def _confusion(ours: PerSample, theirs: PerSample) -> dict[str, int]:
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    generated, measured = ours[both] > GLASS_DELTA_Q, theirs[both] > GLASS_DELTA_Q
+    counts = (generated & measured, ~generated & measured, generated & ~measured, ~generated & ~measured)
+    return {name: int(c.sum()) for name, c in zip(("both", "missed", "false", "neither"), counts, strict=True)}
 
 
 def scatter_plot(paths: Sequence[Path], picture: Path) -> None:

@@ -57,12 +57,12 @@ def _plan_once(n_elements: int, batch: int, method: Method, seed: int) -> dict[s
         "method": method,
         "batch": batch,
         "seconds": seconds,
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
         **plan.coverage._asdict(),
     }
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Peak resident memory of this process. On Linux `ru_maxrss` would count the parent's from before the exec."""
     status = Path("/proc/self/status")
     if status.exists():

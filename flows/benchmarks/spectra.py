@@ -1,82 +1,192 @@
 """How well unseen spectra are generated: ours, the baselines and the published ccGAN, on the same splits and seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
+from agent.acquisition import plan_batch
 from agent.baselines import BASELINES
 from agent.dataset import SpectraSet, read_dataset
 from agent.ensemble import Ensemble
-from agent.shapes import Compositions, Spectra
-from agent.spectrum import mean_squared_error
+from agent.peak import mean_peak_errors
+from agent.shapes import Compositions, PerSample, Rows, Spectra
+from agent.spectrum import mean_squared_error, q_axis
 from agent.training import PRESETS, TrainingConfig
 from flows.backends import split
 
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.
 PAPER_SIZES = {"co-ti-zr": 50, "co-v-zr": 80, "fe-ti-nb": 60}
+BATCH = 20  # spectra planned at a time
+STUDY_SEED = 20261124  # of the half of each set that choices are made on
+# What could be otherwise, one at a time; the study's log is in docs/results.md.
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "no folds, no smoothers": {"stacked": False},
+    "two hidden layers": {"hidden": (128, 128)},
+    "three hidden layers": {"hidden": (128, 128, 128)},
+    "six hidden layers": {"hidden": (128,) * 6},
+    "twice as wide": {"hidden": (256,) * 4},
+    "a third of the steps": {"steps": 500},
+    "three times the steps": {"steps": 4500},
+    "ten members": {"members": 10},
+    "16 noise numbers": {"noise": 16},
+    "jitter": {"jitter": 0.5},
+    "no averaging": {"averaging": 0.0},
+    "discriminator, a little": {"adversarial": 0.05, "composition": 0.5},
+    "discriminator, more": {"adversarial": 0.3, "composition": 3.0},
+    "discriminator, jitter, hard vicinity": {
+        "adversarial": 0.05,
+        "composition": 0.5,
+        "jitter": 0.5,
+        "vicinity": "hard",
+    },
+}
 
 
 def run(
     datasets: Sequence[Path],
     *,
     n: int | None = None,
-    splits: Sequence[str] = ("random", "wafer"),
+    splits: Sequence[str] = ("random", "planned", "wafer"),
     seeds: Sequence[int] = (0, 1, 2),
     config: TrainingConfig = PRESETS["default"],
     where: str | None = None,
+    variable: str = "intensity",
     published: bool = False,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
-    """One record a data set, split, seed and model: its MSE on the test set.
+    """One record a data set, split, seed and model: its errors on the test set.
 
     Args:
         datasets: NetCDF files.
-        n: Spectra to learn from, drawn from the training part; by default the paper's number for the system, else 60.
-        splits: `random` (30 % held out) and `wafer` (one wafer held out, another with each seed).
+        n: Spectra to learn from; by default the paper's number for the system, else 60. Half as many where planned.
+        splits: `random` (30 % held out, `n` drawn from the rest), `planned` (the same test set, half as many chosen by
+            `plan_batch`), `wafer` (one wafer held out, another with each seed), `edge` (learned from alloys that hold
+            little of some element, tested on those that hold much of all).
         seeds: Each gives its own split, draw and networks.
         config: Of our ensemble.
         where: Keeps the samples for which this coordinate holds.
+        variable: The spectra of the set.
         published: Also train the published network by the published terms; hours without a GPU.
         tell: Called with every record as it is there.
     """
     records = []
     for path in datasets:
-        spectra = read_dataset(path)
+        spectra = read_dataset(path, variable=variable)
         spectra = (spectra.where(where) if where else spectra).prepared()
-        size = n or PAPER_SIZES.get(path.stem, 60)
         for kind in splits:
             for seed in seeds:
-                learn, test = draw_split(spectra, kind, n=size, seed=seed)
-                for model, mse in judge_models(learn, test, seed=seed, config=config, published=published):
+                learn, test = draw_split(spectra, kind, n=n or PAPER_SIZES.get(path.stem, 60), seed=seed)
+                for model, figures in judge_models(learn, test, seed=seed, config=config, published=published):
                     record = {"dataset": path.stem, "split": kind, "n": len(learn), "seed": seed, "model": model}
-                    records.append(record | {"mse": mse})
+                    records.append(record | figures)
                     tell(records[-1])
     return records
 
 
+def ablate(
+    datasets: Sequence[Path],
+    *,
+    n: int | None = None,
+    seeds: Sequence[int] = (100, 101, 102),
+    where: str | None = None,
+    variable: str = "intensity",
+    changes: Mapping[str, Mapping[str, Any]] = ABLATIONS,
+    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """One record a data set, seed and change of the default preset: its errors, on one half of the samples.
+
+    The other half is never seen, so that what is chosen here can be judged there. Arguments as of `run`; `changes`
+    are settings that replace the preset's.
+    """
+    records = []
+    for path in datasets:
+        spectra = read_dataset(path, variable=variable)
+        spectra = (spectra.where(where) if where else spectra).prepared()
+        spectra = spectra.select(np.random.default_rng(STUDY_SEED).random(len(spectra)) < 0.5)
+        for seed in seeds:
+            learn, test = draw_split(spectra, "random", n=n or PAPER_SIZES.get(path.stem, 60), seed=seed)
+            for name, change in changes.items():
+                config = TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
+                figures = dict(judge_ensemble(learn, test, seed=seed, config=config))["ensemble"]
+                records.append({"dataset": path.stem, "n": len(learn), "seed": seed, "change": name, **figures})
+                tell(records[-1])
+    return records
+
+
 def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[SpectraSet, SpectraSet]:
-    """`n` samples to learn from, drawn at random outside the test set, and the test set."""
-    held = split(spectra, kind, share=0.3, seed=seed)
-    pool = np.flatnonzero(~held)
-    drawn = np.random.default_rng([seed, 1]).permutation(pool)[:n]
+    """`n` samples to learn from outside the test set (half as many where they are planned), and the test set."""
+    if kind == "edge":
+        least = spectra.compositions.min(axis=1)  # atomic fraction of the rarest element
+        pool, held = np.flatnonzero(least <= np.quantile(least, 0.4)), least > np.quantile(least, 0.7)
+    else:
+        held = split(spectra, "random" if kind == "planned" else kind, share=0.3, seed=seed)
+        pool = np.flatnonzero(~held)
+    if kind == "planned":
+        drawn = pool[_planned(spectra.compositions[pool], n // 2, seed=seed)]
+    else:
+        drawn = np.random.default_rng([seed, 1]).permutation(pool)[:n]
     return spectra.select(drawn), spectra.select(held)
 
 
-def judge_models(learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig, published: bool):
-    """Name and test MSE of every model, one by one."""
+def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
+    """Rows of the alloys that a campaign would have measured first."""
+    rows: list[int] = []
+    while len(rows) < n:
+        size = min(BATCH, n - len(rows))
+        rows.extend(plan_batch(candidates, size, taken=candidates[rows], seed=seed).rows.tolist())
+    return np.array(rows)
+
+
+def judge_models(
+    learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig, published: bool
+) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """Name and errors of every model, one by one: test MSE, mean errors of q1 and Δq (1/Å, where there is a q axis)."""
     x, y = learn.compositions, learn.intensities.astype(np.float64)
     for name, baseline in BASELINES.items():
-        yield name, _mse(baseline().fit(x, y).generate, test)
-    generated = Ensemble(config, seed=seed).fit(x, y).describe(test.compositions)
-    yield "sample", mean_squared_error(generated.sample, test.intensities)
-    yield "ensemble", mean_squared_error(generated.mean, test.intensities)
+        yield name, _errors(baseline().fit(x, y).generate(test.compositions), test)
+    yield from judge_ensemble(learn, test, seed=seed, config=config)
     if published:
         sample = Ensemble(PRESETS["paper"].model_copy(update={"members": 1}), seed=seed).fit(x, y)
-        yield "published", mean_squared_error(sample.describe(test.compositions).sample, test.intensities)
+        yield "published", _errors(sample.describe(test.compositions).sample, test)
 
 
-def _mse(generate: Callable[[Compositions], Spectra], test: SpectraSet) -> float:
-    return mean_squared_error(generate(test.compositions), test.intensities)
+def judge_ensemble(
+    learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig
+) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """As `judge_models`, of our ensemble alone; of its mean also how far its spread can be trusted.
+
+    `networks`: their weight against the smoothers; `unseen_mse`: what the ensemble expects from the spectra that its
+    members left out; `rank`: Spearman's correlation of spread and error over the test alloys; `inside`: share of
+    measured points within the 90 % band.
+    """
+    ensemble = Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
+    generated = ensemble.describe(test.compositions)
+    yield "sample", _errors(generated.sample, test)
+    errors = np.sqrt(np.square(generated.mean - test.intensities).mean(axis=1))
+    spread = np.sqrt(np.square(generated.between).mean(axis=1))
+    yield (
+        "ensemble",
+        _errors(generated.mean, test)
+        | {
+            "networks": ensemble.share,
+            "unseen_mse": ensemble.unseen_mse,
+            "rank": _rank_correlation(spread, errors),
+            "inside": float((np.abs(generated.mean - test.intensities) <= generated.band).mean()),
+        },
+    )
+
+
+def _rank_correlation(a: PerSample, b: PerSample) -> float:
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+
+
+def _errors(generated: Spectra, test: SpectraSet) -> dict[str, float | None]:
+    errors: dict[str, float | None] = {"mse": mean_squared_error(generated, test.intensities)}
+    if (q := q_axis(test.axis_name, test.axis, test.wavelength)) is not None:
+        errors["q1"], errors["delta_q"] = mean_peak_errors(q, generated, test.intensities.astype(np.float64))
+    return errors

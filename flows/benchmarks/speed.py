@@ -1,0 +1,174 @@
+"""How fast the ensemble learns, generates, is measured and maps, beside what the device could do at best."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from agent.composition import CompositionSpace
+from agent.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
+from agent.glass_map import SHARD, GlassMap
+from agent.peak import fit_peak, measure_peaks
+from agent.shapes import Axis, Compositions, Spectra
+from agent.training import Trainer, TrainingConfig
+from flows.benchmarks.planning import ELEMENTS, peak_mib
+
+SECONDS = 5.0  # that each rate is measured for
+FIT_STEPS = 60  # of training before speeds are taken; they don't depend on what was learned
+
+
+def run(
+    *,
+    config: TrainingConfig,
+    samples: int = 80,
+    points: int = 800,
+    members: Sequence[int] = (1, 5, 10),
+    elements: Sequence[int] = (3, 4, 5),
+    device: str = "auto",
+    longest_map: float = 60.0,
+    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """One record a measurement: `what`, `case`, `per_second` or `seconds`, shares of the device's limits.
+
+    Spectra are synthetic: one peak that moves and widens with composition.
+
+    Args:
+        config: Of the ensemble.
+        samples: Training spectra.
+        points: Of a spectrum.
+        members: Numbers of networks, trained together and in turn.
+        elements: Of the systems to map, every alloy at 1 at.% with some of each element.
+        device: As for the ensemble.
+        longest_map: Seconds; what is left of a larger map is scaled up from the shards done by then.
+        tell: Called with every record as it is there.
+    """
+    where, records = resolve_device(device), []
+    arithmetic, memory = _limits(where, config)
+
+    def add(what: str, case: str, **figures: float) -> None:
+        records.append({"what": what, "case": case, **figures})
+        tell(records[-1])
+
+    add("limit", f"{where.type}: multiply-add, GFLOP/s; copy, GB/s", per_second=arithmetic / 1e9, memory=memory / 1e9)
+    compositions, q, spectra = made_up_spectra(samples, points=points)
+    for m in members:
+        together, alone = (_trainer(compositions, spectra, config, k, where) for k in (m, 1))
+        with one_thread(config):
+            flops, moved = _work(together)
+            rate, in_turn = _rate(together.step, where), _rate(alone.step, where) / m
+        add(
+            "training steps",
+            f"{m} member{'s' * (m > 1)} together",
+            per_second=rate,
+            times_faster_than_in_turn=rate / in_turn,
+            arithmetic=rate * flops / arithmetic,
+            memory=rate * moved / memory,
+        )
+    short = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
+    block = np.random.default_rng(1).dirichlet(np.ones(compositions.shape[1]), GENERATED_AT_ONCE)
+    draws = next(short.draw_blocks(block))
+    with FlopCounterMode(display=False) as counter:
+        list(short.draw_blocks(block))
+    rate = _rate(lambda: list(short.draw_blocks(block)), where)
+    add(
+        "spectra generated",
+        f"{config.members} members, {DRAWS} draws, an alloy one spectrum",
+        per_second=rate * len(block),
+        arithmetic=rate * counter.get_total_flops() / arithmetic,
+        memory=rate * (draws.nbytes + sum(p.nbytes for p in short.generator.parameters())) / memory,
+    )
+    generated = draws.mean(0).flatten(0, 1)
+    rate = _rate(lambda: measure_peaks(q, generated), where)
+    add("peaks measured", "batched", per_second=rate * len(generated), memory=rate * generated.nbytes / memory)
+    few = generated[:50].cpu().numpy().astype(np.float64)
+    start = time.perf_counter()
+    for spectrum in few:
+        fit_peak(q, spectrum)
+    add("peaks measured", "lmfit, one by one", per_second=len(few) / (time.perf_counter() - start))
+    for n in elements:
+        add("map", f"{n} elements", **_time_map(n, config, points, device, longest_map))
+    add("memory", "of this process at most, GiB", per_second=peak_mib() / 1024)
+    return records
+
+
+def made_up_spectra(n: int, *, points: int, elements: int = 3) -> tuple[Compositions, Axis, Spectra]:
+    """Compositions, an axis in 1/Å and spectra of one peak that moves and widens with composition."""
+    compositions = np.random.default_rng(0).dirichlet(np.ones(elements), n)
+    q = np.linspace(1.0, 5.5, points)
+    center = 2.2 + compositions @ np.linspace(0, 1, elements)
+    width = 0.15 + 0.3 * compositions[:, :1]
+    return compositions, q, 5 + 90 * np.exp(-(((q - center[:, None]) / width) ** 2))
+
+
+def _trainer(
+    compositions: Compositions, spectra: Spectra, config: TrainingConfig, members: int, device: torch.device
+) -> Trainer:
+    x, y = (torch.tensor(part, dtype=torch.float32) for part in (compositions, spectra))
+    return Trainer(x, y, config=config, seeds=list(range(members)), device=device)
+
+
+def _work(trainer: Trainer) -> tuple[int, int]:
+    """Floating-point operations of a step, and bytes that it moves at least.
+
+    Of every trained number: weight read forward and backward, gradient written, four read and three written by Adam,
+    and of the generator's one read and the average read and written.
+    """
+    with FlopCounterMode(display=False) as counter:
+        trainer.step()
+    adversarial = trainer.config.adversarial > 0 or trainer.config.composition > 0
+    generator, critic = (sum(p.nbytes for p in net.parameters()) for net in (trainer.generator, trainer.critic))
+    return counter.get_total_flops(), 13 * generator + (10 * critic if adversarial else 0)
+
+
+def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest: float) -> dict[str, float]:
+    """Seconds of a whole map; of a large one some shards are done and the rest is scaled up."""
+    compositions, q, spectra = made_up_spectra(80, points=points, elements=n)
+    ensemble = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
+    glass_map = GlassMap(ensemble, CompositionSpace(ELEMENTS[:n]), q, compositions, {})
+    alloys, done, start = len(glass_map.space), 0, time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in glass_map.shards:
+            if time.perf_counter() - start > longest:
+                break
+            glass_map.write_shard(number, Path(folder))
+            done = min((number + 1) * SHARD, alloys)
+        if done == alloys:
+            glass_map.write(Path(folder))
+        seconds = time.perf_counter() - start
+    return {"alloys": alloys, "per_second": done / seconds, "seconds": seconds * alloys / done, "done": done / alloys}
+
+
+def _limits(device: torch.device, config: TrainingConfig) -> tuple[float, float]:
+    """Floating-point operations a second of a large matrix product, and bytes a second of a large copy."""
+    size = 4096 if device.type == "cuda" else 1024
+    a = torch.rand(size, size, device=device)
+    big = torch.rand(2**26 if device.type == "cuda" else 2**24, device=device)
+    target = torch.empty_like(big)
+    with one_thread(config):
+        return 2 * size**3 * _rate(lambda: a @ a, device), 2 * big.nbytes * _rate(lambda: target.copy_(big), device)
+
+
+def _rate(work: Callable[[], Any], device: torch.device) -> float:
+    """Times a second, after one time to warm up."""
+    work()
+    _wait(device)
+    start, times = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - start) < SECONDS:
+        for _ in range(1 + times // 4):  # the device is waited for ever more rarely
+            work()
+            times += 1
+            if device.type == "cpu" and time.perf_counter() - start > SECONDS:
+                break
+        _wait(device)
+    _wait(device)
+    return times / max(elapsed, time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
