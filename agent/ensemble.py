@@ -29,7 +29,7 @@ from agent.shapes import Axis, Compositions, PerPoint, Spectra, Weights
 from agent.smoother import Smoother
 from agent.training import Report, Trainer, TrainingConfig, initialise
 
-DRAWS = 4  # noise draws that a member's mean is taken over
+DRAWS = 4  # noise draws that a member's mean is taken over, where it takes noise
 GENERATED_AT_ONCE = 256  # compositions
 FOLDS = 5  # of the spectra; member k leaves out fold k, counted round and round
 CONFIDENCE = 0.9  # share of measured points that the band of `Generated` is to hold
@@ -201,7 +201,8 @@ class Ensemble:
         """What networks and smoothers say each, by blocks."""
         generator = self._trained(compositions.shape[1])
         stream = torch.Generator().manual_seed(self._stream_seed("noise"))
-        noise = torch.randn(DRAWS, 1, generator.members, generator.noise, generator=stream).to(self.device)
+        times = DRAWS if generator.noise else 1
+        noise = torch.randn(times, 1, generator.members, generator.noise, generator=stream).to(self.device)
         for start in range(0, len(compositions), GENERATED_AT_ONCE):
             rows = compositions[start : start + GENERATED_AT_ONCE]
             block = torch.tensor(rows, dtype=torch.float64, device=self.device)

@@ -250,7 +250,7 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
                 "campaign": config.name,
                 "round": round_,
                 "checkpoint": checkpoint.stem,
-                "config": store.setting("config"),
+                "config": {name: value for name, value in store.setting("config").items() if name != "stop"},
             },
         )
         path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))

@@ -155,7 +155,7 @@ def test_jittered_targets_stay_compositions():
 
 def test_spread_is_told_apart():
     x, _, y = peaks(30)
-    networks = TINY.model_copy(update={"stacked": False})
+    networks = TINY.model_copy(update={"stacked": False, "noise": 2})
     generated = Ensemble(networks, device="cpu").fit(x, y).describe(x)
     assert generated.between.mean() > 0
     assert generated.within.mean() > 0

@@ -97,7 +97,10 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
         round_, path = store.artefact("map") or (0, Path())
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
     columns, metadata = read_map(path)
-    assert list(columns) == ["Co", "V", "Zr", "q1", "q1_spread", "delta_q", "delta_q_spread", "peak_share"]
+    figures = ["q1", "q1_spread", "delta_q", "delta_q_spread", "peak_share", "distance"]
+    assert list(columns) == ["Co", "V", "Zr", *figures]
+    config = metadata.pop("config")
+    assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
     assert metadata == {"campaign": "small", "round": 3, "checkpoint": checkpoint.stem} and round_ == 3
     at_pct = np.stack([columns[element] for element in ("Co", "V", "Zr")], axis=1)
     assert at_pct.dtype == np.uint8 and len(np.unique(at_pct, axis=0)) == 171  # interior, 5 at.%: 19 · 18 / 2

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from agent.composition import CompositionSpace
-from agent.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
+from agent.ensemble import GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
 from agent.glass_map import SHARD, GlassMap
 from agent.peak import fit_peak, measure_peaks
 from agent.shapes import Axis, Compositions, Spectra
@@ -77,7 +77,7 @@ def run(
     rate = _rate(lambda: list(short.draw_blocks(block)), where)
     add(
         "spectra generated",
-        f"{config.members} members, {DRAWS} draws, an alloy one spectrum",
+        f"{config.members} members, {len(draws)} draw{'s' * (len(draws) > 1)}, an alloy one spectrum",
         per_second=rate * len(block),
         arithmetic=rate * counter.get_total_flops() / arithmetic,
         memory=rate * (draws.nbytes + sum(p.nbytes for p in short.generator.parameters())) / memory,
@@ -133,7 +133,7 @@ def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest:
     alloys, done, start = len(glass_map.space), 0, time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for number in glass_map.shards:
-            if time.perf_counter() - start > longest:
+            if done and time.perf_counter() - start > longest:
                 break
             glass_map.write_shard(number, Path(folder))
             done = min((number + 1) * SHARD, alloys)
