@@ -381,6 +381,7 @@ def benchmark_spectra(
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published network: takes a GPU to be quick.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="PNG of every model's errors.")] = None,
     ablate: Annotated[bool, typer.Option(help="Instead: our preset, changed one setting at a time.")] = False,
     json_file: Json = None,
 ) -> None:
@@ -426,6 +427,8 @@ def benchmark_spectra(
         figures = ("networks", "unseen_mse", "rank", "inside")
         print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
         write_json(json_file, records)
+        if picture is not None:
+            spectra.draw(records, picture)
 
 
 @benchmark.command("speed")
@@ -455,9 +458,13 @@ def benchmark_speed(
             elements=_numbers(elements),
             longest_map=longest_map,
             device=device,
-            tell=lambda r: say(", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in r.values())),
+            tell=lambda r: say(f"{r['what']}: {r['case']}"),
         )
-        print_records(records)
+        for what in dict.fromkeys(record["what"] for record in records):
+            say(what)
+            print_records(
+                [{k: v for k, v in record.items() if k != "what"} for record in records if record["what"] == what]
+            )
         write_json(json_file, records)
 
 
@@ -501,6 +508,7 @@ def benchmark_peaks(
                 datasets,
                 seeds=range(seeds),
                 where=where,
+                picture=picture,
                 tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
             )
             print_records(judged)

@@ -43,7 +43,7 @@ def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Pat
     assert records == told and len(records) == 2 * 2 * 6
     medians = {n: np.median([r["mse"] for r in records if r["n"] == n and r["model"] == "pca-gp"]) for n in (5, 60)}
     assert medians[60] < medians[5]
-    assert set(curve.LABELS) == {record["model"] for record in records}
+    assert set(spectra.LABELS) == {record["model"] for record in records}
     picture = tmp_path / "new" / "curve.png"
     curve.draw(records, picture, floor=0.1, published=0.2, title="small")
     assert picture.stat().st_size > 20_000
@@ -59,7 +59,7 @@ def test_the_noise_floor_is_half_of_what_two_seeds_differ_by(tmp_path: Path, sma
     assert curve.noise_floor(small_dataset, variable="intensity") is None
 
 
-def test_every_model_is_judged_on_every_split(small_dataset: Path):
+def test_every_model_is_judged_on_every_split(small_dataset: Path, tmp_path: Path):
     config = PRESETS["default"].model_copy(update={"members": 2, "steps": 20})
     records = spectra.run(
         [small_dataset], n=20, splits=("random", "planned", "wafer", "edge"), seeds=(0,), config=config
@@ -67,6 +67,8 @@ def test_every_model_is_judged_on_every_split(small_dataset: Path):
     models = ["nearest", "rbf", "pca-gp", "extra-trees", "sample", "ensemble"]
     assert [record["model"] for record in records] == 4 * models
     assert [record["n"] for record in records[::6]] == [20, 10, 20, 20], "half as many where they are planned"
+    spectra.draw(records, tmp_path / "errors.png")
+    assert (tmp_path / "errors.png").stat().st_size > 20_000
     for record in records[5::6]:
         assert 0 < record["mse"] < 2000 and 0 <= record["networks"] <= 1
         assert -1 <= record["rank"] <= 1 and 0 < record["inside"] <= 1
@@ -104,7 +106,8 @@ def test_peaks_of_generated_spectra_are_held_against_measured_ones(
 ):
     quick = PRESETS["default"].model_copy(update={"members": 2, "steps": 60})
     monkeypatch.setattr(peaks, "Ensemble", lambda seed: Ensemble(quick, seed=seed))
-    records = peaks.judge_generated([small_dataset], seeds=(0,))
+    records = peaks.judge_generated([small_dataset], seeds=(0,), picture=tmp_path / "peaks.png")
+    assert (tmp_path / "peaks.png").stat().st_size > 20_000
     q1, delta_q = records
     assert (q1["quantity"], delta_q["quantity"]) == ("q1", "delta_q")
     assert q1["r2_origin"] > 0.99 and q1["mae"] < 0.2

@@ -10,17 +10,9 @@ from matplotlib.figure import Figure
 from agent.dataset import SpectraSet, read_dataset
 from agent.spectrum import mean_squared_error
 from agent.training import TrainingConfig
-from flows.benchmarks.spectra import draw_split, judge_models
+from flows.benchmarks.spectra import LABELS, draw_split, judge_models
 
 SAME = 1e-6  # closer than this, two compositions are one
-LABELS = {
-    "nearest": ("nearest neighbour", "#b0b0b0"),
-    "rbf": ("RBF", "#cc79a7"),
-    "pca-gp": ("PCA + GP", "#009e73"),
-    "extra-trees": ("ExtraTrees", "#e69f00"),
-    "sample": ("ours, one generated spectrum", "#56b4e9"),
-    "ensemble": ("ours, ensemble mean", "#0072b2"),
-}
 
 
 def run(

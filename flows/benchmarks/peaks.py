@@ -18,6 +18,7 @@ from agent.shapes import Axis, PerSample, Spectra
 from agent.spectrum import q_axis
 from flows.benchmarks.spectra import PAPER_SIZES, draw_split
 
+Figures = dict[str, PerSample]  # q1 and Δq of every sample
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
 
 
@@ -67,6 +68,7 @@ def judge_generated(
     *,
     seeds: Sequence[int],
     where: str | None = None,
+    picture: Path | None = None,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """Peaks of generated spectra against those of the measured ones, all samples of each set.
@@ -77,13 +79,14 @@ def judge_generated(
         paths: Data sets in q or 2θ.
         seeds: Each draws other training spectra.
         where: Keeps the samples for which this coordinate holds.
+        picture: PNG of the scatter plots of the first seed.
         tell: Called with every record as it is there.
 
     Returns:
         A record a set, seed and quantity as of `run`, with those of Δq also the counts `both` (glass as measured and
         as generated, by the threshold of the data's authors), `missed`, `false` and `neither`.
     """
-    records = []
+    records, pairs = [], {}
     for path in paths:
         spectra = read_dataset(path)
         spectra = (spectra.where(where) if where else spectra).prepared()
@@ -95,6 +98,7 @@ def judge_generated(
             learn, _ = draw_split(spectra, "random", n=PAPER_SIZES.get(path.stem, 60), seed=seed)
             ensemble = Ensemble(seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
             ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.generate(spectra.compositions))))
+            pairs.setdefault(path.stem, (theirs, ours))
             for quantity in QUANTITIES:
                 record = {"dataset": path.stem, "n": len(learn), "seed": seed, "quantity": quantity}
                 record |= compare(ours[quantity], theirs[quantity])
@@ -102,6 +106,8 @@ def judge_generated(
                     record |= _confusion(ours[quantity], theirs[quantity])
                 records.append(record)
                 tell(record)
+    if picture is not None:
+        _draw(pairs, picture, "measured", "generated")
     return records
 
 
@@ -114,32 +120,40 @@ def _confusion(ours: PerSample, theirs: PerSample) -> dict[str, int]:
 
 def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
     """Draw q1 and Δq of each set, measured against published, to a PNG."""
-    figure = Figure(figsize=(4 * len(paths), 7.6), layout="constrained")
-    axes = figure.subplots(2, len(paths), squeeze=False)
-    for column, path in zip(axes.T, paths, strict=True):
+    pairs = {}
+    for path in paths:
         q, intensity, reported = _read(path)
-        measured = _as_arrays(measure_peaks(q, torch.as_tensor(intensity)))
-        title = "-".join(part.capitalize() for part in path.stem.split("-"))
-        column[0].set_title(title, fontweight="bold")
+        pairs[path.stem] = reported, _as_arrays(measure_peaks(q, torch.as_tensor(intensity)))
+    _draw(pairs, picture, "published", "by glassmap")
+
+
+def _draw(pairs: dict[str, tuple[Figures, Figures]], picture: Path, theirs: str, ours: str) -> None:
+    figure = Figure(figsize=(4 * len(pairs), 7.6), layout="constrained")
+    axes = figure.subplots(2, len(pairs), squeeze=False)
+    for column, (name, (x, y)) in zip(axes.T, pairs.items(), strict=True):
+        column[0].set_title("-".join(part.capitalize() for part in name.split("-")), fontweight="bold")
         for panel, (quantity, symbol) in zip(column, QUANTITIES.items(), strict=True):
-            _scatter(panel, reported[quantity], measured[quantity], symbol)
+            _scatter(panel, x[quantity], y[quantity])
+            panel.set_xlabel(f"{symbol} {theirs} (Å$^{{-1}}$)")
+            panel.set_ylabel(f"{symbol} {ours} (Å$^{{-1}}$)")
         column[1].axvline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
         column[1].axhline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
+    picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=150)
 
 
-def _scatter(panel: Axes, reported: PerSample, measured: PerSample, symbol: str) -> None:
-    both = np.isfinite(reported) & np.isfinite(measured)
+def _scatter(panel: Axes, theirs: PerSample, ours: PerSample) -> None:
+    both = np.isfinite(theirs) & np.isfinite(ours)
     if not both.any():
         panel.text(0.5, 0.5, "none published", transform=panel.transAxes, horizontalalignment="center")
         return
-    x, y = reported[both], measured[both]
+    x, y = theirs[both], ours[both]
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     margin = 0.04 * (ends[1] - ends[0])
     limits = (ends[0] - margin, ends[1] + margin)
     panel.plot(limits, limits, color="0.3", linewidth=0.8)
     panel.scatter(x, y, s=7, alpha=0.35, linewidths=0, color="#1f5f99", rasterized=True)
-    figures = compare(measured, reported)
+    figures = compare(ours, theirs)
     correlation = np.corrcoef(x, y)[0, 1]
     panel.text(
         0.05,
@@ -150,11 +164,9 @@ def _scatter(panel: Axes, reported: PerSample, measured: PerSample, symbol: str)
         fontsize=9,
     )
     panel.set(xlim=limits, ylim=limits, aspect="equal")
-    panel.set_xlabel(f"{symbol} published (Å$^{{-1}}$)")
-    panel.set_ylabel(f"{symbol} by glassmap (Å$^{{-1}}$)")
 
 
-def _read(path: Path) -> tuple[Axis, Spectra, dict[str, PerSample]]:
+def _read(path: Path) -> tuple[Axis, Spectra, Figures]:
     """q, the intensities and the published peaks: NaN where there is none, or no film (`cleaned` false)."""
     data = read_dataset(path)
     q = q_axis(data.axis_name, data.axis, data.wavelength)
@@ -169,5 +181,5 @@ def _read(path: Path) -> tuple[Axis, Spectra, dict[str, PerSample]]:
     return q, data.intensities.astype(np.float64), reported
 
 
-def _as_arrays(peaks: Peaks) -> dict[str, PerSample]:
+def _as_arrays(peaks: Peaks) -> Figures:
     return {quantity: getattr(peaks, quantity).numpy() for quantity in QUANTITIES}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from agent.acquisition import plan_batch
@@ -20,6 +21,15 @@ from flows.backends import split
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.
 PAPER_SIZES = {"co-ti-zr": 50, "co-v-zr": 80, "fe-ti-nb": 60}
+PAPER_MSE = {"co-ti-zr": 45.0, "co-v-zr": 13.0, "fe-ti-nb": 60.0}
+LABELS = {
+    "nearest": ("nearest neighbour", "#b0b0b0"),
+    "rbf": ("RBF", "#cc79a7"),
+    "pca-gp": ("PCA + GP", "#009e73"),
+    "extra-trees": ("ExtraTrees", "#e69f00"),
+    "sample": ("ours, one generated spectrum", "#56b4e9"),
+    "ensemble": ("ours, ensemble mean", "#0072b2"),
+}
 BATCH = 20  # spectra planned at a time
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
 # What could be otherwise, one at a time; the study's log is in docs/results.md.
@@ -111,6 +121,30 @@ def ablate(
                 records.append({"dataset": path.stem, "n": len(learn), "seed": seed, "change": name, **figures})
                 tell(records[-1])
     return records
+
+
+def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Test MSE of every model, a panel a data set and split, a dot a seed, a bar the median, as a PNG."""
+    panels = list(dict.fromkeys((r["dataset"], r["split"], r["n"]) for r in records))
+    figure = Figure(figsize=(4.2 * min(3, len(panels)), 2.9 * -(-len(panels) // 3)), layout="constrained")
+    axes = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).ravel()
+    for panel, (dataset, kind, n) in zip(axes, panels, strict=False):
+        mine = [r for r in records if (r["dataset"], r["split"], r["n"]) == (dataset, kind, n)]
+        for place, (model, (_, colour)) in enumerate(reversed(LABELS.items())):
+            errors = [r["mse"] for r in mine if r["model"] == model]
+            panel.scatter(errors, [place] * len(errors), s=14, color=colour, alpha=0.6, linewidths=0)
+            panel.plot([np.median(errors)] * 2, [place - 0.35, place + 0.35], color=colour, linewidth=3)
+        if kind == "random" and dataset in PAPER_MSE:
+            panel.axvline(PAPER_MSE[dataset], color="0.5", linestyle=":", linewidth=1)
+        panel.set_yticks(range(len(LABELS)), [label for label, _ in reversed(LABELS.values())], fontsize=8)
+        panel.set_xscale("log")
+        panel.set_xlabel("test MSE")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_title(f"{'-'.join(w.capitalize() for w in dataset.split('-'))} @ {n}, {kind}", fontsize=10)
+    for panel in axes[len(panels) :]:
+        panel.set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[SpectraSet, SpectraSet]:

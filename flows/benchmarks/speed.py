@@ -33,7 +33,10 @@ def run(
     longest_map: float = 60.0,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
-    """One record a measurement: `what`, `case`, `per_second` or `seconds`, shares of the device's limits.
+    """One record a measurement: `what`, `case`, `per_second`, and the shares of the device's limits that it takes.
+
+    `arithmetic` is a share of the floating-point operations of a matrix product, `memory` of the bytes of a copy, both
+    timed in the same run; of a map `seconds` is the time of all its alloys and `done` the share that was timed.
 
     Spectra are synthetic: one peak that moves and widens with composition.
 
@@ -54,7 +57,8 @@ def run(
         records.append({"what": what, "case": case, **figures})
         tell(records[-1])
 
-    add("limit", f"{where.type}: multiply-add, GFLOP/s; copy, GB/s", per_second=arithmetic / 1e9, memory=memory / 1e9)
+    add("the device's limits", f"{where.type}: a matrix product, GFLOP/s", per_second=arithmetic / 1e9)
+    add("the device's limits", f"{where.type}: a copy, GB/s", per_second=memory / 1e9)
     compositions, q, spectra = made_up_spectra(samples, points=points)
     for m in members:
         together, alone = (_trainer(compositions, spectra, config, k, where) for k in (m, 1))
@@ -92,7 +96,7 @@ def run(
     add("peaks measured", "lmfit, one by one", per_second=len(few) / (time.perf_counter() - start))
     for n in elements:
         add("map", f"{n} elements", **_time_map(n, config, points, device, longest_map))
-    add("memory", "of this process at most, GiB", per_second=peak_mib() / 1024)
+    add("memory", "of this process at most", gib=peak_mib() / 1024)
     return records
 
 
