@@ -102,7 +102,7 @@ def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkey
 
 
 def test_peaks_of_generated_spectra_are_held_against_measured_ones(
-    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     quick = PRESETS["default"].model_copy(update={"members": 2, "steps": 60})
     monkeypatch.setattr(peaks, "Ensemble", lambda seed: Ensemble(quick, seed=seed))
