@@ -45,6 +45,28 @@ class Generated(NamedTuple):
     band: Spectra  # half-width about the mean that holds 90 % of measured points, by what members said of unseen ones
 
 
+class _Voices(NamedTuple):
+    """What each network and each smoother says of some compositions; the smoothers are those of the folds."""
+
+    networks: Float[Tensor, "k b m q"]
+    smoothers: Float[Tensor, "b f q"] | None
+    doubt: Float[Tensor, "b f"] | None
+
+    def together(self, share: float) -> Float[Tensor, "k b m q"]:
+        """Each network with the smoother of its fold: the less that knows, the more the network counts."""
+        if self.smoothers is None or self.doubt is None:
+            return self.networks
+        fold = torch.arange(self.networks.shape[2], device=self.networks.device) % self.smoothers.shape[1]
+        weights = (share + (1 - share) * self.doubt)[:, fold, None]
+        return self.smoothers[:, fold].lerp(self.networks, weights)
+
+    def between(self) -> Float[Tensor, "b q"]:
+        """Standard deviation between all of them."""
+        said = self.networks.mean(0)
+        said = said if self.smoothers is None else torch.cat([said, self.smoothers], dim=1)
+        return said.std(1) if said.shape[1] > 1 else torch.zeros_like(said[:, 0])
+
+
 class Ensemble:
     """ccGANs that learn the same spectra from different starts; `fit` once, then `generate`.
 
@@ -61,7 +83,7 @@ class Ensemble:
     smoother: Smoother | None
     """The smoothers of all members in one; None where the ensemble isn't stacked."""
     share: float
-    """Weight of the networks, 0-1; the rest is the smoothers'."""
+    """Weight of the networks near measurements, 0-1; the rest is the smoothers'. It grows to 1 with their doubt."""
     unseen_mse: float
     """MSE on the spectra that each member did not see, of that member alone; NaN where every member saw all."""
     floor: float
@@ -143,19 +165,23 @@ class Ensemble:
             self.share = 1.0 if self.smoother is None else 0.5
             return
         blocks = []
-        for draws, smooth in self._both_blocks(compositions[unseen]):
-            groups = [draws.mean(0)[:, fold::FOLDS] for fold in range(used)]  # (b, c, q) each
+        for voices in self._voices(compositions[unseen]):
+            assert voices.smoothers is not None and voices.doubt is not None
+            groups = [voices.networks.mean(0)[:, fold::FOLDS] for fold in range(used)]  # (b, c, q) each
+            excess = [1 / group.shape[1] - 1 / self.config.members for group in groups]
             scatter = [
-                g.var(1) * (1 / g.shape[1] - 1 / draws.shape[2]) if g.shape[1] > 1 else 0 * g[:, 0] for g in groups
+                g.var(1) * more if more and g.shape[1] > 1 else 0 * g[:, 0]
+                for g, more in zip(groups, excess, strict=True)
             ]
-            blocks.append((torch.stack([g.mean(1) for g in groups], dim=1), torch.stack(scatter, dim=1), smooth))
+            networks = torch.stack([group.mean(1) for group in groups], dim=1)
+            blocks.append((networks, torch.stack(scatter, dim=1), voices.smoothers, voices.doubt[:, :, None]))
         own = np.arange(len(unseen)), folds[unseen]  # what those say that have not seen it
-        networks, scatter, smoothers = (torch.cat(parts).cpu().numpy()[own] for parts in zip(*blocks, strict=True))
+        networks, scatter, smoothers, doubt = (torch.cat(part).cpu().numpy()[own] for part in zip(*blocks, strict=True))
         truth, apart = spectra[unseen], networks - smoothers
         size = np.square(apart).sum() - scatter.sum()  # all members together scatter less than those of a fold
         best = float((apart * (truth - smoothers)).sum() / max(size, 1e-12))
         self.share = min(1.0, max(0.0, best))
-        residuals = smoothers + self.share * apart - truth
+        residuals = smoothers + (self.share + (1 - self.share) * doubt) * apart - truth
         self.unseen_mse = float(np.square(residuals).mean())
         self.usual = 0.5 * np.sqrt(np.square(residuals).mean(0))
         expected = np.sqrt(np.square(apart) / 2 + np.square(self.usual))
@@ -170,17 +196,16 @@ class Ensemble:
         self._trained(compositions.shape[1])
         parts: list[list[Tensor]] = []
         usual = torch.as_tensor(self.usual, dtype=torch.float32, device=self.device)
-        for draws, smooth in self._both_blocks(compositions):  # (k, b, m, q), (b, m, q)
-            networks, drawn = draws.mean(0), self._weighed(draws, smooth)
-            within = drawn.var(0).mean(1).sqrt() if len(draws) > 1 else torch.zeros_like(networks[:, 0])
-            between = self._between(networks, smooth)
+        for voices in self._voices(compositions):
+            drawn, between = voices.together(self.share), voices.between()  # (k, b, m, q), (b, q)
+            within = drawn.var(0).mean(1).sqrt() if len(drawn) > 1 else torch.zeros_like(between)
             band = self.quantile * (between.square() + usual.square()).sqrt()
             parts.append([drawn.mean((0, 2)), drawn[0, :, 0], between, within, band])
         return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> Weights:
         """How far members are apart on each composition: the spread between them, mean over the axis; shape `(n,)`."""
-        blocks = [self._between(draws.mean(0), smooth).mean(1) for draws, smooth in self._both_blocks(compositions)]
+        blocks = [voices.between().mean(1) for voices in self._voices(compositions)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def draw_blocks(self, compositions: Compositions) -> Iterator[Float[Tensor, "k b m q"]]:
@@ -192,13 +217,11 @@ class Ensemble:
         Raises:
             ModelError: If the ensemble isn't trained, or the compositions have another number of elements.
         """
-        for draws, smooth in self._both_blocks(compositions):
-            yield self._weighed(draws, smooth)
+        for voices in self._voices(compositions):
+            yield voices.together(self.share)
 
-    def _both_blocks(
-        self, compositions: Compositions
-    ) -> Iterator[tuple[Float[Tensor, "k b m q"], Float[Tensor, "b f q"] | None]]:
-        """What networks and smoothers say each, by blocks."""
+    def _voices(self, compositions: Compositions) -> Iterator["_Voices"]:
+        """What networks and smoothers say each, a block of compositions at a time."""
         generator = self._trained(compositions.shape[1])
         stream = torch.Generator().manual_seed(self._stream_seed("noise"))
         times = DRAWS if generator.noise else 1
@@ -209,19 +232,9 @@ class Ensemble:
             repeated = block.float()[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
                 draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
-                smooth = None if self.smoother is None else self.floor + self.scale * self.smoother(block)
-                yield self.floor + self.scale * draws, smooth
-
-    def _weighed(
-        self, draws: Float[Tensor, "k b m q"], smooth: Float[Tensor, "b f q"] | None
-    ) -> Float[Tensor, "k b m q"]:
-        if smooth is None:
-            return draws
-        return smooth[:, torch.arange(draws.shape[2]) % smooth.shape[1]].lerp(draws, self.share)
-
-    def _between(self, networks: Float[Tensor, "b m q"], smooth: Float[Tensor, "b f q"] | None) -> Float[Tensor, "b q"]:
-        voices = networks if smooth is None else torch.cat([networks, smooth], dim=1)
-        return voices.std(1) if voices.shape[1] > 1 else torch.zeros_like(voices[:, 0])
+                smooth, doubt = (None, None) if self.smoother is None else self.smoother(block)
+                scaled = None if smooth is None else self.floor + self.scale * smooth
+                yield _Voices(self.floor + self.scale * draws, scaled, doubt)
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -309,7 +322,7 @@ class Ensemble:
             ensemble.smoother = None
             if smoother := _of(tensors, "smoother"):
                 ensemble.smoother = Smoother(
-                    **sizes | {"members": len(smoother["means"])}, samples=len(smoother["spectra"])
+                    **sizes | {"members": len(smoother["seen"])}, samples=len(smoother["spectra"])
                 )
                 ensemble.smoother.load_state_dict(smoother)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:

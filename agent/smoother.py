@@ -19,22 +19,21 @@ from agent.shapes import Compositions, Spectra
 LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4)  # of the kernel, distance of composition vectors (atomic fraction)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)  # variance of a measurement, in that of the spectra over the system
 Square = Float[np.ndarray, "n n"]
-Blend = Float[np.ndarray, " n"]
 
 
 class Smoother(nn.Module):
     """Gaussian-process regression of every point of the spectrum with one Matérn-5/2 kernel, for all members.
 
     Every member sees some of the spectra. What it says of an alloy is a blend of those, so all members share the
-    spectra and have only their blending matrices of their own, in double precision: shares are small differences of
-    large numbers. Length and noise are those with the least
+    spectra and have only their matrices of their own, in double precision: shares are small differences of large
+    numbers. Length and noise are those with the least
     leave-one-out error (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12).
     """
 
     compositions: Tensor  # (n, e)
     spectra: Tensor  # (n, q)
-    blends: Tensor  # (m, n, n): kernel against training alloys -> shares of the training spectra
-    means: Tensor  # (m, n): shares far from all of them
+    inverses: Tensor  # (m, n, n): (K + noise)^-1 of what each member has seen, 0 elsewhere
+    seen: Tensor  # (m, n): 1 or 0
     length: Tensor  # of the kernel, scalar
 
     def __init__(self, *, members: int, samples: int, elements: int, points: int) -> None:
@@ -42,8 +41,8 @@ class Smoother(nn.Module):
         for name, shape in {
             "compositions": (samples, elements),
             "spectra": (samples, points),
-            "blends": (members, samples, samples),
-            "means": (members, samples),
+            "inverses": (members, samples, samples),
+            "seen": (members, samples),
             "length": (),
         }.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float32 if name == "spectra" else torch.float64))
@@ -66,34 +65,33 @@ class Smoother(nn.Module):
         smoother.compositions.copy_(torch.as_tensor(compositions))
         smoother.spectra.copy_(torch.as_tensor(spectra))
         smoother.length.fill_(length)
+        smoother.seen.copy_(torch.as_tensor(seen))
         kernel = _matern(distances, length)
         for member, mine in enumerate(seen):
-            blend, mean = _solve(kernel[np.ix_(mine, mine)], noise)
+            inverse = np.linalg.inv(kernel[np.ix_(mine, mine)] + noise * np.eye(mine.sum()))
             rows = torch.as_tensor(np.flatnonzero(mine))
-            smoother.blends[member, rows[:, None], rows] = torch.as_tensor(blend)
-            smoother.means[member, rows] = torch.as_tensor(mean)
+            smoother.inverses[member, rows[:, None], rows] = torch.as_tensor(inverse)
         return smoother
 
-    def forward(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b m q"]:
-        """Each member's spectra of some alloys (in double precision), within 0-100."""
+    def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b m q"], Float[Tensor, "b m"]]:
+        """Each member's spectra of some alloys (in double precision), within 0-100, and its doubt.
+
+        Doubt is the standard deviation of the process there, 0 at a measurement without noise, 1 far from all: where
+        the smoother knows nothing and says the mean of its spectra.
+        """
         distances = torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2)  # (b, n)
         scaled = math.sqrt(5) * distances / self.length
         kernel = (1 + scaled + scaled.square() / 3) * torch.exp(-scaled)
-        shares = torch.einsum("bn,mnk->bmk", kernel, self.blends) + self.means  # (b, m, n), each sums to 1
-        return (shares.float() @ self.spectra).clamp(0, 100)
+        shares = torch.einsum("bn,mnk->bmk", kernel, self.inverses)  # (b, m, n)
+        doubt = (1 - torch.einsum("bmn,bn->bm", shares, kernel)).clamp(0, 1).sqrt()
+        shares = shares + (1 - shares.sum(2, keepdim=True)) * self.seen / self.seen.sum(1, keepdim=True)
+        return (shares.float() @ self.spectra).clamp(0, 100), doubt.float()
 
 
 def _matern(distances: Float[np.ndarray, "n n"], length: float) -> Square:
     """Matérn-5/2: the process can be differentiated twice."""
     scaled = math.sqrt(5) * distances / length
     return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
-
-
-def _solve(kernel: Square, noise: float) -> tuple[Square, Blend]:
-    """The prediction k G (y - ȳ) + ȳ with G = (K + noise)^-1, as shares of y: k · blend + mean."""
-    n = len(kernel)
-    inverse, mean = np.linalg.inv(kernel + noise * np.eye(n)), np.full(n, 1 / n)
-    return inverse - np.outer(inverse.sum(1), mean), mean
 
 
 def _leave_one_out(kernel: Square, spectra: Spectra, noise: float) -> float:

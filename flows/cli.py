@@ -511,7 +511,11 @@ def benchmark_peaks(
                 picture=picture,
                 tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
             )
-            print_records(judged)
+            figures = ("slope", "r2_origin", "r2", "mae", "n")
+            print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
+            glass = [record for record in judged if record["quantity"] == "delta_q"]
+            figures = ("both", "missed", "false", "neither")
+            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
             write_json(json_file, judged)
             return
         records = peaks.run(datasets)

@@ -1,6 +1,7 @@
 """What the terminal shows: errors in words, a stage's progress, tables, plain records."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.table import Table
 from agent.errors import GlassmapError
 
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # a log has no width of its own
 
 
 @contextmanager

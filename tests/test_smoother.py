@@ -16,7 +16,7 @@ def fit(x: np.ndarray, y: np.ndarray, seen: np.ndarray | None = None) -> Smoothe
 
 
 def ask(smoother: Smoother, x: np.ndarray) -> np.ndarray:
-    return smoother(torch.tensor(x)).numpy().astype(np.float64)
+    return smoother(torch.tensor(x))[0].numpy().astype(np.float64)
 
 
 def test_a_smooth_system_is_interpolated_closely():
@@ -64,6 +64,15 @@ def test_the_length_of_the_kernel_follows_how_fast_spectra_change():
 def test_one_or_two_spectra_are_enough(n: int):
     x, _, y = peaks(n)
     assert np.isfinite(ask(fit(x, y), peaks(5, seed=1)[0])).all()
+
+
+def test_doubt_is_small_at_measurements_and_grows_away_from_them():
+    x, _, _ = peaks(60)
+    rough = 50 + 50 * np.sin(20 * x[:, :1]) * np.ones((1, 64))
+    near = x[:, 0] > 0.4
+    smoother = fit(x[near], rough[near])
+    doubt = smoother(torch.tensor(x))[1].numpy()[:, 0]
+    assert doubt[near].max() < 0.4 < doubt[x[:, 0] < 0.1].mean() < doubt.max() <= 1
 
 
 def test_replicates_are_averaged():

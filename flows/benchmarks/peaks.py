@@ -100,7 +100,7 @@ def judge_generated(
             ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.generate(spectra.compositions))))
             pairs.setdefault(path.stem, (theirs, ours))
             for quantity in QUANTITIES:
-                record = {"dataset": path.stem, "n": len(learn), "seed": seed, "quantity": quantity}
+                record = {"dataset": path.stem, "n_learned": len(learn), "seed": seed, "quantity": quantity}
                 record |= compare(ours[quantity], theirs[quantity])
                 if quantity == "delta_q":
                     record |= _confusion(ours[quantity], theirs[quantity])
