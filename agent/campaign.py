@@ -226,8 +226,8 @@ class CampaignConfig(_Settings):
             CampaignError: If another setting than those of `FREE_SETTINGS` differs.
         """
         as_now = self.of(earlier, source="the campaign's store").model_dump(mode="json")  # newer settings at default
-        now, before = (_without_free(settings) for settings in (self.model_dump(mode="json"), as_now))
-        if changed := [name for name in now if name not in FREE_SETTINGS and now[name] != before.get(name)]:
+        now, before = (binding_settings(settings) for settings in (self.model_dump(mode="json"), as_now))
+        if changed := [name for name in now if now[name] != before.get(name)]:
             raise CampaignError(
                 f"Changed since the campaign began: {', '.join(changed)}; its rounds depend on that. Only "
                 f"{', '.join(FREE_SETTINGS)} may change, and {', '.join(FREE_WITHIN)} within a table; put the old "
@@ -241,10 +241,12 @@ def _resolved(table: _Settings, folder: Path) -> _Settings:
     return table.model_copy(update={name: (folder / path.expanduser()).resolve() for name, path in paths.items()})
 
 
-def _without_free(settings: Mapping[str, Any]) -> dict[str, Any]:
+def binding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, `model_dump(mode="json")`, that what a campaign finds depends on: without those that may change."""
     return {
         name: {key: item for key, item in value.items() if key not in FREE_WITHIN} if isinstance(value, dict) else value
         for name, value in settings.items()
+        if name not in FREE_SETTINGS
     }
 
 

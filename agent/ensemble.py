@@ -36,13 +36,13 @@ CONFIDENCE = 0.9  # share of measured points that the band of `Generated` is to 
 
 
 class Generated(NamedTuple):
-    """What an ensemble says of some compositions, intensity 0-100."""
+    """What an ensemble says of some compositions, in the units of what it learned from: intensity 0-100, or g(r)."""
 
     mean: Spectra  # over members and noise
     sample: Spectra  # one draw of the first member: a single generated spectrum, as the paper judges it
     between: Spectra  # standard deviation between networks and smoothers of all members: what the model doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
-    band: Spectra  # half-width about the mean that holds 90 % of measured points, by what members said of unseen ones
+    band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
 
 
 class _Voices(NamedTuple):
@@ -68,7 +68,7 @@ class _Voices(NamedTuple):
 
 
 class Ensemble:
-    """ccGANs that learn the same spectra from different starts; `fit` once, then `generate`.
+    """ccGANs and smoothers that each learn all spectra but a fold; `fit` once, then `generate`.
 
     Args:
         config: Architecture, losses and schedule; see `agent.training.PRESETS`.
@@ -85,7 +85,7 @@ class Ensemble:
     share: float
     """Weight of the networks near measurements, 0-1; the rest is the smoothers'. It grows to 1 with their doubt."""
     unseen_mse: float
-    """MSE on the spectra that each member did not see, of that member alone; NaN where every member saw all."""
+    """MSE on the spectra of each fold, of the members that did not see it; NaN where every member saw all."""
     floor: float
     """Intensity of the lowest point learned from where it is negative, else 0."""
     scale: float
@@ -105,7 +105,7 @@ class Ensemble:
         self.device = resolve_device(device)
 
     def fit(self, compositions: Compositions, spectra: Spectra, *, report: Report | None = None) -> "Ensemble":
-        """Train every member on all spectra, in one batched program.
+        """Train every member on all spectra but its fold, in one batched program; then weigh and size the band.
 
         Args:
             compositions: Atomic fractions `(n, e)`.
@@ -121,7 +121,7 @@ class Ensemble:
                 f"and {len(spectra)} spectra. Measure a batch first."
             )
         self.floor = min(0.0, float(spectra.min()))
-        self.scale = (float(spectra.max()) - self.floor) / 100
+        self.scale = (float(spectra.max()) - self.floor) / 100 or 1.0  # 1 where every spectrum is 0
         scaled = (spectra - self.floor) / self.scale
         folds = self._folds(len(spectra))
         left_out = np.arange(self.config.members) % FOLDS
@@ -145,7 +145,7 @@ class Ensemble:
     def _folds(self, n: int) -> Integer[np.ndarray, " n"]:
         """The fold of each spectrum; -1 where there are too few, or none is to be left out.
 
-        A spectrum keeps its fold when others are added after it.
+        With the same seed, a spectrum keeps its fold when others are added after it.
         """
         if not self.config.stacked or n < 2 * FOLDS:
             return np.full(n, -1)
@@ -155,8 +155,12 @@ class Ensemble:
     def _weigh(self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"]) -> None:
         """Weigh network against smoother by least squares on unseen spectra, and measure how wide the band has to be.
 
-        The band is split-conformal (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 % quantile of residual
-        over expected size, where the expected size is the disagreement and half the usual residual at that point.
+        The share is fitted as if it were the same everywhere. In use it grows with the smoother's doubt, on top:
+        spectra left out at random lie nearer to those seen than many an alloy that is asked for.
+
+        The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
+        quantile of residual over expected size, which is the disagreement and half the usual residual at that point.
+        Its two parts come from the same residuals, so what it really holds is measured (docs/results.md).
         """
         used = min(self.config.members, FOLDS)
         unseen = np.flatnonzero((folds >= 0) & (folds < used))
@@ -204,7 +208,7 @@ class Ensemble:
         return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> Weights:
-        """How far members are apart on each composition: the spread between them, mean over the axis; shape `(n,)`."""
+        """How far networks and smoothers are apart on each composition, mean over the axis; shape `(n,)`."""
         blocks = [voices.between().mean(1) for voices in self._voices(compositions)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
@@ -234,7 +238,8 @@ class Ensemble:
                 draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
                 smooth, doubt = (None, None) if self.smoother is None else self.smoother(block)
                 scaled = None if smooth is None else self.floor + self.scale * smooth
-                yield _Voices(self.floor + self.scale * draws, scaled, doubt)
+                voices = _Voices(self.floor + self.scale * draws, scaled, doubt)
+            yield voices
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -262,8 +267,8 @@ class Ensemble:
                 "floor": self.floor,
                 "scale": self.scale,
                 "share": self.share,
-                "quantile": self.quantile,
-                "unseen_mse": self.unseen_mse,
+                "quantile": None if math.isnan(self.quantile) else self.quantile,
+                "unseen_mse": None if math.isnan(self.unseen_mse) else self.unseen_mse,
                 "elements": self.generator.elements,
                 "points": self.generator.points,
                 "code_version": version("glassmap"),
@@ -310,7 +315,7 @@ class Ensemble:
                 "points": description["points"],
             }
             for figure in ("floor", "scale", "share", "quantile", "unseen_mse"):
-                setattr(ensemble, figure, description[figure])
+                setattr(ensemble, figure, math.nan if description[figure] is None else description[figure])
             ensemble.usual = tensors.pop("usual").numpy()
             ensemble.axis = tensors.pop("axis").numpy()
             ensemble.record = description["record"]
@@ -328,7 +333,7 @@ class Ensemble:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
             raise ModelError(
                 f"{path} is no whole checkpoint of this version ({type(error).__name__}: {error}). "
-                "Restore the file and its .safetensors, or let `glassmap run` train the round again."
+                "Restore the file and its .safetensors; a campaign of an earlier version has to be begun anew."
             ) from error
         ensemble.generator.to(ensemble.device).eval()
         if ensemble.smoother is not None:

@@ -10,8 +10,10 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -90,16 +92,19 @@ class GlassMap:
 
     def shard_folder(self, folder: Path) -> Path:
         """Where a map's shards are until all are there; the same for every process that makes this map."""
-        text = json.dumps([self.metadata, self.space.elements, len(self.space)], sort_keys=True)
-        digest = hashlib.sha256(text.encode() + self.measured.tobytes()).hexdigest()[:16]
+        text = json.dumps([self.metadata, repr(self.space), version("glassmap")], sort_keys=True)
+        digest = hashlib.sha256(text.encode() + self.measured.tobytes() + self.q.tobytes()).hexdigest()[:16]
         return folder / f".shards-{digest}"
 
     def write_shard(self, number: int, folder: Path) -> Path:
-        """Map one shard, unless it is there already; all of its file or none."""
+        """Map one shard, unless it is there already; all of its file or none.
+
+        Several processes may write shards of one map, each some numbers; they have to be done before one of them calls
+        `write`, which gathers the shards and tidies them away.
+        """
         path = self.shard_folder(folder) / f"{number:06d}.parquet"
         if path.exists():
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
         ranks = np.arange(number * SHARD, min((number + 1) * SHARD, len(self.space)))
         compositions = self.space.compositions(ranks)
         block = map_block(self.ensemble, compositions, q=self.q)
@@ -107,8 +112,12 @@ class GlassMap:
         at_pct = (self.space.parts(ranks) * self.space.step_at_pct).astype(np.uint8)
         columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block, distance))]
         table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(table, partial, compression="zstd")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{uuid4().hex}.partial")
+        with partial.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
         return partial.replace(path)
 
     def write(self, folder: Path, *, report: Callable[[int, int], None] | None = None) -> Path:
@@ -126,7 +135,7 @@ class GlassMap:
         try:
             with pq.ParquetWriter(partial, self._schema, compression="zstd") as writer:
                 for number in self.shards:
-                    writer.write_table(pq.read_table(self.write_shard(number, folder)).cast(self._schema))
+                    writer.write_table(self._read_shard(number, folder))
                     if report is not None:
                         report(min((number + 1) * SHARD, len(self.space)), len(self.space))
             with partial.open("rb") as file:
@@ -137,6 +146,15 @@ class GlassMap:
             partial.unlink(missing_ok=True)
         shutil.rmtree(self.shard_folder(folder), ignore_errors=True)
         return path
+
+    def _read_shard(self, number: int, folder: Path) -> pa.Table:
+        """One shard, made where it is missing or can't be read."""
+        path = self.write_shard(number, folder)
+        try:
+            return pq.read_table(path, schema=self._schema)
+        except pa.ArrowInvalid:  # harmed by what no program can prevent, such as a failing disk
+            path.unlink()
+            return pq.read_table(self.write_shard(number, folder), schema=self._schema)
 
     @property
     def _schema(self) -> pa.Schema:
@@ -152,7 +170,9 @@ def block_of(space: CompositionSpace, composition: Composition) -> tuple[Composi
     map saw to the bit, on the same device. An alloy off the map's grid comes alone.
     """
     parts = np.rint(composition * 100 / space.step_at_pct).astype(np.int64)[None]
-    if not (np.allclose(parts[0] * space.step_at_pct, 100 * composition, atol=1e-6) and space.contains(parts)[0]):
+    if not (
+        np.allclose(parts[0] * space.step_at_pct, 100 * composition, rtol=0, atol=1e-6) and space.contains(parts)[0]
+    ):
         return composition[None], 0
     rank = int(space.rank(parts)[0])
     start = rank - rank % GENERATED_AT_ONCE

@@ -25,9 +25,9 @@ class Smoother(nn.Module):
     """Gaussian-process regression of every point of the spectrum with one Matérn-5/2 kernel, for all members.
 
     Every member sees some of the spectra. What it says of an alloy is a blend of those, so all members share the
-    spectra and have only their matrices of their own, in double precision: shares are small differences of large
-    numbers. Length and noise are those with the least
-    leave-one-out error (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12).
+    spectra and have only their matrices of their own, in double precision: a blend's shares are small differences of
+    large numbers. Length and noise are those with the least leave-one-out error over all spectra (Rasmussen & Williams,
+    Gaussian Processes for Machine Learning, 2006, eq. 5.12).
     """
 
     compositions: Tensor  # (n, e)
@@ -74,7 +74,7 @@ class Smoother(nn.Module):
         return smoother
 
     def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b m q"], Float[Tensor, "b m"]]:
-        """Each member's spectra of some alloys (in double precision), within 0-100, and its doubt.
+        """Each member's spectra of some alloys, within 0-100, and its doubt; compositions in double precision.
 
         Doubt is the standard deviation of the process there, 0 at a measurement without noise, 1 far from all: where
         the smoother knows nothing and says the mean of its spectra.
@@ -95,7 +95,7 @@ def _matern(distances: Float[np.ndarray, "n n"], length: float) -> Square:
 
 
 def _leave_one_out(kernel: Square, spectra: Spectra, noise: float) -> float:
-    """Mean squared error of each spectrum from all the others."""
+    """Mean squared error of each spectrum from all the others, around the mean of all."""
     inverse = np.linalg.inv(kernel + noise * np.eye(len(kernel)))
     residuals = inverse @ (spectra - spectra.mean(0)) / np.diag(inverse)[:, None]
     return float(np.square(residuals).mean())

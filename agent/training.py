@@ -125,7 +125,8 @@ class Batch(NamedTuple):
 class Trainer:
     """Generators, discriminators and their optimisers; `step` once, or `run` to the end.
 
-    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
+    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it, they only
+    count in the mean spectrum that all begin with.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
     device doesn't change what is drawn.
     """

@@ -118,7 +118,9 @@ def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None)
     elements = store.setting("elements")
     composition = parse_composition(alloy, elements)
     round_, ensemble = _last_ensemble(store)
-    block, row = block_of(CampaignConfig.from_toml(store.folder / FILE_NAME).space.build(), composition)
+    block, row = block_of(
+        CampaignConfig.of(store.setting("config"), source="the campaign's store").space.build(), composition
+    )
     generated = Generated(*(part[row] for part in ensemble.describe(block)))
     name, axis, _ = store.axis()
     output = output or store.folder / "generated" / label(composition, elements)
@@ -178,7 +180,7 @@ def _band(generated: Generated) -> tuple[np.ndarray, str]:
     """The half-width of the band to draw about a mean, and what it is."""
     if np.isfinite(generated.band).all():
         return generated.band, f"{CONFIDENCE:.0%} of measured points are expected here"
-    return 2 * generated.between, "± 2 standard deviations between members"
+    return 2 * generated.between, "± 2 standard deviations between networks and smoothers"
 
 
 def _q(store: CampaignStore) -> np.ndarray:

@@ -4,6 +4,7 @@ A stage looks at what is recorded, does the missing part and records it together
 round can therefore stop anywhere, and the next `advance` goes on.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from agent.acquisition import plan_batch
-from agent.campaign import FILE_NAME, CampaignConfig
+from agent.campaign import FILE_NAME, CampaignConfig, binding_settings
 from agent.composition import label
 from agent.convergence import CurvePoint, decide
 from agent.ensemble import Ensemble
@@ -250,10 +251,12 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
                 "campaign": config.name,
                 "round": round_,
                 "checkpoint": checkpoint.stem,
-                "config": {name: value for name, value in store.setting("config").items() if name != "stop"},
+                "config": binding_settings(store.setting("config")),
             },
         )
         path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))
+        for left in (store.folder / "maps").glob(".shards-*"):  # of a map of other settings that was cut
+            shutil.rmtree(left)
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)

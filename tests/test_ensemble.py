@@ -1,5 +1,6 @@
 """The networks, how they learn, what an ensemble says, and its checkpoints."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.ccgan import ARCHITECTURES, Discriminator, Generator
-from agent.ensemble import Ensemble, resolve_device
+from agent.ensemble import Ensemble, _Voices, resolve_device
 from agent.errors import ModelError
 from agent.spectrum import mean_squared_error
 from agent.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
@@ -206,6 +207,18 @@ def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
     assert ensemble.unseen_mse == pytest.approx(error, rel=0.3)
 
 
+def test_networks_take_over_where_the_smoother_knows_nothing():
+    networks, smoothers = torch.full((1, 3, 5, 4), 80.0), torch.full((3, 5, 4), 20.0)
+    doubt = torch.tensor([0.0, 0.5, 1.0])[:, None].expand(3, 5)
+    said = _Voices(networks, smoothers, doubt).together(0.2)[0, :, 0, 0]
+    torch.testing.assert_close(said, torch.tensor([32.0, 56.0, 80.0]))
+
+
+def test_spectra_that_are_all_zero_are_learned_too():
+    x, _, y = peaks(20)
+    assert np.abs(Ensemble(TINY, device="cpu").fit(x, 0 * y).generate(x)).max() < 5
+
+
 def test_nothing_left_out_gives_no_band():
     x, _, y = peaks(30)
     for config, n in ((TINY.model_copy(update={"stacked": False}), 30), (TINY, 9)):
@@ -271,10 +284,13 @@ def test_a_harmed_checkpoint_is_refused_in_words(tmp_path: Path, harm):
     elif harm == "weights gone":
         weights.unlink()
     elif harm == "format":
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+        text = json.dumps(json.loads(path.read_text()) | {"format": 3})
+        path = path.with_stem(hashlib.sha256(weights.read_bytes() + text.encode()).hexdigest()[:16])
+        path.write_text(text)
+        weights.rename(path.with_suffix(".safetensors"))
     else:
         path.write_text("{")
-    with pytest.raises(ModelError, match="no whole checkpoint"):
+    with pytest.raises(ModelError, match="format 3" if harm == "format" else "no whole checkpoint"):
         Ensemble.load(path)
 
 

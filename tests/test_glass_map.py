@@ -72,6 +72,17 @@ def test_shards_of_another_model_are_not_taken(trained, tmp_path: Path):
     assert first != second
 
 
+@pytest.mark.usefixtures("small_shards")
+def test_shards_of_another_space_are_not_taken_and_a_harmed_one_is_made_again(trained, tmp_path: Path):
+    ensemble, x, q = trained
+    spaces = [CompositionSpace(("Co", "V", "Zr"), step_at_pct=2, bounds_at_pct={e: (0, 50)}) for e in ("Co", "V")]
+    first, second = (GlassMap(ensemble, space, q, x, {}) for space in spaces)
+    assert len(spaces[0]) == len(spaces[1]) and first.shard_folder(tmp_path) != second.shard_folder(tmp_path)
+    whole = first.write(tmp_path / "whole")
+    first.write_shard(0, tmp_path).write_bytes(b"")  # as after a power cut
+    assert first.write(tmp_path).name == whole.name
+
+
 def test_the_distance_is_to_the_nearest_alloy_learned_from(trained, tmp_path: Path):
     columns, metadata = read_map(a_map(trained).write(tmp_path))
     alloys = np.stack([columns[element] for element in ("Co", "V", "Zr")], axis=1)

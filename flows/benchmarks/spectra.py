@@ -29,6 +29,7 @@ LABELS = {
     "extra-trees": ("ExtraTrees", "#e69f00"),
     "sample": ("ours, one generated spectrum", "#56b4e9"),
     "ensemble": ("ours, ensemble mean", "#0072b2"),
+    "published": ("the published network", "#d55e00"),
 }
 BATCH = 20  # spectra planned at a time
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
@@ -130,13 +131,15 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     axes = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).ravel()
     for panel, (dataset, kind, n) in zip(axes, panels, strict=False):
         mine = [r for r in records if (r["dataset"], r["split"], r["n"]) == (dataset, kind, n)]
-        for place, (model, (_, colour)) in enumerate(reversed(LABELS.items())):
+        shown = [model for model in reversed(LABELS) if any(r["model"] == model for r in mine)]
+        for place, model in enumerate(shown):
+            colour = LABELS[model][1]
             errors = [r["mse"] for r in mine if r["model"] == model]
             panel.scatter(errors, [place] * len(errors), s=14, color=colour, alpha=0.6, linewidths=0)
             panel.plot([np.median(errors)] * 2, [place - 0.35, place + 0.35], color=colour, linewidth=3)
         if kind == "random" and dataset in PAPER_MSE:
             panel.axvline(PAPER_MSE[dataset], color="0.5", linestyle=":", linewidth=1)
-        panel.set_yticks(range(len(LABELS)), [label for label, _ in reversed(LABELS.values())], fontsize=8)
+        panel.set_yticks(range(len(shown)), [LABELS[model][0] for model in shown], fontsize=8)
         panel.set_xscale("log")
         panel.set_xlabel("test MSE")
         panel.spines[["top", "right"]].set_visible(False)
@@ -156,7 +159,7 @@ def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[Sp
         held = split(spectra, "random" if kind == "planned" else kind, share=0.3, seed=seed)
         pool = np.flatnonzero(~held)
     if kind == "planned":
-        drawn = pool[_planned(spectra.compositions[pool], n // 2, seed=seed)]
+        drawn = pool[_planned(spectra.compositions[pool], max(1, n // 2), seed=seed)]
     else:
         drawn = np.random.default_rng([seed, 1]).permutation(pool)[:n]
     return spectra.select(drawn), spectra.select(held)
@@ -168,7 +171,7 @@ def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
     while len(rows) < n:
         size = min(BATCH, n - len(rows))
         rows.extend(plan_batch(candidates, size, taken=candidates[rows], seed=seed).rows.tolist())
-    return np.array(rows)
+    return np.array(rows, dtype=np.int64)
 
 
 def judge_models(
@@ -203,7 +206,7 @@ def judge_ensemble(
         _errors(generated.mean, test)
         | {
             "networks": ensemble.share,
-            "unseen_mse": ensemble.unseen_mse,
+            "unseen_mse": None if np.isnan(ensemble.unseen_mse) else ensemble.unseen_mse,
             "rank": _rank_correlation(spread, errors),
             "inside": float((np.abs(generated.mean - test.intensities) <= generated.band).mean()),
         },
