@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import rankdata
 
 from agent.acquisition import plan_batch
@@ -141,6 +142,9 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
             panel.axvline(PAPER_MSE[dataset], color="0.5", linestyle=":", linewidth=1)
         panel.set_yticks(range(len(shown)), [LABELS[model][0] for model in shown], fontsize=8)
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("test MSE")
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_title(f"{'-'.join(w.capitalize() for w in dataset.split('-'))} @ {n}, {kind}", fontsize=10)
