@@ -398,6 +398,7 @@ def benchmark_spectra(
 
     with errors_in_words():
         if ablate:
+            _refuse("--ablate", members=members, steps=steps, published=published, picture=picture)
             studied = spectra.ablate(
                 datasets,
                 n=n,
@@ -518,6 +519,7 @@ def benchmark_peaks(
             print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
             write_json(json_file, judged)
             return
+        _refuse("this without --generated", where=where)
         records = peaks.run(datasets)
         print_records(records)
         write_json(json_file, records)
@@ -600,6 +602,14 @@ def benchmark_noise(
 def _given(**options: int | None) -> dict[str, Any]:
     """The options that were given; the others keep their defaults."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse(what: str, **options: Any) -> None:
+    """Refuse options that would be ignored."""
+    from agent.errors import GlassmapError
+
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise GlassmapError(f"{what} takes no {', '.join(given)}. Leave it out.")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
