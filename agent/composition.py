@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -170,11 +170,6 @@ class CompositionSpace:
         """The names of the alloys of the given ranks in at.%, such as `Co20V30Zr50`."""
         rows = (self.parts(ranks) * self.step_at_pct).tolist()
         return ["".join(f"{e}{p}" for e, p in zip(self.elements, row, strict=True) if p) for row in rows]
-
-    def blocks(self, size: int) -> Iterator[Ranks]:
-        """All ranks in order, `size` at a time, so that millions of alloys stream."""
-        for start in range(0, len(self), size):
-            yield np.arange(start, min(start + size, len(self)))
 
     def sample(self, n: int, rng: np.random.Generator) -> Ranks:
         """`n` ranks in order, one drawn uniformly from each nth of the space; so every alloy is equally likely."""
