@@ -56,9 +56,10 @@ class Smoother(nn.Module):
             spectra: `(n, q)`.
             seen: Which spectra each member learns from; at least one.
         """
-        distances = cdist(compositions, compositions)
+        distances = torch.as_tensor(cdist(compositions, compositions))
+        kernels = {length: _matern(distances, length).numpy() for length in LENGTHS}
         length, noise = min(
-            product(LENGTHS, NOISES), key=lambda pair: _leave_one_out(_matern(distances, pair[0]), spectra, pair[1])
+            product(LENGTHS, NOISES), key=lambda pair: _leave_one_out(kernels[pair[0]], spectra, pair[1])
         )
         (n, e), q = compositions.shape, spectra.shape[1]
         smoother = cls(members=len(seen), samples=n, elements=e, points=q)
@@ -66,7 +67,7 @@ class Smoother(nn.Module):
         smoother.spectra.copy_(torch.as_tensor(spectra))
         smoother.length.fill_(length)
         smoother.seen.copy_(torch.as_tensor(seen))
-        kernel = _matern(distances, length)
+        kernel = kernels[length]
         for member, mine in enumerate(seen):
             inverse = np.linalg.inv(kernel[np.ix_(mine, mine)] + noise * np.eye(mine.sum()))
             rows = torch.as_tensor(np.flatnonzero(mine))
@@ -80,18 +81,17 @@ class Smoother(nn.Module):
         the smoother knows nothing and says the mean of its spectra.
         """
         distances = torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2)  # (b, n)
-        scaled = math.sqrt(5) * distances / self.length
-        kernel = (1 + scaled + scaled.square() / 3) * torch.exp(-scaled)
+        kernel = _matern(distances, self.length)
         shares = torch.einsum("bn,mnk->bmk", kernel, self.inverses)  # (b, m, n)
         doubt = (1 - torch.einsum("bmn,bn->bm", shares, kernel)).clamp(0, 1).sqrt()
         shares = shares + (1 - shares.sum(2, keepdim=True)) * self.seen / self.seen.sum(1, keepdim=True)
         return (shares.float() @ self.spectra).clamp(0, 100), doubt.float()
 
 
-def _matern(distances: Float[np.ndarray, "n n"], length: float) -> Square:
+def _matern(distances: Float[Tensor, "b n"], length: float | Tensor) -> Float[Tensor, "b n"]:
     """Matérn-5/2: the process can be differentiated twice."""
     scaled = math.sqrt(5) * distances / length
-    return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+    return (1 + scaled + scaled.square() / 3) * torch.exp(-scaled)
 
 
 def _leave_one_out(kernel: Square, spectra: Spectra, noise: float) -> float:

@@ -24,9 +24,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Literal["compact", "paper"] = "compact"
-    hidden: tuple[PositiveInt, ...] | None = (
-        None  # widths of the dense hidden layers; the architecture's own by default
-    )
+    hidden: tuple[PositiveInt, ...] | None = None  # widths of the hidden layers; the architecture's own by default
     noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
     members: PositiveInt = 10
     stacked: bool = True  # each member leaves out a fold of the spectra and has a kernel smoother beside its network
