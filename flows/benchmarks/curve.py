@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from agent.dataset import SpectraSet, read_dataset
+from agent.dataset import SpectraSet
 from agent.spectrum import mean_squared_error
 from agent.training import TrainingConfig
-from flows.benchmarks.spectra import LABELS, draw_split, judge_models
+from flows.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
 
 SAME = 1e-6  # closer than this, two compositions are one
 
@@ -36,8 +36,7 @@ def run(
         config: Of our ensemble.
         tell: Called with every record as it is there.
     """
-    spectra = read_dataset(path, variable=variable)
-    spectra = (spectra.where(where) if where else spectra).prepared()
+    spectra = read_prepared(path, variable=variable, where=where)
     records = []
     for n in sizes:
         for seed in seeds:
@@ -53,7 +52,7 @@ def noise_floor(path: Path, *, variable: str) -> float | None:
 
     None where the data set has no alloy twice (no coordinate `replicate`).
     """
-    spectra = read_dataset(path, variable=variable).prepared()
+    spectra = read_prepared(path, variable=variable)
     if "replicate" not in spectra.coordinates:
         return None
     first, again = _pairs(spectra)  # rows

@@ -16,7 +16,7 @@ from agent.peak import Peaks, fit_peak, measure_peaks
 from agent.pictures import GLASS_DELTA_Q
 from agent.shapes import Axis, PerSample, Spectra
 from agent.spectrum import q_axis
-from flows.benchmarks.spectra import PAPER_SIZES, draw_split
+from flows.benchmarks.spectra import draw_split, learning_size, read_prepared
 
 Figures = dict[str, PerSample]  # q1 and Δq of every sample
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
@@ -88,14 +88,13 @@ def judge_generated(
     """
     records, pairs = [], {}
     for path in paths:
-        spectra = read_dataset(path)
-        spectra = (spectra.where(where) if where else spectra).prepared()
+        spectra = read_prepared(path, where=where)
         q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
         if q is None:
             raise DatasetError(f"{path}: peaks are measured in q, got an axis in {spectra.axis_name}.")
         theirs = _as_arrays(measure_peaks(q, torch.as_tensor(spectra.intensities.astype(np.float64))))
         for seed in seeds:
-            learn, _ = draw_split(spectra, "random", n=PAPER_SIZES.get(path.stem, 60), seed=seed)
+            learn, _ = draw_split(spectra, "random", n=learning_size(path), seed=seed)
             ensemble = Ensemble(seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
             ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.generate(spectra.compositions))))
             pairs.setdefault(path.stem, (theirs, ours))

@@ -83,11 +83,10 @@ def run(
     """
     records = []
     for path in datasets:
-        spectra = read_dataset(path, variable=variable)
-        spectra = (spectra.where(where) if where else spectra).prepared()
+        spectra = read_prepared(path, variable=variable, where=where)
         for kind in splits:
             for seed in seeds:
-                learn, test = draw_split(spectra, kind, n=n or PAPER_SIZES.get(path.stem, 60), seed=seed)
+                learn, test = draw_split(spectra, kind, n=n or learning_size(path), seed=seed)
                 for model, figures in judge_models(learn, test, seed=seed, config=config, published=published):
                     record = {"dataset": path.stem, "split": kind, "n": len(learn), "seed": seed, "model": model}
                     records.append(record | figures)
@@ -112,17 +111,27 @@ def ablate(
     """
     records = []
     for path in datasets:
-        spectra = read_dataset(path, variable=variable)
-        spectra = (spectra.where(where) if where else spectra).prepared()
+        spectra = read_prepared(path, variable=variable, where=where)
         spectra = spectra.select(np.random.default_rng(STUDY_SEED).random(len(spectra)) < 0.5)
         for seed in seeds:
-            learn, test = draw_split(spectra, "random", n=n or PAPER_SIZES.get(path.stem, 60), seed=seed)
+            learn, test = draw_split(spectra, "random", n=n or learning_size(path), seed=seed)
             for name, change in changes.items():
                 config = TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
                 figures = dict(judge_ensemble(learn, test, seed=seed, config=config))["ensemble"]
                 records.append({"dataset": path.stem, "n": len(learn), "seed": seed, "change": name, **figures})
                 tell(records[-1])
     return records
+
+
+def read_prepared(path: Path, *, variable: str = "intensity", where: str | None = None) -> SpectraSet:
+    """A data set as it is learned, of the samples for which `where` holds."""
+    spectra = read_dataset(path, variable=variable)
+    return (spectra.where(where) if where else spectra).prepared()
+
+
+def learning_size(path: Path) -> int:
+    """Spectra to learn from unless said otherwise: the paper's number for the system, else 60."""
+    return PAPER_SIZES.get(path.stem, 60)
 
 
 def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
