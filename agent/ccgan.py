@@ -102,11 +102,11 @@ class Generator(nn.Module):
         h = h[:, :, excess // 2 : excess // 2 + self.points]  # (b, m, q)
         return 100 * torch.sigmoid(h if self.mean is None else h + self.mean)
 
-    def start_from(self, spectrum: Float[Tensor, " q"]) -> None:
-        """Let a generator that has a learned mean spectrum begin with this one (0-100)."""
+    def start_from(self, spectra: Float[Tensor, "m q"]) -> None:
+        """Let each member of a generator that has a learned mean spectrum begin with its own (0-100)."""
         if self.mean is not None:
             with torch.no_grad():
-                self.mean.copy_(torch.logit((spectrum / 100).clamp(0.01, 0.99)).expand_as(self.mean))
+                self.mean.copy_(torch.logit((spectra / 100).clamp(0.01, 0.99)))
 
 
 class MemberLinear(nn.Module):

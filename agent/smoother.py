@@ -95,7 +95,9 @@ def _matern(distances: Float[Tensor, "b n"], length: float | Tensor) -> Float[Te
 
 
 def _leave_one_out(kernel: Square, spectra: Spectra, noise: float) -> float:
-    """Mean squared error of each spectrum from all the others, around the mean of all."""
-    inverse = np.linalg.inv(kernel + noise * np.eye(len(kernel)))
-    residuals = inverse @ (spectra - spectra.mean(0)) / np.diag(inverse)[:, None]
+    """Mean squared error of each spectrum from all the others, around their mean."""
+    n = len(spectra)
+    inverse = np.linalg.inv(kernel + noise * np.eye(n))
+    others = (spectra.sum(0) - spectra) / (n - 1) if n > 1 else 0 * spectra
+    residuals = (inverse @ spectra - inverse.sum(1, keepdims=True) * others) / np.diag(inverse)[:, None]
     return float(np.square(residuals).mean())

@@ -123,8 +123,7 @@ class Batch(NamedTuple):
 class Trainer:
     """Generators, discriminators and their optimisers; `step` once, or `run` to the end.
 
-    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it, they only
-    count in the mean spectrum that all begin with.
+    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
     device doesn't change what is drawn.
     """
@@ -147,7 +146,7 @@ class Trainer:
         self.vicinity = Vicinity.of(compositions, jitter=config.jitter)
         sizes = {"members": len(seeds), "elements": compositions.shape[1], "points": spectra.shape[1]}
         self.generator = initialise(Generator, architecture, sizes, self.streams).to(device)
-        self.generator.start_from(self.spectra.mean(0))
+        self.generator.start_from(torch.stack([self.spectra[mine.to(device)].mean(0) for mine in self.seen]))
         self.averaged = initialise(Generator, architecture, sizes).to(device)
         self.averaged.load_state_dict(self.generator.state_dict())
         self.critic = initialise(Discriminator, architecture, sizes, self.streams).to(device)

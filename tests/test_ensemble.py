@@ -67,7 +67,7 @@ def test_the_published_network_is_the_papers_layer_for_layer():
 def test_no_member_touches_another(name):
     streams = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
     generator = initialise(Generator, ARCHITECTURES[name], {"members": 2, "elements": 3, "points": 70}, streams)
-    generator.start_from(torch.full((70,), 40.0))
+    generator.start_from(torch.full((generator.members, 70), 40.0))
     noise, x = torch.randn(5, 2, generator.noise), torch.rand(5, 2, 3)
     generator(noise, x)[:, 0].sum().backward()
     for parameter in generator.parameters():

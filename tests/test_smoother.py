@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.smoother import LENGTHS, Smoother
+from agent.smoother import LENGTHS, Smoother, _leave_one_out, _matern
 from agent.spectrum import mean_squared_error
 from tests.test_ensemble import peaks
 
@@ -79,3 +79,15 @@ def test_replicates_are_averaged():
     x, _, y = peaks(20)
     twice, both = np.concatenate([x, x]), np.concatenate([y, (y + 10).clip(0, 100)])
     assert np.abs(ask(fit(twice, both), x)[:, 0] - (y + 5)).mean() < 1.5
+
+
+def test_the_leave_one_out_error_is_that_of_leaving_each_spectrum_out():
+    x, _, y = peaks(12)
+    kernel, noise = _matern(torch.cdist(torch.tensor(x), torch.tensor(x)), 0.6).numpy(), 0.01
+    residuals = []
+    for one in range(12):
+        rest = np.arange(12) != one
+        mean = y[rest].mean(0)
+        blend = np.linalg.solve(kernel[np.ix_(rest, rest)] + noise * np.eye(11), kernel[rest, one])
+        residuals.append(y[one] - mean - blend @ (y[rest] - mean))
+    np.testing.assert_allclose(_leave_one_out(kernel, y, noise), np.square(residuals).mean(), rtol=1e-9)
