@@ -40,7 +40,7 @@ class Generated(NamedTuple):
 
     mean: Spectra  # over members and noise
     sample: Spectra  # one draw of the first member: a single generated spectrum, as the paper judges it
-    between: Spectra  # standard deviation between networks and smoothers of all members: what the model doesn't know
+    between: Spectra  # standard deviation between networks, smoothers and the nearest measured: what it doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
 
@@ -51,6 +51,7 @@ class _Voices(NamedTuple):
     networks: Float[Tensor, "k b m q"]
     smoothers: Float[Tensor, "b f q"] | None
     doubt: Float[Tensor, "b f"] | None
+    nearest: Integer[Tensor, "b f"] | None  # row of the nearest spectrum that the fold's members have seen
 
     def together(self, share: float) -> Float[Tensor, "k b m q"]:
         """Each network with the smoother of its fold: the less that knows, the more the network counts."""
@@ -60,11 +61,18 @@ class _Voices(NamedTuple):
         weights = (share + (1 - share) * self.doubt)[:, fold, None]
         return self.smoothers[:, fold].lerp(self.networks, weights)
 
-    def between(self) -> Float[Tensor, "b q"]:
-        """Standard deviation between all of them."""
+    def between(self, share: float, measured: Float[Tensor, "n q"] | None) -> Float[Tensor, "b q"]:
+        """Standard deviation between all of them, and between their mean and the nearest measured spectrum.
+
+        What is unlike anything measured nearby may be right, but nobody has seen it: where networks and smoothers carry
+        one phase too far, they agree with each other, and not with it (docs/results.md).
+        """
         said = self.networks.mean(0)
-        said = said if self.smoothers is None else torch.cat([said, self.smoothers], dim=1)
-        return said.std(1) if said.shape[1] > 1 else torch.zeros_like(said[:, 0])
+        if self.smoothers is None or self.nearest is None or measured is None:
+            return said.std(1) if said.shape[1] > 1 else torch.zeros_like(said[:, 0])
+        mean = self.together(share).mean((0, 2))
+        away = (mean[:, None] - measured[self.nearest]).square().mean(1) / 2  # variance of two
+        return (torch.cat([said, self.smoothers], dim=1).var(1) + away).sqrt()
 
 
 class Ensemble:
@@ -159,7 +167,7 @@ class Ensemble:
         spectra left out at random lie nearer to those seen than many an alloy that is asked for.
 
         The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
-        quantile of residual over expected size, which is the disagreement and half the usual residual at that point.
+        quantile of residual over expected size, which is the spread and half the usual residual at that point.
         Its two parts come from the same residuals, so what it really holds is measured (docs/results.md).
         """
         used = min(self.config.members, FOLDS)
@@ -178,17 +186,21 @@ class Ensemble:
                 for g, more in zip(groups, excess, strict=True)
             ]
             networks = torch.stack([group.mean(1) for group in groups], dim=1)
-            blocks.append((networks, torch.stack(scatter, dim=1), voices.smoothers, voices.doubt[:, :, None]))
+            scatter = torch.stack(scatter, dim=1)
+            blocks.append((networks, scatter, voices.smoothers, voices.doubt[:, :, None], voices.nearest))
         own = np.arange(len(unseen)), folds[unseen]  # what those say that have not seen it
-        networks, scatter, smoothers, doubt = (torch.cat(part).cpu().numpy()[own] for part in zip(*blocks, strict=True))
+        networks, scatter, smoothers, doubt, nearest = (
+            torch.cat(part).cpu().numpy()[own] for part in zip(*blocks, strict=True)
+        )
         truth, apart = spectra[unseen], networks - smoothers
         size = np.square(apart).sum() - scatter.sum()  # all members together scatter less than those of a fold
         best = float((apart * (truth - smoothers)).sum() / max(size, 1e-12))
         self.share = min(1.0, max(0.0, best))
-        residuals = smoothers + (self.share + (1 - self.share) * doubt) * apart - truth
+        said = smoothers + (self.share + (1 - self.share) * doubt) * apart
+        residuals = said - truth
         self.unseen_mse = float(np.square(residuals).mean())
         self.usual = 0.5 * np.sqrt(np.square(residuals).mean(0))
-        expected = np.sqrt(np.square(apart) / 2 + np.square(self.usual))
+        expected = np.sqrt((np.square(apart) + np.square(said - spectra[nearest])) / 2 + np.square(self.usual))
         self.quantile = float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE))
 
     def generate(self, compositions: Compositions) -> Spectra:
@@ -200,16 +212,19 @@ class Ensemble:
         self._trained(compositions.shape[1])
         parts: list[list[Tensor]] = []
         usual = torch.as_tensor(self.usual, dtype=torch.float32, device=self.device)
+        measured = self._measured()
         for voices in self._voices(compositions):
-            drawn, between = voices.together(self.share), voices.between()  # (k, b, m, q), (b, q)
+            drawn = voices.together(self.share)  # (k, b, m, q)
+            between = voices.between(self.share, measured)
             within = drawn.var(0).mean(1).sqrt() if len(drawn) > 1 else torch.zeros_like(between)
             band = self.quantile * (between.square() + usual.square()).sqrt()
             parts.append([drawn.mean((0, 2)), drawn[0, :, 0], between, within, band])
         return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> Weights:
-        """How far networks and smoothers are apart on each composition, mean over the axis; shape `(n,)`."""
-        blocks = [voices.between().mean(1) for voices in self._voices(compositions)]
+        """The spread between members (`Generated.between`) on each composition, mean over the axis; shape `(n,)`."""
+        measured = self._measured()
+        blocks = [voices.between(self.share, measured).mean(1) for voices in self._voices(compositions)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def draw_blocks(self, compositions: Compositions) -> Iterator[Float[Tensor, "k b m q"]]:
@@ -236,10 +251,14 @@ class Ensemble:
             repeated = block.float()[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
                 draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
-                smooth, doubt = (None, None) if self.smoother is None else self.smoother(block)
+                smooth, doubt, nearest = (None, None, None) if self.smoother is None else self.smoother(block)
                 scaled = None if smooth is None else self.floor + self.scale * smooth
-                voices = _Voices(self.floor + self.scale * draws, scaled, doubt)
+                voices = _Voices(self.floor + self.scale * draws, scaled, doubt, nearest)
             yield voices
+
+    def _measured(self) -> Float[Tensor, "n q"] | None:
+        """The spectra learned from, where the ensemble is stacked."""
+        return None if self.smoother is None else self.floor + self.scale * self.smoother.spectra
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.

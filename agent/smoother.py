@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
@@ -74,18 +74,21 @@ class Smoother(nn.Module):
             smoother.inverses[member, rows[:, None], rows] = torch.as_tensor(inverse)
         return smoother
 
-    def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b m q"], Float[Tensor, "b m"]]:
-        """Each member's spectra of some alloys, within 0-100, and its doubt; compositions in double precision.
+    def forward(
+        self, compositions: Float[Tensor, "b e"]
+    ) -> tuple[Float[Tensor, "b m q"], Float[Tensor, "b m"], Integer[Tensor, "b m"]]:
+        """Each member's spectra of some alloys, within 0-100, its doubt, and the row of the nearest alloy it has seen.
 
-        Doubt is the standard deviation of the process there, 0 at a measurement without noise, 1 far from all: where
-        the smoother knows nothing and says the mean of its spectra.
+        Compositions are in double precision. Doubt is the standard deviation of the process there, 0 at a measurement
+        without noise, 1 far from all: where the smoother knows nothing and says the mean of its spectra.
         """
         distances = torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2)  # (b, n)
         kernel = _matern(distances, self.length)
         shares = torch.einsum("bn,mnk->bmk", kernel, self.inverses)  # (b, m, n)
         doubt = (1 - torch.einsum("bmn,bn->bm", shares, kernel)).clamp(0, 1).sqrt()
         shares = shares + (1 - shares.sum(2, keepdim=True)) * self.seen / self.seen.sum(1, keepdim=True)
-        return (shares.float() @ self.spectra).clamp(0, 100), doubt.float()
+        nearest = torch.where(self.seen > 0, distances[:, None], math.inf).argmin(2)
+        return (shares.float() @ self.spectra).clamp(0, 100), doubt.float(), nearest
 
 
 def _matern(distances: Float[Tensor, "b n"], length: float | Tensor) -> Float[Tensor, "b n"]:

@@ -210,8 +210,16 @@ def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
 def test_networks_take_over_where_the_smoother_knows_nothing():
     networks, smoothers = torch.full((1, 3, 5, 4), 80.0), torch.full((3, 5, 4), 20.0)
     doubt = torch.tensor([0.0, 0.5, 1.0])[:, None].expand(3, 5)
-    said = _Voices(networks, smoothers, doubt).together(0.2)[0, :, 0, 0]
+    said = _Voices(networks, smoothers, doubt, torch.zeros(3, 5, dtype=torch.int64)).together(0.2)[0, :, 0, 0]
     torch.testing.assert_close(said, torch.tensor([32.0, 56.0, 80.0]))
+
+
+def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby():
+    networks, smoothers = torch.full((1, 2, 5, 4), 80.0), torch.full((2, 5, 4), 80.0)
+    nearest = torch.tensor([[0], [1]]).expand(2, 5)
+    measured = torch.tensor([[80.0] * 4, [20.0] * 4])
+    spread = _Voices(networks, smoothers, torch.zeros(2, 5), nearest).between(0.5, measured)
+    torch.testing.assert_close(spread, torch.tensor([[0.0] * 4, [60 / 2**0.5] * 4]))
 
 
 def test_spectra_that_are_all_zero_are_learned_too():
