@@ -1,36 +1,20 @@
 """A folder of two-column scans and a table of their compositions, read into a `SpectraSet`."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import periodictable
 
-from agent.composition import close_compositions
+from agent.composition_table import ShareUnit, read_composition_table
 from agent.dataset import AxisName, SpectraSet
 from agent.errors import DatasetError, GlassmapError, SpectrumError
-from agent.shapes import Axis, Compositions, Scan, ScanAxis, Spectra
+from agent.instruments import TEXT_SUFFIXES, read_scan
+from agent.shapes import Axis, Spectra
 
-ShareUnit = Literal["at.%", "wt.%"]
-
-_SUFFIXES = (".csv", ".xy", ".xye", ".txt")
-_MASSES = {element.symbol: element.mass for element in periodictable.elements if element.number > 0}  # g/mol
-_SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
 _UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
-
-
-class _Shares(NamedTuple):
-    """The columns of a table that hold the composition."""
-
-    elements: tuple[str, ...]
-    columns: tuple[str, ...]
-    unit: ShareUnit
 
 
 def read_scans(
@@ -66,22 +50,17 @@ def read_scans(
             overlap.
     """
     folder, table_path = Path(folder), Path(compositions)
-    table = _read_table(table_path)
-    names = [_scan_name(name) for name in table.iloc[:, 0]]
+    table = read_composition_table(table_path, unit=unit)
+    names = [_scan_name(name) for name in table.samples]
     paths = _match_scans(folder, table_path, names)
-    try:
-        shares = _share_columns(list(table.columns[1:]), unit)
-        fractions, notes = _fractions(table, shares, names)
-    except GlassmapError as error:
-        raise type(error)(f"{table_path}: {error}") from error
     try:
         axes, scans = zip(*(read_scan(path) for path in paths), strict=True)
         points, intensities, resampled = _onto_one_axis(axes, scans, names)
-        extras, units = _extras(table.iloc[:, 1:].drop(columns=list(shares.columns)))
+        extras, units = _extras(table.others)
         return SpectraSet(
             ids=tuple(names),
-            elements=shares.elements,
-            compositions=fractions,
+            elements=table.elements,
+            compositions=table.compositions,
             axis_name=axis,
             axis=points,
             intensities=intensities,
@@ -89,7 +68,7 @@ def read_scans(
             units=units,
             wavelength=wavelength,
             attributes={"source": f"{len(names)} scans of {folder.name}, compositions of {table_path.name}"},
-            notes=(*notes, *resampled),
+            notes=(*table.notes, *resampled),
         )
     except GlassmapError as error:
         raise type(error)(f"{folder}: {error}") from error
@@ -98,35 +77,7 @@ def read_scans(
 def _scan_name(cell: str) -> str:
     """The file name of a scan without its ending; the id of its sample."""
     path = Path(cell.strip())
-    return path.stem if path.suffix.lower() in _SUFFIXES else path.name
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """The composition table, its first column as text.
-
-    Raises:
-        DatasetError: If it can't be read, a row has too many or few cells, or the first column has another name.
-    """
-    try:
-        rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-        lines = [(number, cells) for number, cells in enumerate(rows, start=1) if any(cells)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"The composition table {path} can't be read: {error}. It must be CSV in UTF-8.") from error
-    header = [cell.strip() for cell in lines[0][1]] if lines else []
-    if len(lines) < 2 or header[0].lower() not in ("file", "sample", "id"):
-        raise DatasetError(
-            f"{path}: a composition table has a header and a row for each scan, separated by commas, and its first "
-            f"column is `file`, `sample` or `id`; got {len(lines)} lines and the header {header}."
-        )
-    if len(set(header)) < len(header):
-        raise DatasetError(f"{path}: two columns have the same name in {header}; rename one.")
-    for number, cells in lines:
-        if len(cells) != len(header):
-            raise DatasetError(
-                f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}; correct the line, "
-                "and write a decimal point, not a comma."
-            )
-    return pd.DataFrame([cells for _, cells in lines[1:]], columns=header)
+    return path.stem if path.suffix.lower() in TEXT_SUFFIXES else path.name
 
 
 def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
@@ -139,7 +90,7 @@ def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
         raise DatasetError(f"There is no folder {folder}; check the path.")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _SUFFIXES or path.name.startswith(".") or path.samefile(table):
+        if path.suffix.lower() not in TEXT_SUFFIXES or path.name.startswith(".") or path.samefile(table):
             continue
         if path.stem in found:
             raise DatasetError(f"{found[path.stem]} and {path.name} have the same name; keep one or rename it.")
@@ -151,55 +102,10 @@ def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
             complaints.append(f"{where} lacks {some}")
     if complaints:
         raise DatasetError(
-            f"Every scan ({', '.join(_SUFFIXES)}) needs its row in the table and every row its scan, but "
+            f"Every scan ({', '.join(TEXT_SUFFIXES)}) needs its row in the table and every row its scan, but "
             f"{'; '.join(complaints)}. Add what is missing, or move the others away."
         )
     return [found[name] for name in names]
-
-
-def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
-    """Which columns hold the composition, and in what unit.
-
-    Raises:
-        DatasetError: If there are none, one names an unknown element, or the unit is missing, unknown or mixed.
-    """
-    elements, units = {}, {}  # by column
-    for column in columns:
-        found = _SHARE_COLUMN.fullmatch(column)
-        if not found or (found[1] not in _MASSES and not found[2]):
-            continue
-        elements[column] = found[1]
-        named = re.sub(r"[.\s]", "", found[2] or "").lower()
-        units[column] = {"at%": "at.%", "wt%": "wt.%", "": unit}.get(named)
-    if not elements:
-        raise DatasetError(f"No column holds a share among {list(columns)}; name them as in 'Co (at.%)'.")
-    for column, element in elements.items():
-        if element not in _MASSES:
-            raise DatasetError(f"{element!r} is no chemical symbol; correct the column {column!r}.")
-        if units[column] is None:
-            raise DatasetError(
-                f"The unit of the column {column!r} must be at.% or wt.%; write {element} (at.%) in the header, or "
-                "give unit='at.%'. If it is no share, rename it."
-            )
-    if len(set(units.values())) > 1:
-        raise DatasetError(f"Shares must be all at.% or all wt.%, got {units}; convert some of them.")
-    return _Shares(tuple(elements.values()), tuple(elements), next(iter(units.values())))
-
-
-def _fractions(table: pd.DataFrame, shares: _Shares, names: Sequence[str]) -> tuple[Compositions, list[str]]:
-    """Atomic fractions, shape `(n, e)`, and what was done to get them.
-
-    Raises:
-        CompositionError: As for `close_compositions`.
-    """
-    rows = [f"Row {row} ({name})" for row, name in enumerate(names, start=1)]
-    percent = table[list(shares.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    fractions, notes = close_compositions(percent, elements=shares.elements, names=rows)
-    if shares.unit == "at.%":
-        return fractions, notes
-    moles = fractions / [_MASSES[element] for element in shares.elements]
-    notes = [*(note.replace("at.%", "wt.%") for note in notes), "Compositions were converted from wt.% to at.%."]
-    return moles / moles.sum(axis=1, keepdims=True), notes
 
 
 def _extras(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -219,46 +125,6 @@ def _extras(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]
             except ValueError:
                 extras[name] = cells.to_numpy(str)
     return extras, units
-
-
-def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
-    """Axis and intensity of one two-column scan, each of shape `(p,)`.
-
-    Raises:
-        DatasetError: If it can't be read, holds no numbers, or a line below the header breaks off.
-        SpectrumError: If the axis doesn't increase strictly.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        raise DatasetError(f"{path.name} can't be read: {error}.") from error
-    values: list[tuple[float, float]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        cells = line.split(",") if "," in line else line.split()
-        try:
-            point = (float(cells[0]), float(cells[1]))
-        except (ValueError, IndexError):
-            if not values:  # still the header
-                continue
-            raise DatasetError(
-                f"{path.name}, line {number}: two numbers are expected, separated by comma or blanks and with decimal "
-                f"points, got {line.strip()[:40]!r}; correct the line or export the scan again."
-            ) from None
-        if values and not point[0] > values[-1][0]:
-            raise SpectrumError(
-                f"{path.name}, line {number}: the axis must increase strictly, but {point[0]:g} follows "
-                f"{values[-1][0]:g}; sort the scan and drop repeats."
-            )
-        values.append(point)
-    if len(values) < 2:
-        raise DatasetError(
-            f"{path.name} holds {len(values)} lines of two numbers, separated by comma or blanks and with decimal "
-            "points; at least 2 are needed. Export the scan again, or move the file away if it is none."
-        )
-    axis, intensity = np.array(values).T.copy()
-    return axis, intensity
 
 
 def _onto_one_axis(

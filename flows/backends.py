@@ -14,7 +14,7 @@ from agent.campaign import CampaignConfig, ReplayConfig, SimulationConfig, Spect
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset
 from agent.errors import CampaignError, MeasurementError
-from agent.scans import read_scan
+from agent.instruments import read_scan
 from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
 from agent.spectrum import Preprocessing, Substrate
 from agent.store import Suggestion

@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset", "scans"),
+    *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
+    *("instruments", "composition_table", "scans"),
     *("acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
     *("convergence", "campaign", "store", "pictures"),
 ]
