@@ -21,13 +21,18 @@ from pydantic import (
 
 from agent.composition import CompositionSpace
 from agent.errors import CampaignError, CompositionError
+from agent.instruments import read_scan
+from agent.spectrum import Substrate
 from agent.training import PRESETS, TrainingConfig
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
 FREE_SETTINGS = ("name", "device", "stop")
 # Within a table: files may move, their content is watched by the backend's fingerprint; and how LAMMPS is run is free.
-FREE_WITHIN = ("dataset", "substrate", "potential", "command", "workers", "timeout_hours")
+FREE_WITHIN = (
+    *("dataset", "substrate", "potential", "command", "workers", "timeout_hours"),
+    *("approval", "drop", "table", "tolerance_at_pct", "minimum_share", "patience_hours", "quiet_seconds"),
+)
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -67,6 +72,13 @@ class SpectrumConfig(_Settings):
     substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum
     background: float | None = None  # half-width of the SNIP background that is removed; see `agent.spectrum`
 
+    def read(self) -> dict[str, Any]:
+        """The settings of `agent.spectrum.Preprocessing`, with the scan of the bare substrate read."""
+        given = self.model_dump()
+        if self.substrate is not None:
+            given["substrate"] = Substrate(*read_scan(self.substrate))
+        return given
+
 
 class ReplayConfig(_Settings):
     """Measure by looking up a data set, so that a campaign can be judged against what was really measured."""
@@ -101,7 +113,37 @@ class SimulationConfig(_Settings):
         return self
 
 
-BACKENDS = {"replay": ReplayConfig, "simulation": SimulationConfig}
+class TableConfig(_Settings):
+    """How composition tables are read; see `agent.composition_table`."""
+
+    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
+    columns: dict[str, str] = {}  # the column of each element; by default those such as `Zr (at.%)`
+    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
+
+
+class LabConfig(_Settings):
+    """Measure in a laboratory: orders go out as files, scans and composition tables come back into drop folders."""
+
+    kind: Literal["lab"]
+    drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)  # folders that results arrive in
+    columns: Literal["q", "two_theta"]  # what the first column of a scan of text is; instrument files hold 2θ
+    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None  # Å, of scans over 2θ that don't say theirs
+    composition: Literal["measured", "target"] = "measured"  # a scan waits for its row of a table, or takes the target
+    table: TableConfig = TableConfig()
+    tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0  # of each element, to match a scan by composition
+    minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
+    patience_hours: Annotated[float, Field(ge=0)] = 72.0  # since the order, before it goes on without the rest
+    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0  # a file that changed since is still being written
+
+    @model_validator(mode="after")
+    def _columns_have_a_unit(self) -> "LabConfig":
+        if self.table.columns and self.table.unit is None:
+            raise ValueError("table.columns need table.unit, 'at.%' or 'wt.%'; units are never guessed")
+        return self
+
+
+BackendConfig = ReplayConfig | SimulationConfig | LabConfig
+BACKENDS = {"replay": ReplayConfig, "simulation": SimulationConfig, "lab": LabConfig}
 
 
 def _with_kind(backend: Any) -> Any:
@@ -120,6 +162,7 @@ class PlanningConfig(_Settings):
     method: Literal["uniform", "farthest", "random"] = "uniform"
     weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble's members differ
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
+    approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
 
     @model_validator(mode="after")
     def _weights_count(self) -> "PlanningConfig":
@@ -144,7 +187,9 @@ class CampaignConfig(_Settings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     space: SpaceConfig
     spectrum: SpectrumConfig = SpectrumConfig()
-    backend: Annotated[ReplayConfig | SimulationConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)]
+    backend: Annotated[
+        ReplayConfig | SimulationConfig | LabConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)
+    ]
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
     stop: StopConfig = StopConfig()
@@ -164,9 +209,18 @@ class CampaignConfig(_Settings):
         has_test_set = isinstance(self.backend, ReplayConfig) and self.backend.hold_out != "batch"
         if not has_test_set and self.planning.batch == 1:
             raise ValueError(
-                "a backend without a test set of its own (backend.hold_out = 'batch', or a simulation) needs "
+                "a backend without a test set of its own (backend.hold_out = 'batch', a simulation, a lab) needs "
                 "planning.batch >= 2, or no spectrum is left to learn from"
             )
+        if isinstance(self.backend, LabConfig):
+            given = self.spectrum.model_dump(include={"low", "high", "points"})
+            if missing := [name for name, value in given.items() if value is None]:
+                raise ValueError(
+                    f"a lab's spectra need spectrum.{', spectrum.'.join(missing)}: the range in q (1/Å) that every "
+                    "scan covers, and the number of points of the common axis"
+                )
+            if unknown := [element for element in self.backend.table.columns if element not in self.space.elements]:
+                raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
         if self.planning.weights == "disagreement" and self.model.members == 1:
             raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
         return self
@@ -237,8 +291,17 @@ class CampaignConfig(_Settings):
 
 def _resolved(table: _Settings, folder: Path) -> _Settings:
     """A table with its paths taken from the campaign file's folder."""
-    paths = {name: value for name, value in table if isinstance(value, Path)}
-    return table.model_copy(update={name: (folder / path.expanduser()).resolve() for name, path in paths.items()})
+
+    def resolved(path: Path) -> Path:
+        return (folder / path.expanduser()).resolve()
+
+    single = {name: resolved(value) for name, value in table if isinstance(value, Path)}
+    several = {
+        name: tuple(resolved(path) for path in value)
+        for name, value in table
+        if isinstance(value, tuple) and all(isinstance(path, Path) for path in value)
+    }
+    return table.model_copy(update=single | several)
 
 
 def binding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,13 @@ class Decision(NamedTuple):
 
 
 def decide(
-    curve: Sequence[CurvePoint], *, tolerance: float, patience: int, max_rounds: int, room_left: bool
+    curve: Sequence[CurvePoint],
+    *,
+    tolerance: float,
+    patience: int,
+    max_rounds: int,
+    room_left: bool,
+    extended_to: int = 0,
 ) -> Decision:
     """Whether more measurements still improve the model.
 
@@ -39,6 +45,7 @@ def decide(
         patience: Rounds in a row below it.
         max_rounds: The budget.
         room_left: Whether there is an alloy left to measure.
+        extended_to: The round up to which a person had the campaign go on whatever the curve says.
     """
     mse = [point.mse for point in curve]
     smooth = [mse[0], *((before + now) / 2 for before, now in pairwise(mse))]
@@ -51,6 +58,8 @@ def decide(
         if last
         else "no trend yet"
     )
+    if room_left and len(curve) < extended_to:
+        return Decision("continue", f"Go on {spent}: extended to round {extended_to}; {known}.", improvements)
     if len(last) == patience and max(last) < tolerance:
         reason = f"Converged {spent}: {known}; less than {100 * tolerance:g} % each."
         return Decision("converged", reason, improvements)

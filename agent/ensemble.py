@@ -62,16 +62,16 @@ class _Voices(NamedTuple):
         return self.smoothers[:, fold].lerp(self.networks, weights)
 
     def between(self, share: float, measured: Float[Tensor, "n q"] | None) -> Float[Tensor, "b q"]:
-        """Standard deviation between all of them, and between their mean and the nearest measured spectrum.
+        """Standard deviation between all; and, as far as the smoother doubts, from the nearest measured spectrum.
 
         What is unlike anything measured nearby may be right, but nobody has seen it: where networks and smoothers carry
         one phase too far, they agree with each other, and not with it (docs/results.md).
         """
         said = self.networks.mean(0)
-        if self.smoothers is None or self.nearest is None or measured is None:
+        if self.smoothers is None or self.doubt is None or self.nearest is None or measured is None:
             return said.std(1) if said.shape[1] > 1 else torch.zeros_like(said[:, 0])
         mean = self.together(share).mean((0, 2))
-        away = (mean[:, None] - measured[self.nearest]).square().mean(1) / 2  # variance of two
+        away = (self.doubt[:, :, None] * (mean[:, None] - measured[self.nearest]).square()).mean(1)
         return (torch.cat([said, self.smoothers], dim=1).var(1) + away).sqrt()
 
 
@@ -200,7 +200,8 @@ class Ensemble:
         residuals = said - truth
         self.unseen_mse = float(np.square(residuals).mean())
         self.usual = 0.5 * np.sqrt(np.square(residuals).mean(0))
-        expected = np.sqrt((np.square(apart) + np.square(said - spectra[nearest])) / 2 + np.square(self.usual))
+        away = doubt * np.square(said - spectra[nearest])
+        expected = np.sqrt(np.square(apart) / 2 + away + np.square(self.usual))
         self.quantile = float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE))
 
     def generate(self, compositions: Compositions) -> Spectra:

@@ -15,61 +15,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from agent.acquisition import Coverage
 from agent.composition import label
 from agent.convergence import CurvePoint, Decision
 from agent.errors import StoreError
+from agent.schema import migrations
 from agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum, TakenCompositions
 
 FILE_NAME = "campaign.db"
-migrations = Migrations("glassmap")
-
-
-@migrations()
-def first_tables(db: Database) -> None:
-    """The tables of version 1."""
-    for statement in (
-        "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-        """CREATE TABLE axes (
-            id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, wavelength REAL, value BLOB NOT NULL) STRICT""",
-        """CREATE TABLE stages (
-            round INTEGER NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL,
-            started TEXT NOT NULL, finished TEXT, error TEXT, PRIMARY KEY (round, name)) STRICT""",
-        """CREATE TABLE suggestions (
-            id TEXT PRIMARY KEY, round INTEGER NOT NULL, position INTEGER NOT NULL, row INTEGER NOT NULL,
-            composition TEXT NOT NULL, hold_out INTEGER NOT NULL, UNIQUE (round, position)) STRICT""",
-        """CREATE TABLE spectra (
-            id TEXT PRIMARY KEY, suggestion TEXT NOT NULL UNIQUE REFERENCES suggestions (id),
-            composition TEXT NOT NULL, intensity BLOB NOT NULL, backend TEXT NOT NULL, taken TEXT NOT NULL) STRICT""",
-        """CREATE TABLE batches (
-            round INTEGER PRIMARY KEY, separation REAL NOT NULL, worst REAL NOT NULL, mean REAL NOT NULL) STRICT""",
-        """CREATE TABLE curve (
-            round INTEGER PRIMARY KEY, spectra INTEGER NOT NULL, mse REAL NOT NULL, mse_sample REAL NOT NULL,
-            q1_error REAL, delta_q_error REAL, next_batch_mse REAL) STRICT""",
-        """CREATE TABLE artefacts (
-            round INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (round, kind)) STRICT""",
-        """CREATE TABLE decisions (
-            round INTEGER PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, improvements TEXT NOT NULL) STRICT""",
-        "CREATE TABLE log (id INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, detail TEXT) STRICT",
-    ):
-        db.execute(statement)
-
-
-@migrations()
-def failures_and_progress(db: Database) -> None:
-    """Measurements can fail for good, tell how far they are, and have more to say than a spectrum."""
-    for statement in (
-        "ALTER TABLE spectra ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
-        """CREATE TABLE failures (
-            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
-            reason TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
-        """CREATE TABLE progress (
-            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
-            share REAL NOT NULL, updated TEXT NOT NULL) STRICT""",
-    ):
-        db.execute(statement)
+DRIVER = "glassmap"  # who did what no person did
 
 
 class Suggestion(NamedTuple):
@@ -82,10 +37,59 @@ class Suggestion(NamedTuple):
     hold_out: bool  # never trained on
 
 
+class Standing(NamedTuple):
+    """What became of a suggestion."""
+
+    suggestion: Suggestion
+    state: Literal["measured", "doubtful", "missing", "failed", "rejected", "abandoned", "retracted"]
+    reason: str
+    measurement: str | None  # id of the one that counts
+
+
+class Measured(NamedTuple):
+    """A measurement without its spectrum."""
+
+    id: str  # the suggestion's, "r003-07-2" where it was repeated, "u0001" where nobody asked
+    suggestion: str | None
+    round: int  # that it came in
+    composition: tuple[float, ...]  # as found, atomic fraction
+    hold_out: bool
+    backend: str  # who measured
+    taken: str  # when
+    state: Literal["used", "doubtful", "retracted"]
+    reason: str  # why it is doubtful or retracted
+    facts: dict[str, Any]  # what else was found, and from what
+
+
+class DroppedFile(NamedTuple):
+    """A file that a laboratory dropped, and what became of it."""
+
+    id: int
+    path: str
+    size: int  # bytes
+    modified: int  # ns, since 1970
+    hash: str  # SHA-256 of its content
+    kind: Literal["scan", "table"]
+    state: Literal["used", "waiting", "duplicate", "quarantined"]
+    reason: str
+    measurement: str | None
+    time: str
+
+
+class LogLine(NamedTuple):
+    """Who did what, when and why."""
+
+    time: str
+    person: str
+    event: str
+    subject: str  # the id of a suggestion or measurement, if it was about one
+    detail: str
+
+
 class Status(NamedTuple):
     """Where a campaign stands, in the words of `glassmap status --json`."""
 
-    state: Literal["running", "waiting", "converged", "exhausted", "failed"]
+    state: Literal["running", "waiting", "paused", "converged", "exhausted", "failed"]
     reason: str  # for a person
     rounds: int  # whose model is judged
     spectra: int  # measured, held out ones included
@@ -95,12 +99,12 @@ class Status(NamedTuple):
 class CampaignStore:
     """Rows in, rows out; decides nothing."""
 
-    def __init__(self, db: Database, folder: Path) -> None:
-        self._db, self.folder = db, folder
+    def __init__(self, db: Database, folder: Path, *, person: str = DRIVER) -> None:
+        self._db, self.folder, self.person = db, folder, person
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path) -> Iterator["CampaignStore"]:
+    def open(cls, folder: Path, *, person: str = DRIVER) -> Iterator["CampaignStore"]:
         """Open to write, made where it doesn't exist; holds the campaign's lock until the block ends.
 
         The kernel frees the lock when the process ends, however it ends.
@@ -116,14 +120,25 @@ class CampaignStore:
                 raise StoreError(
                     f"The campaign in {folder} is being advanced by another process. Wait for it, or stop it."
                 ) from error
-            with closing(sqlite3.connect(folder / FILE_NAME, timeout=30, isolation_level=None)) as connection:
-                db = Database(connection)
+            with _connect(folder) as db:
                 with _damage_in_words(folder):
                     _refuse_newer(db, folder)
                     db.enable_wal()
-                    db.execute("PRAGMA synchronous=FULL")
                     migrations.apply(db)
-                yield cls(db, folder)
+                yield cls(db, folder, person=person)
+
+    @classmethod
+    @contextmanager
+    def amend(cls, folder: Path, *, person: str) -> Iterator["CampaignStore"]:
+        """Open to write a few rows beside whoever advances the campaign: what a person decides.
+
+        Raises:
+            StoreError: If there is no store, or it is of another version.
+        """
+        with cls.read_only(folder):  # is there, and of this version
+            pass
+        with _connect(folder) as db:
+            yield cls(db, folder, person=person)
 
     @classmethod
     @contextmanager
@@ -171,9 +186,27 @@ class CampaignStore:
         """Record a setting, in place of an older one; call within a transaction."""
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", [key, json.dumps(value)])
 
-    def log(self, event: str, detail: str = "") -> None:
-        """Add a line to the audit log; call within a transaction."""
-        self._db.execute("INSERT INTO log (time, event, detail) VALUES (?, ?, ?)", [_now(), event, detail])
+    def log(self, event: str, detail: str = "", *, subject: str = "") -> None:
+        """Add a line to the audit log; call within a transaction.
+
+        Args:
+            event: What was done, a word.
+            detail: How much, why.
+            subject: Id of the suggestion or measurement that it was done to.
+        """
+        self._db.execute(
+            "INSERT INTO log (time, event, detail, person, subject) VALUES (?, ?, ?, ?, ?)",
+            [_now(), event, detail, self.person, subject],
+        )
+
+    def log_lines(self, *, subject: str | None = None) -> list[LogLine]:
+        """The audit log, oldest first; of one suggestion or measurement, or all."""
+        rows = self._db.query(
+            """SELECT time, person, event, subject, COALESCE(detail, '') AS detail FROM log
+            WHERE :subject IS NULL OR subject = :subject ORDER BY id""",
+            {"subject": subject},
+        )
+        return [LogLine(**row) for row in rows]
 
     def record_axis(self, name: str, axis: Axis, wavelength: float | None) -> None:
         """Record the common axis of all spectra; call within a transaction."""
@@ -217,26 +250,77 @@ class CampaignStore:
 
     def record_batch(self, round_: int, suggestions: Sequence[Suggestion], coverage: Coverage) -> None:
         """Record the alloys that a round asks for; call within a transaction."""
-        self._db.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", [round_, *map(float, coverage)])
-        for position, s in enumerate(suggestions):
+        self._db.execute(
+            "INSERT INTO batches (round, separation, worst, mean) VALUES (?, ?, ?, ?)", [round_, *map(float, coverage)]
+        )
+        self.add_to_batch(suggestions)
+
+    def add_to_batch(self, suggestions: Sequence[Suggestion]) -> None:
+        """Record alloys at the end of their round's batch; call within a transaction."""
+        for s in suggestions:
             self._db.execute(
-                "INSERT INTO suggestions VALUES (?, ?, ?, ?, ?, ?)",
-                [s.id, round_, position, s.row, json.dumps(s.composition), int(s.hold_out)],
+                """INSERT INTO suggestions
+                SELECT :id, :round, COALESCE(MAX(position) + 1, 0), :row, :composition, :hold_out
+                FROM suggestions WHERE round = :round""",
+                s._asdict() | {"composition": json.dumps(s.composition), "hold_out": int(s.hold_out)},
             )
 
+    def batch_time(self, round_: int, what: Literal["approved", "ordered"]) -> datetime | None:
+        """When a round's batch was approved, or first ordered; None where it wasn't yet."""
+        time = next(self._db.query("SELECT approved, ordered FROM batches WHERE round = ?", [round_]))[what]
+        return None if time is None else datetime.fromisoformat(time)
+
+    def record_approval(self, round_: int) -> None:
+        """Record that a round's batch may be measured; call within a transaction."""
+        self._db.execute("UPDATE batches SET approved = ? WHERE round = ? AND approved IS NULL", [_now(), round_])
+
+    def record_order(self, round_: int) -> None:
+        """Record that a round's batch was ordered, the first time; call within a transaction."""
+        self._db.execute("UPDATE batches SET ordered = ? WHERE round = ? AND ordered IS NULL", [_now(), round_])
+
+    def mark_order(self, round_: int) -> None:
+        """Remember that a round's order file no longer says what is known; call within a transaction."""
+        self.record_setting("orders_to_write", sorted({*self.orders_to_write(), round_}))
+
+    def orders_to_write(self) -> list[int]:
+        """The rounds whose order files no longer say what is known."""
+        return self.setting("orders_to_write") or []
+
     def suggestions(self, *, round_: int | None = None, pending: bool = False) -> list[Suggestion]:
-        """Suggestions in the order they were made; of one round, or only those neither measured nor failed."""
+        """Suggestions in the order they were made; of one round, or only those that a measurement is waited for."""
         rows = self._db.query(
-            """SELECT * FROM suggestions WHERE (:round IS NULL OR round = :round)
-            AND NOT (:pending AND EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id))
-            AND NOT (:pending AND EXISTS (SELECT 1 FROM failures WHERE suggestion = suggestions.id))
+            """SELECT * FROM suggestions WHERE (:round IS NULL OR round = :round) AND NOT (:pending AND (
+                EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id AND state <> 'retracted')
+                OR EXISTS (SELECT 1 FROM failures WHERE suggestion = suggestions.id)
+                OR EXISTS (SELECT 1 FROM verdicts WHERE suggestion = suggestions.id)))
             ORDER BY round, position""",
             {"round": round_, "pending": pending},
         )
-        return [
-            Suggestion(r["id"], r["round"], r["row"], tuple(json.loads(r["composition"])), bool(r["hold_out"]))
-            for r in rows
-        ]
+        return [_suggestion(row) for row in rows]
+
+    def suggestion(self, id_: str) -> Suggestion | None:
+        """A suggestion by its id, if there is one."""
+        row = next(self._db.query("SELECT * FROM suggestions WHERE id = ?", [id_]), None)
+        return None if row is None else _suggestion(row)
+
+    def standings(self, round_: int) -> list[Standing]:
+        """What became of each suggestion of a round, in the order they were made."""
+        rows = self._db.query(
+            """SELECT suggestions.*, spectra.id AS measurement, CASE
+                WHEN spectra.state = 'doubtful' THEN 'doubtful' WHEN spectra.state = 'used' THEN 'measured'
+                WHEN verdict IS NOT NULL THEN verdict WHEN failures.reason IS NOT NULL THEN 'failed'
+                ELSE 'missing' END AS state,
+                COALESCE(spectra.reason, verdicts.reason, failures.reason, '') AS reason
+            FROM suggestions
+            LEFT JOIN spectra ON spectra.id = (
+                SELECT id FROM spectra WHERE suggestion = suggestions.id AND state <> 'retracted'
+                ORDER BY state = 'doubtful', rowid LIMIT 1)
+            LEFT JOIN verdicts ON verdicts.suggestion = suggestions.id
+            LEFT JOIN failures ON failures.suggestion = suggestions.id
+            WHERE suggestions.round = ? ORDER BY position""",
+            [round_],
+        )
+        return [Standing(_suggestion(row), row["state"], row["reason"], row["measurement"]) for row in rows]
 
     def taken(self) -> TakenCompositions:
         """Every composition that was asked for, and every one that was found, shape `(t, e)`."""
@@ -246,39 +330,96 @@ class CampaignStore:
 
     def record_spectrum(
         self,
-        suggestion: Suggestion,
+        suggestion: Suggestion | None,
         composition: Composition,
         spectrum: Spectrum,
         *,
         backend: str,
         facts: Mapping[str, Any] | None = None,
+        id_: str | None = None,
+        round_: int | None = None,
+        hold_out: bool | None = None,
+        doubt: str = "",
     ) -> None:
         """Record a measurement, once and for all; call within a transaction.
 
         Args:
-            suggestion: What was asked for.
+            suggestion: What was asked for; None where nobody asked.
             composition: As found, atomic fraction.
             spectrum: On the campaign's axis.
             backend: Who measured.
             facts: What else it found, such as a density; JSON types.
+            id_: The suggestion's by default; see `new_measurement_id`.
+            round_: That it came in; the suggestion's by default.
+            hold_out: Never trained on; as the suggestion by default.
+            doubt: Why it is doubtful, and not used until somebody decides; empty where it isn't.
 
         Raises:
-            sqlite3.IntegrityError: If the suggestion is already measured.
+            sqlite3.IntegrityError: If the id is taken: the suggestion is already measured.
         """
-        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [suggestion.id])
+        asked = suggestion or Suggestion("", 0, 0, (), hold_out=False)
+        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
         self._db.execute(
-            """INSERT INTO spectra (id, suggestion, composition, intensity, backend, taken, facts)
-            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            "INSERT INTO spectra VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                suggestion.id,
-                suggestion.id,
+                id_ or asked.id,
+                asked.id or None,
+                asked.round if round_ is None else round_,
+                int(asked.hold_out if hold_out is None else hold_out),
                 json.dumps(composition.tolist()),
                 spectrum.astype("<f4").tobytes(),
                 backend,
                 _now(),
                 json.dumps(facts or {}),
+                "doubtful" if doubt else "used",
+                doubt,
             ],
         )
+
+    def new_measurement_id(self, suggestion: Suggestion | None) -> str:
+        """The id of the next measurement of a suggestion, or of the next that nobody asked for."""
+        known = {"suggestion": suggestion.id if suggestion else None}
+        count = next(self._db.query("SELECT COUNT(*) AS n FROM spectra WHERE suggestion IS :suggestion", known))["n"]
+        if suggestion is None:
+            return f"u{count + 1:04d}"
+        return f"{suggestion.id}-{count + 1}" if count else suggestion.id
+
+    def measurements(self) -> list[Measured]:
+        """Every measurement, in the order they came."""
+        return [_measured(row) for row in self._db.query(f"SELECT {', '.join(Measured._fields)} FROM spectra")]
+
+    def measurement(self, id_: str) -> Measured | None:
+        """A measurement by its id, if there is one."""
+        query = f"SELECT {', '.join(Measured._fields)} FROM spectra WHERE id = ?"
+        row = next(self._db.query(query, [id_]), None)
+        return None if row is None else _measured(row)
+
+    def spectrum(self, id_: str) -> Spectrum:
+        """The spectrum of one measurement, whatever its state."""
+        row = next(self._db.query("SELECT intensity FROM spectra WHERE id = ?", [id_]))
+        return np.frombuffer(row["intensity"], "<f4").astype(np.float64)
+
+    def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
+        """Use a measurement or not, from the next training on; call within a transaction."""
+        self._db.execute("UPDATE spectra SET state = ?, reason = ? WHERE id = ?", [state, reason, id_])
+
+    def record_verdict(
+        self, suggestion: str, verdict: Literal["rejected", "abandoned", "retracted"], reason: str
+    ) -> None:
+        """Record that no measurement of a suggestion is waited for any more; call within a transaction."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)", [suggestion, verdict, reason, self.person, _now()]
+        )
+
+    def verdicts(self) -> dict[str, tuple[str, str]]:
+        """Verdict and reason of the suggestions that aren't waited for, by their id."""
+        rows = self._db.query("SELECT suggestion, verdict, reason FROM verdicts")
+        return {row["suggestion"]: (row["verdict"], row["reason"]) for row in rows}
+
+    def forget_verdict(self, suggestion: str) -> None:
+        """Wait for a suggestion's measurement again, failed or not; call within a transaction."""
+        self._db.execute("DELETE FROM verdicts WHERE suggestion = ?", [suggestion])
+        self._db.execute("DELETE FROM failures WHERE suggestion = ?", [suggestion])
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """What else each measurement found, by its id."""
@@ -306,7 +447,8 @@ class CampaignStore:
 
     def record_hold_out(self, suggestion: Suggestion, *, hold_out: bool) -> None:
         """Hold a measured alloy out of training after all, or not; call within a transaction."""
-        self._db.execute("UPDATE suggestions SET hold_out = ? WHERE id = ?", [int(hold_out), suggestion.id])
+        for table, column in (("suggestions", "id"), ("spectra", "suggestion")):
+            self._db.execute(f"UPDATE {table} SET hold_out = ? WHERE {column} = ?", [int(hold_out), suggestion.id])
 
     def record_progress(self, suggestion: Suggestion, share: float) -> None:
         """Record how much of a measurement is done, 0 to 1; call within a transaction."""
@@ -322,12 +464,18 @@ class CampaignStore:
         return [(s, shares[s.id]) for s in self.suggestions(pending=True) if s.id in shares]
 
     def spectra(self, *, hold_out: bool, round_: int | None = None) -> tuple[list[str], Compositions, Spectra]:
-        """Ids, measured compositions and spectra, of training or hold-out measurements, in the order planned."""
+        """Ids, measured compositions and spectra that are used, to train on or held out, in the order planned.
+
+        Args:
+            hold_out: Which of the two.
+            round_: Only what came in that round.
+        """
         rows = list(
             self._db.query(
                 """SELECT spectra.id, spectra.composition, intensity FROM spectra
-                JOIN suggestions ON suggestions.id = suggestion
-                WHERE hold_out = :hold_out AND (:round IS NULL OR round = :round) ORDER BY round, position""",
+                LEFT JOIN suggestions ON suggestions.id = suggestion
+                WHERE state = 'used' AND spectra.hold_out = :hold_out AND (:round IS NULL OR spectra.round = :round)
+                ORDER BY COALESCE(suggestions.round, spectra.round), COALESCE(position, 1000000), spectra.id""",
                 {"hold_out": int(hold_out), "round": round_},
             )
         )
@@ -340,6 +488,75 @@ class CampaignStore:
     def n_spectra(self) -> int:
         """Measurements so far."""
         return self._db["spectra"].count
+
+    # --- files of a laboratory
+
+    def files(self) -> list[DroppedFile]:
+        """Every file that was dropped, in the order they were seen."""
+        return [DroppedFile(**row) for row in self._db.query("SELECT * FROM files ORDER BY id")]
+
+    def file_of(self, hash_: str) -> DroppedFile | None:
+        """The file of that content that waits, or whose measurement is not retracted, if there is one."""
+        row = next(
+            self._db.query(
+                """SELECT files.* FROM files LEFT JOIN spectra ON spectra.id = measurement
+                WHERE hash = ? AND files.state IN ('used', 'waiting') AND COALESCE(spectra.state, '') <> 'retracted'
+                ORDER BY files.id LIMIT 1""",
+                [hash_],
+            ),
+            None,
+        )
+        return None if row is None else DroppedFile(**row)
+
+    def paths_of(self, hash_: str) -> list[str]:
+        """Every path that a content was dropped under, in the order they were seen."""
+        return [row["path"] for row in self._db.query("SELECT path FROM files WHERE hash = ? ORDER BY id", [hash_])]
+
+    def record_file(
+        self,
+        path: str,
+        *,
+        size: int,
+        modified: int,
+        hash_: str,
+        kind: Literal["scan", "table"],
+        state: Literal["used", "waiting", "duplicate", "quarantined"],
+        reason: str = "",
+        measurement: str | None = None,
+    ) -> int:
+        """Record what became of a file, in place of what the same file was before; call within a transaction."""
+        self._db.execute(
+            """INSERT INTO files (path, size, modified, hash, kind, state, reason, measurement, time)
+            VALUES (:path, :size, :modified, :hash, :kind, :state, :reason, :measurement, :time)
+            ON CONFLICT (path, size, modified) DO UPDATE SET hash = :hash, kind = :kind, state = :state,
+            reason = :reason, measurement = :measurement, time = :time""",
+            {
+                "path": path,
+                "size": size,
+                "modified": modified,
+                "hash": hash_,
+                "kind": kind,
+                "state": state,
+                "reason": reason,
+                "measurement": measurement,
+                "time": _now(),
+            },
+        )
+        query = "SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?"
+        return next(self._db.query(query, [path, size, modified]))["id"]
+
+    def record_sample(self, name: str, composition: Composition, *, file: int) -> None:
+        """Record a row of a composition table; call within a transaction."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO samples (name, composition, file) VALUES (?, ?, ?)",
+            [name, json.dumps(composition.tolist()), file],
+        )
+
+    def sample(self, name: str) -> tuple[float, ...] | None:
+        """Composition of a sample, atomic fraction, by the last table that names it."""
+        query = "SELECT composition FROM samples WHERE name = ? ORDER BY file DESC LIMIT 1"
+        row = next(self._db.query(query, [name]), None)
+        return None if row is None else tuple(json.loads(row["composition"]))
 
     def coverage(self) -> list[Coverage]:
         """How evenly each round's batch, with all before it, covers the space; oldest round first."""
@@ -422,12 +639,35 @@ class CampaignStore:
         if stage is not None and stage["status"] == "failed":
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
         elif stage is not None and stage["status"] == "waiting":
-            asked = len(self.suggestions(round_=stage["round"]))
-            missing = len(self.suggestions(round_=stage["round"], pending=True))
-            state, reason = "waiting", f"Waiting for {missing} of {asked} measurements of round {stage['round']}."
+            state, reason = "waiting", stage["error"] or self._missing(stage["round"])
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
+        if (paused := self.setting("paused")) is not None:
+            state, reason = "paused", f"Paused {paused}. {reason}"
         return Status(state, reason, len(curve), self.n_spectra(), curve[-1].mse if curve else None)
+
+    def _missing(self, round_: int) -> str:
+        missing, asked = (len(self.suggestions(round_=round_, pending=pending)) for pending in (True, False))
+        since = self.batch_time(round_, "ordered")
+        when = f" since {since.astimezone():%A %Y-%m-%d %H:%M}" if since else ""
+        return f"Waiting for {missing} of {asked} measurements of round {round_}{when}."
+
+
+def _suggestion(row: Mapping[str, Any]) -> Suggestion:
+    return Suggestion(row["id"], row["round"], row["row"], tuple(json.loads(row["composition"])), bool(row["hold_out"]))
+
+
+def _measured(row: Mapping[str, Any]) -> Measured:
+    read = {"composition": tuple(json.loads(row["composition"])), "facts": json.loads(row["facts"])}
+    return Measured(**{**row, **read, "hold_out": bool(row["hold_out"])})
+
+
+@contextmanager
+def _connect(folder: Path) -> Iterator[Database]:
+    with closing(sqlite3.connect(folder / FILE_NAME, timeout=30, isolation_level=None)) as connection:
+        with _damage_in_words(folder):
+            connection.execute("PRAGMA synchronous=FULL")
+        yield Database(connection)
 
 
 @contextmanager

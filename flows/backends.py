@@ -1,4 +1,4 @@
-"""Who measures. A backend is anything of `MeasurementBackend`'s shape; `BACKENDS` names those that there are."""
+"""Who measures. A backend is anything of `MeasurementBackend`'s shape, and `BACKENDS` names those there are."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from agent.campaign import CampaignConfig, ReplayConfig, SimulationConfig, SpectrumConfig
+from agent.campaign import CampaignConfig, ReplayConfig, SimulationConfig
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset
 from agent.errors import CampaignError, MeasurementError
-from agent.instruments import read_scan
 from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
-from agent.spectrum import Preprocessing, Substrate
+from agent.spectrum import Preprocessing
 from agent.store import Suggestion
+from flows.lab import Laboratory
 from simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import Potential, load_potential
@@ -102,7 +102,7 @@ class Replay:
                 f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
                 "[space]. Widen them."
             )
-        spectra = spectra.select(admitted).prepared(**_preparation(config.spectrum))
+        spectra = spectra.select(admitted).prepared(**config.spectrum.read())
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool = spectra, spectra.select(~held)
@@ -129,14 +129,6 @@ class Replay:
     def archive(self) -> tuple[Compositions, Spectra]:
         """Every alloy of the data set."""
         return self._all.compositions, self._all.intensities
-
-
-def _preparation(settings: SpectrumConfig) -> dict[str, Any]:
-    """How the data set's spectra are prepared, with the scan of the bare substrate read."""
-    given = settings.model_dump()
-    if settings.substrate is not None:
-        given["substrate"] = Substrate(*read_scan(settings.substrate))
-    return given
 
 
 def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:
@@ -184,9 +176,7 @@ class MolecularDynamics:
         )
         self.wavelength, self.source = settings.wavelength, f"simulated with {self._potential.name}"
         self._raw_axis = axis
-        self._steps = Preprocessing.over(
-            self.axis_name, axis, wavelength=self.wavelength, **_preparation(config.spectrum)
-        )
+        self._steps = Preprocessing.over(self.axis_name, axis, wavelength=self.wavelength, **config.spectrum.read())
         self.axis = self._steps.grid()
         self._steps.prepare(axis, np.ones_like(axis))  # refuses a range that simulations don't cover
         content = [asdict(self._protocol), settings.spectra, self._potential.digest, self.axis.tolist()]
@@ -280,4 +270,5 @@ def facts_of(structure: Structure, potential: Potential) -> dict[str, Any]:
 BACKENDS: dict[str, Callable[[CampaignConfig, Path], MeasurementBackend]] = {
     "replay": Replay,
     "simulation": MolecularDynamics,
+    "lab": Laboratory,
 }

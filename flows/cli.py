@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from flows.cli_people import people
 from flows.terminal import (
     errors_in_words,
     print_costs,
@@ -28,7 +29,9 @@ benchmark = typer.Typer(
     no_args_is_help=True, help="Measure how good the parts are, side by side with what else there is."
 )
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(people)
 
+LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
 Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
 Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
@@ -115,6 +118,12 @@ def init(
     dataset: Annotated[Path | None, typer.Option(help="Replay this data set.")] = None,
     simulate: Annotated[str | None, typer.Option(help="Simulate this system, such as Zr-Cu-Al.")] = None,
     potential: PotentialName = "zhou",
+    lab: Annotated[str | None, typer.Option(help="Measure this system in a laboratory, such as Co-V-Zr.")] = None,
+    q_range: Annotated[
+        tuple[float, float] | None, typer.Option("--range", help="In 1/Å, that every scan of the laboratory covers.")
+    ] = None,
+    columns: Annotated[Literal["q", "two_theta"], typer.Option(help="First column of scans of text.")] = "two_theta",
+    wavelength: Annotated[float | None, typer.Option(help="In Å, of scans over 2θ that don't say theirs.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
 ) -> None:
     """Write a campaign file, every setting spelled out, to be edited before `glassmap run`.
@@ -127,14 +136,17 @@ def init(
     with errors_in_words():
         if (folder / FILE_NAME).exists():
             raise CampaignError(f"{folder / FILE_NAME} is there already. Edit it, or choose another folder.")
-        if (dataset is None) == (simulate is None) or (dataset is not None and potential != "zhou"):
+        if sum(who is not None for who in (dataset, simulate, lab)) != 1 or (simulate is None and potential != "zhou"):
             raise CampaignError(
-                "Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al, by --potential."
+                "Say who measures: one of --dataset FILE.nc, --simulate SYSTEM (by --potential), or --lab SYSTEM such "
+                "as Co-V-Zr."
             )
         if dataset is not None:
             config = _replay_config(folder, dataset, seed=seed)
+        elif simulate is not None:
+            config = _simulation_config(folder, simulate, potential, seed=seed)
         else:
-            config = _simulation_config(folder, str(simulate), potential, seed=seed)
+            config = _lab_config(folder, str(lab), q_range, columns, wavelength, seed=seed)
         config.to_toml(folder / FILE_NAME)
         say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
 
@@ -667,4 +679,24 @@ def _simulation_config(folder: Path, system: str, potential: str, *, seed: int) 
     load_potential(potential, elements)
     backend = {"kind": "simulation", "potential": potential if potential in GENERATED else Path(potential).resolve()}
     settings = {"name": folder.resolve().name, "seed": seed, "space": {"elements": elements}, "backend": backend}
+    return CampaignConfig.of(settings, source="settings")
+
+
+def _lab_config(
+    folder: Path, system: str, q_range: tuple[float, float] | None, columns: str, wavelength: float | None, *, seed: int
+) -> "CampaignConfig":
+    """A campaign in a laboratory, results dropped into the campaign's folder `drop`."""
+    from agent.campaign import CampaignConfig
+    from agent.composition import elements_of
+    from agent.errors import CampaignError
+
+    if q_range is None:
+        raise CampaignError("Say the range in q that every scan covers, such as --range 1.5 4.5 (1/Å).")
+    settings: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "seed": seed,
+        "space": {"elements": elements_of(system)},
+        "spectrum": {"low": q_range[0], "high": q_range[1], "points": LAB_POINTS},
+        "backend": {"kind": "lab", "columns": columns} | ({"wavelength": wavelength} if wavelength else {}),
+    }
     return CampaignConfig.of(settings, source="settings")

@@ -5,15 +5,16 @@ round can therefore stop anywhere, and the next `advance` goes on.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from agent.acquisition import plan_batch
-from agent.campaign import FILE_NAME, CampaignConfig, binding_settings
+from agent.acquisition import Batch, plan_batch
+from agent.campaign import FILE_NAME, CampaignConfig, LabConfig, binding_settings
 from agent.composition import label
 from agent.convergence import CurvePoint, decide
 from agent.ensemble import Ensemble
@@ -22,9 +23,12 @@ from agent.glass_map import GlassMap
 from agent.peak import mean_peak_errors
 from agent.shapes import Compositions
 from agent.spectrum import mean_squared_error, q_axis
-from agent.store import CampaignStore, Status, Suggestion
+from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
 from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
+from flows.lab import Laboratory, take_in, write_orders
+
+PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
 
 
 class Reporter(Protocol):
@@ -56,7 +60,7 @@ Stage = Callable[[Campaign, int], str]  # does what is missing of a round; retur
 
 @contextmanager
 def open_campaign(
-    folder: Path, *, config: CampaignConfig | None = None, report: Reporter = ignore
+    folder: Path, *, config: CampaignConfig | None = None, report: Reporter = ignore, person: str = DRIVER
 ) -> Iterator[Campaign]:
     """Open a campaign folder to advance it, and hold its lock until the block ends.
 
@@ -64,6 +68,7 @@ def open_campaign(
         folder: Made where it doesn't exist.
         config: The campaign's settings; those of its campaign file by default.
         report: Told how far each stage is.
+        person: Who does it, for the log.
 
     Raises:
         CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
@@ -71,8 +76,8 @@ def open_campaign(
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
     backend = BACKENDS[config.backend.kind](config, folder)
-    with CampaignStore.open(folder) as store:
-        for part in (folder, folder / "checkpoints", folder / "maps"):
+    with CampaignStore.open(folder, person=person) as store:
+        for part in (folder, *(folder / name for name in PARTS)):
             for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
                 partial.unlink(missing_ok=True)
         _record_settings(store, config, backend)
@@ -130,10 +135,7 @@ def plan(campaign: Campaign, round_: int) -> str:
         weights=_last_ensemble(campaign, round_).disagreement if has_weights else None,
     )
     held = [] if backend.hold_out() else _spread_evenly(batch.compositions, config.planning.hold_out_share)
-    suggestions = [
-        Suggestion(f"r{round_:03d}-{k + 1:02d}", round_, int(row), tuple(map(float, composition)), k in held)
-        for k, (row, composition) in enumerate(zip(batch.rows, batch.compositions, strict=True))
-    ]
+    suggestions = [_suggestion(round_, k, batch, k in held) for k in range(len(batch.rows))]
     with store.transaction():
         store.record_batch(round_, suggestions, batch.coverage)
         store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {batch.coverage.mean:.2f} at.%")
@@ -141,16 +143,42 @@ def plan(campaign: Campaign, round_: int) -> str:
     return "done"
 
 
+def replace_suggestions(campaign: Campaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
+    """Plan as many other alloys as were rejected, each held out as the one that it replaces; call in a transaction."""
+    config, store = campaign.config, campaign.store
+    before = len(store.suggestions(round_=round_))
+    batch = plan_batch(
+        campaign.backend.candidates(),
+        len(rejected),
+        taken=store.taken(),
+        method=config.planning.method,
+        seed=np.random.default_rng([config.seed, round_, before]),
+    )
+    others = [_suggestion(round_, before + k, batch, one.hold_out, row=k) for k, one in enumerate(rejected)]
+    store.add_to_batch(others)
+    return others
+
+
+def _suggestion(round_: int, place: int, batch: Batch, hold_out: bool, *, row: int | None = None) -> Suggestion:
+    """The alloy of one row of a batch, by default that of its place in the round."""
+    k = place if row is None else row
+    composition = tuple(map(float, batch.compositions[k]))
+    return Suggestion(f"r{round_:03d}-{place + 1:02d}", round_, int(batch.rows[k]), composition, hold_out)
+
+
 def measure(campaign: Campaign, round_: int) -> str:
     """Ask the backend for what is still pending; each answer is recorded as it comes."""
     store, elements = campaign.store, campaign.config.space.elements
+    if (wait := _await_approval(campaign, round_)) is not None:
+        return wait
     asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
         if not store.suggestions(round_=round_, pending=True):  # too many failed, and somebody saw to the cause
             store.forget_failures(round_)
-    pending = store.suggestions(round_=round_, pending=True)
-    done, running = len(asked) - len(pending), {}
+    receive(campaign)
+    pending = store.suggestions(pending=True)  # of earlier rounds too, where somebody wants them tried again
+    done, running = len(asked) - sum(s.round == round_ for s in pending), {}
     with closing(campaign.backend.measure(pending)) as news:
         for found in news:
             alloy = label(np.array(found.suggestion.composition), elements)
@@ -164,7 +192,13 @@ def measure(campaign: Campaign, round_: int) -> str:
                     case Measurement():
                         kind = campaign.config.backend.kind
                         store.record_spectrum(
-                            found.suggestion, found.composition, found.spectrum, backend=kind, facts=found.facts
+                            found.suggestion,
+                            found.composition,
+                            found.spectrum,
+                            backend=kind,
+                            facts=found.facts,
+                            id_=store.new_measurement_id(found.suggestion),
+                            round_=round_,
                         )
                         if found.facts.get("is_crystalline"):
                             store.log("crystallised", f"round {round_}, {alloy}: {found.facts['crystalline']:.0%}")
@@ -179,17 +213,68 @@ def measure(campaign: Campaign, round_: int) -> str:
     return _end_measuring(campaign, round_)
 
 
+def _await_approval(campaign: Campaign, round_: int) -> str | None:
+    """`waiting` where a person has to approve the batch first and hasn't; else None, and it counts as ordered."""
+    store = campaign.store
+    waits = campaign.config.planning.approval == "required" and store.batch_time(round_, "approved") is None
+    with store.transaction():
+        if waits:
+            reason = f"Round {round_} waits for approval: `glassmap approve {store.folder}`, or `reject` some first."
+            store.end_stage(round_, "measure", "waiting", reason)
+        elif store.batch_time(round_, "ordered") is None:
+            store.record_order(round_)
+            store.mark_order(round_)
+    return "waiting" if waits else None
+
+
+def receive(campaign: Campaign, *, files: Sequence[Path] | None = None) -> list[str]:
+    """Take in what a laboratory has dropped, and say in the orders what is still missing; others drop nothing.
+
+    Args:
+        campaign: Open.
+        files: Take in these instead, by hand.
+
+    Returns:
+        A sentence for each file.
+
+    Raises:
+        CampaignError: If files are given and the campaign has no laboratory.
+    """
+    store, lab = campaign.store, campaign.backend
+    if not isinstance(lab, Laboratory):
+        if files:
+            raise CampaignError("Only a campaign with backend.kind = 'lab' takes in files; this one measures itself.")
+        return []
+    told = take_in(store, lab, next_round(store) or len(store.curve()), files)
+    write_orders(store, campaign.config.space.elements)
+    return told
+
+
 def _end_measuring(campaign: Campaign, round_: int) -> str:
     """Wait for what is missing, or go on with what was measured: something to learn from, something to judge by."""
     store = campaign.store
     missing, failures = store.suggestions(round_=round_, pending=True), store.failures(round_=round_)
-    status = "waiting" if missing else "done"
+    status = "waiting" if missing and not _goes_on_without(campaign, round_, len(missing)) else "done"
     with store.transaction():
-        if failures and not missing:
+        if status == "done":
             _share_out(campaign, round_)
-        store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
+            store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
         store.end_stage(round_, "measure", status)
     return status
+
+
+def _goes_on_without(campaign: Campaign, round_: int, missing: int) -> bool:
+    """Whether a round goes on though measurements are missing: a person said so, or enough came and time is over."""
+    store, settings = campaign.store, campaign.config.backend
+    if store.setting("go_on_with") == round_:
+        return True
+    if not isinstance(settings, LabConfig):
+        return False
+    asked = len(store.suggestions(round_=round_))
+    ordered = store.batch_time(round_, "ordered")
+    assert ordered is not None, "what is measured was ordered"
+    late = datetime.now(UTC) - ordered >= timedelta(hours=settings.patience_hours)
+    return late and asked - missing >= settings.minimum_share * asked
 
 
 def _share_out(campaign: Campaign, round_: int) -> None:
@@ -199,18 +284,19 @@ def _share_out(campaign: Campaign, round_: int) -> None:
         MeasurementError: If none of the batch was measured, or too few for both.
     """
     store, failures = campaign.store, campaign.store.failures(round_=round_)
-    measured = [s for s in store.suggestions(round_=round_) if s.id not in failures]
+    measured = [one.suggestion for one in store.standings(round_) if one.state == "measured"]
     learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
     needs_held = not (campaign.backend.hold_out() or store.spectra(hold_out=True)[0])
     if not learn and len(held) > 1:
         store.record_hold_out(held[0], hold_out=False)
     elif needs_held and len(learn) > 1:
         store.record_hold_out(learn[0], hold_out=True)
-    elif not learn or needs_held:
+    elif needs_held or (not learn and (failures or not store.spectra(hold_out=False)[0])):
+        asked, first = len(store.suggestions(round_=round_)), next(iter(failures.values()), "")
         raise MeasurementError(
-            f"Too few of round {round_} could be measured, {len(measured)} of {len(measured) + len(failures)}, to "
-            f"learn from and to judge by; the first failed because: {next(iter(failures.values()))} Remove the cause, "
-            f"then `glassmap run {store.folder}` tries them again."
+            f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
+            + (f"; the first failed because: {first} Remove the cause, then" if first else ". Measure more, then")
+            + f" `glassmap run {store.folder}` tries again."
         )
 
 
@@ -268,7 +354,12 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
 def decide_round(campaign: Campaign, round_: int) -> str:
     """Go on or stop, by the learning curve."""
     store = campaign.store
-    decision = decide(store.curve(), room_left=_room_left(campaign), **campaign.config.stop.model_dump())
+    decision = decide(
+        store.curve(),
+        room_left=_room_left(campaign),
+        extended_to=store.setting("extended_to") or 0,
+        **campaign.config.stop.model_dump(),
+    )
     with store.transaction():
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
@@ -295,6 +386,8 @@ def advance(campaign: Campaign, *, stages: Mapping[str, Stage] = STAGES) -> Stat
         campaign: Open.
         stages: The five, as they are or wrapped (as Prefect tasks).
     """
+    if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
+        receive(campaign)
     while (round_ := next_round(campaign.store)) is not None:
         if not run_round(campaign, round_, stages=stages):
             break
@@ -311,8 +404,10 @@ def next_round(store: CampaignStore) -> int | None:
 
 
 def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = STAGES) -> bool:
-    """Do what is missing of a round; False where it has to wait."""
+    """Do what is missing of a round; False where it has to wait, or a person paused it."""
     for name, stage in stages.items():
+        if campaign.store.setting("paused") is not None:
+            return False
         if campaign.store.stage_status(round_, name) == "done":
             continue
         campaign.store.start_stage(round_, name)
@@ -344,8 +439,9 @@ def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) 
     next_batch_mse = None
     if round_ > 1:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
-        before = _last_ensemble(campaign, round_).generate(new_compositions)
-        next_batch_mse = mean_squared_error(before, new_spectra)
+        if len(new_spectra):
+            before = _last_ensemble(campaign, round_).generate(new_compositions)
+            next_batch_mse = mean_squared_error(before, new_spectra)
     return CurvePoint(
         round_,
         n_spectra,

@@ -2,17 +2,20 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agent.composition import label
 from agent.errors import GlassmapError
 
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
@@ -88,6 +91,65 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
         )
         cells = ("–" if value is None else format(value, style) for value, style in figures)
         table.add_row(str(point.round), str(point.spectra), *cells)
+    console.print(table)
+
+
+def print_standings(standings: Sequence, measured: dict[str, Any], elements: Sequence[str]) -> None:
+    """A row an alloy that was asked for: target, what became of it, and what was found.
+
+    Args:
+        standings: `agent.store.Standing`s of one round.
+        measured: `agent.store.Measured`s by id.
+        elements: Of the campaign.
+    """
+    table = Table("sample", "target (at.%)", "state", "found (at.%)", "remark")
+    for one in standings:
+        found = measured.get(one.measurement)
+        shown = "" if found is None else _alloy(found.composition, elements)
+        held = "held out. " if one.suggestion.hold_out else ""
+        table.add_row(
+            one.suggestion.id, _alloy(one.suggestion.composition, elements), one.state, shown, escape(held + one.reason)
+        )
+    console.print(table)
+
+
+def print_ledger(files: Sequence, standings: Sequence, measured: Sequence, elements: Sequence[str]) -> None:
+    """How many files, alloys and measurements came to what, and a row for each that needs a look.
+
+    Args:
+        files: `agent.store.DroppedFile`s.
+        standings: `agent.store.Standing`s of all rounds.
+        measured: `agent.store.Measured`s.
+        elements: Of the campaign.
+    """
+    for what, states in (
+        ("files", [file.state for file in files]),
+        ("alloys asked for", [one.state for one in standings]),
+        ("measurements", [one.state for one in measured]),
+    ):
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
+        console.print(f"{len(states)} {what}" + (f": {counts}" if counts else ""), soft_wrap=True)
+    table = Table("what", "state", "reason", title="To look at")
+    for file in files:
+        if file.state != "used":
+            table.add_row(escape(file.path), file.state, escape(file.reason))
+    for one in measured:
+        if one.state != "used":
+            table.add_row(f"{one.id} {_alloy(one.composition, elements)}", one.state, escape(one.reason))
+    if table.row_count:
+        console.print(table)
+
+
+def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
+    return label(np.array(composition), elements)
+
+
+def print_log(lines: Sequence) -> None:
+    """A row a line of the audit log (`agent.store.LogLine`), oldest first."""
+    table = Table("time", "who", "what", "about", "detail")
+    for line in lines:
+        time = line.time[:19].replace("T", " ")
+        table.add_row(time, escape(line.person), line.event, line.subject, escape(line.detail))
     console.print(table)
 
 

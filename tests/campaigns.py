@@ -53,8 +53,8 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     """All that a campaign found out, without the times at which it did."""
     tables = {
         "suggestions": "id, round, position, row, composition, hold_out",
-        "spectra": "id, suggestion, composition, intensity, backend",
-        "batches": "*",
+        "spectra": "id, suggestion, round, hold_out, composition, intensity, backend, state, reason",
+        "batches": "round, separation, worst, mean",
         "curve": "*",
         "decisions": "*",
         "artefacts": "*",

@@ -51,7 +51,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ({"space": {"elements": ["Co", "Xx"]}}, "space: .*Xx"),
         ({"space": {"elements": ["Co", "V"], "step_at_pct": 7}}, "space: .*got 7"),
         ({"backend": {}}, "setting 'backend.dataset' is missing"),
-        ({"backend": {"dataset": "x", "kind": "lab"}}, "backend: kind must be one of 'replay', .*, got 'lab'"),
+        ({"backend": {"dataset": "x", "kind": "factory"}}, "backend: kind must be one of 'replay', .*, got 'factory'"),
         ({"backend": {"dataset": "x", "hold_out": "half"}}, "backend.hold_out: .*'random', 'wafer' or 'batch'"),
         ({"backend": {"dataset": "x", "test_share": 1.0}}, "backend.test_share: .*less than 1, got 1.0"),
         ({"planning": {"batch": 0}}, "planning.batch: .*greater than 0, got 0"),
@@ -70,7 +70,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ),
         (
             {"planning": {"batch": 1}, "backend": {"dataset": "x", "hold_out": "batch"}},
-            "hold_out = 'batch', or a simulation. needs planning.batch >= 2",
+            "hold_out = 'batch', a simulation, a lab. needs planning.batch >= 2",
         ),
     ],
 )

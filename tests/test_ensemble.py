@@ -218,8 +218,10 @@ def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby(
     networks, smoothers = torch.full((1, 2, 5, 4), 80.0), torch.full((2, 5, 4), 80.0)
     nearest = torch.tensor([[0], [1]]).expand(2, 5)
     measured = torch.tensor([[80.0] * 4, [20.0] * 4])
-    spread = _Voices(networks, smoothers, torch.zeros(2, 5), nearest).between(0.5, measured)
-    torch.testing.assert_close(spread, torch.tensor([[0.0] * 4, [60 / 2**0.5] * 4]))
+    sure = _Voices(networks, smoothers, torch.zeros(2, 5), nearest).between(0.5, measured)
+    torch.testing.assert_close(sure, torch.zeros(2, 4))
+    doubtful = _Voices(networks, smoothers, torch.full((2, 5), 0.25), nearest).between(0.5, measured)
+    torch.testing.assert_close(doubtful, torch.tensor([[0.0] * 4, [30.0] * 4]))
 
 
 def test_spectra_that_are_all_zero_are_learned_too():

@@ -8,21 +8,8 @@ import pytest
 
 from agent.errors import GlassmapError
 from agent.instruments import MAX_BYTES, read_raw_scan
+from tests.laboratory import SCAN, XRDML
 
-XRDML = """<?xml version="1.0" encoding="UTF-8"?>
-<xrdMeasurements xmlns="http://www.xrdml.com/XRDMeasurement/{version}" status="{status}">
- <sample><id>{sample}</id><name></name></sample>
- <xrdMeasurement status="Completed">
-  <usedWavelength intended="{line}"><kAlpha1 unit="Angstrom">1.540598</kAlpha1>
-   <kAlpha2 unit="Angstrom">1.544426</kAlpha2><kBeta unit="Angstrom">1.39225</kBeta>
-   <ratioKAlpha2KAlpha1>0.5</ratioKAlpha2KAlpha1></usedWavelength>
-  {scans}
- </xrdMeasurement>
-</xrdMeasurements>"""
-SCAN = """<scan status="Completed"><dataPoints>
-<positions axis="2Theta" unit="deg"><startPosition>{start}</startPosition>
-<endPosition>{end}</endPosition></positions><commonCountingTime unit="seconds">{time}</commonCountingTime>{values}
-</dataPoints></scan>"""
 TEN = " ".join(map(str, range(1, 11)))
 
 

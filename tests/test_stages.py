@@ -225,7 +225,7 @@ def test_a_backend_that_answers_in_parts_is_waited_for_and_never_asked_twice(
             seen.append(advance(campaign))
         if seen[-1].state != "waiting":
             break
-    assert seen[0].reason == "Waiting for 4 of 8 measurements of round 1."
+    assert seen[0].reason.startswith("Waiting for 4 of 8 measurements of round 1 since ")
     assert [status.state for status in seen] == ["waiting"] * 9 + ["exhausted"]
     assert len(backend.asked) == len(set(backend.asked)) == 24
     assert fingerprint(tmp_path) == fingerprint(finished)

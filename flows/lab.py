@@ -1,0 +1,369 @@
+"""A laboratory: orders go out as files, scans and composition tables come back into folders, late, partly and wrong.
+
+Nothing that is dropped is lost. Each file is read once (by the hash of its content), copied byte for byte into the
+campaign's `scans`, and entered into the ledger of the store as used, waiting for its composition, duplicate, or
+quarantined with the reason. The drop folders themselves are never changed.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import stat
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Never
+
+import numpy as np
+
+from agent.campaign import CampaignConfig, LabConfig
+from agent.composition import CompositionSpace, label
+from agent.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
+from agent.errors import CampaignError, DatasetError, GlassmapError
+from agent.instruments import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
+from agent.shapes import Composition, Compositions, Spectra, Spectrum
+from agent.spectrum import Preprocessing, q_axis
+from agent.store import CampaignStore, DroppedFile, Suggestion
+
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")  # endings of files that something still writes
+
+
+class Found(NamedTuple):
+    """A file in a drop folder, as it was when it was looked at."""
+
+    path: Path
+    name: str  # as the ledger calls it: relative to the campaign where it lies within
+    size: int  # bytes
+    modified: int  # ns, since 1970
+
+
+class Laboratory:
+    """Measures nothing itself: it orders, and takes in what arrives."""
+
+    axis_name = "q"
+    wavelength: float | None = None
+    source = ""
+
+    def __init__(self, config: CampaignConfig, folder: Path) -> None:
+        assert isinstance(config.backend, LabConfig)
+        self.settings, self.elements = config.backend, config.space.elements
+        for drop in self.settings.drop:
+            if drop.is_relative_to(folder.resolve()):
+                drop.mkdir(parents=True, exist_ok=True)
+            elif not drop.is_dir():
+                raise CampaignError(f"There is no drop folder {drop}. Mount or make it, or correct backend.drop.")
+        self._space = config.space.build()
+        self.steps = Preprocessing("q", **config.spectrum.read())
+        self.axis = self.steps.grid()
+        content = [self.axis.tolist(), config.spectrum.background, self.settings.composition]
+        self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def candidates(self) -> CompositionSpace:
+        """Every alloy of the space."""
+        return self._space
+
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[Never]:
+        """Nothing comes at once; see `take_in`."""
+        yield from ()
+
+    def hold_out(self) -> tuple[Compositions, Spectra] | None:
+        """Each batch gives its share."""
+
+    def archive(self) -> tuple[Compositions, Spectra] | None:
+        """Nothing is known but what was measured."""
+
+    def prepare(self, scan: RawScan) -> Spectrum:
+        """A scan on the campaign's axis in q.
+
+        Raises:
+            DatasetError: If it is over 2θ and neither file nor campaign says the wavelength.
+            SpectrumError: If it doesn't cover the range, or holds no signal.
+        """
+        wavelength = scan.wavelength or self.settings.wavelength
+        if scan.axis_name == "two_theta" and wavelength is None:
+            raise DatasetError(
+                "The scan is over 2θ and the file says no wavelength. Set backend.wavelength in the campaign file."
+            )
+        q = q_axis(scan.axis_name, scan.axis, wavelength)
+        assert q is not None, "a lab's scans are over q or 2θ"
+        return self.steps.prepare(q, scan.intensity)
+
+
+# --- orders
+
+
+def write_orders(store: CampaignStore, elements: Sequence[str]) -> list[Path]:
+    """Write the orders of which something changed: what to make, and what is still missing.
+
+    A file that says the same already is left as it is.
+    """
+    written = []
+    for round_ in store.orders_to_write():
+        ordered = store.batch_time(round_, "ordered")
+        if ordered is None:
+            continue
+        rows = [
+            {
+                "sample": standing.suggestion.id,
+                **{
+                    f"{element} (at.%)": round(100 * share, 4)
+                    for element, share in zip(elements, standing.suggestion.composition, strict=True)
+                },
+                "state": standing.state,
+                "remark": standing.reason,
+            }
+            for standing in store.standings(round_)
+        ]
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        order = {
+            "campaign": store.setting("config")["name"],
+            "round": round_,
+            "ordered": ordered.isoformat(timespec="seconds"),
+            "elements": list(elements),
+            "samples": rows,
+            "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
+        }
+        path = store.folder / "orders" / f"round-{round_:03d}.csv"
+        for file, content in ((path, text.getvalue()), (path.with_suffix(".json"), json.dumps(order, indent=1))):
+            if not file.exists() or file.read_text(encoding="utf-8") != content:
+                _write_whole(file, content.encode())
+        written.append(path)
+    if store.orders_to_write():
+        with store.transaction():
+            store.record_setting("orders_to_write", [])
+    return written
+
+
+# --- taking in
+
+
+def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[Path] | None = None) -> list[str]:
+    """Take in what has arrived, every file once; returns a sentence for each that was new.
+
+    Tables go first, then scans, both by name, then scans that waited for a composition. Each file's outcome is one
+    transaction, so that a process that is killed at any moment loses nothing and takes nothing twice.
+
+    Args:
+        store: Open to write.
+        lab: The campaign's.
+        round_: That measurements are counted to.
+        files: Instead of what lies in the drop folders: these, now, without waiting for them to be quiet.
+    """
+    known = {(file.path, file.size, file.modified) for file in store.files()}
+    found = _look(store.folder, lab.settings) if files is None else [_seen(path, store.folder) for path in files]
+    new = [file for file in found if files is not None or (file.name, file.size, file.modified) not in known]
+    tables = {file for file in new if _is_table(file.path, lab.settings)}
+    ordered = sorted(new, key=lambda file: (file not in tables, file.name))
+    told = [_take_file(store, lab, round_, file, is_table=file in tables) for file in ordered]
+    for entry in [file for file in store.files() if file.state == "waiting"]:
+        told += _take_waiting(store, lab, round_, entry)
+    return told
+
+
+def _look(folder: Path, settings: LabConfig) -> Iterator[Found]:
+    """The files in the drop folders that are whole and quiet; links aren't followed."""
+    now = time.time_ns()
+    for drop in settings.drop:
+        for parent, folders, names in os.walk(drop, followlinks=False):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(parent) / name
+                if name.startswith((".", "~$")) or path.suffix.lower() in UNFINISHED:
+                    continue
+                try:
+                    file = _seen(path, folder)
+                except FileNotFoundError:  # moved on in the meantime
+                    continue
+                if not 0 <= now - file.modified < settings.quiet_seconds * 1e9:  # a clock may be ahead
+                    yield file
+
+
+def _seen(path: Path, folder: Path) -> Found:
+    status = path.lstat()
+    absolute = path.absolute()
+    name = absolute.relative_to(folder.absolute()) if absolute.is_relative_to(folder.absolute()) else absolute
+    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return Found(absolute, printable, status.st_size, status.st_mtime_ns)
+
+
+def _is_table(path: Path, settings: LabConfig) -> bool:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    return is_composition_table(path, sample=settings.table.sample)
+
+
+def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, *, is_table: bool) -> str:
+    """Take in one file that is new; returns what became of it."""
+    kind = "table" if is_table else "scan"
+    entry: dict[str, Any] = {"path": file.name, "size": file.size, "modified": file.modified, "kind": kind}
+    try:
+        content = _read_content(file)
+    except GlassmapError as error:
+        return _quarantine(store, entry | {"hash_": ""}, None, str(error))
+    entry["hash_"] = digest = hashlib.sha256(content).hexdigest()
+    if (before := store.file_of(digest)) is not None:
+        if before.path == file.name:  # touched, not changed
+            entry |= {"state": before.state, "reason": before.reason, "measurement": before.measurement}
+            with store.transaction():
+                store.record_file(**entry)
+            return f"{file.name}: as before."
+        with store.transaction():
+            store.record_file(
+                **entry, state="duplicate", reason=f"the same as {before.path}", measurement=before.measurement
+            )
+            store.log("duplicate", f"{file.name} is the same as {before.path}", subject=before.measurement or "")
+        return f"{file.name}: a duplicate of {before.path}."
+    kept = store.folder / "scans" / f"{digest[:16]}{file.path.suffix.lower()}"
+    _write_whole(kept, content)
+    try:
+        return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
+    except GlassmapError as error:
+        kept.unlink()
+        return _quarantine(store, entry, content, str(error).replace(kept.name, file.path.name))
+
+
+def _read_content(file: Found) -> bytes:
+    """All bytes of a regular file that isn't changed while it is read.
+
+    Raises:
+        DatasetError: If it is a link, a device or a folder, too large, or no scan or table by its name.
+    """
+    if not stat.S_ISREG(file.path.lstat().st_mode):
+        raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
+    if file.path.suffix.lower() not in (*SUFFIXES, *EXCEL_SUFFIXES):
+        raise DatasetError(f"Scans and tables end in {', '.join((*SUFFIXES, *EXCEL_SUFFIXES))}.")
+    if file.size > MAX_BYTES:
+        raise DatasetError(f"It has {file.size} bytes; scans and tables have {MAX_BYTES} at most.")
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"It can't be read: {error}.") from error
+    if len(content) != file.size:
+        raise DatasetError(f"It changed while it was read, from {file.size} to {len(content)} bytes.")
+    return content
+
+
+def _take_table(store: CampaignStore, lab: Laboratory, entry: dict[str, Any], kept: Path) -> str:
+    """Record what a composition table says."""
+    settings = lab.settings.table
+    table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
+    if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
+        raise DatasetError(
+            f"Its shares must be those of {', '.join(lab.elements)}, each once; got {', '.join(table.elements)}. "
+            "Name the columns in [backend.table] of the campaign file."
+        )
+    samples = [_plain(sample) for sample in table.samples]
+    if repeated := [sample for sample in samples if samples.count(sample) > 1]:
+        raise DatasetError(f"It names the sample {repeated[0]} more than once. Keep the row that counts.")
+    order = [table.elements.index(element) for element in lab.elements]
+    compositions = table.compositions[:, order]
+    learned = {_plain(Path(file.path).name): file.measurement for file in store.files() if file.measurement}
+    late = []
+    for sample, composition in zip(samples, compositions, strict=True):
+        measured = store.measurement(learned.get(sample) or "")
+        if measured and measured.state != "retracted" and not np.allclose(measured.composition, composition):
+            late.append(f"{measured.id} was measured with another composition; retract it, and ingest its scan again.")
+    note = " ".join((f"{len(samples)} samples.", *table.notes, *late))
+    with store.transaction():
+        number = store.record_file(**entry, state="used", reason=note)
+        for sample, composition in zip(samples, compositions, strict=True):
+            store.record_sample(sample, composition, file=number)
+        store.log("table", f"{entry['path']}: {note}")
+    return f"{entry['path']}: {note}"
+
+
+def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[str, Any], kept: Path) -> str:
+    """Record a scan as a measurement, or that it waits for its composition."""
+    scan = read_raw_scan(kept, axis=lab.settings.columns)
+    spectrum = lab.prepare(scan)
+    names = _names_of([entry["path"], *store.paths_of(entry["hash_"])], scan)
+    asked = next(filter(None, map(store.suggestion, names)), None)
+    composition = next(filter(None, map(store.sample, names)), None)
+    if composition is None and asked is not None and lab.settings.composition == "target":
+        composition = asked.composition
+    if composition is None:
+        reason = f"No composition table names {' or '.join(names)}."
+        with store.transaction():
+            store.record_file(**entry, state="waiting", reason=reason)
+            store.log("waiting", f"{entry['path']}: {reason}")
+        return f"{entry['path']}: waits. {reason}"
+    composition = np.array(composition)
+    asked = asked or _nearest_pending(store, composition, lab.settings.tolerance_at_pct)
+    facts: dict[str, Any] = {"file": entry["path"], "hash": entry["hash_"], "notes": list(scan.notes)}
+    if asked is not None:
+        facts["off_target_at_pct"] = round(100 * float(np.abs(composition - np.array(asked.composition)).max()), 3)
+    held = asked.hold_out if asked else _is_beside_held_out(store, composition, lab.settings.tolerance_at_pct)
+    with store.transaction():
+        number = store.new_measurement_id(asked)
+        what = "unsolicited" if asked is None else "repeated" if number != asked.id else "measured"
+        store.record_spectrum(
+            asked, composition, spectrum, backend="lab", facts=facts, id_=number, round_=round_, hold_out=held
+        )
+        store.record_file(**entry, state="used", reason=what, measurement=number)
+        if asked is not None:
+            store.mark_order(asked.round)
+        alloy = label(composition, lab.elements)
+        store.log(what, f"{entry['path']}: {alloy}", subject=number)
+    return f"{entry['path']}: {what}, {number}, {alloy}."
+
+
+def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: DroppedFile) -> Iterator[str]:
+    """Take a scan that waited, now that a table may name it."""
+    kept = store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
+    names = _names_of(store.paths_of(file.hash), read_raw_scan(kept, axis=lab.settings.columns))
+    if any(store.sample(name) for name in names):
+        entry = {"path": file.path, "size": file.size, "modified": file.modified, "kind": "scan", "hash_": file.hash}
+        yield _take_scan(store, lab, round_, entry, kept)
+
+
+def _names_of(paths: Sequence[str], scan: RawScan) -> list[str]:
+    """What a scan may be called in a table: by any of its files, or as the instrument says."""
+    return list(dict.fromkeys(_plain(name) for name in (*(Path(path).name for path in paths), scan.sample) if name))
+
+
+def _plain(name: str) -> str:
+    """A sample's name without the ending of a scan, in lower case."""
+    path = Path(name.strip())
+    return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
+
+
+def _nearest_pending(store: CampaignStore, composition: Composition, tolerance_at_pct: float) -> Suggestion | None:
+    """The alloy that is waited for and was probably meant."""
+    pending = store.suggestions(pending=True)
+    off = [100 * float(np.abs(composition - np.array(s.composition)).max()) for s in pending]
+    nearest = int(np.argmin(off)) if off else 0
+    return pending[nearest] if off and off[nearest] <= tolerance_at_pct else None
+
+
+def _is_beside_held_out(store: CampaignStore, composition: Composition, tolerance_at_pct: float) -> bool:
+    """Whether learning from an alloy would show the model one that it is judged by."""
+    held = store.spectra(hold_out=True)[1]
+    return bool(len(held)) and 100 * float(np.abs(held - composition).max(axis=1).min()) <= tolerance_at_pct
+
+
+def _quarantine(store: CampaignStore, entry: dict[str, Any], content: bytes | None, reason: str) -> str:
+    """Set a file aside, byte for byte, with a text that says why."""
+    if content is not None:
+        name = Path(entry["path"])
+        place = store.folder / "quarantine" / f"{name.stem}-{entry['hash_'][:8]}{name.suffix}"
+        _write_whole(place, content)
+        _write_whole(place.with_name(f"{place.name}.txt"), f"{entry['path']}\n{reason}\n".encode())
+    with store.transaction():
+        store.record_file(**entry, state="quarantined", reason=reason)
+        store.log("quarantined", f"{entry['path']}: {reason}")
+    return f"{entry['path']}: quarantined. {reason}"
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,192 @@
+"""What people decide about a campaign: each a few rows in the store, with who, when and why in the log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from getpass import getuser
+
+import numpy as np
+
+from agent.composition import label
+from agent.errors import CampaignError
+from agent.store import CampaignStore, Measured, Standing
+from flows.lab import write_orders
+from flows.stages import Campaign, next_round, replace_suggestions
+
+
+def person() -> str:
+    """Who is at the keyboard."""
+    return getuser()
+
+
+def approve(store: CampaignStore) -> str:
+    """Let the planned batch be measured."""
+    round_ = _round_at(store, "measure")
+    if store.batch_time(round_, "approved") is not None:
+        raise CampaignError(f"Round {round_} is approved already.")
+    with store.transaction():
+        store.record_approval(round_)
+        store.log("approved", f"round {round_}")
+    return f"Round {round_} may be measured."
+
+
+def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
+    """Take alloys off the batch for good and plan as many others in their place."""
+    store = campaign.store
+    standings = [_standing(store, id_) for id_ in ids]
+    for one in standings:
+        if one.state not in ("missing", "failed"):
+            raise CampaignError(f"{one.suggestion.id} is {one.state}; only what is yet to be measured can be rejected.")
+    rounds = {one.suggestion.round for one in standings}
+    if len(rounds) > 1:
+        raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
+    round_ = rounds.pop()
+    with store.transaction():
+        for one in standings:
+            store.record_verdict(one.suggestion.id, "rejected", reason)
+            store.log("rejected", reason, subject=one.suggestion.id)
+        others = replace_suggestions(campaign, round_, [one.suggestion for one in standings])
+        for before, other in zip(standings, others, strict=True):
+            store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
+        store.mark_order(round_)
+    write_orders(store, campaign.config.space.elements)
+    alloys = ", ".join(f"{o.id} {_alloy(o.composition, campaign.config.space.elements)}" for o in others)
+    return f"Rejected {', '.join(ids)}; planned instead: {alloys}."
+
+
+def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Wait for some alloys no longer; what comes of them nevertheless is used."""
+    for id_ in ids:
+        if (one := _standing(store, id_)).state not in ("missing", "failed"):
+            raise CampaignError(f"{id_} is {one.state}; only what is still to be measured can be abandoned.")
+    with store.transaction():
+        for id_ in ids:
+            store.record_verdict(id_, "abandoned", reason)
+            store.log("abandoned", reason, subject=id_)
+            store.mark_order(_standing(store, id_).suggestion.round)
+    write_orders(store, store.setting("elements"))
+    return f"No longer waiting for {', '.join(ids)}."
+
+
+def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
+    for id_ in ids:
+        if (one := _standing(store, id_)).state not in ("failed", "abandoned", "retracted"):
+            raise CampaignError(
+                f"{id_} is {one.state}; only what failed, was abandoned or retracted can be tried again."
+            )
+    with store.transaction():
+        for id_ in ids:
+            store.forget_verdict(id_)
+            store.log("to be tried again", reason, subject=id_)
+            store.mark_order(_standing(store, id_).suggestion.round)
+    write_orders(store, store.setting("elements"))
+    return f"Waiting for {', '.join(ids)} again."
+
+
+def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Keep measurements, but learn from them no more."""
+    found = [_measurement(store, id_) for id_ in ids]
+    for one in found:
+        if one.state == "retracted":
+            raise CampaignError(f"{one.id} is retracted already: {one.reason}")
+    with store.transaction():
+        for one in found:
+            store.judge_measurement(one.id, "retracted", reason)
+            store.log("retracted", reason, subject=one.id)
+            if one.suggestion is None:
+                continue
+            if _standing(store, one.suggestion).measurement is None:
+                store.record_verdict(one.suggestion, "retracted", reason)
+            store.mark_order(_standing(store, one.suggestion).suggestion.round)
+    write_orders(store, store.setting("elements"))
+    return (
+        f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
+        "again."
+    )
+
+
+def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Use measurements that were doubtful, or retracted by mistake."""
+    found = [_measurement(store, id_) for id_ in ids]
+    for one in found:
+        if one.state == "used":
+            raise CampaignError(f"{one.id} is used already.")
+    with store.transaction():
+        for one in found:
+            store.judge_measurement(one.id, "used", "")
+            store.log("accepted", reason, subject=one.id)
+            if one.suggestion is not None:
+                store.forget_verdict(one.suggestion)
+                store.mark_order(_standing(store, one.suggestion).suggestion.round)
+    write_orders(store, store.setting("elements"))
+    return f"{', '.join(ids)} will be used from the next training on."
+
+
+def go_on(store: CampaignStore, reason: str) -> str:
+    """Have the round go on without what is missing; what still comes is used when it comes."""
+    round_ = _round_at(store, "measure")
+    missing = len(store.suggestions(round_=round_, pending=True))
+    with store.transaction():
+        store.record_setting("go_on_with", round_)
+        store.log("goes on", f"round {round_} without {missing}: {reason}")
+    return f"Round {round_} goes on without {missing} measurements with the next `glassmap run {store.folder}`."
+
+
+def pause(store: CampaignStore, reason: str) -> str:
+    """Have the campaign stop before its next stage."""
+    with store.transaction():
+        store.record_setting("paused", f"since {datetime.now():%Y-%m-%d %H:%M} by {store.person}: {reason}")
+        store.log("paused", reason)
+    return "The campaign stops before its next stage; `glassmap resume` has it go on."
+
+
+def resume(store: CampaignStore) -> str:
+    """Have a paused campaign go on."""
+    if store.setting("paused") is None:
+        raise CampaignError(f"The campaign isn't paused. `glassmap run {store.folder}` goes on where it was.")
+    with store.transaction():
+        store.record_setting("paused", None)
+        store.log("resumed")
+    return f"No longer paused; `glassmap run {store.folder}` goes on."
+
+
+def extend(store: CampaignStore, rounds: int, reason: str) -> str:
+    """Have the campaign make some rounds more, whatever its stop rule says."""
+    until = max(len(store.curve()), store.setting("extended_to") or 0) + rounds
+    with store.transaction():
+        store.record_setting("extended_to", until)
+        if next_round(store) is None:
+            store.reopen_decision()
+        store.log("extended", f"to round {until}: {reason}")
+    return f"The campaign goes on to round {until}, if alloys are left; then its stop rule counts again."
+
+
+def _standing(store: CampaignStore, id_: str) -> Standing:
+    suggestion = store.suggestion(id_)
+    if suggestion is None:
+        raise CampaignError(f"No alloy was asked for as {id_!r}. `glassmap orders {store.folder}` lists them.")
+    return next(one for one in store.standings(suggestion.round) if one.suggestion.id == id_)
+
+
+def _measurement(store: CampaignStore, id_: str) -> Measured:
+    found = store.measurement(id_)
+    if found is None:
+        raise CampaignError(f"There is no measurement {id_!r}. `glassmap ledger {store.folder}` lists them.")
+    return found
+
+
+def _round_at(store: CampaignStore, stage: str) -> int:
+    """The round that is at a stage.
+
+    Raises:
+        CampaignError: If the campaign is elsewhere.
+    """
+    at = store.last_stage()
+    if at is None or at["name"] != stage or at["status"] == "done":
+        where = "has not begun" if at is None else f"is at {at['name']} of round {at['round']} ({at['status']})"
+        raise CampaignError(f"No batch is waiting to be measured: the campaign {where}.")
+    return at["round"]
+
+
+def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
+    return label(np.array(composition), elements)
