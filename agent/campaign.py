@@ -31,7 +31,7 @@ FREE_SETTINGS = ("name", "device", "stop")
 # Within a table: files may move, their content is watched by the backend's fingerprint; and how LAMMPS is run is free.
 FREE_WITHIN = (
     *("dataset", "substrate", "potential", "command", "workers", "timeout_hours"),
-    *("approval", "drop", "table", "tolerance_at_pct", "minimum_share", "patience_hours", "quiet_seconds"),
+    *("approval", "doubtful", "drop", "table", "tolerance_at_pct", "minimum_share", "patience_hours", "quiet_seconds"),
 )
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -89,6 +89,7 @@ class ReplayConfig(_Settings):
     where: str | None = None  # only the samples that meet this, such as "cleaned"; see `SpectraSet.where`
     hold_out: Literal["random", "wafer", "batch"] = "random"
     test_share: Share = 0.3  # of the data set, for `random`; the paper's
+    doubtful: Literal["use", "hold"] = "use"  # as of a lab
 
 
 class SimulationConfig(_Settings):
@@ -134,6 +135,7 @@ class LabConfig(_Settings):
     minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
     patience_hours: Annotated[float, Field(ge=0)] = 72.0  # since the order, before it goes on without the rest
     quiet_seconds: Annotated[float, Field(ge=0)] = 10.0  # a file that changed since is still being written
+    doubtful: Literal["use", "hold"] = "hold"  # whether doubtful measurements are learned from before a person decides
 
     @model_validator(mode="after")
     def _columns_have_a_unit(self) -> "LabConfig":

@@ -21,6 +21,7 @@ from agent.shapes import (
     RadialValues,
     Scan,
     ScanAxis,
+    Spectra,
     Spectrum,
     TakenCompositions,
 )
@@ -159,6 +160,28 @@ def draw_generated(
     axes = figure.subplots()
     _draw_generated(axes, axis, mean, half_width, band)
     axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, *, title: str) -> None:
+    """A doubtful spectrum over those of the nearest measured alloys, for a person to decide.
+
+    Args:
+        q: 1/Å, shape `(q,)`.
+        doubtful: 0-100, shape `(q,)`.
+        neighbours: The nearest first, shape `(n, q)`.
+        path: PNG to write.
+        title: What it is and why it is doubted.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    for k, spectrum in enumerate(neighbours):
+        axes.plot(q, spectrum, color=_GREY, linewidth=0.8, label="nearest measured alloys" if k == 0 else None)
+    axes.plot(q, doubtful, color=_ORANGE, linewidth=1.2, label="doubtful")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel=AXIS_LABELS["q"], ylabel="intensity", xlim=(q[0], q[-1]))
+    axes.set_title(title, fontsize=9, wrap=True)
     axes.legend(frameon=False)
     _save(figure, path)
 

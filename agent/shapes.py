@@ -14,6 +14,7 @@ TakenCompositions = Float[np.ndarray, "t e"]  # atomic fraction; what is measure
 Parts = Integer[np.ndarray, "n e"]  # integer parts of 1/step; every row sums to 100/step
 Ranks = Integer[np.ndarray, " n"]  # number of an alloy within its space
 Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
+Neighbours = Integer[np.ndarray, "n k"]  # rows of the nearest others, the nearest first
 Mask = Bool[np.ndarray, " n"]
 Weights = Float[np.ndarray, " n"]
 Axis = Float[np.ndarray, " q"]  # 2θ in degrees, q in 1/Å or r in Å; strictly increasing

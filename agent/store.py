@@ -394,10 +394,13 @@ class CampaignStore:
         row = next(self._db.query(query, [id_]), None)
         return None if row is None else _measured(row)
 
-    def spectrum(self, id_: str) -> Spectrum:
-        """The spectrum of one measurement, whatever its state."""
-        row = next(self._db.query("SELECT intensity FROM spectra WHERE id = ?", [id_]))
-        return np.frombuffer(row["intensity"], "<f4").astype(np.float64)
+    def spectra_of(self, ids: Sequence[str]) -> Spectra:
+        """The spectra of some measurements, whatever their state, `(n, q)`."""
+        query = "SELECT intensity FROM spectra WHERE id = ?"
+        found = [next(self._db.query(query, [id_]))["intensity"] for id_ in ids]
+        return np.array([np.frombuffer(intensity, "<f4") for intensity in found], dtype=np.float64).reshape(
+            len(ids), len(self.axis()[1])
+        )
 
     def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
         """Use a measurement or not, from the next training on; call within a transaction."""

@@ -14,7 +14,7 @@ from agent.campaign import CampaignConfig, ReplayConfig, SimulationConfig
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset
 from agent.errors import CampaignError, MeasurementError
-from agent.shapes import Axis, Composition, Compositions, Mask, Spectra, Spectrum
+from agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
 from agent.spectrum import Preprocessing
 from agent.store import Suggestion
 from flows.lab import Laboratory
@@ -102,10 +102,11 @@ class Replay:
                 f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
                 "[space]. Widen them."
             )
+        counts = counts_of(spectra.select(admitted))
         spectra = spectra.select(admitted).prepared(**config.spectrum.read())
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
-        self._all, self._pool = spectra, spectra.select(~held)
+        self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._test = spectra.select(held) if held.any() else None
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
@@ -120,7 +121,8 @@ class Replay:
     def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
         """Look each up by its row."""
         for s in suggestions:
-            yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row])
+            facts = {"counts": float(self._counts[s.row])}
+            yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
         """The test set, if the replay was asked for one."""
@@ -129,6 +131,11 @@ class Replay:
     def archive(self) -> tuple[Compositions, Spectra]:
         """Every alloy of the data set."""
         return self._all.compositions, self._all.intensities
+
+
+def counts_of(spectra: SpectraSet) -> PerSample:
+    """The median of each spectrum as it was measured, before it is normalised."""
+    return np.median(spectra.intensities, axis=1).astype(np.float64)
 
 
 def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:

@@ -378,6 +378,33 @@ def demo(
 # --- benchmarks
 
 
+@benchmark.command("screening")
+def benchmark_screening(
+    dataset: Dataset,
+    sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "50,100",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """What screening finds of the samples that a data set's authors left out (`cleaned`), and what that is worth.
+
+    Example: `glassmap benchmark screening co-ti-zr.nc --seeds 5`
+    """
+    from flows.benchmarks import screening
+
+    with errors_in_words():
+        records = screening.run(
+            dataset,
+            sizes=_numbers(sizes),
+            seeds=range(seeds),
+            tell=lambda r: say(
+                f"@ {r['n']} seed {r['seed']}: {r['found']} of {r['bad']} found, {r['doubted']} doubted"
+            ),
+        )
+        figures = [name for name in records[0] if name not in ("dataset", "n", "seed")]
+        print_summary(records, by=("dataset", "n"), values=figures, title="Medians")
+        write_json(json_file, records)
+
+
 @benchmark.command("spectra")
 def benchmark_spectra(
     datasets: Datasets,

@@ -295,6 +295,7 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
     composition = np.array(composition)
     asked = asked or _nearest_pending(store, composition, lab.settings.tolerance_at_pct)
     facts: dict[str, Any] = {"file": entry["path"], "hash": entry["hash_"], "notes": list(scan.notes)}
+    facts["counts"] = float(np.median(scan.intensity))
     if asked is not None:
         facts["off_target_at_pct"] = round(100 * float(np.abs(composition - np.array(asked.composition)).max()), 3)
     held = asked.hold_out if asked else _is_beside_held_out(store, composition, lab.settings.tolerance_at_pct)

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from agent.acquisition import Batch, plan_batch
-from agent.campaign import FILE_NAME, CampaignConfig, LabConfig, binding_settings
+from agent.campaign import FILE_NAME, CampaignConfig, LabConfig, SimulationConfig, binding_settings
 from agent.composition import label
 from agent.convergence import CurvePoint, decide
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import GlassMap
 from agent.peak import mean_peak_errors
+from agent.pictures import draw_doubtful
+from agent.screening import screen
 from agent.shapes import Compositions
 from agent.spectrum import mean_squared_error, q_axis
 from agent.store import DRIVER, CampaignStore, Status, Suggestion
@@ -28,6 +31,7 @@ from agent.training import Losses
 from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
 from flows.lab import Laboratory, take_in, write_orders
 
+WITNESSES = 30  # nearest measurements that a new one is screened against
 PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
 
 
@@ -255,12 +259,52 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     store = campaign.store
     missing, failures = store.suggestions(round_=round_, pending=True), store.failures(round_=round_)
     status = "waiting" if missing and not _goes_on_without(campaign, round_, len(missing)) else "done"
+    doubts = _screen(campaign, round_) if status == "done" else {}
     with store.transaction():
+        for id_, reason in doubts.items():
+            if getattr(campaign.config.backend, "doubtful", "use") == "hold":
+                store.judge_measurement(id_, "doubtful", reason)
+            store.log("doubtful", reason, subject=id_)
         if status == "done":
             _share_out(campaign, round_)
             store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
         store.end_stage(round_, "measure", status)
     return status
+
+
+def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
+    """Why measurements that came in this round are doubtful, by their id, with a picture of each."""
+    store = campaign.store
+    q = q_axis(*store.axis())
+    used = [m for m in store.measurements() if m.state == "used"]
+    new = np.array([m.round == round_ for m in used], dtype=bool)
+    if q is None or isinstance(campaign.config.backend, SimulationConfig) or not new.any():
+        return {}  # g(r) and what was simulated have neither substrate nor saturation
+    compositions = np.array([m.composition for m in used])
+    near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
+    rows = np.unique(near)  # of all there may be very many
+    used, new, compositions = [used[row] for row in rows], new[rows], compositions[rows]
+    spectra = store.spectra_of([m.id for m in used])
+    reasons = screen(
+        q,
+        compositions,
+        spectra,
+        counts=np.array([m.facts.get("counts", np.nan) for m in used]),
+        new=new,
+        expected=_last_ensemble(campaign, round_).generate(compositions) if round_ > 1 else None,
+    )
+    doubts = {m.id: reason for m, reason in zip(used, reasons, strict=True) if reason}
+    for id_, reason in doubts.items():
+        row = next(row for row, m in enumerate(used) if m.id == id_)
+        beside = np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1:5]
+        draw_doubtful(
+            q,
+            spectra[row],
+            spectra[beside],
+            store.folder / "pictures" / f"doubtful-{id_}.png",
+            title=f"{id_}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
+        )
+    return doubts
 
 
 def _goes_on_without(campaign: Campaign, round_: int, missing: int) -> bool:

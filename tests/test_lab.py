@@ -402,6 +402,46 @@ def test_a_scan_without_a_wavelength_is_refused_where_the_campaign_says_none(tmp
     assert "Set backend.wavelength" in files(folder)["r001-01.xy"][1]
 
 
+# --- doubtful measurements
+
+
+def drop_with_a_line(folder: Path, sample: dict[str, str]) -> np.ndarray:
+    """Measure a sample whose substrate shines through."""
+    composition = drop_scan(folder, sample)
+    path = folder / "drop" / f"{sample['sample']}.xy"
+    x, y = np.loadtxt(path).T
+    y[np.abs(x - 40).argmin()] += 3000
+    path.write_text("".join(f"{a:.5f} {b:.0f}\n" for a, b in zip(x, y, strict=True)))
+    return composition
+
+
+def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab", minimum_share=1.0)
+    text = (folder / FILE_NAME).read_text()
+    (folder / FILE_NAME).write_text(text.replace("points = 96", "points = 400").replace("batch = 8", "batch = 14"))
+    run(folder)
+    samples = order(folder)
+    with CampaignStore.read_only(folder) as store:
+        chosen = next(k for k, s in enumerate(store.suggestions()) if not s.hold_out)
+    scans = (drop_with_a_line if k == chosen else drop_scan for k in range(len(samples)))
+    drop_table(folder, {s["sample"]: scan(folder, s) for s, scan in zip(samples, scans, strict=True)})
+    assert run(folder).reason.startswith("Waiting for 14 of 14 measurements of round 2")
+    doubted = samples[chosen]["sample"]
+    with CampaignStore.read_only(folder) as store:
+        measured = store.measurement(doubted)
+        assert measured is not None and measured.state == "doubtful" and "A sharp line at" in measured.reason
+        assert sorted(states(folder).values()).count("doubtful") == 1
+        assert doubted not in store.spectra(hold_out=False)[0]
+        assert [line.event for line in store.log_lines(subject=doubted)] == ["measured", "doubtful"]
+    assert (folder / "pictures" / f"doubtful-{doubted}.png").exists()
+    with CampaignStore.amend(folder, person="ada") as store:
+        accept(store, [doubted], "the line is real")
+    measure_all(folder, 2)
+    run(folder)
+    with CampaignStore.read_only(folder) as store:
+        assert doubted in store.spectra(hold_out=False)[0], "a person's word counts from then on"
+
+
 # --- people
 
 
@@ -469,7 +509,7 @@ def test_a_retracted_measurement_is_kept_and_left_out_of_the_next_training(lab: 
     run(lab)
     with CampaignStore.read_only(lab) as store:
         kept, found = store.measurement(wrong), store.artefact("checkpoint", 2)
-        assert kept is not None and kept.state == "retracted" and store.spectrum(wrong).max() == pytest.approx(100)
+        assert kept is not None and kept.state == "retracted" and store.spectra_of([wrong]).max() == pytest.approx(100)
         assert found is not None
         trained = json.loads(found[1].read_text())["record"]["training_ids"]
         assert wrong not in trained and len(trained) == len(store.spectra(hold_out=False)[0])

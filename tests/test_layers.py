@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
     *("instruments", "composition_table", "scans"),
-    *("acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
+    *("screening", "acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
     *("convergence", "campaign", "schema", "store", "pictures"),
 ]
 FORBIDDEN = {
