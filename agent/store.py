@@ -667,7 +667,8 @@ def _measured(row: Mapping[str, Any]) -> Measured:
 
 @contextmanager
 def _connect(folder: Path) -> Iterator[Database]:
-    with closing(sqlite3.connect(folder / FILE_NAME, timeout=30, isolation_level=None)) as connection:
+    path = folder / FILE_NAME  # a beamline's engine may ask from another thread than opened it, one at a time
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as connection:
         with _damage_in_words(folder):
             connection.execute("PRAGMA synchronous=FULL")
         yield Database(connection)

@@ -294,23 +294,50 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
         return f"{entry['path']}: waits. {reason}"
     composition = np.array(composition)
     asked = asked or _nearest_pending(store, composition, lab.settings.tolerance_at_pct)
-    facts: dict[str, Any] = {"file": entry["path"], "hash": entry["hash_"], "notes": list(scan.notes)}
-    facts["counts"] = float(np.median(scan.intensity))
-    if asked is not None:
-        facts["off_target_at_pct"] = round(100 * float(np.abs(composition - np.array(asked.composition)).max()), 3)
-    held = asked.hold_out if asked else _is_beside_held_out(store, composition, lab.settings.tolerance_at_pct)
+    facts = {
+        "file": entry["path"],
+        "hash": entry["hash_"],
+        "notes": list(scan.notes),
+        "counts": float(np.median(scan.intensity)),
+    }
     with store.transaction():
-        number = store.new_measurement_id(asked)
-        what = "unsolicited" if asked is None else "repeated" if number != asked.id else "measured"
-        store.record_spectrum(
-            asked, composition, spectrum, backend="lab", facts=facts, id_=number, round_=round_, hold_out=held
-        )
+        number, what = record_scan(store, lab, round_, asked, composition, spectrum, facts)
         store.record_file(**entry, state="used", reason=what, measurement=number)
-        if asked is not None:
-            store.mark_order(asked.round)
-        alloy = label(composition, lab.elements)
-        store.log(what, f"{entry['path']}: {alloy}", subject=number)
-    return f"{entry['path']}: {what}, {number}, {alloy}."
+    return f"{entry['path']}: {what}, {number}, {label(composition, lab.elements)}."
+
+
+def record_scan(
+    store: CampaignStore,
+    lab: Laboratory,
+    round_: int,
+    asked: Suggestion | None,
+    composition: Composition,
+    spectrum: Spectrum,
+    facts: dict[str, Any],
+) -> tuple[str, str]:
+    """Record a measurement under an id of its own, which is returned with what it is; call within a transaction.
+
+    What nobody asked for is held out where it lies beside an alloy that is.
+    """
+    tolerance = lab.settings.tolerance_at_pct
+    if asked is not None:
+        off = 100 * float(np.abs(composition - np.array(asked.composition)).max())
+        facts = facts | {"off_target_at_pct": round(off, 3)}
+        store.mark_order(asked.round)
+    number = store.new_measurement_id(asked)
+    what = "unsolicited" if asked is None else "repeated" if number != asked.id else "measured"
+    store.record_spectrum(
+        asked,
+        composition,
+        spectrum,
+        backend="lab",
+        facts=facts,
+        id_=number,
+        round_=round_,
+        hold_out=asked.hold_out if asked else _is_beside_held_out(store, composition, tolerance),
+    )
+    store.log(what, f"{facts['file']}: {label(composition, lab.elements)}", subject=number)
+    return number, what
 
 
 def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: DroppedFile) -> Iterator[str]:

@@ -178,7 +178,8 @@ def measure(campaign: Campaign, round_: int) -> str:
     asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
-        if not store.suggestions(round_=round_, pending=True):  # too many failed, and somebody saw to the cause
+        tries_itself = not isinstance(campaign.backend, Laboratory)
+        if tries_itself and not store.suggestions(round_=round_, pending=True):  # somebody saw to why all failed
             store.forget_failures(round_)
     receive(campaign)
     pending = store.suggestions(pending=True)  # of earlier rounds too, where somebody wants them tried again

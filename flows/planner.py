@@ -1,0 +1,189 @@
+"""Ask and tell from Python: the campaign of a laboratory, driven by a notebook or a beamline.
+
+    with Planner(Path("campaigns/beamline")) as planner:
+        while not planner.should_stop()[0]:
+            for alloy in planner.suggest(5):
+                q, intensity = measure(alloy["Co"], alloy["V"], alloy["Zr"])  # yours
+                planner.ingest([{"_id": alloy["_id"], "q": q, "intensity": intensity}])
+
+The methods are those that bluesky-adaptive 1.0 asks of an optimizer, one that knows failures, one with a stopping
+criterion and one that can be checkpointed.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from agent.campaign import FILE_NAME, CampaignConfig
+from agent.composition import close_compositions
+from agent.dataset import AxisName
+from agent.errors import CampaignError
+from agent.instruments import RawScan
+from agent.peak import measure_peaks
+from agent.store import Suggestion
+from flows.lab import Laboratory, record_scan
+from flows.stages import Campaign, Reporter, advance, ignore, next_round, open_campaign
+
+ID = "_id"  # key of a point, as bluesky-adaptive calls it
+BEST = 10  # points of `get_best_points`
+
+
+class Planner:
+    """A laboratory's campaign, open to be asked and told; holds the campaign's lock until closed.
+
+    What was suggested, measured and learned is in the campaign's folder at once, so that a process that dies loses
+    nothing: the next Planner of the folder suggests first what was suggested and never measured. `glassmap status`,
+    `orders`, `log` and the others work on it as on any campaign.
+
+    Args:
+        folder: The campaign's.
+        config: Its settings, with `backend.kind = "lab"`; those of its campaign file by default.
+        report: Told how far training and mapping are.
+
+    Raises:
+        CampaignError: If the settings are wrong, or of no laboratory.
+        StoreError: If another process advances the campaign.
+    """
+
+    def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Reporter = ignore) -> None:
+        config = config or CampaignConfig.from_toml(folder / FILE_NAME)
+        if config.backend.kind != "lab":
+            raise CampaignError(f"A planner is told, so backend.kind must be 'lab'; got {config.backend.kind!r}.")
+        if not (folder / FILE_NAME).exists():
+            config.to_toml(folder / FILE_NAME)
+        self._stack = ExitStack()
+        self._campaign: Campaign = self._stack.enter_context(open_campaign(folder, report=report))
+        assert isinstance(self._campaign.backend, Laboratory)
+        self._lab = self._campaign.backend
+        self._given: set[str] = set()  # suggested by this process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the campaign free for others."""
+        self._stack.close()
+
+    def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
+        """The next alloys to measure, each `{"_id": "r001-01", "Co": 39.0, …}` in at.%.
+
+        A round's batch is planned at once, `planning.batch` alloys; this gives them out, `num_points` (1) at a time or
+        what is left of the round. Once all of them are measured or failed, the next round begins with training.
+
+        Raises:
+            CampaignError: If the campaign has stopped, or all that is asked for is still being measured.
+        """
+        waiting = self._waiting()
+        if not waiting:
+            advance(self._campaign)
+            waiting = self._waiting()
+        if next_round(self._campaign.store) is None:
+            raise CampaignError(f"The campaign has stopped: {self._campaign.store.status().reason}")
+        free = [s for s in waiting if s.id not in self._given][: num_points or 1]
+        if not free:
+            raise CampaignError(
+                f"{self._campaign.store.status().reason} All of them were suggested; ingest them, or register their "
+                "failure, first."
+            )
+        self._given |= {s.id for s in free}
+        return [self._point(s) for s in free]
+
+    def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Tell what was measured.
+
+        Args:
+            points: Each with `intensity` against `q` (1/Å) or `two_theta` (degrees, with `wavelength` in Å unless the
+                campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; and with the
+                measured share of each element in at.%, unless it is the target's. All are taken or none.
+
+        Raises:
+            CampaignError: If a point lacks something, or its `_id` is unknown.
+            CompositionError: If its shares don't sum to 100.
+            SpectrumError: If its spectrum doesn't cover the campaign's range, or holds no signal.
+        """
+        store = self._campaign.store
+        read = [self._read(point) for point in points]
+        with store.transaction():
+            for asked, composition, scan, spectrum in read:
+                facts = {"file": "from Python", "counts": float(np.median(scan.intensity))}
+                record_scan(store, self._lab, self._round(), asked, composition, spectrum, facts)
+
+    def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
+        """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
+        store = self._campaign.store
+        failed = [self._asked(point) for point in suggestions]
+        with store.transaction():
+            for suggestion in filter(None, failed):
+                store.record_failure(suggestion, "The measurement failed.")
+                store.log("failed", "The measurement failed.", subject=suggestion.id)
+
+    def should_stop(self) -> tuple[bool, str | None]:
+        """Whether the campaign has stopped, and why; learns first, where a round is all in."""
+        if not self._waiting():
+            advance(self._campaign)
+        stopped = next_round(self._campaign.store) is None
+        return stopped, self._campaign.store.status().reason if stopped else None
+
+    def checkpoint(self) -> None:
+        """Nothing to do: what is known is in the campaign's folder as soon as it is known."""
+
+    def get_best_points(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
+        """The measured alloys with the widest first peak, the probable glass formers: id, at.%, q1 and Δq (1/Å)."""
+        store = self._campaign.store
+        used = [m for m in store.measurements() if m.state == "used"]
+        peaks = measure_peaks(self._lab.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
+        widths = np.nan_to_num(peaks.delta_q.numpy(), nan=-1.0)
+        best = [int(row) for row in np.argsort(-widths, kind="stable")[:BEST] if widths[row] > 0]
+        elements = self._campaign.config.space.elements
+        return [
+            (
+                used[row].id,
+                {element: 100 * share for element, share in zip(elements, used[row].composition, strict=True)},
+                {"q1": float(peaks.q1[row]), "delta_q": float(peaks.delta_q[row])},
+            )
+            for row in best
+        ]
+
+    def _waiting(self) -> list[Suggestion]:
+        return self._campaign.store.suggestions(pending=True)
+
+    def _round(self) -> int:
+        return next_round(self._campaign.store) or len(self._campaign.store.curve())
+
+    def _point(self, suggestion: Suggestion) -> dict[str, Any]:
+        elements = self._campaign.config.space.elements
+        shares = (round(100 * share, 6) for share in suggestion.composition)
+        return {ID: suggestion.id, **dict(zip(elements, shares, strict=True))}
+
+    def _asked(self, point: Mapping[str, Any]) -> Suggestion | None:
+        if (id_ := point.get(ID)) is None:
+            return None
+        found = self._campaign.store.suggestion(str(id_))
+        if found is None:
+            raise CampaignError(f"Nothing was suggested as {id_!r}. Leave `{ID}` out of what nobody asked for.")
+        return found
+
+    def _read(self, point: Mapping[str, Any]) -> tuple[Suggestion | None, np.ndarray, RawScan, np.ndarray]:
+        """A point as it is recorded."""
+        asked, elements = self._asked(point), self._campaign.config.space.elements
+        name = str(point.get(ID, "a point"))
+        axis: AxisName | None = "q" if "q" in point else "two_theta" if "two_theta" in point else None
+        if axis is None or "intensity" not in point:
+            raise CampaignError(f"{name} must hold `intensity` and `q` or `two_theta`; got {', '.join(point)}.")
+        if all(element in point for element in elements):
+            shares = np.array([[float(point[element]) for element in elements]])
+            composition = close_compositions(shares, elements=elements, names=[name])[0][0]
+        elif asked is not None:
+            composition = np.array(asked.composition)
+        else:
+            raise CampaignError(f"{name} must say its composition in at.%, as nobody asked for it.")
+        x, y = (np.asarray(point[key], dtype=np.float64) for key in (axis, "intensity"))
+        scan = RawScan(axis, x, y, point.get("wavelength"), None)
+        return asked, composition, scan, self._lab.prepare(scan)
