@@ -64,9 +64,9 @@ def read_raw_scan(path: Path, *, axis: AxisName) -> RawScan:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise DatasetError(f"{path.name} has {size} bytes; a scan has {MAX_BYTES} at most. Is it one?")
         if suffix in TEXT_SUFFIXES:
-            return RawScan(axis, *read_scan(path), None, None)
-        reader = {".xrdml": _read_xrdml, ".brml": _read_brml, ".rasx": _read_rasx}[suffix]
-        scan = reader(path)
+            scan = RawScan(axis, *read_scan(path), None, None)
+        else:
+            scan = {".xrdml": _read_xrdml, ".brml": _read_brml, ".rasx": _read_rasx}[suffix](path)
     except GlassmapError:
         raise
     except OSError as error:
@@ -92,8 +92,8 @@ def _check(path: Path, scan: RawScan) -> None:
         raise SpectrumError(f"{path.name} holds NaN or infinite values. Export the scan again.")
     if not (np.diff(x) > 0).all() or not 0 <= x[0] <= x[-1] < 180:
         raise SpectrumError(
-            f"{path.name}: 2θ must increase strictly within 0 to 180 degrees, got {x[0]:g} to {x[-1]:g}. Sort the scan "
-            "and drop repeats."
+            f"{path.name}: the axis must increase strictly within 0 to 180 (degrees, 1/Å or Å), got {x[0]:g} to "
+            f"{x[-1]:g}. Sort the scan and drop repeats."
         )
     if scan.wavelength is not None and not WAVELENGTHS[0] <= scan.wavelength <= WAVELENGTHS[1]:
         raise DatasetError(
@@ -121,7 +121,7 @@ def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
             continue
         cells = line.split(",") if "," in line else line.split()
         try:
-            point = (float(cells[0]), float(cells[1]))
+            point = (_number(cells[0]), _number(cells[1]))
         except (ValueError, IndexError):
             if not values:  # still the header
                 continue
@@ -142,6 +142,13 @@ def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
         )
     axis, intensity = np.array(values).T.copy()
     return axis, intensity
+
+
+def _number(text: str) -> float:
+    """As instruments write it; Python would also read `1_0` and the digits of other scripts."""
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
 
 
 # --- Malvern Panalytical .xrdml
@@ -243,7 +250,7 @@ def _numbers(path: Path, element: Element | None) -> Scan:
     if not words:
         raise DatasetError(f"{path.name}: positions or intensities are missing. Export the scan again.")
     try:
-        return np.array(words, dtype=np.float64)
+        return np.array([_number(word) for word in words])
     except ValueError as error:
         raise DatasetError(f"{path.name}: {error}. Export the scan again.") from error
 

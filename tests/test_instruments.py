@@ -67,6 +67,7 @@ def test_repeats_are_summed_and_parts_are_joined(tmp_path: Path):
         (one(intensities()), {"status": "Aborted"}, "'Aborted', not Completed"),
         (one(intensities()).replace("Completed", "Aborted"), {}, "'Aborted', not Completed"),
         (one(intensities("1 2 x 4")), {}, "could not convert string"),
+        (one(intensities("1 2 1_0 4")), {}, "'1_0' is no number"),
         (one(""), {}, "neither intensities nor counts"),
         (one("<beamAttenuationFactors>1 1</beamAttenuationFactors>" + COUNTS), {}, "2 attenuation factors for 10"),
         (one(intensities()).replace("2Theta", "Omega"), {}, "another axis"),
