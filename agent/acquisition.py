@@ -97,6 +97,8 @@ def plan_batch(
             rows = np.union1d(rows, candidates.snap(centres))
             points = candidates.compositions(rows)
             nearest = _distance(points, taken)
+        free = np.flatnonzero(nearest > SAME)  # in a space that is nearly all measured, few
+        rows, points, nearest = rows[free], points[free], nearest[free]
         chosen = _choose(points, nearest, size, spacing, lambda k, _: np.linalg.norm(points - centres[k], axis=1))
     elif method == "farthest":
         chosen = _choose(points, nearest, size, spacing, lambda _, nearest: -nearest)
@@ -200,11 +202,15 @@ def _refine(
     centres: BatchCompositions, points: Compositions, shares: Weights, nearest: Weights, steps: int
 ) -> BatchCompositions:
     """Move each centre towards the geometric median of the points that are closer to it than to any other or known."""
-    for _ in range(steps):
-        distance, owner = KDTree(centres).query(points)
-        pull = np.where(distance < nearest, shares / np.maximum(distance, SAME), 0)
+    free = nearest > 0  # a known point pulls at no centre
+    points, shares, nearest = points[free], shares[free], nearest[free]
+    for _ in range(steps if len(points) else 0):
+        reach = float(nearest.max())  # who is farther from every centre has a nearer known one, and pulls at none
+        distance, owner = KDTree(centres).query(points, distance_upper_bound=reach)
+        pulls = np.flatnonzero(distance < nearest)
+        owner, pull = owner[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
         total = np.bincount(owner, pull, len(centres))
-        sums = np.column_stack([np.bincount(owner, pull * column, len(centres)) for column in points.T])
+        sums = np.column_stack([np.bincount(owner, pull * column[pulls], len(centres)) for column in points.T])
         moved = total > 0  # a centre that serves no point stays
         centres[moved] += OVERSTEP * (sums[moved] / total[moved, None] - centres[moved])
     return centres

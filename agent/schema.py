@@ -67,6 +67,7 @@ def laboratory(db: Database) -> None:
         "DROP TABLE spectra",
         "ALTER TABLE measurements RENAME TO spectra",
         "CREATE INDEX spectra_of_a_suggestion ON spectra (suggestion)",
+        "CREATE INDEX compositions_of_spectra ON spectra (composition)",  # to read them all without the spectra
         """CREATE TABLE verdicts (
             suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
             verdict TEXT NOT NULL CHECK (verdict IN ('rejected', 'abandoned', 'retracted')),
