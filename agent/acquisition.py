@@ -208,7 +208,7 @@ def _refine(
         reach = float(nearest.max())  # who is farther from every centre has a nearer known one, and pulls at none
         distance, owner = KDTree(centres).query(points, distance_upper_bound=reach)
         pulls = np.flatnonzero(distance < nearest)
-        owner, pull = owner[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
+        owner, pull = np.asarray(owner)[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
         total = np.bincount(owner, pull, len(centres))
         sums = np.column_stack([np.bincount(owner, pull * column[pulls], len(centres)) for column in points.T])
         moved = total > 0  # a centre that serves no point stays

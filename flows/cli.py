@@ -378,6 +378,23 @@ def demo(
 # --- benchmarks
 
 
+@benchmark.command("growth")
+def benchmark_growth(
+    sizes: Annotated[str, typer.Option(help="Numbers of measurements.")] = "0,100,1000,10000,100000",
+    json_file: Json = None,
+) -> None:
+    """What a campaign's store takes for status, planning and the ledger, from its first to its 100,000th measurement.
+
+    Example: `glassmap benchmark growth --sizes 0,1000,100000`
+    """
+    from flows.benchmarks import growth
+
+    with errors_in_words():
+        records = growth.run(sizes=_numbers(sizes), tell=lambda r: say(f"{r['measurements']}: {r['plan']:.2f} s"))
+        print_records(records)
+        write_json(json_file, records)
+
+
 @benchmark.command("screening")
 def benchmark_screening(
     dataset: Dataset,
