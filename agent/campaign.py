@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -144,7 +145,6 @@ class LabConfig(_Settings):
         return self
 
 
-BackendConfig = ReplayConfig | SimulationConfig | LabConfig
 BACKENDS = {"replay": ReplayConfig, "simulation": SimulationConfig, "lab": LabConfig}
 
 
@@ -155,6 +155,19 @@ def _with_kind(backend: Any) -> Any:
     if (kind := backend.get("kind", "replay")) not in BACKENDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, BACKENDS))}, got {kind!r}")
     return backend | {"kind": kind}
+
+
+AnyBackend = Annotated[
+    ReplayConfig | SimulationConfig | LabConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)
+]
+
+
+class GuideConfig(_Settings):
+    """Another backend that goes first, such as a simulation, to show where measuring is worth it."""
+
+    backend: AnyBackend
+    rounds: PositiveInt = 3  # of the guide; then the campaign's own backend begins
+    learn: bool = False  # whether models of the campaign's own rounds learn from the guide's spectra, too
 
 
 class PlanningConfig(_Settings):
@@ -189,9 +202,8 @@ class CampaignConfig(_Settings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     space: SpaceConfig
     spectrum: SpectrumConfig = SpectrumConfig()
-    backend: Annotated[
-        ReplayConfig | SimulationConfig | LabConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)
-    ]
+    backend: AnyBackend
+    guide: GuideConfig | None = None
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
     stop: StopConfig = StopConfig()
@@ -208,12 +220,15 @@ class CampaignConfig(_Settings):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> "CampaignConfig":
-        has_test_set = isinstance(self.backend, ReplayConfig) and self.backend.hold_out != "batch"
-        if not has_test_set and self.planning.batch == 1:
+        backends = [self.backend, *([self.guide.backend] if self.guide else [])]
+        with_test_set = [isinstance(one, ReplayConfig) and one.hold_out != "batch" for one in backends]
+        if not all(with_test_set) and self.planning.batch == 1:
             raise ValueError(
                 "a backend without a test set of its own (backend.hold_out = 'batch', a simulation, a lab) needs "
                 "planning.batch >= 2, or no spectrum is left to learn from"
             )
+        if any(isinstance(one, LabConfig) for one in backends[1:]):
+            raise ValueError("a guide goes first by itself: guide.backend.kind must be 'simulation' or 'replay'")
         if isinstance(self.backend, LabConfig):
             given = self.spectrum.model_dump(include={"low", "high", "points"})
             if missing := [name for name, value in given.items() if value is None]:
@@ -261,9 +276,10 @@ class CampaignConfig(_Settings):
             raise CampaignError(f"{path} is not valid TOML: {error}.") from error
         config = cls.of({"name": path.resolve().parent.name} | settings, source=str(path))
         folder = path.resolve().parent
-        return config.model_copy(
-            update={name: _resolved(getattr(config, name), folder) for name in ("backend", "spectrum")}
-        )
+        resolved: dict[str, Any] = {name: _resolved(getattr(config, name), folder) for name in ("backend", "spectrum")}
+        if config.guide is not None:
+            resolved["guide"] = config.guide.model_copy(update={"backend": _resolved(config.guide.backend, folder)})
+        return config.model_copy(update=resolved)
 
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
@@ -308,16 +324,18 @@ def _resolved(table: _Settings, folder: Path) -> _Settings:
 
 def binding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, `model_dump(mode="json")`, that what a campaign finds depends on: without those that may change."""
-    return {
-        name: {key: item for key, item in value.items() if key not in FREE_WITHIN} if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if name not in FREE_SETTINGS
-    }
+
+    def without_free(table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {key: without_free(item) for key, item in table.items() if key not in FREE_WITHIN}
+
+    return {name: without_free(value) for name, value in settings.items() if name not in FREE_SETTINGS}
 
 
 def _explain(item: Any) -> str:
     """One pydantic complaint as rule, value and remedy."""
-    loc = tuple(part for k, part in enumerate(item["loc"]) if (k, item["loc"][0]) != (1, "backend"))  # less its kind
+    loc = tuple(part for before, part in pairwise((None, *item["loc"])) if before != "backend" or part not in BACKENDS)
     place = ".".join(str(part) for part in loc)
     if item["type"] == "extra_forbidden":
         known = ", ".join(_model_at(item["loc"][:-1]).model_fields)
@@ -332,9 +350,10 @@ def _explain(item: Any) -> str:
 def _model_at(loc: tuple[Any, ...]) -> type[BaseModel]:
     """The table of settings at a place of the tree."""
     model: type[BaseModel] = CampaignConfig
-    for k, part in enumerate(loc):
-        if loc[0] == "backend" and k < 2:
-            model = BACKENDS.get(part, model)
+    for before, part in pairwise(("", *loc)):
+        if before == "backend" and part in BACKENDS:
+            model = BACKENDS[part]
+        if part == "backend" or before == "backend":
             continue
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]

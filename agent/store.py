@@ -322,9 +322,10 @@ class CampaignStore:
         )
         return [Standing(_suggestion(row), row["state"], row["reason"], row["measurement"]) for row in rows]
 
-    def taken(self) -> TakenCompositions:
-        """Every composition that was asked for, and every one that was found, shape `(t, e)`."""
-        tables = (self._db.execute(f"SELECT composition FROM {table}") for table in ("suggestions", "spectra"))
+    def taken(self, *, since: int = 0) -> TakenCompositions:
+        """Every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
+        condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
+        tables = (self._db.execute(f"SELECT composition FROM {t} {condition}") for t in ("suggestions", "spectra"))
         texts = sorted({text for table in tables for (text,) in table})
         compositions = json.loads(f"[{','.join(texts)}]")  # at once: there may be 100,000
         return np.array(compositions, dtype=np.float64).reshape(-1, len(self.setting("elements")))
@@ -467,20 +468,24 @@ class CampaignStore:
         shares = {row["suggestion"]: row["share"] for row in self._db.query("SELECT suggestion, share FROM progress")}
         return [(s, shares[s.id]) for s in self.suggestions(pending=True) if s.id in shares]
 
-    def spectra(self, *, hold_out: bool, round_: int | None = None) -> tuple[list[str], Compositions, Spectra]:
+    def spectra(
+        self, *, hold_out: bool, round_: int | None = None, since: int = 0
+    ) -> tuple[list[str], Compositions, Spectra]:
         """Ids, measured compositions and spectra that are used, to train on or held out, in the order planned.
 
         Args:
             hold_out: Which of the two.
             round_: Only what came in that round.
+            since: Only what came in that round or later.
         """
         rows = list(
             self._db.query(
                 """SELECT spectra.id, spectra.composition, intensity FROM spectra
                 LEFT JOIN suggestions ON suggestions.id = suggestion
-                WHERE state = 'used' AND spectra.hold_out = :hold_out AND (:round IS NULL OR spectra.round = :round)
+                WHERE state = 'used' AND spectra.hold_out = :hold_out AND spectra.round >= :since
+                    AND (:round IS NULL OR spectra.round = :round)
                 ORDER BY COALESCE(suggestions.round, spectra.round), COALESCE(position, 1000000), spectra.id""",
-                {"hold_out": int(hold_out), "round": round_},
+                {"hold_out": int(hold_out), "round": round_, "since": since},
             )
         )
         compositions = np.array([json.loads(row["composition"]) for row in rows], dtype=np.float64)

@@ -378,6 +378,35 @@ def demo(
 # --- benchmarks
 
 
+@benchmark.command("mixed")
+def benchmark_mixed(
+    measured: Dataset,
+    simulated: Annotated[Path, typer.Argument(help="The same system, simulated; `glassmap sweep` makes it.")],
+    where: Where = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of measured spectra to learn from.")] = "10,20,40",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """Whether simulated spectra help to learn measured ones (`guide.learn` in a campaign file).
+
+    Example: `glassmap benchmark mixed co-ti-zr.nc co-ti-zr-simulated.nc --where cleaned`
+    """
+    from flows.benchmarks import mixed
+
+    with errors_in_words():
+        records = mixed.run(
+            measured,
+            simulated,
+            where=where,
+            sizes=_numbers(sizes),
+            seeds=range(seeds),
+            tell=lambda r: say(f"@ {r['n']}, {r['seed']}: {r['mse_measured']:.3g}, mixed {r['mse_mixed']:.3g}"),
+        )
+        figures = ("mse_measured", "mse_mixed", "mse_simulated")
+        print_summary(records, by=("dataset", "n"), values=figures, title="Test MSE, medians")
+        write_json(json_file, records)
+
+
 @benchmark.command("growth")
 def benchmark_growth(
     sizes: Annotated[str, typer.Option(help="Numbers of measurements.")] = "0,100,1000,10000,100000",

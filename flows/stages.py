@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from agent.acquisition import Batch, plan_batch
-from agent.campaign import FILE_NAME, CampaignConfig, LabConfig, SimulationConfig, binding_settings
+from agent.campaign import FILE_NAME, AnyBackend, CampaignConfig, LabConfig, SimulationConfig, binding_settings
 from agent.composition import label
-from agent.convergence import CurvePoint, decide
+from agent.convergence import CurvePoint, Decision, decide
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import GlassMap
 from agent.peak import mean_peak_errors
 from agent.pictures import draw_doubtful
 from agent.screening import screen
-from agent.shapes import Compositions
+from agent.shapes import Compositions, Spectra
 from agent.spectrum import mean_squared_error, q_axis
 from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
@@ -54,9 +54,31 @@ class Campaign:
     """
 
     def __init__(
-        self, config: CampaignConfig, store: CampaignStore, backend: MeasurementBackend, report: Reporter = ignore
+        self,
+        config: CampaignConfig,
+        store: CampaignStore,
+        backend: MeasurementBackend,
+        report: Reporter = ignore,
+        guide: MeasurementBackend | None = None,
     ) -> None:
-        self.config, self.store, self.backend, self.report = config, store, backend, report
+        self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
+
+    def at(self, round_: int) -> "At":
+        """Who measures in a round, and since which round they do."""
+        if self.config.guide is None or self.guide is None:
+            return At(self.backend, self.config.backend, 1, is_guide=False)
+        if round_ <= self.config.guide.rounds:
+            return At(self.guide, self.config.guide.backend, 1, is_guide=True)
+        return At(self.backend, self.config.backend, self.config.guide.rounds + 1, is_guide=False)
+
+
+class At(NamedTuple):
+    """Who measures in a round; the rounds of a guide and the campaign's own are learned from and judged apart."""
+
+    backend: MeasurementBackend
+    settings: AnyBackend
+    since: int  # their first round
+    is_guide: bool
 
 
 Stage = Callable[[Campaign, int], str]  # does what is missing of a round; returns its status, `done` or `waiting`
@@ -79,13 +101,17 @@ def open_campaign(
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
-    backend = BACKENDS[config.backend.kind](config, folder)
+    backend, guide = BACKENDS[config.backend.kind](config, folder), None
+    if config.guide is not None:
+        guided = config.model_copy(update={"backend": config.guide.backend})
+        guide = BACKENDS[guided.backend.kind](guided, folder)
+        check_guide(backend, guide)
     with CampaignStore.open(folder, person=person) as store:
         for part in (folder, *(folder / name for name in PARTS)):
             for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
                 partial.unlink(missing_ok=True)
         _record_settings(store, config, backend)
-        yield Campaign(config, store, backend, report)
+        yield Campaign(config, store, backend, report, guide)
 
 
 def _record_settings(store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend) -> None:
@@ -110,6 +136,22 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Meas
             store.log("settings changed")
 
 
+def check_guide(backend: MeasurementBackend, guide: MeasurementBackend) -> None:
+    """Refuse a guide whose spectra are on another axis.
+
+    Raises:
+        CampaignError: If axis or wavelength differ.
+    """
+    if (guide.axis_name, guide.wavelength) != (backend.axis_name, backend.wavelength) or not np.array_equal(
+        guide.axis, backend.axis
+    ):
+        raise CampaignError(
+            f"A guide's spectra must be on the campaign's axis, {backend.axis_name} {backend.axis[0]:g} to "
+            f"{backend.axis[-1]:g} with {len(backend.axis)} points; got {guide.axis_name} {guide.axis[0]:g} to "
+            f"{guide.axis[-1]:g} with {len(guide.axis)}. Set spectrum.low, high and points so that both cover them."
+        )
+
+
 def check_data(store: CampaignStore, backend: MeasurementBackend) -> None:
     """Refuse to go on with other data than the campaign began with.
 
@@ -128,13 +170,15 @@ def check_data(store: CampaignStore, backend: MeasurementBackend) -> None:
 
 def plan(campaign: Campaign, round_: int) -> str:
     """Choose the round's batch, away from everything measured or pending, and what of it is held out."""
-    config, store, backend = campaign.config, campaign.store, campaign.backend
-    has_weights = config.planning.weights == "disagreement" and round_ > 1
+    config, store = campaign.config, campaign.store
+    backend, _, since, _ = campaign.at(round_)
+    after_guide = 1 < since == round_  # measure what the guide can't tell
+    has_weights = (config.planning.weights == "disagreement" and round_ > since) or after_guide
     batch = plan_batch(
         backend.candidates(),
         config.planning.batch,
-        taken=store.taken(),
-        method=config.planning.method,
+        taken=store.taken(since=since),
+        method="uniform" if after_guide else config.planning.method,
         seed=np.random.default_rng([config.seed, round_]),
         weights=_last_ensemble(campaign, round_).disagreement if has_weights else None,
     )
@@ -152,9 +196,9 @@ def replace_suggestions(campaign: Campaign, round_: int, rejected: Sequence[Sugg
     config, store = campaign.config, campaign.store
     before = len(store.suggestions(round_=round_))
     batch = plan_batch(
-        campaign.backend.candidates(),
+        campaign.at(round_).backend.candidates(),
         len(rejected),
-        taken=store.taken(),
+        taken=store.taken(since=campaign.at(round_).since),
         method=config.planning.method,
         seed=np.random.default_rng([config.seed, round_, before]),
     )
@@ -178,13 +222,14 @@ def measure(campaign: Campaign, round_: int) -> str:
     asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
-        tries_itself = not isinstance(campaign.backend, Laboratory)
+        tries_itself = not isinstance(campaign.at(round_).backend, Laboratory)
         if tries_itself and not store.suggestions(round_=round_, pending=True):  # somebody saw to why all failed
             store.forget_failures(round_)
     receive(campaign)
-    pending = store.suggestions(pending=True)  # of earlier rounds too, where somebody wants them tried again
+    since = campaign.at(round_).since
+    pending = [s for s in store.suggestions(pending=True) if s.round >= since]  # of earlier rounds those to try again
     done, running = len(asked) - sum(s.round == round_ for s in pending), {}
-    with closing(campaign.backend.measure(pending)) as news:
+    with closing(campaign.at(round_).backend.measure(pending)) as news:
         for found in news:
             alloy = label(np.array(found.suggestion.composition), elements)
             with store.transaction():
@@ -195,7 +240,7 @@ def measure(campaign: Campaign, round_: int) -> str:
                         store.record_failure(found.suggestion, found.reason)
                         store.log("failed", f"round {round_}, {alloy}: {found.reason}")
                     case Measurement():
-                        kind = campaign.config.backend.kind
+                        kind = campaign.at(round_).settings.kind
                         store.record_spectrum(
                             found.suggestion,
                             found.composition,
@@ -221,7 +266,8 @@ def measure(campaign: Campaign, round_: int) -> str:
 def _await_approval(campaign: Campaign, round_: int) -> str | None:
     """`waiting` where a person has to approve the batch first and hasn't; else None, and it counts as ordered."""
     store = campaign.store
-    waits = campaign.config.planning.approval == "required" and store.batch_time(round_, "approved") is None
+    needs_approval = campaign.config.planning.approval == "required" and not campaign.at(round_).is_guide
+    waits = needs_approval and store.batch_time(round_, "approved") is None
     with store.transaction():
         if waits:
             reason = f"Round {round_} waits for approval: `glassmap approve {store.folder}`, or `reject` some first."
@@ -245,12 +291,14 @@ def receive(campaign: Campaign, *, files: Sequence[Path] | None = None) -> list[
     Raises:
         CampaignError: If files are given and the campaign has no laboratory.
     """
-    store, lab = campaign.store, campaign.backend
+    store = campaign.store
+    round_ = next_round(store) or len(store.curve())
+    lab = campaign.at(round_).backend
     if not isinstance(lab, Laboratory):
         if files:
-            raise CampaignError("Only a campaign with backend.kind = 'lab' takes in files; this one measures itself.")
+            raise CampaignError(f"Only a laboratory takes in files; in round {round_} the campaign measures itself.")
         return []
-    told = take_in(store, lab, next_round(store) or len(store.curve()), files)
+    told = take_in(store, lab, round_, files)
     write_orders(store, campaign.config.space.elements)
     return told
 
@@ -263,7 +311,7 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     doubts = _screen(campaign, round_) if status == "done" else {}
     with store.transaction():
         for id_, reason in doubts.items():
-            if getattr(campaign.config.backend, "doubtful", "use") == "hold":
+            if getattr(campaign.at(round_).settings, "doubtful", "use") == "hold":
                 store.judge_measurement(id_, "doubtful", reason)
             store.log("doubtful", reason, subject=id_)
         if status == "done":
@@ -275,11 +323,11 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
 
 def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
     """Why measurements that came in this round are doubtful, by their id, with a picture of each."""
-    store = campaign.store
+    store, at = campaign.store, campaign.at(round_)
     q = q_axis(*store.axis())
-    used = [m for m in store.measurements() if m.state == "used"]
+    used = [m for m in store.measurements() if m.state == "used" and m.round >= at.since]
     new = np.array([m.round == round_ for m in used], dtype=bool)
-    if q is None or isinstance(campaign.config.backend, SimulationConfig) or not new.any():
+    if q is None or isinstance(at.settings, SimulationConfig) or not new.any():
         return {}  # g(r) and what was simulated have neither substrate nor saturation
     compositions = np.array([m.composition for m in used])
     near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
@@ -292,7 +340,7 @@ def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
         spectra,
         counts=np.array([m.facts.get("counts", np.nan) for m in used]),
         new=new,
-        expected=_last_ensemble(campaign, round_).generate(compositions) if round_ > 1 else None,
+        expected=_last_ensemble(campaign, round_).generate(compositions) if round_ > at.since else None,
     )
     doubts = {m.id: reason for m, reason in zip(used, reasons, strict=True) if reason}
     for id_, reason in doubts.items():
@@ -310,7 +358,7 @@ def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
 
 def _goes_on_without(campaign: Campaign, round_: int, missing: int) -> bool:
     """Whether a round goes on though measurements are missing: a person said so, or enough came and time is over."""
-    store, settings = campaign.store, campaign.config.backend
+    store, settings = campaign.store, campaign.at(round_).settings
     if store.setting("go_on_with") == round_:
         return True
     if not isinstance(settings, LabConfig):
@@ -331,12 +379,13 @@ def _share_out(campaign: Campaign, round_: int) -> None:
     store, failures = campaign.store, campaign.store.failures(round_=round_)
     measured = [one.suggestion for one in store.standings(round_) if one.state == "measured"]
     learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
-    needs_held = not (campaign.backend.hold_out() or store.spectra(hold_out=True)[0])
+    at = campaign.at(round_)
+    needs_held = not (at.backend.hold_out() or store.spectra(hold_out=True, since=at.since)[0])
     if not learn and len(held) > 1:
         store.record_hold_out(held[0], hold_out=False)
     elif needs_held and len(learn) > 1:
         store.record_hold_out(learn[0], hold_out=True)
-    elif needs_held or (not learn and (failures or not store.spectra(hold_out=False)[0])):
+    elif needs_held or (not learn and (failures or not store.spectra(hold_out=False, since=at.since)[0])):
         asked, first = len(store.suggestions(round_=round_)), next(iter(failures.values()), "")
         raise MeasurementError(
             f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
@@ -348,7 +397,7 @@ def _share_out(campaign: Campaign, round_: int) -> None:
 def train(campaign: Campaign, round_: int) -> str:
     """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
     config, store = campaign.config, campaign.store
-    ids, compositions, spectra = store.spectra(hold_out=False)
+    ids, compositions, spectra = _learned(campaign, round_)
     _, axis, _ = store.axis()
 
     def report(step: int, steps: int, losses: Losses) -> None:
@@ -377,7 +426,7 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
             Ensemble.load(checkpoint, device=config.device),
             config.space.build(),
             q,
-            measured=store.spectra(hold_out=False)[1],
+            measured=_learned(campaign, round_)[1],
             metadata={
                 "campaign": config.name,
                 "round": round_,
@@ -398,13 +447,18 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
 
 def decide_round(campaign: Campaign, round_: int) -> str:
     """Go on or stop, by the learning curve."""
-    store = campaign.store
-    decision = decide(
-        store.curve(),
-        room_left=_room_left(campaign),
-        extended_to=store.setting("extended_to") or 0,
-        **campaign.config.stop.model_dump(),
-    )
+    store, at = campaign.store, campaign.at(round_)
+    if at.is_guide:
+        assert campaign.config.guide is not None, "who is a guide is named"
+        reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
+        decision = Decision("continue", reason, ())
+    else:
+        decision = decide(
+            store.curve()[at.since - 1 :],
+            room_left=_room_left(campaign, round_),
+            extended_to=(store.setting("extended_to") or 0) - at.since + 1,
+            **campaign.config.stop.model_dump(),
+        )
     with store.transaction():
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
@@ -475,14 +529,15 @@ def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = 
 def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) -> CurvePoint:
     """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
     store = campaign.store
-    compositions, spectra = campaign.backend.hold_out() or store.spectra(hold_out=True)[1:]
+    at = campaign.at(round_)
+    compositions, spectra = at.backend.hold_out() or store.spectra(hold_out=True, since=at.since)[1:]
     if not len(spectra):
         raise CampaignError("No spectrum is held out, so no model can be judged. Give more data, or larger batches.")
     generated = ensemble.describe(compositions)
     q = q_axis(*store.axis())
     q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
     next_batch_mse = None
-    if round_ > 1:
+    if round_ > at.since:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
         if len(new_spectra):
             before = _last_ensemble(campaign, round_).generate(new_compositions)
@@ -505,9 +560,16 @@ def _spread_evenly(compositions: Compositions, share: float) -> list[int]:
     return plan_batch(compositions, n, taken=none, seed=0).rows.tolist() if n else []
 
 
-def _room_left(campaign: Campaign) -> bool:
+def _learned(campaign: Campaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
+    """What a round's model learns from: spectra of who measures then; of the guide too where the campaign says so."""
+    mixes = campaign.config.guide is not None and campaign.config.guide.learn
+    return campaign.store.spectra(hold_out=False, since=0 if mixes else campaign.at(round_).since)
+
+
+def _room_left(campaign: Campaign, round_: int) -> bool:
+    backend, _, since, _ = campaign.at(round_)
     try:
-        plan_batch(campaign.backend.candidates(), 1, taken=campaign.store.taken(), method="random", seed=0)
+        plan_batch(backend.candidates(), 1, taken=campaign.store.taken(since=since), method="random", seed=0)
     except SpaceExhausted:
         return False
     return True

@@ -1,0 +1,71 @@
+"""Whether simulated spectra help to learn measured ones: the same measured test set, learned from what."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.dataset import SpectraSet, read_dataset
+from agent.ensemble import Ensemble
+from agent.errors import DatasetError
+from agent.spectrum import mean_squared_error
+from agent.training import PRESETS, TrainingConfig
+from flows.backends import split
+
+
+def run(
+    measured: Path,
+    simulated: Path,
+    *,
+    where: str | None = None,
+    sizes: Sequence[int] = (10, 20, 40),
+    seeds: Sequence[int] = (0, 1, 2),
+    config: TrainingConfig = PRESETS["default"],
+    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """One record a number of measured spectra and seed: MSE on 30 % held out, learned from what.
+
+    `measured`: from those spectra alone; `mixed`: from the simulated ones too, as `guide.learn` does; `simulated`: from
+    these alone.
+
+    Args:
+        measured: A NetCDF file.
+        simulated: Another, of the same elements, on the same kind of axis.
+        where: Keeps the measured samples for which this coordinate holds.
+        sizes: Numbers of measured spectra to learn from.
+        seeds: Each with its own test set, draw and networks.
+        config: Of the ensemble.
+        tell: Called with every record as it is there.
+
+    Raises:
+        DatasetError: If elements or axes differ.
+    """
+    theirs, ours = read_dataset(simulated), read_dataset(measured)
+    ours = ours.where(where) if where else ours
+    if (theirs.elements, theirs.axis_name) != (ours.elements, ours.axis_name):
+        raise DatasetError(
+            f"Both sets must be of the same elements, in one order, and axis; got {ours.elements} against "
+            f"{ours.axis_name} and {theirs.elements} against {theirs.axis_name}."
+        )
+    low, high = (end(theirs.axis[place], ours.axis[place]) for end, place in ((max, 0), (min, -1)))
+    points = int(((ours.axis >= low) & (ours.axis <= high)).sum())
+    theirs, ours = (s.prepared(low=float(low), high=float(high), points=points) for s in (theirs, ours))
+    records = []
+    for n in sizes:
+        for seed in seeds:
+            held = split(ours, "random", share=0.3, seed=seed)
+            drawn = ours.select(np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))[:n])
+            record: dict[str, Any] = {"dataset": measured.stem, "n": n, "simulated": len(theirs), "seed": seed}
+            for name, sets in (("measured", [drawn]), ("mixed", [drawn, theirs]), ("simulated", [theirs])):
+                record[f"mse_{name}"] = _error(sets, ours.select(held), config, seed)
+            records.append(record)
+            tell(record)
+    return records
+
+
+def _error(sets: Sequence[SpectraSet], test: SpectraSet, config: TrainingConfig, seed: int) -> float:
+    compositions = np.concatenate([spectra.compositions for spectra in sets])
+    intensities = np.concatenate([spectra.intensities for spectra in sets]).astype(np.float64)
+    ensemble = Ensemble(config, seed=seed).fit(compositions, intensities)
+    return mean_squared_error(ensemble.generate(test.compositions), test.intensities)
