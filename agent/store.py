@@ -651,9 +651,19 @@ class CampaignStore:
             state, reason = "waiting", stage["error"] or self._missing(stage["round"])
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
+        if look := self._to_look_at():
+            reason += f" To look at with `glassmap ledger`: {look}."
         if (paused := self.setting("paused")) is not None:
             state, reason = "paused", f"Paused {paused}. {reason}"
         return Status(state, reason, len(curve), self.n_spectra(), curve[-1].mse if curve else None)
+
+    def _to_look_at(self) -> str:
+        """What a person should see to: files as they were dropped last, and doubtful measurements."""
+        doubtful = self._db.execute("SELECT COUNT(*) FROM spectra WHERE state = 'doubtful'").fetchone()[0]
+        last = """SELECT COUNT(*) FROM files WHERE state = ? AND id IN (SELECT MAX(id) FROM files GROUP BY path)"""
+        files = {state: self._db.execute(last, [state]).fetchone()[0] for state in ("quarantined", "waiting")}
+        counts = {"quarantined files": files["quarantined"], "scans without a composition": files["waiting"]}
+        return ", ".join(f"{n} {what}" for what, n in (counts | {"doubtful measurements": doubtful}).items() if n)
 
     def _missing(self, round_: int) -> str:
         missing, asked = (len(self.suggestions(round_=round_, pending=pending)) for pending in (True, False))

@@ -217,7 +217,9 @@ def _suggestion(round_: int, place: int, batch: Batch, hold_out: bool, *, row: i
 def measure(campaign: Campaign, round_: int) -> str:
     """Ask the backend for what is still pending; each answer is recorded as it comes."""
     store, elements = campaign.store, campaign.config.space.elements
-    if (wait := _await_approval(campaign, round_)) is not None:
+    wait = _await_approval(campaign, round_)
+    receive(campaign)  # what was asked for before may come while this round waits
+    if wait is not None:
         return wait
     asked = store.suggestions(round_=round_)
     with store.transaction():
@@ -225,7 +227,6 @@ def measure(campaign: Campaign, round_: int) -> str:
         tries_itself = not isinstance(campaign.at(round_).backend, Laboratory)
         if tries_itself and not store.suggestions(round_=round_, pending=True):  # somebody saw to why all failed
             store.forget_failures(round_)
-    receive(campaign)
     since = campaign.at(round_).since
     pending = [s for s in store.suggestions(pending=True) if s.round >= since]  # of earlier rounds those to try again
     done, running = len(asked) - sum(s.round == round_ for s in pending), {}

@@ -325,6 +325,14 @@ def test_what_cannot_be_read_is_set_aside_and_taken_once_it_is_whole(lab: Path):
     assert states(lab)["r001-01"] == "measured"
 
 
+def test_status_tells_what_a_person_should_see_to(lab: Path):
+    drop_scan(lab, order(lab)[0])
+    (lab / "drop" / "junk.xrdml").write_text("<")
+    assert run(lab).reason.endswith(
+        "To look at with `glassmap ledger`: 1 quarantined files, 1 scans without a composition."
+    )
+
+
 def test_links_and_devices_are_not_followed(lab: Path, tmp_path: Path):
     (tmp_path / "secret.xy").write_text(scan_text(np.array([0.3, 0.3, 0.4]), np.random.default_rng(0), ".xy"))
     (lab / "drop" / "link.xy").symlink_to(tmp_path / "secret.xy")
@@ -452,6 +460,8 @@ def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):
     status = run(folder)
     assert status.state == "waiting" and "waits for approval" in status.reason
     assert not (folder / "orders").exists()
+    (folder / "drop" / "junk.xrdml").write_text("<")
+    assert "waits for approval" in run(folder).reason and "junk.xrdml" in files(folder), "the drop folder is looked at"
     with CampaignStore.amend(folder, person="ada") as store:
         approve(store)
         with pytest.raises(CampaignError, match="approved already"):
