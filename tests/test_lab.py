@@ -588,3 +588,26 @@ def test_decisions_are_refused_where_there_is_nothing_to_decide(lab: Path):
             retract(store, ["u0001"], "")
         with pytest.raises(CampaignError, match="r001-01 is missing; only what failed"):
             retry(store, ["r001-01"], "")
+
+
+def test_a_real_wafer_is_taken_in(tmp_path: Path, shared_data: Path):
+    folder = tmp_path / "lab"
+    settings = TINY | {
+        "space": {"elements": ["Co", "Ti", "Zr"], "step_at_pct": 5},
+        "spectrum": {"low": 1.0, "high": 5.0, "points": 400},
+        "backend": LAB | {"columns": "q", "wavelength": None, "tolerance_at_pct": 4.0},
+        "planning": {"batch": 20},
+    }
+    CampaignConfig.of(settings, source="test").to_toml(folder / FILE_NAME)
+    run(folder)
+    shutil.copytree(shared_data / "raw-scans", folder / "drop" / "wafer")
+    run(folder)
+    with CampaignStore.read_only(folder) as store:
+        found, asked = store.measurements(), {s.id: s.composition for s in store.suggestions()}
+        assert {(file.kind, file.state) for file in store.files()} == {("scan", "used"), ("table", "used")}
+        assert store.spectra_of([m.id for m in found]).max(axis=1).tolist() == pytest.approx([100] * 56)
+    matched = [m for m in found if m.suggestion]
+    assert len(found) == 56 and 3 < len(matched) < 20
+    for m in matched:
+        off = np.abs(np.array(m.composition) - np.array(asked[str(m.suggestion)])).max()
+        assert off <= 0.04 + 1e-9, "matched by composition, within the tolerance"
