@@ -19,6 +19,7 @@ def run(
     simulated: Path,
     *,
     where: str | None = None,
+    background: float | None = None,
     sizes: Sequence[int] = (10, 20, 40),
     seeds: Sequence[int] = (0, 1, 2),
     config: TrainingConfig = PRESETS["default"],
@@ -33,6 +34,8 @@ def run(
         measured: A NetCDF file.
         simulated: Another, of the same elements, on the same kind of axis.
         where: Keeps the measured samples for which this coordinate holds.
+        background: Half-width of the SNIP background that is taken off both, in the unit of the axis; what is simulated
+            has none. MSE is then of the peaks alone.
         sizes: Numbers of measured spectra to learn from.
         seeds: Each with its own test set, draw and networks.
         config: Of the ensemble.
@@ -50,7 +53,8 @@ def run(
         )
     low, high = (end(theirs.axis[place], ours.axis[place]) for end, place in ((max, 0), (min, -1)))
     points = int(((ours.axis >= low) & (ours.axis <= high)).sum())
-    theirs, ours = (s.prepared(low=float(low), high=float(high), points=points) for s in (theirs, ours))
+    steps = {"low": float(low), "high": float(high), "points": points, "background": background}
+    theirs, ours = (spectra.prepared(**steps) for spectra in (theirs, ours))
     records = []
     for n in sizes:
         for seed in seeds:
