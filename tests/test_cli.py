@@ -212,7 +212,7 @@ def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("generate {folder} Fe30V40Zr30", "names Fe which is not among"),
         ("import {none} --compositions {none}.csv -o {none}.nc", "{none}.csv"),
         ("demo --data {none}.nc --folder {none}", "There is no file {none}.nc"),
-        ("init {none}", "Say who measures: either --dataset FILE.nc, or --simulate SYSTEM such as Zr-Cu-Al"),
+        ("init {none}", "Say who measures: one of --dataset FILE.nc, --simulate SYSTEM"),
         ("init {none} --dataset {data} --simulate Zr-Cu-Al", "Say who measures"),
         ("init {none} --simulate Zr-Cu-Al --potential {none}.eam", "The potential {none}.eam can't be read"),
         ("init {none} --simulate Co-V-Zr", "A Zhou potential can be generated for Cu, Ag, "),
