@@ -192,9 +192,10 @@ def _seen(path: Path, folder: Path) -> Found:
 
 
 def _is_table(path: Path, settings: LabConfig) -> bool:
-    if not stat.S_ISREG(path.lstat().st_mode):
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and is_composition_table(path, sample=settings.table.sample)
+    except OSError:  # gone, or not ours to read; said when its content is asked for
         return False
-    return is_composition_table(path, sample=settings.table.sample)
 
 
 def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, *, is_table: bool) -> str:
@@ -206,7 +207,8 @@ def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, 
     except GlassmapError as error:
         return _quarantine(store, entry | {"hash_": ""}, None, str(error))
     entry["hash_"] = digest = hashlib.sha256(content).hexdigest()
-    if (before := store.file_of(digest)) is not None:
+    before = store.file_of(digest)
+    if before is not None and not (is_table and before.path == file.name):  # an old table put back counts as new
         if before.path == file.name:  # touched, not changed
             entry |= {"state": before.state, "reason": before.reason, "measurement": before.measurement}
             with store.transaction():
@@ -233,7 +235,7 @@ def _read_content(file: Found) -> bytes:
     Raises:
         DatasetError: If it is a link, a device or a folder, too large, or no scan or table by its name.
     """
-    if not stat.S_ISREG(file.path.lstat().st_mode):
+    if file.path.is_symlink() or (file.path.exists() and not file.path.is_file()):
         raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
     if file.path.suffix.lower() not in (*SUFFIXES, *EXCEL_SUFFIXES):
         raise DatasetError(f"Scans and tables end in {', '.join((*SUFFIXES, *EXCEL_SUFFIXES))}.")
@@ -242,7 +244,7 @@ def _read_content(file: Found) -> bytes:
     try:
         content = file.path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"It can't be read: {error}.") from error
+        raise DatasetError(f"It can't be read: {error}. `glassmap ingest` takes it once it can.") from error
     if len(content) != file.size:
         raise DatasetError(f"It changed while it was read, from {file.size} to {len(content)} bytes.")
     return content
@@ -343,10 +345,13 @@ def record_scan(
 def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: DroppedFile) -> Iterator[str]:
     """Take a scan that waited, now that a table may name it."""
     kept = store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
-    names = _names_of(store.paths_of(file.hash), read_raw_scan(kept, axis=lab.settings.columns))
-    if any(store.sample(name) for name in names):
-        entry = {"path": file.path, "size": file.size, "modified": file.modified, "kind": "scan", "hash_": file.hash}
-        yield _take_scan(store, lab, round_, entry, kept)
+    entry = {"path": file.path, "size": file.size, "modified": file.modified, "kind": "scan", "hash_": file.hash}
+    try:
+        names = _names_of(store.paths_of(file.hash), read_raw_scan(kept, axis=lab.settings.columns))
+        if any(store.sample(name) for name in names):
+            yield _take_scan(store, lab, round_, entry, kept)
+    except GlassmapError as error:  # its copy is gone, or the campaign reads scans otherwise now
+        yield _quarantine(store, entry, None, str(error))
 
 
 def _names_of(paths: Sequence[str], scan: RawScan) -> list[str]:

@@ -45,7 +45,7 @@ def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
             store.record_verdict(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
         others = replace_suggestions(campaign, round_, [one.suggestion for one in standings])
-        for before, other in zip(standings, others, strict=True):
+        for before, other in zip(standings, others, strict=False):
             store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
         store.mark_order(round_)
     write_orders(store, campaign.config.space.elements)

@@ -202,7 +202,8 @@ def replace_suggestions(campaign: Campaign, round_: int, rejected: Sequence[Sugg
         method=config.planning.method,
         seed=np.random.default_rng([config.seed, round_, before]),
     )
-    others = [_suggestion(round_, before + k, batch, one.hold_out, row=k) for k, one in enumerate(rejected)]
+    found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
+    others = [_suggestion(round_, before + k, batch, one.hold_out, row=k) for k, one in found]
     store.add_to_batch(others)
     return others
 

@@ -375,6 +375,46 @@ def test_a_table_with_a_wrong_row_is_refused_whole(lab: Path):
     assert rows(lab, "SELECT count(*) FROM samples") == [(0,)]
 
 
+def test_a_table_that_is_put_back_counts_again(lab: Path):
+    one, two = np.array([0.2, 0.3, 0.5]), np.array([0.3, 0.3, 0.4])
+    for composition in (one, two, one):
+        drop_table(lab, {"r001-01": composition})
+        run(lab)
+    drop_scan(lab, order(lab)[0])
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        measured = store.measurement("r001-01")
+    assert measured is not None
+    np.testing.assert_allclose(measured.composition, one)
+
+
+def test_a_waiting_scan_whose_copy_is_lost_does_not_stop_the_others(lab: Path):
+    found = drop_scan(lab, order(lab)[0])
+    run(lab)
+    next((lab / "scans").iterdir()).unlink()
+    drop_table(lab, {"r001-01": found, "r001-02": drop_scan(lab, order(lab)[1])})
+    run(lab)
+    assert files(lab)["r001-01.xy"][0] == "quarantined" and states(lab)["r001-02"] == "measured"
+
+
+def test_an_unreadable_file_is_said_and_taken_by_hand_once_it_can_be(lab: Path, monkeypatch: pytest.MonkeyPatch):
+    drop_table(lab, {"r001-01": drop_scan(lab, order(lab)[0])})
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "r001-01.xy":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        run(lab)
+    assert "`glassmap ingest` takes it" in files(lab)["r001-01.xy"][1]
+    with open_campaign(lab) as campaign:
+        receive(campaign, files=[lab / "drop" / "r001-01.xy"])
+    assert states(lab)["r001-01"] == "measured"
+
+
 def test_columns_are_named_in_the_campaign_file(tmp_path: Path):
     table = {"sample": "Spectrum", "columns": {"Co": "Co K", "V": "V K", "Zr": "Zr L"}, "unit": "wt.%"}
     folder = write_campaign(tmp_path / "lab", table=table)
