@@ -80,13 +80,13 @@ class Planner:
         Raises:
             CampaignError: If the campaign has stopped, or all that is asked for is still being measured.
         """
-        waiting = self._waiting()
-        if not waiting:
+        free = self._free()
+        if not free:
             advance(self._campaign)
-            waiting = self._waiting()
+            free = self._free()
         if next_round(self._campaign.store) is None:
             raise CampaignError(f"The campaign has stopped: {self._campaign.store.status().reason}")
-        free = [s for s in waiting if s.id not in self._given][: num_points or 1]
+        free = free[: num_points or 1]
         if not free:
             raise CampaignError(
                 f"{self._campaign.store.status().reason} All of them were suggested; ingest them, or register their "
@@ -118,16 +118,15 @@ class Planner:
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
         """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
         store = self._campaign.store
-        failed = [self._asked(point) for point in suggestions]
+        told = {suggestion.id for point in suggestions if (suggestion := self._asked(point)) is not None}
         with store.transaction():
-            for suggestion in filter(None, failed):
+            for suggestion in [s for s in store.suggestions(pending=True) if s.id in told]:  # not what was measured
                 store.record_failure(suggestion, "The measurement failed.")
                 store.log("failed", "The measurement failed.", subject=suggestion.id)
 
     def should_stop(self) -> tuple[bool, str | None]:
         """Whether the campaign has stopped, and why; learns first, where a round is all in."""
-        if not self._waiting():
-            advance(self._campaign)
+        advance(self._campaign)  # does nothing where it has to wait
         stopped = next_round(self._campaign.store) is None
         return stopped, self._campaign.store.status().reason if stopped else None
 
@@ -151,8 +150,9 @@ class Planner:
             for row in best
         ]
 
-    def _waiting(self) -> list[Suggestion]:
-        return self._campaign.store.suggestions(pending=True)
+    def _free(self) -> list[Suggestion]:
+        """What is waited for and was not suggested by this process."""
+        return [s for s in self._campaign.store.suggestions(pending=True) if s.id not in self._given]
 
     def _round(self) -> int:
         return next_round(self._campaign.store) or len(self._campaign.store.curve())

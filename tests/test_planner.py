@@ -65,7 +65,8 @@ def test_a_failed_suggestion_is_not_waited_for(tmp_path: Path):
     with Planner(tmp_path, config()) as planner:
         alloys = planner.suggest(8)
         planner.ingest([measure(alloy) for alloy in alloys[2:]])
-        planner.register_failures(alloys[:2])
+        planner.register_failures(alloys[:3])
+        planner.register_failures(alloys[:1])
         assert planner.suggest(1)[0]["_id"] == "r002-01"
     with CampaignStore.read_only(tmp_path) as store:
         assert list(store.failures()) == ["r001-01", "r001-02"]
