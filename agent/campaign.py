@@ -328,7 +328,8 @@ def binding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     def without_free(table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        return {key: without_free(item) for key, item in table.items() if key not in FREE_WITHIN}
+        free = (*FREE_WITHIN, "wavelength") if table.get("kind") == "lab" else FREE_WITHIN  # of files that lack theirs
+        return {key: without_free(item) for key, item in table.items() if key not in free}
 
     return {name: without_free(value) for name, value in settings.items() if name not in FREE_SETTINGS}
 

@@ -60,9 +60,10 @@ def laboratory(db: Database) -> None:
             hold_out INTEGER NOT NULL, composition TEXT NOT NULL, intensity BLOB NOT NULL, backend TEXT NOT NULL,
             taken TEXT NOT NULL, facts TEXT NOT NULL DEFAULT '{}',
             state TEXT NOT NULL DEFAULT 'used' CHECK (state IN ('used', 'doubtful', 'retracted')),
-            reason TEXT NOT NULL DEFAULT '') STRICT""",
-        """INSERT INTO measurements (id, suggestion, round, hold_out, composition, intensity, backend, taken, facts)
-            SELECT spectra.id, suggestion, round, hold_out, spectra.composition, intensity, backend, taken, facts
+            reason TEXT NOT NULL DEFAULT '', screened INTEGER NOT NULL DEFAULT 0) STRICT""",
+        """INSERT INTO measurements (
+                id, suggestion, round, hold_out, composition, intensity, backend, taken, facts, screened)
+            SELECT spectra.id, suggestion, round, hold_out, spectra.composition, intensity, backend, taken, facts, 1
             FROM spectra JOIN suggestions ON suggestions.id = suggestion""",
         "DROP TABLE spectra",
         "ALTER TABLE measurements RENAME TO spectra",

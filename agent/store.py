@@ -59,6 +59,7 @@ class Measured(NamedTuple):
     state: Literal["used", "doubtful", "retracted"]
     reason: str  # why it is doubtful or retracted
     facts: dict[str, Any]  # what else was found, and from what
+    screened: bool  # whether it was held against its neighbours
 
 
 class DroppedFile(NamedTuple):
@@ -362,7 +363,7 @@ class CampaignStore:
         asked = suggestion or Suggestion("", 0, 0, (), hold_out=False)
         self._db.execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
         self._db.execute(
-            "INSERT INTO spectra VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO spectra VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             [
                 id_ or asked.id,
                 asked.id or None,
@@ -407,6 +408,11 @@ class CampaignStore:
     def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
         """Use a measurement or not, from the next training on; call within a transaction."""
         self._db.execute("UPDATE spectra SET state = ?, reason = ? WHERE id = ?", [state, reason, id_])
+
+    def record_screening(self, ids: Sequence[str]) -> None:
+        """Remember that measurements were held against their neighbours; call within a transaction."""
+        for id_ in ids:
+            self._db.execute("UPDATE spectra SET screened = 1 WHERE id = ?", [id_])
 
     def record_verdict(
         self, suggestion: str, verdict: Literal["rejected", "abandoned", "retracted"], reason: str
@@ -505,16 +511,9 @@ class CampaignStore:
         return [DroppedFile(**row) for row in self._db.query("SELECT * FROM files ORDER BY id")]
 
     def file_of(self, hash_: str) -> DroppedFile | None:
-        """The file of that content that waits, or whose measurement is not retracted, if there is one."""
-        row = next(
-            self._db.query(
-                """SELECT files.* FROM files LEFT JOIN spectra ON spectra.id = measurement
-                WHERE hash = ? AND files.state IN ('used', 'waiting') AND COALESCE(spectra.state, '') <> 'retracted'
-                ORDER BY files.id LIMIT 1""",
-                [hash_],
-            ),
-            None,
-        )
+        """The file of that content that was used, the last time, or waits, if there is one."""
+        query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, id DESC LIMIT 1"
+        row = next(self._db.query(query, [hash_]), None)
         return None if row is None else DroppedFile(**row)
 
     def paths_of(self, hash_: str) -> list[str]:
@@ -649,6 +648,8 @@ class CampaignStore:
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
         elif stage is not None and stage["status"] == "waiting":
             state, reason = "waiting", stage["error"] or self._missing(stage["round"])
+            if stage["error"] and self.batch_time(stage["round"], "approved") is not None:
+                reason = f"Round {stage['round']} is approved: `glassmap run {self.folder}` orders it."
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
         if look := self._to_look_at():
@@ -678,7 +679,7 @@ def _suggestion(row: Mapping[str, Any]) -> Suggestion:
 
 def _measured(row: Mapping[str, Any]) -> Measured:
     read = {"composition": tuple(json.loads(row["composition"])), "facts": json.loads(row["facts"])}
-    return Measured(**{**row, **read, "hold_out": bool(row["hold_out"])})
+    return Measured(**{**row, **read, "hold_out": bool(row["hold_out"]), "screened": bool(row["screened"])})
 
 
 @contextmanager

@@ -57,7 +57,10 @@ class Laboratory:
         self._space = config.space.build()
         self.steps = Preprocessing("q", **config.spectrum.read())
         self.axis = self.steps.grid()
-        content = [self.axis.tolist(), config.spectrum.background, self.settings.composition]
+        self.since = 1 if config.guide is None else config.guide.rounds + 1  # its first round
+        bare = self.steps.substrate
+        substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
+        content = [self.axis.tolist(), config.spectrum.background, self.settings.composition, substrate]
         self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def candidates(self) -> CompositionSpace:
@@ -97,46 +100,53 @@ class Laboratory:
 def write_orders(store: CampaignStore, elements: Sequence[str]) -> list[Path]:
     """Write the orders of which something changed: what to make, and what is still missing.
 
-    A file that says the same already is left as it is.
+    A file that says the same already is left as it is. Only a laboratory has orders; a guide's rounds have none.
     """
-    written = []
+    config, written = store.setting("config"), []
+    first = (config.get("guide") or {}).get("rounds", 0) + 1
     for round_ in store.orders_to_write():
-        ordered = store.batch_time(round_, "ordered")
-        if ordered is None:
-            continue
-        rows = [
-            {
-                "sample": standing.suggestion.id,
-                **{
-                    f"{element} (at.%)": round(100 * share, 4)
-                    for element, share in zip(elements, standing.suggestion.composition, strict=True)
-                },
-                "state": standing.state,
-                "remark": standing.reason,
-            }
-            for standing in store.standings(round_)
-        ]
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        order = {
-            "campaign": store.setting("config")["name"],
-            "round": round_,
-            "ordered": ordered.isoformat(timespec="seconds"),
-            "elements": list(elements),
-            "samples": rows,
-            "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
-        }
-        path = store.folder / "orders" / f"round-{round_:03d}.csv"
-        for file, content in ((path, text.getvalue()), (path.with_suffix(".json"), json.dumps(order, indent=1))):
-            if not file.exists() or file.read_text(encoding="utf-8") != content:
-                _write_whole(file, content.encode())
-        written.append(path)
-    if store.orders_to_write():
-        with store.transaction():
-            store.record_setting("orders_to_write", [])
+        is_order = config["backend"]["kind"] == "lab" and round_ >= first and store.batch_time(round_, "ordered")
+        content = _order(store, elements, round_) if is_order else {}
+        for name, text in content.items():
+            file = store.folder / "orders" / name
+            if not file.exists() or file.read_text(encoding="utf-8") != text:
+                _write_whole(file, text.encode())
+            written.append(file)
+        with store.transaction():  # a person may have decided something in the meantime
+            if not is_order or _order(store, elements, round_) == content:
+                store.record_setting("orders_to_write", [other for other in store.orders_to_write() if other != round_])
     return written
+
+
+def _order(store: CampaignStore, elements: Sequence[str], round_: int) -> dict[str, str]:
+    """The files of a round's order, by name: for people and for programs."""
+    ordered = store.batch_time(round_, "ordered")
+    assert ordered is not None, "only what was ordered has an order"
+    rows = [
+        {
+            "sample": standing.suggestion.id,
+            **{
+                f"{element} (at.%)": round(100 * share, 4)
+                for element, share in zip(elements, standing.suggestion.composition, strict=True)
+            },
+            "state": standing.state,
+            "remark": standing.reason,
+        }
+        for standing in store.standings(round_)
+    ]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    order = {
+        "campaign": store.setting("config")["name"],
+        "round": round_,
+        "ordered": ordered.isoformat(timespec="seconds"),
+        "elements": list(elements),
+        "samples": rows,
+        "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
+    }
+    return {f"round-{round_:03d}.csv": text.getvalue(), f"round-{round_:03d}.json": json.dumps(order, indent=1)}
 
 
 # --- taking in
@@ -154,12 +164,19 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
         round_: That measurements are counted to.
         files: Instead of what lies in the drop folders: these, now, without waiting for them to be quiet.
     """
-    known = {(file.path, file.size, file.modified) for file in store.files()}
+    again = store.setting("read_again")  # settings changed: what was refused may be taken now
+    known = {
+        (file.path, file.size, file.modified) for file in store.files() if not (again and file.state == "quarantined")
+    }
     found = _look(store.folder, lab.settings) if files is None else [_seen(path, store.folder) for path in files]
     new = [file for file in found if files is not None or (file.name, file.size, file.modified) not in known]
     tables = {file for file in new if _is_table(file.path, lab.settings)}
     ordered = sorted(new, key=lambda file: (file not in tables, file.name))
-    told = [_take_file(store, lab, round_, file, is_table=file in tables) for file in ordered]
+    by_hand = files is not None
+    told = [_take_file(store, lab, round_, file, is_table=file in tables, by_hand=by_hand) for file in ordered]
+    if again:
+        with store.transaction():
+            store.record_setting("read_again", False)
     for entry in [file for file in store.files() if file.state == "waiting"]:
         told += _take_waiting(store, lab, round_, entry)
     return told
@@ -198,7 +215,9 @@ def _is_table(path: Path, settings: LabConfig) -> bool:
         return False
 
 
-def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, *, is_table: bool) -> str:
+def _take_file(
+    store: CampaignStore, lab: Laboratory, round_: int, file: Found, *, is_table: bool, by_hand: bool
+) -> str:
     """Take in one file that is new; returns what became of it."""
     kind = "table" if is_table else "scan"
     entry: dict[str, Any] = {"path": file.name, "size": file.size, "modified": file.modified, "kind": kind}
@@ -208,7 +227,7 @@ def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, 
         return _quarantine(store, entry | {"hash_": ""}, None, str(error))
     entry["hash_"] = digest = hashlib.sha256(content).hexdigest()
     before = store.file_of(digest)
-    if before is not None and not (is_table and before.path == file.name):  # an old table put back counts as new
+    if before is not None and not _counts_again(store, before, file, by_hand=by_hand):
         if before.path == file.name:  # touched, not changed
             entry |= {"state": before.state, "reason": before.reason, "measurement": before.measurement}
             with store.transaction():
@@ -226,7 +245,18 @@ def _take_file(store: CampaignStore, lab: Laboratory, round_: int, file: Found, 
         return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:
         kept.unlink()
-        return _quarantine(store, entry, content, str(error).replace(kept.name, file.path.name))
+        return _quarantine(store, entry, content, str(error).replace(kept.name, Path(file.name).name))
+
+
+def _counts_again(store: CampaignStore, before: DroppedFile, file: Found, *, by_hand: bool) -> bool:
+    """Whether a content that was taken is taken once more.
+
+    An old table that is put back is; so is a scan whose measurement was retracted, where a person ingests it.
+    """
+    if before.kind == "table":
+        return before.path == file.name
+    measured = store.measurement(before.measurement or "")
+    return by_hand and measured is not None and measured.state == "retracted"
 
 
 def _read_content(file: Found) -> bytes:
@@ -284,7 +314,7 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
     scan = read_raw_scan(kept, axis=lab.settings.columns)
     spectrum = lab.prepare(scan)
     names = _names_of([entry["path"], *store.paths_of(entry["hash_"])], scan)
-    asked = next(filter(None, map(store.suggestion, names)), None)
+    asked = next((s for s in map(store.suggestion, names) if s is not None and s.round >= lab.since), None)
     composition = next(filter(None, map(store.sample, names)), None)
     if composition is None and asked is not None and lab.settings.composition == "target":
         composition = asked.composition
@@ -295,7 +325,7 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
             store.log("waiting", f"{entry['path']}: {reason}")
         return f"{entry['path']}: waits. {reason}"
     composition = np.array(composition)
-    asked = asked or _nearest_pending(store, composition, lab.settings.tolerance_at_pct)
+    asked = asked or _nearest_pending(store, composition, lab)
     facts = {
         "file": entry["path"],
         "hash": entry["hash_"],
@@ -321,7 +351,6 @@ def record_scan(
 
     What nobody asked for is held out where it lies beside an alloy that is.
     """
-    tolerance = lab.settings.tolerance_at_pct
     if asked is not None:
         off = 100 * float(np.abs(composition - np.array(asked.composition)).max())
         facts = facts | {"off_target_at_pct": round(off, 3)}
@@ -336,7 +365,7 @@ def record_scan(
         facts=facts,
         id_=number,
         round_=round_,
-        hold_out=asked.hold_out if asked else _is_beside_held_out(store, composition, tolerance),
+        hold_out=asked.hold_out if asked else _is_beside_held_out(store, composition, lab),
     )
     store.log(what, f"{facts['file']}: {label(composition, lab.elements)}", subject=number)
     return number, what
@@ -346,6 +375,11 @@ def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: Drop
     """Take a scan that waited, now that a table may name it."""
     kept = store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
     entry = {"path": file.path, "size": file.size, "modified": file.modified, "kind": "scan", "hash_": file.hash}
+    taken = store.file_of(file.hash)
+    if taken is not None and taken.state == "used":  # under this name or another, a moment ago
+        with store.transaction():
+            store.record_file(**entry, state="duplicate", reason="taken already", measurement=taken.measurement)
+        return
     try:
         names = _names_of(store.paths_of(file.hash), read_raw_scan(kept, axis=lab.settings.columns))
         if any(store.sample(name) for name in names):
@@ -365,18 +399,19 @@ def _plain(name: str) -> str:
     return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
 
 
-def _nearest_pending(store: CampaignStore, composition: Composition, tolerance_at_pct: float) -> Suggestion | None:
+def _nearest_pending(store: CampaignStore, composition: Composition, lab: Laboratory) -> Suggestion | None:
     """The alloy that is waited for and was probably meant."""
-    pending = store.suggestions(pending=True)
+    pending = [s for s in store.suggestions(pending=True) if s.round >= lab.since]
     off = [100 * float(np.abs(composition - np.array(s.composition)).max()) for s in pending]
     nearest = int(np.argmin(off)) if off else 0
-    return pending[nearest] if off and off[nearest] <= tolerance_at_pct else None
+    return pending[nearest] if off and off[nearest] <= lab.settings.tolerance_at_pct else None
 
 
-def _is_beside_held_out(store: CampaignStore, composition: Composition, tolerance_at_pct: float) -> bool:
+def _is_beside_held_out(store: CampaignStore, composition: Composition, lab: Laboratory) -> bool:
     """Whether learning from an alloy would show the model one that it is judged by."""
-    held = store.spectra(hold_out=True)[1]
-    return bool(len(held)) and 100 * float(np.abs(held - composition).max(axis=1).min()) <= tolerance_at_pct
+    held = store.spectra(hold_out=True, since=lab.since)[1]
+    tolerance = lab.settings.tolerance_at_pct / 100
+    return bool(len(held)) and float(np.abs(held - composition).max(axis=1).min()) <= tolerance
 
 
 def _quarantine(store: CampaignStore, entry: dict[str, Any], content: bytes | None, reason: str) -> str:

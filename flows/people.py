@@ -31,7 +31,7 @@ def approve(store: CampaignStore) -> str:
 
 def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
     """Take alloys off the batch for good and plan as many others in their place."""
-    store = campaign.store
+    store, ids = campaign.store, list(dict.fromkeys(ids))
     standings = [_standing(store, id_) for id_ in ids]
     for one in standings:
         if one.state not in ("missing", "failed"):
@@ -74,6 +74,9 @@ def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             raise CampaignError(
                 f"{id_} is {one.state}; only what failed, was abandoned or retracted can be tried again."
             )
+        guided = (store.setting("config").get("guide") or {}).get("rounds", 0)
+        if one.suggestion.round <= guided < (next_round(store) or guided + 1):
+            raise CampaignError(f"{id_} was asked for by the guide, whose rounds are over.")
     with store.transaction():
         for id_ in ids:
             store.forget_verdict(id_)

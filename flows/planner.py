@@ -50,11 +50,14 @@ class Planner:
     """
 
     def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Reporter = ignore) -> None:
-        config = config or CampaignConfig.from_toml(folder / FILE_NAME)
-        if config.backend.kind != "lab":
-            raise CampaignError(f"A planner is told, so backend.kind must be 'lab'; got {config.backend.kind!r}.")
-        if not (folder / FILE_NAME).exists():
-            config.to_toml(folder / FILE_NAME)
+        path = folder / FILE_NAME
+        settings = config or CampaignConfig.from_toml(path)
+        if settings.backend.kind != "lab":
+            raise CampaignError(f"A planner is told, so backend.kind must be 'lab'; got {settings.backend.kind!r}.")
+        if config is not None:
+            if path.exists():
+                config.check_continues(CampaignConfig.from_toml(path).model_dump(mode="json"))
+            config.to_toml(path)
         self._stack = ExitStack()
         self._campaign: Campaign = self._stack.enter_context(open_campaign(folder, report=report))
         assert isinstance(self._campaign.backend, Laboratory)
@@ -89,8 +92,8 @@ class Planner:
         free = free[: num_points or 1]
         if not free:
             raise CampaignError(
-                f"{self._campaign.store.status().reason} All of them were suggested; ingest them, or register their "
-                "failure, first."
+                f"{self._campaign.store.status().reason} All that may be measured was suggested; ingest it, or "
+                "register its failure, first."
             )
         self._given |= {s.id for s in free}
         return [self._point(s) for s in free]
@@ -118,6 +121,7 @@ class Planner:
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
         """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
         store = self._campaign.store
+        self._given -= {str(point.get(ID)) for point in suggestions}  # who retries one wants it suggested again
         told = {suggestion.id for point in suggestions if (suggestion := self._asked(point)) is not None}
         with store.transaction():
             for suggestion in [s for s in store.suggestions(pending=True) if s.id in told]:  # not what was measured
@@ -136,7 +140,7 @@ class Planner:
     def get_best_points(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
         """The measured alloys with the widest first peak, the probable glass formers: id, at.%, q1 and Δq (1/Å)."""
         store = self._campaign.store
-        used = [m for m in store.measurements() if m.state == "used"]
+        used = [m for m in store.measurements() if m.state == "used" and m.round >= self._lab.since]
         peaks = measure_peaks(self._lab.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
         widths = np.nan_to_num(peaks.delta_q.numpy(), nan=-1.0)
         best = [int(row) for row in np.argsort(-widths, kind="stable")[:BEST] if widths[row] > 0]
@@ -151,8 +155,13 @@ class Planner:
         ]
 
     def _free(self) -> list[Suggestion]:
-        """What is waited for and was not suggested by this process."""
-        return [s for s in self._campaign.store.suggestions(pending=True) if s.id not in self._given]
+        """What the laboratory may measure, is waited for, and was not suggested by this process."""
+        store = self._campaign.store
+        return [
+            s
+            for s in store.suggestions(pending=True)
+            if s.id not in self._given and s.round >= self._lab.since and store.batch_time(s.round, "ordered")
+        ]
 
     def _round(self) -> int:
         return next_round(self._campaign.store) or len(self._campaign.store.curve())
@@ -177,7 +186,10 @@ class Planner:
         axis: AxisName | None = "q" if "q" in point else "two_theta" if "two_theta" in point else None
         if axis is None or "intensity" not in point:
             raise CampaignError(f"{name} must hold `intensity` and `q` or `two_theta`; got {', '.join(point)}.")
-        if all(element in point for element in elements):
+        given = [element for element in elements if element in point]
+        if given and len(given) < len(elements):
+            raise CampaignError(f"{name} says shares of {', '.join(given)} alone; say those of all {len(elements)}.")
+        if given:
             shares = np.array([[float(point[element]) for element in elements]])
             composition = close_compositions(shares, elements=elements, names=[name])[0][0]
         elif asked is not None:

@@ -110,11 +110,13 @@ def open_campaign(
         for part in (folder, *(folder / name for name in PARTS)):
             for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
                 partial.unlink(missing_ok=True)
-        _record_settings(store, config, backend)
+        _record_settings(store, config, backend, guide)
         yield Campaign(config, store, backend, report, guide)
 
 
-def _record_settings(store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend) -> None:
+def _record_settings(
+    store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend, guide: MeasurementBackend | None
+) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
     new, old = config.model_dump(mode="json"), store.setting("config")
     if old is None:
@@ -122,14 +124,18 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Meas
             store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
             store.record_setting("elements", config.space.elements)
             store.record_setting("fingerprint", backend.fingerprint)
+            store.record_setting("guide_fingerprint", guide and guide.fingerprint)
             store.record_setting("source", backend.source)
             store.record_setting("config", new)
             store.log("campaign started")
         return
     config.check_continues(old)
     check_data(store, backend)
+    if guide is not None:
+        check_data(store, guide, of="guide_fingerprint")
     if new != old:
         with store.transaction():
+            store.record_setting("read_again", True)
             if new["stop"] != old["stop"] and next_round(store) is None:
                 store.reopen_decision()
             store.record_setting("config", new)
@@ -152,16 +158,17 @@ def check_guide(backend: MeasurementBackend, guide: MeasurementBackend) -> None:
         )
 
 
-def check_data(store: CampaignStore, backend: MeasurementBackend) -> None:
+def check_data(store: CampaignStore, backend: MeasurementBackend, *, of: str = "fingerprint") -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:
         CampaignError: If axis, compositions, spectra, hold-out or potential differ.
     """
-    if backend.fingerprint != store.setting("fingerprint"):
+    if backend.fingerprint != store.setting(of):
         raise CampaignError(
-            f"The data set or potential changed since the campaign in {store.folder} began: axis, compositions, "
-            "spectra, split or the potential's file are others. Put the old file back, or start another campaign."
+            f"The data set, substrate or potential changed since the campaign in {store.folder} began: axis, "
+            "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "
+            "campaign."
         )
 
 
@@ -309,13 +316,10 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     """Wait for what is missing, or go on with what was measured: something to learn from, something to judge by."""
     store = campaign.store
     missing, failures = store.suggestions(round_=round_, pending=True), store.failures(round_=round_)
-    status = "waiting" if missing and not _goes_on_without(campaign, round_, len(missing)) else "done"
-    doubts = _screen(campaign, round_) if status == "done" else {}
+    status = "waiting" if missing and not _goes_on_without(campaign, round_) else "done"
+    if status == "done":
+        _screen(campaign, round_)
     with store.transaction():
-        for id_, reason in doubts.items():
-            if getattr(campaign.at(round_).settings, "doubtful", "use") == "hold":
-                store.judge_measurement(id_, "doubtful", reason)
-            store.log("doubtful", reason, subject=id_)
         if status == "done":
             _share_out(campaign, round_)
             store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
@@ -323,14 +327,14 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     return status
 
 
-def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
-    """Why measurements that came in this round are doubtful, by their id, with a picture of each."""
+def _screen(campaign: Campaign, round_: int) -> None:
+    """Record which of the measurements that nobody has looked at are doubtful, and why, with a picture of each."""
     store, at = campaign.store, campaign.at(round_)
     q = q_axis(*store.axis())
     used = [m for m in store.measurements() if m.state == "used" and m.round >= at.since]
-    new = np.array([m.round == round_ for m in used], dtype=bool)
+    new = np.array([not m.screened for m in used], dtype=bool)
     if q is None or isinstance(at.settings, SimulationConfig) or not new.any():
-        return {}  # g(r) and what was simulated have neither substrate nor saturation
+        return  # g(r) and what was simulated have neither substrate nor saturation
     compositions = np.array([m.composition for m in used])
     near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
     rows = np.unique(near)  # of all there may be very many
@@ -355,21 +359,27 @@ def _screen(campaign: Campaign, round_: int) -> dict[str, str]:
             store.folder / "pictures" / f"doubtful-{id_}.png",
             title=f"{id_}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
         )
-    return doubts
+    with store.transaction():
+        store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
+        for id_, reason in doubts.items():
+            if getattr(at.settings, "doubtful", "use") == "hold":
+                store.judge_measurement(id_, "doubtful", reason)
+            store.log("doubtful", reason, subject=id_)
 
 
-def _goes_on_without(campaign: Campaign, round_: int, missing: int) -> bool:
+def _goes_on_without(campaign: Campaign, round_: int) -> bool:
     """Whether a round goes on though measurements are missing: a person said so, or enough came and time is over."""
     store, settings = campaign.store, campaign.at(round_).settings
     if store.setting("go_on_with") == round_:
         return True
     if not isinstance(settings, LabConfig):
         return False
-    asked = len(store.suggestions(round_=round_))
+    states = [one.state for one in store.standings(round_) if one.state != "rejected"]
+    found = sum(state in ("measured", "doubtful") for state in states)
     ordered = store.batch_time(round_, "ordered")
     assert ordered is not None, "what is measured was ordered"
     late = datetime.now(UTC) - ordered >= timedelta(hours=settings.patience_hours)
-    return late and asked - missing >= settings.minimum_share * asked
+    return late and found >= settings.minimum_share * len(states)
 
 
 def _share_out(campaign: Campaign, round_: int) -> None:
@@ -389,6 +399,12 @@ def _share_out(campaign: Campaign, round_: int) -> None:
         store.record_hold_out(learn[0], hold_out=True)
     elif needs_held or (not learn and (failures or not store.spectra(hold_out=False, since=at.since)[0])):
         asked, first = len(store.suggestions(round_=round_)), next(iter(failures.values()), "")
+        doubtful = [one.suggestion.id for one in store.standings(round_) if one.state == "doubtful"]
+        if doubtful:
+            raise MeasurementError(
+                f"Of round {round_}, {len(measured)} of {asked} can be used, too few to learn from and to judge by; "
+                f"{', '.join(doubtful)} are doubtful. Look at their pictures, then `glassmap accept` or `retract` them."
+            )
         raise MeasurementError(
             f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
             + (f"; the first failed because: {first} Remove the cause, then" if first else ". Measure more, then")
@@ -450,18 +466,19 @@ def map_alloys(campaign: Campaign, round_: int) -> str:
 def decide_round(campaign: Campaign, round_: int) -> str:
     """Go on or stop, by the learning curve."""
     store, at = campaign.store, campaign.at(round_)
-    if at.is_guide:
-        assert campaign.config.guide is not None, "who is a guide is named"
-        reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
-        decision = Decision("continue", reason, ())
-    else:
-        decision = decide(
-            store.curve()[at.since - 1 :],
-            room_left=_room_left(campaign, round_),
-            extended_to=(store.setting("extended_to") or 0) - at.since + 1,
-            **campaign.config.stop.model_dump(),
-        )
-    with store.transaction():
+    room_left = at.is_guide or _room_left(campaign, round_)
+    with store.transaction():  # a person may extend the campaign right now
+        if at.is_guide:
+            assert campaign.config.guide is not None, "who is a guide is named"
+            reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
+            decision = Decision("continue", reason, ())
+        else:
+            decision = decide(
+                store.curve()[at.since - 1 :],
+                room_left=room_left,
+                extended_to=(store.setting("extended_to") or 0) - at.since + 1,
+                **campaign.config.stop.model_dump(),
+            )
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
         store.end_stage(round_, "decide", "done")

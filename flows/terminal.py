@@ -131,7 +131,7 @@ def print_ledger(files: Sequence, standings: Sequence, measured: Sequence, eleme
         console.print(f"{len(states)} {what}" + (f": {counts}" if counts else ""), soft_wrap=True)
     table = Table("what", "state", "reason", title="To look at")
     for file in files:
-        if file.state != "used":
+        if file.state != "used" or file.kind == "table":
             table.add_row(escape(file.path), file.state, escape(file.reason))
     for one in measured:
         if one.state != "used":

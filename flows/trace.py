@@ -73,7 +73,7 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
 def _describe(measured: Measured, elements: list[str]) -> str:
     alloy = label(np.array(measured.composition), elements)
     facts = measured.facts
-    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if "file" in facts else ""
+    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if "hash" in facts else ""
     state = f", {measured.state}: {measured.reason}" if measured.state != "used" else ""
     return f"{measured.id}: {alloy}, by {measured.backend} in round {measured.round}, {measured.taken}{scan}{state}"
 

@@ -12,6 +12,8 @@ from agent.campaign import FILE_NAME, CampaignConfig
 from agent.dataset import read_dataset, write_dataset
 from agent.errors import CampaignError
 from agent.store import CampaignStore, Status
+from flows.people import retract, retry
+from flows.planner import Planner
 from flows.stages import advance, open_campaign
 from tests.campaigns import TINY
 
@@ -94,6 +96,23 @@ def test_a_guide_on_another_axis_is_refused(small_dataset: Path, simulated: Path
     write_dataset(replace(spectra, axis_name="two_theta", axis=spectra.axis, wavelength=1.5406), simulated)
     with pytest.raises(CampaignError, match=r"A guide's spectra must be on the campaign's axis|cover"):
         run(folder)
+
+
+def test_a_guides_alloys_are_neither_ordered_nor_matched_nor_suggested(simulated: Path, tmp_path: Path):
+    settings = TINY | {
+        "spectrum": RANGE,
+        "backend": {"kind": "lab", "columns": "q", "quiet_seconds": 0.0},
+        "guide": {"rounds": 1, "backend": {"kind": "replay", "dataset": simulated, "hold_out": "batch"}},
+    }
+    folder = tmp_path / "mixed"
+    with Planner(folder, CampaignConfig.of(settings, source="test")) as planner:
+        assert planner.suggest()[0]["_id"] == "r002-01" and planner.get_best_points() == []
+    assert sorted(path.name for path in (folder / "orders").iterdir()) == ["round-002.csv", "round-002.json"]
+    with CampaignStore.amend(folder, person="ada") as store:
+        retract(store, ["r001-01"], "off")
+        with pytest.raises(CampaignError, match="asked for by the guide"):
+            retry(store, ["r001-01"], "")
+    assert len(list((folder / "orders").iterdir())) == 2
 
 
 def test_a_lab_is_no_guide_and_a_wrong_setting_of_a_guide_is_named(small_dataset: Path):

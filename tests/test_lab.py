@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from agent.campaign import FILE_NAME, CampaignConfig
-from agent.errors import CampaignError
+from agent.errors import CampaignError, MeasurementError
 from agent.store import CampaignStore, Status
 from flows.people import abandon, accept, approve, extend, go_on, pause, reject, resume, retract, retry
 from flows.stages import advance, open_campaign, receive
@@ -152,7 +152,6 @@ def test_a_campaign_of_ten_rounds_accounts_for_everything_that_a_laboratory_drop
     run(folder)  # what was dropped after the last look
     faults = account(folder, journal)
     assert len(faults) == 9, f"every fault was met: {faults}"
-    assert "| " not in status.reason
     for sample in order(folder, 3):
         assert sample["state"] == states(folder)[sample["sample"]], "the order says what is missing"
 
@@ -415,6 +414,62 @@ def test_an_unreadable_file_is_said_and_taken_by_hand_once_it_can_be(lab: Path, 
     assert states(lab)["r001-01"] == "measured"
 
 
+def test_a_retracted_measurement_does_not_come_back_with_a_touch_or_a_copy(lab: Path):
+    measure_all(lab)
+    run(lab)
+    with CampaignStore.amend(lab, person="ada") as store:
+        retract(store, ["r001-01"], "wrong wafer")
+    os.utime(lab / "drop" / "r001-01.xy")
+    shutil.copy(lab / "drop" / "r001-01.xy", lab / "drop" / "copy.xy")
+    run(lab)
+    assert states(lab)["r001-01"] == "retracted" and files(lab)["copy.xy"][0] == "duplicate"
+
+
+def test_a_scan_that_waits_is_used_once_however_often_it_was_touched(lab: Path):
+    found = drop_scan(lab, order(lab)[0])
+    run(lab)
+    os.utime(lab / "drop" / "r001-01.xy")
+    run(lab)
+    drop_table(lab, {"r001-01": found})
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [m.id for m in store.measurements()] == ["r001-01"]
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_others(lab: Path):
+    Path(os.fsdecode(os.fsencode(lab / "drop") + b"/messung\xe4.xy")).write_text("junk")
+    drop_table(lab, {"r001-01": drop_scan(lab, order(lab)[0])})
+    run(lab)
+    assert states(lab)["r001-01"] == "measured" and files(lab)["messung\\xe4.xy"][0] == "quarantined"
+
+
+def test_what_was_refused_is_read_again_once_the_campaign_file_is_corrected(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab", wavelength=None)
+    run(folder)
+    drop_table(folder, {"r001-01": drop_scan(folder, order(folder)[0])})
+    run(folder)
+    assert "Set backend.wavelength" in files(folder)["r001-01.xy"][1]
+    write_campaign(folder)
+    run(folder)
+    assert states(folder)["r001-01"] == "measured"
+
+
+def test_a_substrate_may_not_change_under_a_campaign(lab: Path, tmp_path: Path):
+    (tmp_path / "bare.xy").write_text("".join(f"{x} 1\n" for x in np.linspace(1, 5, 200)))
+    text = (lab / FILE_NAME).read_text()
+    (lab / FILE_NAME).write_text(text.replace("low = 1.5", f'substrate = "{tmp_path / "bare.xy"}"\nlow = 1.5'))
+    with pytest.raises(CampaignError, match="substrate or potential changed"):
+        run(lab)
+
+
+def test_only_what_was_measured_counts_as_in(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab", minimum_share=0.75)
+    run(folder)
+    with CampaignStore.amend(folder, person="ada") as store:
+        abandon(store, [f"r001-0{k}" for k in range(1, 8)], "the wafer broke")
+    assert run(folder).reason.startswith("Waiting for 1 of 8 measurements of round 1")
+
+
 def test_columns_are_named_in_the_campaign_file(tmp_path: Path):
     table = {"sample": "Spectrum", "columns": {"Co": "Co K", "V": "V K", "Zr": "Zr L"}, "unit": "wt.%"}
     folder = write_campaign(tmp_path / "lab", table=table)
@@ -490,6 +545,43 @@ def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(t
         assert doubted in store.spectra(hold_out=False)[0], "a person's word counts from then on"
 
 
+def test_where_all_are_doubtful_they_can_be_accepted(lab: Path):
+    table = {}
+    for sample in order(lab):
+        table[sample["sample"]] = drop_scan(lab, sample)
+        path = lab / "drop" / f"{sample['sample']}.xy"
+        x, y = np.loadtxt(path).T
+        path.write_text("".join(f"{a:.5f} {b:.0f}\n" for a, b in zip(x, np.minimum(y, 300), strict=True)))
+    drop_table(lab, table)
+    with pytest.raises(MeasurementError, match=r"r001-08 are doubtful\. Look at their pictures"):
+        run(lab)
+    with CampaignStore.amend(lab, person="ada") as store:
+        accept(store, list(table), "the detector is set so")
+    assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
+
+
+def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab")
+    text = (folder / FILE_NAME).read_text()
+    (folder / FILE_NAME).write_text(text.replace("max_rounds = 10", "max_rounds = 1"))
+    run(folder)
+    measure_all(folder)
+    assert run(folder).state == "exhausted"
+    flat = scan_text(np.array([0.3, 0.3, 0.4]), np.random.default_rng(0), ".xy").splitlines()
+    cut = [f"{line.split()[0]} {min(300, int(line.split()[1]))}" for line in flat]
+    (folder / "drop" / "late.xy").write_text("\n".join(cut))
+    drop_table(folder, {"late": np.array([0.3, 0.3, 0.4])}, "late.csv")
+    run(folder)
+    with CampaignStore.amend(folder, person="ada") as store:
+        extend(store, 1, "")
+    run(folder)
+    measure_all(folder, 2)
+    run(folder)
+    with CampaignStore.read_only(folder) as store:
+        late = store.measurement("u0001")
+        assert late is not None and late.state == "doubtful" and "Saturated" in late.reason
+
+
 # --- people
 
 
@@ -504,6 +596,7 @@ def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):
     assert "waits for approval" in run(folder).reason and "junk.xrdml" in files(folder), "the drop folder is looked at"
     with CampaignStore.amend(folder, person="ada") as store:
         approve(store)
+        assert "is approved: `glassmap run" in store.status().reason
         with pytest.raises(CampaignError, match="approved already"):
             approve(store)
     assert run(folder).reason.startswith("Waiting for 8 of 8")

@@ -10,7 +10,9 @@ import pytest
 from agent.campaign import FILE_NAME, CampaignConfig
 from agent.errors import CampaignError, CompositionError, DatasetError, SpectrumError
 from agent.store import CampaignStore
+from flows.people import approve, retry
 from flows.planner import Planner
+from flows.trace import trace
 from tests.campaigns import TINY
 from tests.laboratory import true_spectrum
 
@@ -54,7 +56,7 @@ def test_what_was_suggested_and_never_measured_is_suggested_again_after_a_crash(
     with Planner(tmp_path, config()) as planner:
         first = planner.suggest(8)
         planner.ingest([measure(first[0])])
-        with pytest.raises(CampaignError, match=r"Waiting for 7 of 8 .* All of them were suggested"):
+        with pytest.raises(CampaignError, match=r"Waiting for 7 of 8 .* All that may be measured was suggested"):
             planner.suggest()
     with Planner(tmp_path) as planner:
         assert planner.suggest(20) == first[1:]
@@ -70,6 +72,24 @@ def test_a_failed_suggestion_is_not_waited_for(tmp_path: Path):
         assert planner.suggest(1)[0]["_id"] == "r002-01"
     with CampaignStore.read_only(tmp_path) as store:
         assert list(store.failures()) == ["r001-01", "r001-02"]
+
+
+def test_a_batch_that_nobody_approved_is_not_suggested_and_a_retried_alloy_is_again(tmp_path: Path):
+    with Planner(tmp_path, config(planning={"batch": 8, "approval": "required"})) as planner:
+        with pytest.raises(CampaignError, match="waits for approval"):
+            planner.suggest(3)
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            approve(store)
+        first = planner.suggest(8)[0]
+        planner.register_failures([first])
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            retry(store, [first["_id"]], "the tube is replaced")
+        assert planner.suggest() == [first]
+        with pytest.raises(CampaignError, match="says shares of Co alone"):
+            planner.ingest([measure(first) | {"Co": 30.0}])
+        planner.ingest([measure(first)])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert any("by lab" in line and "from Python" not in line for line in trace(store, first["_id"]))
 
 
 def test_what_nobody_asked_for_is_taken_with_its_composition(tmp_path: Path):
@@ -100,6 +120,15 @@ def test_bad_points_are_refused_whole(tmp_path: Path):
         planner.ingest([two_theta | {"wavelength": 1.5406}])
     with CampaignStore.read_only(tmp_path) as store:
         assert [m.id for m in store.measurements()] == [bad["_id"]]
+
+
+def test_other_settings_than_the_campaigns_are_refused(tmp_path: Path):
+    with Planner(tmp_path, config()):
+        pass
+    with pytest.raises(CampaignError, match="Changed since the campaign began: planning"):
+        Planner(tmp_path, config(planning={"batch": 4}))
+    with Planner(tmp_path) as planner:
+        assert len(planner.suggest(20)) == 8
 
 
 def test_a_replay_is_not_told(tmp_path: Path, small_dataset: Path):
