@@ -1,9 +1,11 @@
 """Small campaigns for tests, and what is compared of two of them."""
 
 import hashlib
+import multiprocessing
 import sqlite3
 from contextlib import closing
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,13 @@ def write_campaign(folder: Path, dataset: Path, **changes: Any) -> CampaignConfi
     config = CampaignConfig.of(settings, source="test")
     config.to_toml(folder / FILE_NAME)
     return config
+
+
+def processes() -> ForkServerContext:
+    """For processes that will be killed; what every life would import anew is loaded once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.campaigns", "torch._dynamo"])
+    return context
 
 
 def run_and_tell(folder: Path, told: Connection) -> None:

@@ -1,6 +1,5 @@
 """A campaign that is killed again and again ends as one that is left alone."""
 
-import multiprocessing
 import time
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.stages import STAGES
-from tests.campaigns import fingerprint, rows, run_and_tell, write_campaign
+from tests.campaigns import fingerprint, processes, rows, run_and_tell, write_campaign
 
 KILLS = 30
 PLACES = (*STAGES, "anywhere")
@@ -16,10 +15,8 @@ PLACES = (*STAGES, "anywhere")
 
 def run_until_killed(folder: Path, place: str, delay: float) -> bool:
     """Advance a campaign in a process of its own and kill it `delay` s after it began a stage; False if it ended."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.campaigns", "torch._dynamo"])  # what every life would import anew
-    listening, told = processes.Pipe(duplex=False)
-    child = processes.Process(target=run_and_tell, args=(folder, told))
+    listening, told = processes().Pipe(duplex=False)
+    child = processes().Process(target=run_and_tell, args=(folder, told))
     child.start()
     told.close()
     while (stage := "anywhere" if place == "anywhere" else listening.recv()) not in (place, "end"):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 import time
@@ -18,7 +17,7 @@ from agent.errors import CampaignError, MeasurementError
 from agent.store import CampaignStore, Status
 from flows.people import abandon, accept, approve, extend, go_on, pause, reject, resume, retract, retry
 from flows.stages import advance, open_campaign, receive
-from tests.campaigns import TINY, fingerprint, rows, run_and_tell
+from tests.campaigns import TINY, fingerprint, processes, rows, run_and_tell
 from tests.laboratory import deliver, scan_text, work
 
 ROUNDS = 10
@@ -138,7 +137,7 @@ def account(folder: Path, journal: Path) -> Counter[str]:
 def test_a_campaign_of_ten_rounds_accounts_for_everything_that_a_laboratory_dropped(tmp_path: Path):
     folder, journal = write_campaign(tmp_path / "lab"), tmp_path / "lab.json"
     (folder / "drop").mkdir()
-    process = multiprocessing.get_context("forkserver").Process(target=work, args=(folder, folder / "drop", journal, 3))
+    process = processes().Process(target=work, args=(folder, folder / "drop", journal, 3))
     process.start()
     try:
         end = time.monotonic() + 300
@@ -174,8 +173,8 @@ def test_fifty_kills_lose_nothing_and_order_nothing_twice(tmp_path: Path):
         """Run to the end, delivering between two lives; returns how often it was killed."""
         killed = 0
         while True:
-            listening, told = processes.Pipe(duplex=False)
-            child = processes.Process(target=run_and_tell, args=(folder, told))
+            listening, told = processes().Pipe(duplex=False)
+            child = processes().Process(target=run_and_tell, args=(folder, told))
             child.start()
             told.close()
             if killed < kills:
@@ -188,8 +187,6 @@ def test_fifty_kills_lose_nothing_and_order_nothing_twice(tmp_path: Path):
             if child.exitcode == 0 and not deliver_all(folder):
                 return killed
 
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.campaigns", "torch._dynamo"])
     expected = write_campaign(tmp_path / "untouched")
     (expected / "drop").mkdir()
     lives(expected, 0, np.random.default_rng(0))
