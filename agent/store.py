@@ -406,8 +406,8 @@ class CampaignStore:
         )
 
     def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
-        """Use a measurement or not, from the next training on; call within a transaction."""
-        self._db.execute("UPDATE spectra SET state = ?, reason = ? WHERE id = ?", [state, reason, id_])
+        """Use a measurement or not, from the next training on, for good; call within a transaction."""
+        self._db.execute("UPDATE spectra SET state = ?, reason = ?, screened = 1 WHERE id = ?", [state, reason, id_])
 
     def record_screening(self, ids: Sequence[str]) -> None:
         """Remember that measurements were held against their neighbours; call within a transaction."""

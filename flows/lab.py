@@ -174,7 +174,7 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
     ordered = sorted(new, key=lambda file: (file not in tables, file.name))
     by_hand = files is not None
     told = [_take_file(store, lab, round_, file, is_table=file in tables, by_hand=by_hand) for file in ordered]
-    if again:
+    if again and not by_hand:
         with store.transaction():
             store.record_setting("read_again", False)
     for entry in [file for file in store.files() if file.state == "waiting"]:
@@ -240,11 +240,13 @@ def _take_file(
             store.log("duplicate", f"{file.name} is the same as {before.path}", subject=before.measurement or "")
         return f"{file.name}: a duplicate of {before.path}."
     kept = store.folder / "scans" / f"{digest[:16]}{file.path.suffix.lower()}"
+    was_kept = kept.exists()
     _write_whole(kept, content)
     try:
         return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:
-        kept.unlink()
+        if not was_kept:  # else something that was taken before is from it
+            kept.unlink()
         return _quarantine(store, entry, content, str(error).replace(kept.name, Path(file.name).name))
 
 
@@ -255,8 +257,8 @@ def _counts_again(store: CampaignStore, before: DroppedFile, file: Found, *, by_
     """
     if before.kind == "table":
         return before.path == file.name
-    measured = store.measurement(before.measurement or "")
-    return by_hand and measured is not None and measured.state == "retracted"
+    same = [m for m in store.measurements() if m.facts.get("hash") == before.hash] if by_hand else []
+    return bool(same) and all(m.state == "retracted" for m in same)
 
 
 def _read_content(file: Found) -> bytes:

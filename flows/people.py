@@ -128,6 +128,8 @@ def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
 def go_on(store: CampaignStore, reason: str) -> str:
     """Have the round go on without what is missing; what still comes is used when it comes."""
     round_ = _round_at(store, "measure")
+    if store.batch_time(round_, "ordered") is None:
+        raise CampaignError(f"Round {round_} isn't ordered yet, so nothing of it can be in. Approve it first.")
     missing = len(store.suggestions(round_=round_, pending=True))
     with store.transaction():
         store.record_setting("go_on_with", round_)

@@ -113,6 +113,7 @@ class Planner:
         """
         store = self._campaign.store
         read = [self._read(point) for point in points]
+        self._given -= {str(point.get(ID)) for point in points}  # who retries one wants it suggested again
         with store.transaction():
             for asked, composition, scan, spectrum in read:
                 facts = {"file": "from Python", "counts": float(np.median(scan.intensity))}
@@ -127,6 +128,7 @@ class Planner:
             for suggestion in [s for s in store.suggestions(pending=True) if s.id in told]:  # not what was measured
                 store.record_failure(suggestion, "The measurement failed.")
                 store.log("failed", "The measurement failed.", subject=suggestion.id)
+                store.mark_order(suggestion.round)
 
     def should_stop(self) -> tuple[bool, str | None]:
         """Whether the campaign has stopped, and why; learns first, where a round is all in."""

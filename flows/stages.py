@@ -362,6 +362,8 @@ def _screen(campaign: Campaign, round_: int) -> None:
     with store.transaction():
         store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
         for id_, reason in doubts.items():
+            if (now := store.measurement(id_)) is None or now.state != "used":
+                continue  # a person was faster
             if getattr(at.settings, "doubtful", "use") == "hold":
                 store.judge_measurement(id_, "doubtful", reason)
             store.log("doubtful", reason, subject=id_)

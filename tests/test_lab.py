@@ -422,6 +422,27 @@ def test_a_retracted_measurement_does_not_come_back_with_a_touch_or_a_copy(lab: 
     assert states(lab)["r001-01"] == "retracted" and files(lab)["copy.xy"][0] == "duplicate"
 
 
+def test_a_retracted_scan_is_ingested_again_once(lab: Path):
+    measure_all(lab)
+    run(lab)
+    for expected in ("repeated, r001-01-2", "a duplicate of|as before"):
+        if expected.startswith("repeated"):
+            with CampaignStore.amend(lab, person="ada") as store:
+                retract(store, ["r001-01"], "wrong wafer")
+        with open_campaign(lab) as campaign:
+            told = receive(campaign, files=[lab / "drop" / "r001-01.xy"])
+        assert any(words in told[0] for words in expected.split("|"))
+
+
+def test_a_round_that_is_not_ordered_does_not_go_on(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab")
+    text = (folder / FILE_NAME).read_text()
+    (folder / FILE_NAME).write_text(text.replace('approval = "auto"', 'approval = "required"'))
+    run(folder)
+    with CampaignStore.amend(folder, person="ada") as store, pytest.raises(CampaignError, match="isn't ordered yet"):
+        go_on(store, "")
+
+
 def test_a_scan_that_waits_is_used_once_however_often_it_was_touched(lab: Path):
     found = drop_scan(lab, order(lab)[0])
     run(lab)
