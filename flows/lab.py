@@ -240,12 +240,11 @@ def _take_file(
             store.log("duplicate", f"{file.name} is the same as {before.path}", subject=before.measurement or "")
         return f"{file.name}: a duplicate of {before.path}."
     kept = store.folder / "scans" / f"{digest[:16]}{file.path.suffix.lower()}"
-    was_kept = kept.exists()
     _write_whole(kept, content)
     try:
         return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:
-        if not was_kept:  # else something that was taken before is from it
+        if before is None:  # else something that was taken before is from it
             kept.unlink()
         return _quarantine(store, entry, content, str(error).replace(kept.name, Path(file.name).name))
 
