@@ -242,6 +242,11 @@ class CampaignConfig(_Settings):
             raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
         return self
 
+    @property
+    def first_own_round(self) -> int:
+        """The first round that is not the guide's."""
+        return first_own_round(self.model_dump(include={"guide"}))
+
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, source: str) -> "CampaignConfig":
         """Check settings from anywhere.
@@ -320,6 +325,11 @@ def _resolved(table: _Settings, folder: Path) -> _Settings:
         if isinstance(value, tuple) and all(isinstance(path, Path) for path in value)
     }
     return table.model_copy(update=single | several)
+
+
+def first_own_round(settings: Mapping[str, Any]) -> int:
+    """The first round of a campaign that is not its guide's; of settings as they are recorded."""
+    return (settings["guide"]["rounds"] if settings.get("guide") else 0) + 1
 
 
 def binding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

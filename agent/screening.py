@@ -80,9 +80,14 @@ def _nearest(compositions: Compositions) -> Neighbours:
 
 
 def _no_signal(spectrum: Spectrum) -> str:
-    noise = 1.4826 * float(np.median(np.abs(np.diff(spectrum)))) / np.sqrt(2)
+    noise = _noise(spectrum)
     height = float(np.ptp(spectrum))
     return "" if height > SIGNAL * noise else f"No signal: it varies by {height:.2g} of 100, its noise by {noise:.2g}."
+
+
+def _noise(spectrum: Spectrum) -> float:
+    """Standard deviation, from the differences of neighbouring points."""
+    return 1.4826 * float(np.median(np.abs(np.diff(spectrum)))) / np.sqrt(2)
 
 
 def _saturation(spectrum: Spectrum) -> str:
@@ -101,8 +106,7 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
     found = []
     for spectrum in spectra:
         above = spectrum - median_filter(spectrum, size=window)
-        noise = 1.4826 * float(np.median(np.abs(np.diff(spectrum)))) / np.sqrt(2)
-        least = max(6 * noise, 1.0)
+        least = max(6 * _noise(spectrum), 1.0)
         peaks, _ = find_peaks(above, height=least, prominence=least)
         widths = peak_widths(above, peaks, rel_height=0.5)[0] * step
         found.append({int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]})

@@ -323,6 +323,10 @@ class CampaignStore:
         )
         return [Standing(_suggestion(row), row["state"], row["reason"], row["measurement"]) for row in rows]
 
+    def standing(self, suggestion: Suggestion) -> Standing:
+        """What became of one suggestion."""
+        return next(one for one in self.standings(suggestion.round) if one.suggestion.id == suggestion.id)
+
     def taken(self, *, since: int = 0) -> TakenCompositions:
         """Every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
         condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
@@ -342,7 +346,6 @@ class CampaignStore:
         id_: str | None = None,
         round_: int | None = None,
         hold_out: bool | None = None,
-        doubt: str = "",
     ) -> None:
         """Record a measurement, once and for all; call within a transaction.
 
@@ -355,7 +358,6 @@ class CampaignStore:
             id_: The suggestion's by default; see `new_measurement_id`.
             round_: That it came in; the suggestion's by default.
             hold_out: Never trained on; as the suggestion by default.
-            doubt: Why it is doubtful, and not used until somebody decides; empty where it isn't.
 
         Raises:
             sqlite3.IntegrityError: If the id is taken: the suggestion is already measured.
@@ -363,7 +365,8 @@ class CampaignStore:
         asked = suggestion or Suggestion("", 0, 0, (), hold_out=False)
         self._db.execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
         self._db.execute(
-            "INSERT INTO spectra VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            """INSERT INTO spectra (id, suggestion, round, hold_out, composition, intensity, backend, taken, facts)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             [
                 id_ or asked.id,
                 asked.id or None,
@@ -374,8 +377,6 @@ class CampaignStore:
                 backend,
                 _now(),
                 json.dumps(facts or {}),
-                "doubtful" if doubt else "used",
-                doubt,
             ],
         )
 
@@ -421,11 +422,6 @@ class CampaignStore:
         self._db.execute(
             "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)", [suggestion, verdict, reason, self.person, _now()]
         )
-
-    def verdicts(self) -> dict[str, tuple[str, str]]:
-        """Verdict and reason of the suggestions that aren't waited for, by their id."""
-        rows = self._db.query("SELECT suggestion, verdict, reason FROM verdicts")
-        return {row["suggestion"]: (row["verdict"], row["reason"]) for row in rows}
 
     def forget_verdict(self, suggestion: str) -> None:
         """Wait for a suggestion's measurement again, failed or not; call within a transaction."""
@@ -506,9 +502,10 @@ class CampaignStore:
 
     # --- files of a laboratory
 
-    def files(self) -> list[DroppedFile]:
-        """Every file that was dropped, in the order they were seen."""
-        return [DroppedFile(**row) for row in self._db.query("SELECT * FROM files ORDER BY id")]
+    def files(self, *, state: str | None = None) -> list[DroppedFile]:
+        """Every file that was dropped, in the order they were seen; or only those of one state."""
+        query = "SELECT * FROM files WHERE :state IS NULL OR state = :state ORDER BY id"
+        return [DroppedFile(**row) for row in self._db.query(query, {"state": state})]
 
     def file_of(self, hash_: str) -> DroppedFile | None:
         """The file of that content that was used, the last time, or waits, if there is one."""

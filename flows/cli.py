@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows.cli_people import people
+from flows.cli_people import Folder, Json, people
 from flows.terminal import (
     errors_in_words,
     print_costs,
@@ -32,8 +32,6 @@ app.add_typer(benchmark, name="benchmark")
 app.add_typer(people)
 
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
-Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
-Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]

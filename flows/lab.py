@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Never
 
 import numpy as np
 
-from agent.campaign import CampaignConfig, LabConfig
+from agent.campaign import CampaignConfig, LabConfig, first_own_round
 from agent.composition import CompositionSpace, label
 from agent.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
 from agent.errors import CampaignError, DatasetError, GlassmapError
@@ -57,7 +57,7 @@ class Laboratory:
         self._space = config.space.build()
         self.steps = Preprocessing("q", **config.spectrum.read())
         self.axis = self.steps.grid()
-        self.since = 1 if config.guide is None else config.guide.rounds + 1  # its first round
+        self.since = config.first_own_round
         bare = self.steps.substrate
         substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
         content = [self.axis.tolist(), config.spectrum.background, self.settings.composition, substrate]
@@ -97,31 +97,29 @@ class Laboratory:
 # --- orders
 
 
-def write_orders(store: CampaignStore, elements: Sequence[str]) -> list[Path]:
+def write_orders(store: CampaignStore) -> None:
     """Write the orders of which something changed: what to make, and what is still missing.
 
     A file that says the same already is left as it is. Only a laboratory has orders; a guide's rounds have none.
     """
-    config, written = store.setting("config"), []
-    first = (config.get("guide") or {}).get("rounds", 0) + 1
+    config = store.setting("config")
     for round_ in store.orders_to_write():
-        is_order = config["backend"]["kind"] == "lab" and round_ >= first and store.batch_time(round_, "ordered")
-        content = _order(store, elements, round_) if is_order else {}
+        is_own = config["backend"]["kind"] == "lab" and round_ >= first_own_round(config)
+        content = _order(store, round_) if is_own else {}
         for name, text in content.items():
             file = store.folder / "orders" / name
             if not file.exists() or file.read_text(encoding="utf-8") != text:
                 _write_whole(file, text.encode())
-            written.append(file)
         with store.transaction():  # a person may have decided something in the meantime
-            if not is_order or _order(store, elements, round_) == content:
+            if not is_own or _order(store, round_) == content:
                 store.record_setting("orders_to_write", [other for other in store.orders_to_write() if other != round_])
-    return written
 
 
-def _order(store: CampaignStore, elements: Sequence[str], round_: int) -> dict[str, str]:
-    """The files of a round's order, by name: for people and for programs."""
-    ordered = store.batch_time(round_, "ordered")
-    assert ordered is not None, "only what was ordered has an order"
+def _order(store: CampaignStore, round_: int) -> dict[str, str]:
+    """The files of a round's order, by name: for people and for programs; none before it is ordered."""
+    ordered, elements = store.batch_time(round_, "ordered"), store.setting("elements")
+    if ordered is None:
+        return {}
     rows = [
         {
             "sample": standing.suggestion.id,
@@ -142,7 +140,7 @@ def _order(store: CampaignStore, elements: Sequence[str], round_: int) -> dict[s
         "campaign": store.setting("config")["name"],
         "round": round_,
         "ordered": ordered.isoformat(timespec="seconds"),
-        "elements": list(elements),
+        "elements": elements,
         "samples": rows,
         "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
     }
@@ -177,7 +175,7 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
     if again and not by_hand:
         with store.transaction():
             store.record_setting("read_again", False)
-    for entry in [file for file in store.files() if file.state == "waiting"]:
+    for entry in store.files(state="waiting"):
         told += _take_waiting(store, lab, round_, entry)
     return told
 

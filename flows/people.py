@@ -1,11 +1,13 @@
 """What people decide about a campaign: each a few rows in the store, with who, when and why in the log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from getpass import getuser
 
 import numpy as np
 
+from agent.campaign import first_own_round
 from agent.composition import label
 from agent.errors import CampaignError
 from agent.store import CampaignStore, Measured, Standing
@@ -32,57 +34,44 @@ def approve(store: CampaignStore) -> str:
 def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
     """Take alloys off the batch for good and plan as many others in their place."""
     store, ids = campaign.store, list(dict.fromkeys(ids))
-    standings = [_standing(store, id_) for id_ in ids]
-    for one in standings:
-        if one.state not in ("missing", "failed"):
-            raise CampaignError(f"{one.suggestion.id} is {one.state}; only what is yet to be measured can be rejected.")
+    rule = "what is yet to be measured can be rejected"
+    standings = _standings(store, ids, ("missing", "failed"), rule)
     rounds = {one.suggestion.round for one in standings}
     if len(rounds) > 1:
         raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
-    round_ = rounds.pop()
-    with store.transaction():
+    with _recording(store, ids):
         for one in standings:
             store.record_verdict(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
-        others = replace_suggestions(campaign, round_, [one.suggestion for one in standings])
+        others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in standings])
         for before, other in zip(standings, others, strict=False):
             store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
-        store.mark_order(round_)
-    write_orders(store, campaign.config.space.elements)
-    alloys = ", ".join(f"{o.id} {_alloy(o.composition, campaign.config.space.elements)}" for o in others)
+    elements = campaign.config.space.elements
+    alloys = ", ".join(f"{other.id} {label(np.array(other.composition), elements)}" for other in others)
     return f"Rejected {', '.join(ids)}; planned instead: {alloys}."
 
 
 def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     """Wait for some alloys no longer; what comes of them nevertheless is used."""
-    for id_ in ids:
-        if (one := _standing(store, id_)).state not in ("missing", "failed"):
-            raise CampaignError(f"{id_} is {one.state}; only what is still to be measured can be abandoned.")
-    with store.transaction():
+    _standings(store, ids, ("missing", "failed"), "what is still to be measured can be abandoned")
+    with _recording(store, ids):
         for id_ in ids:
             store.record_verdict(id_, "abandoned", reason)
             store.log("abandoned", reason, subject=id_)
-            store.mark_order(_standing(store, id_).suggestion.round)
-    write_orders(store, store.setting("elements"))
     return f"No longer waiting for {', '.join(ids)}."
 
 
 def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
-    for id_ in ids:
-        if (one := _standing(store, id_)).state not in ("failed", "abandoned", "retracted"):
-            raise CampaignError(
-                f"{id_} is {one.state}; only what failed, was abandoned or retracted can be tried again."
-            )
-        guided = (store.setting("config").get("guide") or {}).get("rounds", 0)
-        if one.suggestion.round <= guided < (next_round(store) or guided + 1):
-            raise CampaignError(f"{id_} was asked for by the guide, whose rounds are over.")
-    with store.transaction():
+    rule = "what failed, was abandoned or retracted can be tried again"
+    first = first_own_round(store.setting("config"))
+    for one in _standings(store, ids, ("failed", "abandoned", "retracted"), rule):
+        if one.suggestion.round < first <= (next_round(store) or first):
+            raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
+    with _recording(store, ids):
         for id_ in ids:
             store.forget_verdict(id_)
             store.log("to be tried again", reason, subject=id_)
-            store.mark_order(_standing(store, id_).suggestion.round)
-    write_orders(store, store.setting("elements"))
     return f"Waiting for {', '.join(ids)} again."
 
 
@@ -92,16 +81,12 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     for one in found:
         if one.state == "retracted":
             raise CampaignError(f"{one.id} is retracted already: {one.reason}")
-    with store.transaction():
+    with _recording(store, [one.suggestion for one in found]):
         for one in found:
             store.judge_measurement(one.id, "retracted", reason)
             store.log("retracted", reason, subject=one.id)
-            if one.suggestion is None:
-                continue
-            if _standing(store, one.suggestion).measurement is None:
+            if one.suggestion is not None and _standing(store, one.suggestion).measurement is None:
                 store.record_verdict(one.suggestion, "retracted", reason)
-            store.mark_order(_standing(store, one.suggestion).suggestion.round)
-    write_orders(store, store.setting("elements"))
     return (
         f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
         "again."
@@ -114,14 +99,12 @@ def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     for one in found:
         if one.state == "used":
             raise CampaignError(f"{one.id} is used already.")
-    with store.transaction():
+    with _recording(store, [one.suggestion for one in found]):
         for one in found:
             store.judge_measurement(one.id, "used", "")
             store.log("accepted", reason, subject=one.id)
             if one.suggestion is not None:
                 store.forget_verdict(one.suggestion)
-                store.mark_order(_standing(store, one.suggestion).suggestion.round)
-    write_orders(store, store.setting("elements"))
     return f"{', '.join(ids)} will be used from the next training on."
 
 
@@ -166,11 +149,34 @@ def extend(store: CampaignStore, rounds: int, reason: str) -> str:
     return f"The campaign goes on to round {until}, if alloys are left; then its stop rule counts again."
 
 
+@contextmanager
+def _recording(store: CampaignStore, suggestions: Sequence[str | None]) -> Iterator[None]:
+    """One transaction for what is decided about some suggestions; then their orders are written anew."""
+    with store.transaction():
+        yield
+        for id_ in filter(None, suggestions):
+            store.mark_order(_standing(store, id_).suggestion.round)
+    write_orders(store)
+
+
+def _standings(store: CampaignStore, ids: Sequence[str], states: Sequence[str], rule: str) -> list[Standing]:
+    """What became of some suggestions.
+
+    Raises:
+        CampaignError: If one is in another state than the rule allows.
+    """
+    found = [_standing(store, id_) for id_ in ids]
+    for one in found:
+        if one.state not in states:
+            raise CampaignError(f"{one.suggestion.id} is {one.state}; only {rule}.")
+    return found
+
+
 def _standing(store: CampaignStore, id_: str) -> Standing:
     suggestion = store.suggestion(id_)
     if suggestion is None:
         raise CampaignError(f"No alloy was asked for as {id_!r}. `glassmap orders {store.folder}` lists them.")
-    return next(one for one in store.standings(suggestion.round) if one.suggestion.id == id_)
+    return store.standing(suggestion)
 
 
 def _measurement(store: CampaignStore, id_: str) -> Measured:
@@ -191,7 +197,3 @@ def _round_at(store: CampaignStore, stage: str) -> int:
         where = "has not begun" if at is None else f"is at {at['name']} of round {at['round']} ({at['status']})"
         raise CampaignError(f"No batch is waiting to be measured: the campaign {where}.")
     return at["round"]
-
-
-def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
-    return label(np.array(composition), elements)

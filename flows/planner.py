@@ -26,7 +26,7 @@ from agent.instruments import RawScan
 from agent.peak import measure_peaks
 from agent.store import Suggestion
 from flows.lab import Laboratory, record_scan
-from flows.stages import Campaign, Reporter, advance, ignore, next_round, open_campaign
+from flows.stages import Campaign, Reporter, advance, ignore, next_round, open_campaign, round_of_arrivals
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
@@ -114,10 +114,11 @@ class Planner:
         store = self._campaign.store
         read = [self._read(point) for point in points]
         self._given -= {str(point.get(ID)) for point in points}  # who retries one wants it suggested again
+        round_ = round_of_arrivals(store)
         with store.transaction():
             for asked, composition, scan, spectrum in read:
                 facts = {"file": "from Python", "counts": float(np.median(scan.intensity))}
-                record_scan(store, self._lab, self._round(), asked, composition, spectrum, facts)
+                record_scan(store, self._lab, round_, asked, composition, spectrum, facts)
 
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
         """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
@@ -164,9 +165,6 @@ class Planner:
             for s in store.suggestions(pending=True)
             if s.id not in self._given and s.round >= self._lab.since and store.batch_time(s.round, "ordered")
         ]
-
-    def _round(self) -> int:
-        return next_round(self._campaign.store) or len(self._campaign.store.curve())
 
     def _point(self, suggestion: Suggestion) -> dict[str, Any]:
         elements = self._campaign.config.space.elements

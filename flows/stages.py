@@ -67,9 +67,9 @@ class Campaign:
         """Who measures in a round, and since which round they do."""
         if self.config.guide is None or self.guide is None:
             return At(self.backend, self.config.backend, 1, is_guide=False)
-        if round_ <= self.config.guide.rounds:
+        if round_ < self.config.first_own_round:
             return At(self.guide, self.config.guide.backend, 1, is_guide=True)
-        return At(self.backend, self.config.backend, self.config.guide.rounds + 1, is_guide=False)
+        return At(self.backend, self.config.backend, self.config.first_own_round, is_guide=False)
 
 
 class At(NamedTuple):
@@ -190,7 +190,7 @@ def plan(campaign: Campaign, round_: int) -> str:
         weights=_last_ensemble(campaign, round_).disagreement if has_weights else None,
     )
     held = [] if backend.hold_out() else _spread_evenly(batch.compositions, config.planning.hold_out_share)
-    suggestions = [_suggestion(round_, k, batch, k in held) for k in range(len(batch.rows))]
+    suggestions = [_suggestion(round_, k, batch, k, k in held) for k in range(len(batch.rows))]
     with store.transaction():
         store.record_batch(round_, suggestions, batch.coverage)
         store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {batch.coverage.mean:.2f} at.%")
@@ -210,14 +210,13 @@ def replace_suggestions(campaign: Campaign, round_: int, rejected: Sequence[Sugg
         seed=np.random.default_rng([config.seed, round_, before]),
     )
     found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
-    others = [_suggestion(round_, before + k, batch, one.hold_out, row=k) for k, one in found]
+    others = [_suggestion(round_, before + k, batch, k, one.hold_out) for k, one in found]
     store.add_to_batch(others)
     return others
 
 
-def _suggestion(round_: int, place: int, batch: Batch, hold_out: bool, *, row: int | None = None) -> Suggestion:
-    """The alloy of one row of a batch, by default that of its place in the round."""
-    k = place if row is None else row
+def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:
+    """Number `k` of a batch, at a place of the round."""
     composition = tuple(map(float, batch.compositions[k]))
     return Suggestion(f"r{round_:03d}-{place + 1:02d}", round_, int(batch.rows[k]), composition, hold_out)
 
@@ -225,10 +224,10 @@ def _suggestion(round_: int, place: int, batch: Batch, hold_out: bool, *, row: i
 def measure(campaign: Campaign, round_: int) -> str:
     """Ask the backend for what is still pending; each answer is recorded as it comes."""
     store, elements = campaign.store, campaign.config.space.elements
-    wait = _await_approval(campaign, round_)
+    is_ordered = _place_order(campaign, round_)
     receive(campaign)  # what was asked for before may come while this round waits
-    if wait is not None:
-        return wait
+    if not is_ordered:
+        return "waiting"
     asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
@@ -272,19 +271,19 @@ def measure(campaign: Campaign, round_: int) -> str:
     return _end_measuring(campaign, round_)
 
 
-def _await_approval(campaign: Campaign, round_: int) -> str | None:
-    """`waiting` where a person has to approve the batch first and hasn't; else None, and it counts as ordered."""
+def _place_order(campaign: Campaign, round_: int) -> bool:
+    """Have the batch count as ordered; False, and the stage waits, where a person has yet to approve it."""
     store = campaign.store
     needs_approval = campaign.config.planning.approval == "required" and not campaign.at(round_).is_guide
-    waits = needs_approval and store.batch_time(round_, "approved") is None
+    is_held_up = needs_approval and store.batch_time(round_, "approved") is None
     with store.transaction():
-        if waits:
+        if is_held_up:
             reason = f"Round {round_} waits for approval: `glassmap approve {store.folder}`, or `reject` some first."
             store.end_stage(round_, "measure", "waiting", reason)
         elif store.batch_time(round_, "ordered") is None:
             store.record_order(round_)
             store.mark_order(round_)
-    return "waiting" if waits else None
+    return not is_held_up
 
 
 def receive(campaign: Campaign, *, files: Sequence[Path] | None = None) -> list[str]:
@@ -301,14 +300,14 @@ def receive(campaign: Campaign, *, files: Sequence[Path] | None = None) -> list[
         CampaignError: If files are given and the campaign has no laboratory.
     """
     store = campaign.store
-    round_ = next_round(store) or len(store.curve())
+    round_ = round_of_arrivals(store)
     lab = campaign.at(round_).backend
     if not isinstance(lab, Laboratory):
         if files:
             raise CampaignError(f"Only a laboratory takes in files; in round {round_} the campaign measures itself.")
         return []
     told = take_in(store, lab, round_, files)
-    write_orders(store, campaign.config.space.elements)
+    write_orders(store)
     return told
 
 
@@ -348,25 +347,25 @@ def _screen(campaign: Campaign, round_: int) -> None:
         new=new,
         expected=_last_ensemble(campaign, round_).generate(compositions) if round_ > at.since else None,
     )
-    doubts = {m.id: reason for m, reason in zip(used, reasons, strict=True) if reason}
-    for id_, reason in doubts.items():
-        row = next(row for row, m in enumerate(used) if m.id == id_)
+    doubts = {row: reason for row, reason in enumerate(reasons) if reason}
+    for row, reason in doubts.items():
         beside = np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1:5]
         draw_doubtful(
             q,
             spectra[row],
             spectra[beside],
-            store.folder / "pictures" / f"doubtful-{id_}.png",
-            title=f"{id_}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
+            store.folder / "pictures" / f"doubtful-{used[row].id}.png",
+            title=f"{used[row].id}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
         )
     with store.transaction():
         store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
-        for id_, reason in doubts.items():
-            if (now := store.measurement(id_)) is None or now.state != "used":
+        for row, reason in doubts.items():
+            now = store.measurement(used[row].id)
+            if now is None or now.state != "used":
                 continue  # a person was faster
-            if getattr(at.settings, "doubtful", "use") == "hold":
-                store.judge_measurement(id_, "doubtful", reason)
-            store.log("doubtful", reason, subject=id_)
+            if at.settings.doubtful == "hold":
+                store.judge_measurement(now.id, "doubtful", reason)
+            store.log("doubtful", reason, subject=now.id)
 
 
 def _goes_on_without(campaign: Campaign, round_: int) -> bool:
@@ -521,6 +520,11 @@ def next_round(store: CampaignStore) -> int | None:
         return 1
     round_, decision = last
     return round_ + 1 if decision.state == "continue" else None
+
+
+def round_of_arrivals(store: CampaignStore) -> int:
+    """The round that what comes now is counted to: the one at work, or the last of a campaign that has stopped."""
+    return next_round(store) or len(store.curve())
 
 
 def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = STAGES) -> bool:

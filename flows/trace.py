@@ -31,7 +31,7 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
     """From the suggestion to everything that was made with its measurements."""
     elements = store.setting("elements")
     if (suggestion := store.suggestion(id_)) is not None:
-        standing = next(one for one in store.standings(suggestion.round) if one.suggestion.id == id_)
+        standing = store.standing(suggestion)
         alloy = label(np.array(suggestion.composition), elements)
         held = ", held out" if suggestion.hold_out else ""
         yield f"{id_}: asked for in round {suggestion.round} as {alloy}{held}; {standing.state}. {standing.reason}"

@@ -6,17 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.campaign import FILE_NAME
 from tests.laboratory import scan_text
 from tests.test_cli import glassmap
-from tests.test_lab import drop_scan, drop_table, measure_all, order, write_campaign
+from tests.test_lab import drop_scan, drop_table, edit, measure_all, order, write_campaign
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     folder = write_campaign(tmp_path / "lab", minimum_share=1.0)
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace('approval = "auto"', 'approval = "required"'))
+    edit(folder, 'approval = "auto"', 'approval = "required"')
     assert "waiting: Round 1 waits for approval" in glassmap("run", folder).output
     return folder
 

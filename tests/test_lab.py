@@ -41,6 +41,13 @@ def write_campaign(folder: Path, **backend: Any) -> Path:
     return folder
 
 
+def edit(folder: Path, old: str, new: str) -> None:
+    """Change a setting in the campaign file."""
+    text = (folder / FILE_NAME).read_text()
+    assert old in text
+    (folder / FILE_NAME).write_text(text.replace(old, new))
+
+
 def run(folder: Path) -> Status:
     with open_campaign(folder) as campaign:
         return advance(campaign)
@@ -82,6 +89,17 @@ def lab(tmp_path: Path) -> Path:
     """A campaign whose first batch is ordered."""
     folder = write_campaign(tmp_path / "lab", minimum_share=1.0)
     assert run(folder).state == "waiting"
+    return folder
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    """A campaign that stopped after its one round."""
+    folder = write_campaign(tmp_path / "lab")
+    edit(folder, "max_rounds = 10", "max_rounds = 1")
+    run(folder)
+    measure_all(folder)
+    assert run(folder).state == "exhausted"
     return folder
 
 
@@ -436,8 +454,7 @@ def test_a_retracted_scan_is_ingested_again_once(lab: Path):
 
 def test_a_round_that_is_not_ordered_does_not_go_on(tmp_path: Path):
     folder = write_campaign(tmp_path / "lab")
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace('approval = "auto"', 'approval = "required"'))
+    edit(folder, 'approval = "auto"', 'approval = "required"')
     run(folder)
     with CampaignStore.amend(folder, person="ada") as store, pytest.raises(CampaignError, match="isn't ordered yet"):
         go_on(store, "")
@@ -474,8 +491,7 @@ def test_what_was_refused_is_read_again_once_the_campaign_file_is_corrected(tmp_
 
 def test_a_substrate_may_not_change_under_a_campaign(lab: Path, tmp_path: Path):
     (tmp_path / "bare.xy").write_text("".join(f"{x} 1\n" for x in np.linspace(1, 5, 200)))
-    text = (lab / FILE_NAME).read_text()
-    (lab / FILE_NAME).write_text(text.replace("low = 1.5", f'substrate = "{tmp_path / "bare.xy"}"\nlow = 1.5'))
+    edit(lab, "low = 1.5", f'substrate = "{tmp_path / "bare.xy"}"\nlow = 1.5')
     with pytest.raises(CampaignError, match="substrate or potential changed"):
         run(lab)
 
@@ -538,8 +554,8 @@ def drop_with_a_line(folder: Path, sample: dict[str, str]) -> np.ndarray:
 
 def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(tmp_path: Path):
     folder = write_campaign(tmp_path / "lab", minimum_share=1.0)
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace("points = 96", "points = 400").replace("batch = 8", "batch = 14"))
+    edit(folder, "points = 96", "points = 400")
+    edit(folder, "batch = 8", "batch = 14")
     run(folder)
     samples = order(folder)
     with CampaignStore.read_only(folder) as store:
@@ -578,24 +594,18 @@ def test_where_all_are_doubtful_they_can_be_accepted(lab: Path):
     assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
 
 
-def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(tmp_path: Path):
-    folder = write_campaign(tmp_path / "lab")
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace("max_rounds = 10", "max_rounds = 1"))
-    run(folder)
-    measure_all(folder)
-    assert run(folder).state == "exhausted"
+def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(stopped: Path):
     flat = scan_text(np.array([0.3, 0.3, 0.4]), np.random.default_rng(0), ".xy").splitlines()
     cut = [f"{line.split()[0]} {min(300, int(line.split()[1]))}" for line in flat]
-    (folder / "drop" / "late.xy").write_text("\n".join(cut))
-    drop_table(folder, {"late": np.array([0.3, 0.3, 0.4])}, "late.csv")
-    run(folder)
-    with CampaignStore.amend(folder, person="ada") as store:
+    (stopped / "drop" / "late.xy").write_text("\n".join(cut))
+    drop_table(stopped, {"late": np.array([0.3, 0.3, 0.4])}, "late.csv")
+    run(stopped)
+    with CampaignStore.amend(stopped, person="ada") as store:
         extend(store, 1, "")
-    run(folder)
-    measure_all(folder, 2)
-    run(folder)
-    with CampaignStore.read_only(folder) as store:
+    run(stopped)
+    measure_all(stopped, 2)
+    run(stopped)
+    with CampaignStore.read_only(stopped) as store:
         late = store.measurement("u0001")
         assert late is not None and late.state == "doubtful" and "Saturated" in late.reason
 
@@ -605,8 +615,7 @@ def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(tmp_pat
 
 def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):
     folder = write_campaign(tmp_path / "lab")
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace('approval = "auto"', 'approval = "required"'))
+    edit(folder, 'approval = "auto"', 'approval = "required"')
     status = run(folder)
     assert status.state == "waiting" and "waits for approval" in status.reason
     assert not (folder / "orders").exists()
@@ -715,19 +724,13 @@ def test_a_paused_campaign_does_nothing_until_it_is_resumed(lab: Path):
     assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
 
 
-def test_a_campaign_that_has_stopped_is_extended(tmp_path: Path):
-    folder = write_campaign(tmp_path / "lab")
-    text = (folder / FILE_NAME).read_text()
-    (folder / FILE_NAME).write_text(text.replace("max_rounds = 10", "max_rounds = 1"))
-    run(folder)
-    measure_all(folder)
-    assert run(folder).state == "exhausted"
-    with CampaignStore.amend(folder, person="ada") as store:
+def test_a_campaign_that_has_stopped_is_extended(stopped: Path):
+    with CampaignStore.amend(stopped, person="ada") as store:
         extend(store, 1, "")
-    assert run(folder).reason.startswith("Waiting for 8 of 8 measurements of round 2")
-    measure_all(folder, 2)
-    assert run(folder).state == "exhausted"
-    with CampaignStore.read_only(folder) as store:
+    assert run(stopped).reason.startswith("Waiting for 8 of 8 measurements of round 2")
+    measure_all(stopped, 2)
+    assert run(stopped).state == "exhausted"
+    with CampaignStore.read_only(stopped) as store:
         assert len(store.curve()) == 2
 
 

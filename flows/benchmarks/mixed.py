@@ -11,7 +11,7 @@ from agent.ensemble import Ensemble
 from agent.errors import DatasetError
 from agent.spectrum import mean_squared_error
 from agent.training import PRESETS, TrainingConfig
-from flows.backends import split
+from flows.benchmarks.spectra import draw_split
 
 
 def run(
@@ -55,14 +55,16 @@ def run(
     points = int(((ours.axis >= low) & (ours.axis <= high)).sum())
     steps = {"low": float(low), "high": float(high), "points": points, "background": background}
     theirs, ours = (spectra.prepared(**steps) for spectra in (theirs, ours))
-    records = []
+    records, alone = [], {}  # of the simulated ones alone, once a seed
     for n in sizes:
         for seed in seeds:
-            held = split(ours, "random", share=0.3, seed=seed)
-            drawn = ours.select(np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))[:n])
+            drawn, test = draw_split(ours, "random", n=n, seed=seed)
+            if seed not in alone:
+                alone[seed] = _error([theirs], test, config, seed)
             record: dict[str, Any] = {"dataset": measured.stem, "n": n, "simulated": len(theirs), "seed": seed}
-            for name, sets in (("measured", [drawn]), ("mixed", [drawn, theirs]), ("simulated", [theirs])):
-                record[f"mse_{name}"] = _error(sets, ours.select(held), config, seed)
+            record["mse_measured"] = _error([drawn], test, config, seed)
+            record["mse_mixed"] = _error([drawn, theirs], test, config, seed)
+            record["mse_simulated"] = alone[seed]
             records.append(record)
             tell(record)
     return records
