@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from agent.ccgan import Architecture, Generator
@@ -298,20 +298,16 @@ class Ensemble:
             indent=1,
             sort_keys=True,
         )
-        partial = folder / f".partial-{os.getpid()}.safetensors"
-        save_file(tensors, partial)
-        digest = hashlib.sha256(partial.read_bytes() + text.encode()).hexdigest()[:16]
-        weights, description = folder / f"{digest}.safetensors", folder / f"{digest}.json"
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(weights)
-        partial = folder / f".partial-{os.getpid()}.json"
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(description)
-        return description
+        contents = {"safetensors": save(tensors), "json": text.encode()}
+        digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
+        for suffix, content in contents.items():  # the JSON half last: where it is, the other is
+            partial = folder / f".partial-{os.getpid()}.{suffix}"
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(folder / f"{digest}.{suffix}")
+        return folder / f"{digest}.json"
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto") -> "Ensemble":
