@@ -1,6 +1,5 @@
 """A campaign's settings, from `campaign.toml`: one typed tree, unknown keys refused by name."""
 
-import os
 import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
@@ -25,6 +24,7 @@ from agent.errors import CampaignError, CompositionError
 from agent.instruments import read_scan
 from agent.spectrum import Substrate
 from agent.training import PRESETS, TrainingConfig
+from agent.whole_file import write_whole
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
@@ -288,10 +288,7 @@ class CampaignConfig(_Settings):
 
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-        partial.write_text(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)))
-        partial.replace(path)
+        write_whole(path, tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode())
 
     def check_continues(self, earlier: Mapping[str, Any]) -> None:
         """Refuse to go on with settings that the rounds so far were not made with.

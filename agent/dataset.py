@@ -1,6 +1,5 @@
 """`SpectraSet`: compositions and their spectra on one axis, read from and written to NetCDF."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from agent.composition import SYMBOLS, close_compositions
 from agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from agent.shapes import Axis, Compositions, Mask, Rows, Spectra
 from agent.spectrum import Preprocessing, Substrate
+from agent.whole_file import whole_file
 
 AxisName = Literal["q", "two_theta", "r"]
 
@@ -391,17 +391,14 @@ def write_dataset(
     if spectra.notes:
         data.attrs["notes"] = "\n".join(spectra.notes)
     packing = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}  # the checksum finds flipped bits
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         encoding = {name: packing for name, variable in data.variables.items() if variable.dtype.kind in "iuf"}
         for name, step in (resolution or {}).items():
             encoding[name] = packing | {"dtype": "int16", "scale_factor": step, "_FillValue": np.iinfo(np.int16).min}
-        data.to_netcdf(part, engine="h5netcdf", encoding=encoding)
-        part.replace(path)
+        with whole_file(path) as partial:
+            data.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
     except OSError as error:
         raise DatasetError(f"{path} can't be written: {error}. Check the folder and the space left.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

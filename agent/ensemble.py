@@ -8,7 +8,6 @@ ensemble is: networks win where phases meet at sharp borders, smoothers where sp
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from agent.errors import ModelError
 from agent.shapes import Axis, Compositions, PerPoint, Spectra, Weights
 from agent.smoother import Smoother
 from agent.training import Report, Trainer, TrainingConfig, initialise
+from agent.whole_file import write_whole
 
 DRAWS = 4  # noise draws that a member's mean is taken over, where it takes noise
 GENERATED_AT_ONCE = 256  # compositions
@@ -301,12 +301,7 @@ class Ensemble:
         contents = {"safetensors": save(tensors), "json": text.encode()}
         digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
         for suffix, content in contents.items():  # the JSON half last: where it is, the other is
-            partial = folder / f".partial-{os.getpid()}.{suffix}"
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(folder / f"{digest}.{suffix}")
+            write_whole(folder / f"{digest}.{suffix}", content)
         return folder / f"{digest}.json"
 
     @classmethod

@@ -6,14 +6,12 @@ with the shards that are missing, and several processes can each write some of t
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +26,7 @@ from agent.ensemble import GENERATED_AT_ONCE, Ensemble
 from agent.errors import ModelError
 from agent.peak import measure_peaks
 from agent.shapes import Axis, Composition, Compositions, PerSample
+from agent.whole_file import partial_beside, sync, whole_file
 
 SHARD = 64 * GENERATED_AT_ONCE  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
@@ -112,13 +111,9 @@ class GlassMap:
         at_pct = (self.space.parts(ranks) * self.space.step_at_pct).astype(np.uint8)
         columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block, distance))]
         table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{uuid4().hex}.partial")
-        with partial.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        return partial.replace(path)
+        with whole_file(path) as partial:
+            pq.write_table(table, partial, compression="zstd")
+        return path
 
     def write(self, folder: Path, *, report: Callable[[int, int], None] | None = None) -> Path:
         """Map every alloy into one Parquet file, called by the hash of its content; return its path.
@@ -131,15 +126,15 @@ class GlassMap:
             report: Called after every shard with the alloys done and their number.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".partial-{os.getpid()}.parquet"
+        partial = partial_beside(folder / "map.parquet")
         try:
             with pq.ParquetWriter(partial, self._schema, compression="zstd") as writer:
                 for number in self.shards:
                     writer.write_table(self._read_shard(number, folder))
                     if report is not None:
                         report(min((number + 1) * SHARD, len(self.space)), len(self.space))
+            sync(partial)
             with partial.open("rb") as file:
-                os.fsync(file.fileno())
                 path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
             partial.replace(path)
         finally:

@@ -90,3 +90,9 @@ def laboratory(db: Database) -> None:
         "CREATE INDEX log_of_a_subject ON log (subject)",
     ):
         db.execute(statement)
+
+
+@migrations()
+def contents(db: Database) -> None:
+    """Measurements are found by the content that they were read from."""
+    db.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")

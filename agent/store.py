@@ -243,6 +243,11 @@ class CampaignStore:
             [status, _now(), error, round_, name],
         )
 
+    def reopen_measuring(self, round_: int, reason: str) -> None:
+        """Have a round that was to be trained be measured on; call within a transaction."""
+        self._db.execute("DELETE FROM stages WHERE round = ? AND name = 'train'", [round_])
+        self.end_stage(round_, "measure", "waiting", reason)
+
     def last_stage(self) -> dict[str, Any] | None:
         """The stage that the campaign is at."""
         return next(self._db.query("SELECT * FROM stages ORDER BY round DESC, rowid DESC LIMIT 1"), None)
@@ -398,6 +403,11 @@ class CampaignStore:
         row = next(self._db.query(query, [id_]), None)
         return None if row is None else _measured(row)
 
+    def measurements_of(self, hash_: str) -> list[Measured]:
+        """The measurements that were read from a content."""
+        query = f"SELECT {', '.join(Measured._fields)} FROM spectra WHERE json_extract(facts, '$.hash') = ?"
+        return [_measured(row) for row in self._db.query(query, [hash_])]
+
     def spectra_of(self, ids: Sequence[str]) -> Spectra:
         """The spectra of some measurements, whatever their state, `(n, q)`."""
         query = "SELECT intensity FROM spectra WHERE id = ?"
@@ -509,13 +519,14 @@ class CampaignStore:
 
     def file_of(self, hash_: str) -> DroppedFile | None:
         """The file of that content that was used, the last time, or waits, if there is one."""
-        query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, id DESC LIMIT 1"
+        query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, time DESC LIMIT 1"
         row = next(self._db.query(query, [hash_]), None)
         return None if row is None else DroppedFile(**row)
 
     def paths_of(self, hash_: str) -> list[str]:
-        """Every path that a content was dropped under, in the order they were seen."""
-        return [row["path"] for row in self._db.query("SELECT path FROM files WHERE hash = ? ORDER BY id", [hash_])]
+        """Every path that a content was dropped under, the last first."""
+        query = "SELECT path FROM files WHERE hash = ? ORDER BY time DESC, id DESC"
+        return [row["path"] for row in self._db.query(query, [hash_])]
 
     def record_file(
         self,
@@ -557,11 +568,14 @@ class CampaignStore:
             [name, json.dumps(composition.tolist()), file],
         )
 
-    def sample(self, name: str) -> tuple[float, ...] | None:
-        """Composition of a sample, atomic fraction, by the last table that names it."""
-        query = "SELECT composition FROM samples WHERE name = ? ORDER BY file DESC LIMIT 1"
-        row = next(self._db.query(query, [name]), None)
-        return None if row is None else tuple(json.loads(row["composition"]))
+    def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
+        """What tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+        rows = self._db.query(
+            """SELECT path, composition FROM samples JOIN files ON files.id = samples.file
+            WHERE name = ? ORDER BY samples.id DESC""",
+            [name],
+        )
+        return [(row["path"], tuple(json.loads(row["composition"]))) for row in rows]
 
     def coverage(self) -> list[Coverage]:
         """How evenly each round's batch, with all before it, covers the space; oldest round first."""
@@ -645,7 +659,8 @@ class CampaignStore:
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
         elif stage is not None and stage["status"] == "waiting":
             state, reason = "waiting", stage["error"] or self._missing(stage["round"])
-            if stage["error"] and self.batch_time(stage["round"], "approved") is not None:
+            times = [self.batch_time(stage["round"], what) for what in ("approved", "ordered")]
+            if stage["error"] and times[0] is not None and times[1] is None:
                 reason = f"Round {stage['round']} is approved: `glassmap run {self.folder}` orders it."
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
@@ -658,7 +673,7 @@ class CampaignStore:
     def _to_look_at(self) -> str:
         """What a person should see to: files as they were dropped last, and doubtful measurements."""
         doubtful = self._db.execute("SELECT COUNT(*) FROM spectra WHERE state = 'doubtful'").fetchone()[0]
-        last = """SELECT COUNT(*) FROM files WHERE state = ? AND id IN (SELECT MAX(id) FROM files GROUP BY path)"""
+        last = "SELECT COUNT(*) FROM (SELECT state, MAX(time) FROM files GROUP BY path) WHERE state = ?"
         files = {state: self._db.execute(last, [state]).fetchone()[0] for state in ("quarantined", "waiting")}
         counts = {"quarantined files": files["quarantined"], "scans without a composition": files["waiting"]}
         return ", ".join(f"{n} {what}" for what, n in (counts | {"doubtful measurements": doubtful}).items() if n)

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Never
 
@@ -26,7 +26,9 @@ from agent.instruments import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
 from agent.shapes import Composition, Compositions, Spectra, Spectrum
 from agent.spectrum import Preprocessing, q_axis
 from agent.store import CampaignStore, DroppedFile, Suggestion
+from agent.whole_file import write_whole
 
+FROM_PYTHON = "from Python"  # instead of a file's name, of what was told and not dropped
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")  # endings of files that something still writes
 
 
@@ -105,14 +107,17 @@ def write_orders(store: CampaignStore) -> None:
     config = store.setting("config")
     for round_ in store.orders_to_write():
         is_own = config["backend"]["kind"] == "lab" and round_ >= first_own_round(config)
-        content = _order(store, round_) if is_own else {}
-        for name, text in content.items():
-            file = store.folder / "orders" / name
-            if not file.exists() or file.read_text(encoding="utf-8") != text:
-                _write_whole(file, text.encode())
-        with store.transaction():  # a person may have decided something in the meantime
-            if not is_own or _order(store, round_) == content:
-                store.record_setting("orders_to_write", [other for other in store.orders_to_write() if other != round_])
+        is_written = False
+        while not is_written:
+            content = _order(store, round_) if is_own else {}
+            for name, text in content.items():
+                file = store.folder / "orders" / name
+                if not file.exists() or file.read_text(encoding="utf-8") != text:
+                    write_whole(file, text.encode())
+            with store.transaction():  # a person may have decided something in the meantime
+                if is_written := not is_own or _order(store, round_) == content:
+                    left = [other for other in store.orders_to_write() if other != round_]
+                    store.record_setting("orders_to_write", left)
 
 
 def _order(store: CampaignStore, round_: int) -> dict[str, str]:
@@ -163,11 +168,9 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
         files: Instead of what lies in the drop folders: these, now, without waiting for them to be quiet.
     """
     again = store.setting("read_again")  # settings changed: what was refused may be taken now
-    known = {
-        (file.path, file.size, file.modified) for file in store.files() if not (again and file.state == "quarantined")
-    }
+    known = {file.path: file for file in sorted(store.files(), key=lambda file: file.time)}  # as each was last
     found = _look(store.folder, lab.settings) if files is None else [_seen(path, store.folder) for path in files]
-    new = [file for file in found if files is not None or (file.name, file.size, file.modified) not in known]
+    new = [file for file in found if files is not None or _is_new(file, known.get(file.name), again=again)]
     tables = {file for file in new if _is_table(file.path, lab.settings)}
     ordered = sorted(new, key=lambda file: (file not in tables, file.name))
     by_hand = files is not None
@@ -198,6 +201,13 @@ def _look(folder: Path, settings: LabConfig) -> Iterator[Found]:
                     yield file
 
 
+def _is_new(file: Found, before: DroppedFile | None, *, again: bool) -> bool:
+    """Whether a file isn't what was last seen at its place, or was refused and may be taken `again`."""
+    if before is None or (file.size, file.modified) != (before.size, before.modified):
+        return True
+    return again and before.state == "quarantined"
+
+
 def _seen(path: Path, folder: Path) -> Found:
     status = path.lstat()
     absolute = path.absolute()
@@ -225,7 +235,9 @@ def _take_file(
         return _quarantine(store, entry | {"hash_": ""}, None, str(error))
     entry["hash_"] = digest = hashlib.sha256(content).hexdigest()
     before = store.file_of(digest)
-    if before is not None and not _counts_again(store, before, file, by_hand=by_hand):
+    if before is not None and before.state == "waiting":
+        return _wait_on(store, entry, before)
+    if before is not None and not _counts_again(store, lab, before, file, by_hand=by_hand):
         if before.path == file.name:  # touched, not changed
             entry |= {"state": before.state, "reason": before.reason, "measurement": before.measurement}
             with store.transaction():
@@ -238,7 +250,7 @@ def _take_file(
             store.log("duplicate", f"{file.name} is the same as {before.path}", subject=before.measurement or "")
         return f"{file.name}: a duplicate of {before.path}."
     kept = store.folder / "scans" / f"{digest[:16]}{file.path.suffix.lower()}"
-    _write_whole(kept, content)
+    write_whole(kept, content)
     try:
         return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:
@@ -247,15 +259,53 @@ def _take_file(
         return _quarantine(store, entry, content, str(error).replace(kept.name, Path(file.name).name))
 
 
-def _counts_again(store: CampaignStore, before: DroppedFile, file: Found, *, by_hand: bool) -> bool:
-    """Whether a content that was taken is taken once more.
+def _wait_on(store: CampaignStore, entry: dict[str, Any], before: DroppedFile) -> str:
+    """Record that a scan which waits for its composition goes by another name now, or was touched."""
+    with store.transaction():
+        store.record_file(**entry, state="waiting", reason=before.reason)
+        if before.path == entry["path"]:
+            return f"{entry['path']}: waits as before."
+        reason = f"the same as {entry['path']}"
+        store.record_file(**_entry_of(before), state="duplicate", reason=reason)
+        store.log("duplicate", f"{before.path} is {reason}")
+    return f"{entry['path']}: waits, in place of {before.path}."
 
-    An old table that is put back is; so is a scan whose measurement was retracted, where a person ingests it.
+
+def _entry_of(file: DroppedFile) -> dict[str, Any]:
+    """What names a file in the ledger."""
+    return {
+        "path": file.path,
+        "size": file.size,
+        "modified": file.modified,
+        "kind": file.kind,
+        "hash_": file.hash,
+    }
+
+
+def _counts_again(store: CampaignStore, lab: Laboratory, before: DroppedFile, file: Found, *, by_hand: bool) -> bool:
+    """Whether a content that was used is used once more.
+
+    A table is where it would change what is said of a sample: an old one that is put back, or one that is copied
+    beside its scans. A scan is where a person ingests it and its measurement was retracted.
     """
-    if before.kind == "table":
-        return before.path == file.name
-    same = [m for m in store.measurements() if m.facts.get("hash") == before.hash] if by_hand else []
-    return bool(same) and all(m.state == "retracted" for m in same)
+    if before.kind == "scan":
+        return by_hand and not is_in_use(store, before.hash)
+    samples, compositions, _ = _read_table(_kept(store, before), lab)
+    folder = Path(file.name).parent
+    return any(
+        [c for path, c in store.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
+        for sample, composition in zip(samples, compositions, strict=True)
+    )
+
+
+def is_in_use(store: CampaignStore, hash_: str) -> bool:
+    """Whether a content gave a measurement that wasn't retracted."""
+    return any(m.state != "retracted" for m in store.measurements_of(hash_))
+
+
+def _kept(store: CampaignStore, file: DroppedFile) -> Path:
+    """The campaign's own copy of a file that was taken."""
+    return store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
 
 
 def _read_content(file: Found) -> bytes:
@@ -279,8 +329,8 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-def _take_table(store: CampaignStore, lab: Laboratory, entry: dict[str, Any], kept: Path) -> str:
-    """Record what a composition table says."""
+def _read_table(kept: Path, lab: Laboratory) -> tuple[list[str], Compositions, tuple[str, ...]]:
+    """Samples by their plain names, their compositions, and notes."""
     settings = lab.settings.table
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
@@ -292,38 +342,52 @@ def _take_table(store: CampaignStore, lab: Laboratory, entry: dict[str, Any], ke
     if repeated := [sample for sample in samples if samples.count(sample) > 1]:
         raise DatasetError(f"It names the sample {repeated[0]} more than once. Keep the row that counts.")
     order = [table.elements.index(element) for element in lab.elements]
-    compositions = table.compositions[:, order]
-    learned = {_plain(Path(file.path).name): file.measurement for file in store.files() if file.measurement}
-    late = []
-    for sample, composition in zip(samples, compositions, strict=True):
-        measured = store.measurement(learned.get(sample) or "")
-        if measured and measured.state != "retracted" and not np.allclose(measured.composition, composition):
-            late.append(f"{measured.id} was measured with another composition; retract it, and ingest its scan again.")
-    note = " ".join((f"{len(samples)} samples.", *table.notes, *late))
+    return samples, table.compositions[:, order], table.notes
+
+
+def _take_table(store: CampaignStore, lab: Laboratory, entry: dict[str, Any], kept: Path) -> str:
+    """Record what a composition table says."""
+    samples, compositions, notes = _read_table(kept, lab)
+    said = dict(zip(samples, compositions, strict=True))
     with store.transaction():
-        number = store.record_file(**entry, state="used", reason=note)
-        for sample, composition in zip(samples, compositions, strict=True):
+        number = store.record_file(**entry, state="used")
+        for sample, composition in said.items():
             store.record_sample(sample, composition, file=number)
+        note = " ".join((f"{len(samples)} samples.", *notes, *_too_late(store, said)))
+        store.record_file(**entry, state="used", reason=note)
         store.log("table", f"{entry['path']}: {note}")
     return f"{entry['path']}: {note}"
+
+
+def _too_late(store: CampaignStore, said: Mapping[str, Composition]) -> Iterator[str]:
+    """What a new table says otherwise of samples whose scans were taken already."""
+    for file in store.files():
+        measured = store.measurement(file.measurement) if file.measurement and file.state == "used" else None
+        name = _plain(Path(file.path).name)
+        if name not in said or measured is None or measured.state == "retracted":
+            continue
+        now, _ = _composition_of(store, [name], Path(file.path).parent)
+        if now is None or not np.allclose(now, said[name]):
+            yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
+        elif not np.allclose(now, measured.composition):
+            yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
 
 
 def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[str, Any], kept: Path) -> str:
     """Record a scan as a measurement, or that it waits for its composition."""
     scan = read_raw_scan(kept, axis=lab.settings.columns)
     spectrum = lab.prepare(scan)
-    names = _names_of([entry["path"], *store.paths_of(entry["hash_"])], scan)
-    asked = next((s for s in map(store.suggestion, names) if s is not None and s.round >= lab.since), None)
-    composition = next(filter(None, map(store.sample, names)), None)
-    if composition is None and asked is not None and lab.settings.composition == "target":
-        composition = asked.composition
+    for file in store.files(state="waiting"):
+        if file.path == entry["path"] and file.hash != entry["hash_"]:
+            reason = "Another scan of the same name came while it waited for its composition; that one counts."
+            copy = _kept(store, file)
+            _quarantine(store, _entry_of(file), copy.read_bytes() if copy.exists() else None, reason)
+    asked, composition, reason = _identify(store, lab, entry["path"], entry["hash_"], scan)
     if composition is None:
-        reason = f"No composition table names {' or '.join(names)}."
         with store.transaction():
             store.record_file(**entry, state="waiting", reason=reason)
             store.log("waiting", f"{entry['path']}: {reason}")
         return f"{entry['path']}: waits. {reason}"
-    composition = np.array(composition)
     asked = asked or _nearest_pending(store, composition, lab)
     facts = {
         "file": entry["path"],
@@ -372,24 +436,54 @@ def record_scan(
 
 def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: DroppedFile) -> Iterator[str]:
     """Take a scan that waited, now that a table may name it."""
-    kept = store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
-    entry = {"path": file.path, "size": file.size, "modified": file.modified, "kind": "scan", "hash_": file.hash}
+    kept, entry = _kept(store, file), _entry_of(file)
     taken = store.file_of(file.hash)
     if taken is not None and taken.state == "used":  # under this name or another, a moment ago
         with store.transaction():
             store.record_file(**entry, state="duplicate", reason="taken already", measurement=taken.measurement)
         return
     try:
-        names = _names_of(store.paths_of(file.hash), read_raw_scan(kept, axis=lab.settings.columns))
-        if any(store.sample(name) for name in names):
+        scan = read_raw_scan(kept, axis=lab.settings.columns)
+        _, composition, reason = _identify(store, lab, file.path, file.hash, scan)
+        if composition is not None or reason != file.reason:
             yield _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:  # its copy is gone, or the campaign reads scans otherwise now
         yield _quarantine(store, entry, None, str(error))
 
 
-def _names_of(paths: Sequence[str], scan: RawScan) -> list[str]:
-    """What a scan may be called in a table: by any of its files, or as the instrument says."""
-    return list(dict.fromkeys(_plain(name) for name in (*(Path(path).name for path in paths), scan.sample) if name))
+def _identify(
+    store: CampaignStore, lab: Laboratory, path: str, hash_: str, scan: RawScan
+) -> tuple[Suggestion | None, Composition | None, str]:
+    """What a scan is of: the alloy that was asked for, its composition, or why that isn't known.
+
+    It may be called in a table, or an order, by any of its files, the last first, or as the instrument says.
+    """
+    called = (*(Path(name).name for name in (path, *store.paths_of(hash_))), scan.sample)
+    names = list(dict.fromkeys(_plain(name) for name in called if name))
+    asked = next((s for s in map(store.suggestion, names) if s is not None and s.round >= lab.since), None)
+    composition, reason = _composition_of(store, names, Path(path).parent)
+    if composition is None and asked is not None and lab.settings.composition == "target":
+        composition = np.array(asked.composition)
+    return asked, composition, reason
+
+
+def _composition_of(store: CampaignStore, names: Sequence[str], folder: Path) -> tuple[Composition | None, str]:
+    """What composition tables say of a scan in a folder, or why they don't.
+
+    An alloy of an order has its name to itself: the last table that holds it counts. Other names, such as `1`, come
+    again with every wafer: a table in the scan's own folder counts, else those of other folders where they agree.
+    """
+    for name in names:
+        said = store.samples(name)
+        if store.suggestion(name) is None:
+            last = {Path(path).parent: (path, composition) for path, composition in reversed(said)}
+            said = [last[folder]] if folder in last else list(last.values())
+            if len({composition for _, composition in said}) > 1:
+                tables = " and ".join(sorted(path for path, _ in said))
+                return None, f"{tables} differ in what they say of {name}. Copy the right one beside the scan."
+        if said:
+            return np.array(said[0][1]), ""
+    return None, f"No composition table names {' or '.join(names)}."
 
 
 def _plain(name: str) -> str:
@@ -418,19 +512,9 @@ def _quarantine(store: CampaignStore, entry: dict[str, Any], content: bytes | No
     if content is not None:
         name = Path(entry["path"])
         place = store.folder / "quarantine" / f"{name.stem}-{entry['hash_'][:8]}{name.suffix}"
-        _write_whole(place, content)
-        _write_whole(place.with_name(f"{place.name}.txt"), f"{entry['path']}\n{reason}\n".encode())
+        write_whole(place, content)
+        write_whole(place.with_name(f"{place.name}.txt"), f"{entry['path']}\n{reason}\n".encode())
     with store.transaction():
         store.record_file(**entry, state="quarantined", reason=reason)
         store.log("quarantined", f"{entry['path']}: {reason}")
     return f"{entry['path']}: quarantined. {reason}"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -69,6 +69,7 @@ def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
         if one.suggestion.round < first <= (next_round(store) or first):
             raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
     with _recording(store, ids):
+        store.record_setting("go_on_with", None)  # what is tried again is waited for
         for id_ in ids:
             store.forget_verdict(id_)
             store.log("to be tried again", reason, subject=id_)

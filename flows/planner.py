@@ -10,6 +10,7 @@ The methods are those that bluesky-adaptive 1.0 asks of an optimizer, one that k
 criterion and one that can be checkpointed.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ from agent.errors import CampaignError
 from agent.instruments import RawScan
 from agent.peak import measure_peaks
 from agent.store import Suggestion
-from flows.lab import Laboratory, record_scan
+from flows.lab import FROM_PYTHON, Laboratory, is_in_use, record_scan
 from flows.stages import Campaign, Reporter, advance, ignore, next_round, open_campaign, round_of_arrivals
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
@@ -104,7 +105,8 @@ class Planner:
         Args:
             points: Each with `intensity` against `q` (1/Å) or `two_theta` (degrees, with `wavelength` in Å unless the
                 campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; and with the
-                measured share of each element in at.%, unless it is the target's. All are taken or none.
+                measured share of each element in at.%, unless it is the target's. All are taken or none; what was
+                told before, to the last digit, is not taken again.
 
         Raises:
             CampaignError: If a point lacks something, or its `_id` is unknown.
@@ -117,7 +119,12 @@ class Planner:
         round_ = round_of_arrivals(store)
         with store.transaction():
             for asked, composition, scan, spectrum in read:
-                facts = {"file": "from Python", "counts": float(np.median(scan.intensity))}
+                content = b"".join(values.tobytes() for values in (composition, scan.axis, scan.intensity))
+                digest = hashlib.sha256(f"{asked and asked.id} {scan.wavelength} ".encode() + content).hexdigest()
+                if is_in_use(store, digest):
+                    store.log("duplicate", "told twice from Python", subject=asked.id if asked else "")
+                    continue
+                facts = {"file": FROM_PYTHON, "hash": digest, "counts": float(np.median(scan.intensity))}
                 record_scan(store, self._lab, round_, asked, composition, spectrum, facts)
 
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:

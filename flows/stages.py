@@ -28,6 +28,7 @@ from agent.shapes import Compositions, Spectra
 from agent.spectrum import mean_squared_error, q_axis
 from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
+from agent.whole_file import sweep_partials
 from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
 from flows.lab import Laboratory, take_in, write_orders
 
@@ -108,8 +109,7 @@ def open_campaign(
         check_guide(backend, guide)
     with CampaignStore.open(folder, person=person) as store:
         for part in (folder, *(folder / name for name in PARTS)):
-            for partial in part.glob(".partial-*"):  # of a process that was killed while it wrote
-                partial.unlink(missing_ok=True)
+            sweep_partials(part)
         _record_settings(store, config, backend, guide)
         yield Campaign(config, store, backend, report, guide)
 
@@ -318,11 +318,16 @@ def _end_measuring(campaign: Campaign, round_: int) -> str:
     status = "waiting" if missing and not _goes_on_without(campaign, round_) else "done"
     if status == "done":
         _screen(campaign, round_)
-    with store.transaction():
-        if status == "done":
-            _share_out(campaign, round_)
-            store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
-        store.end_stage(round_, "measure", status)
+    try:
+        with store.transaction():
+            if status == "done":
+                _share_out(campaign, round_)
+                store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
+            store.end_stage(round_, "measure", status)
+    except MeasurementError:
+        with store.transaction():
+            store.record_setting("go_on_with", None)  # it can't; what comes from here on is waited for
+        raise
     return status
 
 
@@ -406,8 +411,14 @@ def _share_out(campaign: Campaign, round_: int) -> None:
                 f"Of round {round_}, {len(measured)} of {asked} can be used, too few to learn from and to judge by; "
                 f"{', '.join(doubtful)} are doubtful. Look at their pictures, then `glassmap accept` or `retract` them."
             )
+        few = f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
+        if isinstance(at.settings, LabConfig):
+            raise MeasurementError(
+                f"{few}. Have some measured again with `glassmap retry`, or measure others; then `glassmap run "
+                f"{store.folder}` goes on."
+            )
         raise MeasurementError(
-            f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
+            few
             + (f"; the first failed because: {first} Remove the cause, then" if first else ". Measure more, then")
             + f" `glassmap run {store.folder}` tries again."
         )
@@ -417,6 +428,11 @@ def train(campaign: Campaign, round_: int) -> str:
     """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
     config, store = campaign.config, campaign.store
     ids, compositions, spectra = _learned(campaign, round_)
+    if not ids or not len(_held_out(campaign, round_)[1]):
+        with store.transaction():  # `measure` shares out what is left, or says that it is too little
+            reason = f"What round {round_} would learn from or be judged by was retracted"
+            store.reopen_measuring(round_, f"{reason}; `glassmap run {store.folder}` looks for other.")
+        return "waiting"
     _, axis, _ = store.axis()
 
     def report(step: int, steps: int, losses: Losses) -> None:
@@ -555,9 +571,7 @@ def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) 
     """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
     store = campaign.store
     at = campaign.at(round_)
-    compositions, spectra = at.backend.hold_out() or store.spectra(hold_out=True, since=at.since)[1:]
-    if not len(spectra):
-        raise CampaignError("No spectrum is held out, so no model can be judged. Give more data, or larger batches.")
+    compositions, spectra = _held_out(campaign, round_)
     generated = ensemble.describe(compositions)
     q = q_axis(*store.axis())
     q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
@@ -589,6 +603,12 @@ def _learned(campaign: Campaign, round_: int) -> tuple[list[str], Compositions, 
     """What a round's model learns from: spectra of who measures then; of the guide too where the campaign says so."""
     mixes = campaign.config.guide is not None and campaign.config.guide.learn
     return campaign.store.spectra(hold_out=False, since=0 if mixes else campaign.at(round_).since)
+
+
+def _held_out(campaign: Campaign, round_: int) -> tuple[Compositions, Spectra]:
+    """What a round's model is judged by: the backend's test set, or what was held out of each batch."""
+    at = campaign.at(round_)
+    return at.backend.hold_out() or campaign.store.spectra(hold_out=True, since=at.since)[1:]
 
 
 def _room_left(campaign: Campaign, round_: int) -> bool:

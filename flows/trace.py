@@ -10,6 +10,7 @@ from agent.composition import label, parse_composition
 from agent.errors import CampaignError
 from agent.glass_map import read_map
 from agent.store import CampaignStore, Measured
+from flows.lab import FROM_PYTHON
 
 NEAREST = 5  # measurements that are named for an alloy
 
@@ -73,7 +74,8 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
 def _describe(measured: Measured, elements: list[str]) -> str:
     alloy = label(np.array(measured.composition), elements)
     facts = measured.facts
-    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if "hash" in facts else ""
+    is_dropped = "hash" in facts and facts["file"] != FROM_PYTHON
+    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if is_dropped else ""
     state = f", {measured.state}: {measured.reason}" if measured.state != "used" else ""
     return f"{measured.id}: {alloy}, by {measured.backend} in round {measured.round}, {measured.taken}{scan}{state}"
 

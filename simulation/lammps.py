@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.errors import MeasurementError, SimulationError
+from agent.whole_file import write_whole
 from simulation.melt_quench import MeltQuench, Simulation, render_input
 from simulation.result import read_structure, verify, write_structure
 from simulation.structure import Structure
@@ -201,8 +202,8 @@ def _run(
     _check_disk(work)
     potential = f"{simulation.potential.digest}.{simulation.potential.style.replace('/', '.')}"
     if not (folder / potential).exists():
-        _write_whole(folder / potential, simulation.potential.text)
-    _write_whole(work / "in.lammps", render_input(simulation, potential_file=f"../{potential}"))
+        write_whole(folder / potential, simulation.potential.text.encode())
+    write_whole(work / "in.lammps", render_input(simulation, potential_file=f"../{potential}").encode())
     kills = 0
     while True:
         code = _start(lammps, work, lock, simulation, timeout, progress, stopped)
@@ -354,15 +355,6 @@ def _check_disk(folder: Path) -> None:
         ) from error
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        part.write_text(text)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str:

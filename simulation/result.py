@@ -4,15 +4,14 @@ Exit code 0 is no success: a run counts once its last line, its atoms, its tempe
 """
 
 import json
-import os
 import re
-import threading
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from agent.errors import MeasurementError, SimulationError
+from agent.whole_file import whole_file
 from simulation.melt_quench import Simulation
 from simulation.structure import Structure, total_rdf
 
@@ -88,16 +87,11 @@ def write_structure(structure: Structure, path: Path) -> None:
     """One file, there whole or not at all."""
     values = asdict(structure)
     arrays = {"r": values.pop("r"), "partials": values.pop("partials").astype(np.float32)}
-    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
     try:
-        with part.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, values=np.array(json.dumps(values)), **arrays)
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise SimulationError(f"{path} can't be written: {error}. Make room, then run again.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_structure(path: Path) -> Structure:

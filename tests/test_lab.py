@@ -16,7 +16,7 @@ from agent.campaign import FILE_NAME, CampaignConfig
 from agent.errors import CampaignError, MeasurementError
 from agent.store import CampaignStore, Status
 from flows.people import abandon, accept, approve, extend, go_on, pause, reject, resume, retract, retry
-from flows.stages import advance, open_campaign, receive
+from flows.stages import STAGES, advance, open_campaign, receive
 from tests.campaigns import TINY, fingerprint, processes, rows, run_and_tell
 from tests.laboratory import deliver, scan_text, work
 
@@ -316,7 +316,7 @@ def test_of_two_names_of_one_scan_the_known_one_counts(lab: Path):
     found = drop_scan(lab, order(lab)[0])
     shutil.copy(lab / "drop" / "r001-01.xy", lab / "drop" / "a copy.xy")
     run(lab)
-    assert [state for state, _ in files(lab).values()] == ["waiting", "duplicate"]
+    assert sorted(state for state, _ in files(lab).values()) == ["duplicate", "waiting"]
     drop_table(lab, {"r001-01": found})
     run(lab)
     assert states(lab)["r001-01"] == "measured"
@@ -402,6 +402,82 @@ def test_a_table_that_is_put_back_counts_again(lab: Path):
     np.testing.assert_allclose(measured.composition, one)
 
 
+@pytest.mark.parametrize("way", ["moved back", "by hand", "under another name"])
+def test_an_old_table_counts_again_however_it_is_put_back(lab: Path, tmp_path: Path, way: str):
+    old, table = tmp_path / "old.csv", lab / "drop" / "edx.csv"
+    drop_table(lab, {"r001-01": np.array([0.2, 0.3, 0.5])})
+    run(lab)
+    table.rename(old)
+    drop_table(lab, {"r001-01": np.array([0.3, 0.3, 0.4])})
+    run(lab)
+    old.rename(table if way == "moved back" else lab / "drop" / "restored.csv" if "name" in way else old)
+    if way == "by hand":
+        old.rename(table)
+        with open_campaign(lab) as campaign:
+            receive(campaign, files=[table])
+    drop_scan(lab, order(lab)[0])
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        measured = store.measurement("r001-01")
+    assert measured is not None
+    np.testing.assert_allclose(measured.composition, [0.2, 0.3, 0.5])
+
+
+def test_a_name_that_comes_with_every_wafer_is_that_of_the_table_beside_it(lab: Path):
+    first, second = np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.3, 0.2])
+    for wafer, composition in {"w1": first, "w2": second}.items():
+        (lab / "drop" / wafer).mkdir()
+        drop_table(lab, {"1": composition}, f"{wafer}/edx.csv")
+        (lab / "drop" / wafer / "1.xy").write_text(scan_text(composition, np.random.default_rng(len(wafer)), ".xy"))
+    (lab / "drop" / "1.xy").write_text(scan_text(first, np.random.default_rng(5), ".xy"))
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        found = {m.facts["file"]: m.composition for m in store.measurements()}
+        told = {file.path: file.reason for file in store.files(state="waiting")}
+        assert not any("measured with another" in file.reason for file in store.files())
+    assert found == {"drop/w1/1.xy": tuple(first), "drop/w2/1.xy": tuple(second)}
+    assert told == {
+        "drop/1.xy": "drop/w1/edx.csv and drop/w2/edx.csv differ in what they say of 1. Copy the right one beside the "
+        "scan."
+    }
+    shutil.copy(lab / "drop" / "w1" / "edx.csv", lab / "drop")
+    drop_table(lab, {"1": np.array([0.3, 0.3, 0.4])}, "late.csv")
+    (lab / "drop" / "late.csv").rename(lab / "drop" / "w2" / "late.csv")
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [m.composition for m in store.measurements() if m.facts["file"] == "drop/1.xy"] == [tuple(first)]
+    reason = files(lab)["late.csv"][1]
+    assert "u0002 was measured with another composition; retract it" in reason
+    assert "Of drop/w1/1.xy counts what a table beside it says, which is another" in reason
+
+
+def test_a_waiting_scan_goes_by_its_last_name(lab: Path):
+    found = drop_scan(lab, order(lab)[0], "r001-02")
+    run(lab)
+    (lab / "drop" / "r001-02.xy").rename(lab / "drop" / "r001-01.xy")
+    run(lab)
+    drop_table(lab, {"r001-01": found, "r001-02": np.array([0.3, 0.3, 0.4])})
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [(m.id, m.composition) for m in store.measurements()] == [("r001-01", pytest.approx(found))]
+    assert files(lab)["r001-02.xy"] == ("duplicate", "the same as drop/r001-01.xy")
+
+
+def test_a_waiting_scan_that_is_overwritten_is_set_aside(lab: Path):
+    first, second = order(lab)[:2]
+    drop_scan(lab, first, "r001-01")
+    before = (lab / "drop" / "r001-01.xy").read_bytes()
+    run(lab)
+    found = drop_scan(lab, second, "r001-01")
+    drop_table(lab, {"r001-01": found})
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [m.id for m in store.measurements()] == ["r001-01"]
+        assert [file.state for file in store.files() if file.path.endswith("01.xy")] == ["quarantined", "used"]
+    kept = next(path for path in (lab / "quarantine").iterdir() if path.suffix == ".xy")
+    assert kept.read_bytes() == before
+
+
 def test_a_waiting_scan_whose_copy_is_lost_does_not_stop_the_others(lab: Path):
     found = drop_scan(lab, order(lab)[0])
     run(lab)
@@ -450,6 +526,35 @@ def test_a_retracted_scan_is_ingested_again_once(lab: Path):
         with open_campaign(lab) as campaign:
             told = receive(campaign, files=[lab / "drop" / "r001-01.xy"])
         assert any(words in told[0] for words in expected.split("|"))
+
+
+@pytest.mark.parametrize("of", ["all learned", "held out"])
+def test_a_round_whose_data_were_retracted_before_training_is_measured_on(lab: Path, of: str):
+    measure_all(lab)
+    with open_campaign(lab) as campaign:
+        assert STAGES["measure"](campaign, 1) == "done"
+    with CampaignStore.amend(lab, person="ada") as store:
+        retract(store, store.spectra(hold_out=of == "held out")[0], "wrong wafer")
+    assert run(lab).reason.startswith("What round 1 would learn from or be judged by was retracted; `glassmap run")
+    assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2"), "others are shared out"
+    with CampaignStore.read_only(lab) as store:
+        assert store.curve()[0].spectra == len(store.spectra(hold_out=False)[0]) > 0
+
+
+def test_going_on_is_over_once_it_is_refused_or_something_is_tried_again(lab: Path):
+    drop_table(lab, {"r001-01": drop_scan(lab, order(lab)[0])})
+    run(lab)
+    with CampaignStore.amend(lab, person="ada") as store:
+        go_on(store, "")
+    with pytest.raises(MeasurementError, match=r"1 of 8, .* Have some measured again with `glassmap retry`"):
+        run(lab)
+    drop_table(lab, {"r001-02": drop_scan(lab, order(lab)[1])}, "two.csv")
+    assert run(lab).reason.startswith("Waiting for 6 of 8")
+    with CampaignStore.amend(lab, person="ada") as store:
+        abandon(store, ["r001-03"], "")
+        go_on(store, "")
+        retry(store, ["r001-03"], "")
+    assert run(lab).reason.startswith("Waiting for 6 of 8")
 
 
 def test_a_round_that_is_not_ordered_does_not_go_on(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    *("errors", "shapes", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
+    *("errors", "shapes", "whole_file", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
     *("instruments", "composition_table", "scans"),
     *("screening", "acquisition", "baselines", "smoother", "ccgan", "training", "ensemble", "glass_map"),
     *("convergence", "campaign", "schema", "store", "pictures"),

@@ -10,7 +10,7 @@ import pytest
 from agent.campaign import FILE_NAME, CampaignConfig
 from agent.errors import CampaignError, CompositionError, DatasetError, SpectrumError
 from agent.store import CampaignStore
-from flows.people import approve, retry
+from flows.people import approve, retract, retry
 from flows.planner import Planner
 from flows.trace import trace
 from tests.campaigns import TINY
@@ -90,6 +90,20 @@ def test_a_batch_that_nobody_approved_is_not_suggested_and_a_retried_alloy_is_ag
         planner.ingest([measure(first)])
     with CampaignStore.read_only(tmp_path) as store:
         assert any("by lab" in line and "from Python" not in line for line in trace(store, first["_id"]))
+
+
+def test_what_is_told_twice_is_taken_once_unless_it_was_retracted(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        point = measure(planner.suggest()[0])
+        planner.ingest([point, point])
+        planner.ingest([point])
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            assert [m.id for m in store.measurements()] == ["r001-01"]
+            retract(store, ["r001-01"], "too hasty")
+        planner.ingest([point])
+        planner.ingest([point | {"intensity": point["intensity"] * 1.01}])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [m.id for m in store.measurements()] == ["r001-01", "r001-01-2", "r001-01-3"]
 
 
 def test_what_nobody_asked_for_is_taken_with_its_composition(tmp_path: Path):

@@ -1,4 +1,7 @@
+import platform
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import read_map
 from agent.store import CampaignStore, Status, Suggestion
+from agent.whole_file import partial_beside
 from flows.backends import News, Replay
 from flows.stages import STAGES, Campaign, advance, open_campaign
 from tests.campaigns import fingerprint, rows, write_campaign
@@ -324,9 +328,15 @@ def test_bounds_and_limits_hold_in_a_replay(tmp_path: Path, small_dataset: Path)
 
 
 def test_partial_files_of_a_killed_process_are_cleared_away(continued: Path):
-    strays = [continued / folder / ".partial-1234-x" for folder in ("", "checkpoints", "maps")]
-    for stray in strays:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    strays = [
+        continued / folder / f".partial-{platform.node()}-{int(ended.stdout)}-x"
+        for folder in ("", "checkpoints", "maps")
+    ]
+    being_written = partial_beside(continued / "orders" / "x")  # by a person's command beside the driver
+    for stray in (*strays, being_written):
+        stray.parent.mkdir(exist_ok=True)
         stray.write_bytes(b"half")
     with open_campaign(continued):
-        assert not any(stray.exists() for stray in strays)
+        assert not any(stray.exists() for stray in strays) and being_written.exists()
     assert (continued / FILE_NAME).exists()
