@@ -2,11 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
+from cronsim import CronSim, CronSimError
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -28,7 +30,7 @@ from agent.whole_file import write_whole
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
-FREE_SETTINGS = ("name", "device", "stop")
+FREE_SETTINGS = ("name", "device", "stop", "schedule", "notify")
 # Within a table: files may move, their content is watched by the backend's fingerprint; and how LAMMPS is run is free.
 FREE_WITHIN = (
     *("dataset", "substrate", "potential", "command", "workers", "timeout_hours"),
@@ -192,6 +194,35 @@ class StopConfig(_Settings):
     tolerance: Share = 0.05
     patience: PositiveInt = 2
     max_rounds: PositiveInt = 12
+    max_spectra: PositiveInt | None = None  # measured, held out ones included
+    max_hours: PositiveFloat | None = None  # since the campaign began
+    max_cpu_hours: PositiveFloat | None = None  # of simulation
+
+
+class ScheduleConfig(_Settings):
+    """When `glassmap serve` looks after the campaign."""
+
+    advance_minutes: Annotated[float, Field(ge=0.1)] = 5.0  # between two looks
+    retrain: str | None = None  # when to train on what came since, such as "0 3 * * *": five fields, local time
+
+    @field_validator("retrain")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                CronSim(value, datetime.now())
+            except CronSimError as error:
+                raise ValueError(
+                    f"must be five fields, minute hour day month weekday, such as '0 3 * * *'; got {value!r} ({error})"
+                ) from error
+        return value
+
+
+class NotifyConfig(_Settings):
+    """Who is told when the campaign waits for a person, has stopped or failed; see `flows.notices`."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = None  # is sent JSON by POST
+    command: str | None = None  # is given the same JSON on its standard input
 
 
 class CampaignConfig(_Settings):
@@ -207,6 +238,8 @@ class CampaignConfig(_Settings):
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
     stop: StopConfig = StopConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @field_validator("model", mode="before")
     @classmethod

@@ -17,6 +17,23 @@ class CurvePoint(NamedTuple):
     next_batch_mse: float | None  # of the last round's model on this round's batch, before learning from it
 
 
+class Budget(NamedTuple):
+    """What a campaign may use up, or has; None for no limit."""
+
+    rounds: int
+    spectra: int | None = None  # measured, held out ones included
+    hours: float | None = None  # since the campaign began
+    cpu_hours: float | None = None  # of simulation
+
+    def spent(self, used: "Budget") -> str | None:
+        """The first of the limits that is used up, in words."""
+        for limit, so_far, words in zip(self, used, ("round", "spectra", "hour", "CPU-hour"), strict=True):
+            if limit is not None and so_far is not None and so_far >= limit:
+                counted = f"{limit:g} {words}" if words == "spectra" else _count(limit, words)
+                return counted + " of simulation" * (words == "CPU-hour")
+        return None
+
+
 class Decision(NamedTuple):
     """Go on or stop, and why."""
 
@@ -30,7 +47,8 @@ def decide(
     *,
     tolerance: float,
     patience: int,
-    max_rounds: int,
+    budget: Budget,
+    used: Budget,
     room_left: bool,
     extended_to: int = 0,
 ) -> Decision:
@@ -43,9 +61,11 @@ def decide(
         curve: One point a round, oldest first; at least one.
         tolerance: Smallest relative improvement that is worth a round.
         patience: Rounds in a row below it.
-        max_rounds: The budget.
+        budget: What the campaign may use up.
+        used: What it has; rounds, spectra, hours and CPU-hours.
         room_left: Whether there is an alloy left to measure.
-        extended_to: The round up to which a person had the campaign go on whatever the curve says.
+        extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
+            says.
     """
     mse = [point.mse for point in curve]
     smooth = [mse[0], *((before + now) / 2 for before, now in pairwise(mse))]
@@ -58,18 +78,18 @@ def decide(
         if last
         else "no trend yet"
     )
-    if room_left and len(curve) < extended_to:
+    over = budget._replace(rounds=max(budget.rounds, extended_to)).spent(used)
+    if room_left and not over and used.rounds < extended_to:
         return Decision("continue", f"Go on {spent}: extended to round {extended_to}; {known}.", improvements)
     if len(last) == patience and max(last) < tolerance:
         reason = f"Converged {spent}: {known}; less than {100 * tolerance:g} % each."
         return Decision("converged", reason, improvements)
     if not room_left:
         return Decision("exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements)
-    if len(curve) >= max_rounds:
-        budget = f"the budget of {_count(max_rounds, 'round')} is spent"
-        return Decision("exhausted", f"Stopped {spent}: {budget}; {known}.", improvements)
+    if over:
+        return Decision("exhausted", f"Stopped {spent}: the budget of {over} is spent; {known}.", improvements)
     return Decision("continue", f"Go on {spent}: {known}.", improvements)
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + "s" * (number != 1)
+def _count(number: int | float, word: str) -> str:
+    return f"{number:g} {word}" + "s" * (number != 1)

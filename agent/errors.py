@@ -7,7 +7,8 @@
     ├── DatasetError        a file of spectra or a composition table can't be taken
     ├── ModelError          a model is asked for what it can't do, or a checkpoint can't be read
     ├── CampaignError       a campaign file holds an unknown or impossible setting
-    ├── StoreError          the campaign store is missing, locked or of another version
+    ├── StoreError          the campaign store is missing or of another version
+    │   └── CampaignBusy    another process is at the campaign
     ├── MeasurementError    a backend could not measure an alloy
     └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
 
@@ -44,7 +45,11 @@ class CampaignError(GlassmapError):
 
 
 class StoreError(GlassmapError):
-    """The campaign store is missing, locked or of another version."""
+    """The campaign store is missing or of another version."""
+
+
+class CampaignBusy(StoreError):
+    """Another process is at the campaign."""
 
 
 class MeasurementError(GlassmapError):

@@ -96,3 +96,13 @@ def laboratory(db: Database) -> None:
 def contents(db: Database) -> None:
     """Measurements are found by the content that they were read from."""
     db.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
+
+
+@migrations()
+def notices(db: Database) -> None:
+    """What people are told of."""
+    db.execute(
+        """CREATE TABLE notices (
+            id INTEGER PRIMARY KEY, time TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,
+            tries INTEGER NOT NULL DEFAULT 0, told TEXT) STRICT"""
+    )

@@ -18,8 +18,8 @@ from sqlite_utils import Database
 
 from agent.acquisition import Coverage
 from agent.composition import label
-from agent.convergence import CurvePoint, Decision
-from agent.errors import StoreError
+from agent.convergence import Budget, CurvePoint, Decision
+from agent.errors import CampaignBusy, StoreError
 from agent.schema import migrations
 from agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum, TakenCompositions
 
@@ -111,14 +111,15 @@ class CampaignStore:
         The kernel frees the lock when the process ends, however it ends.
 
         Raises:
-            StoreError: If another process holds the lock, or a later glassmap wrote the store.
+            CampaignBusy: If another process holds the lock.
+            StoreError: If a later glassmap wrote the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "campaign.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise StoreError(
+                raise CampaignBusy(
                     f"The campaign in {folder} is being advanced by another process. Wait for it, or stop it."
                 ) from error
             with _connect(folder) as db:
@@ -226,8 +227,8 @@ class CampaignStore:
         rows = list(self._db.query("SELECT status FROM stages WHERE round = ? AND name = ?", [round_, name]))
         return rows[0]["status"] if rows else None
 
-    def start_stage(self, round_: int, name: str) -> None:
-        """Count an attempt at a stage."""
+    def start_stage(self, round_: int, name: str) -> int:
+        """Count an attempt at a stage; returns how many there were."""
         with self.transaction():
             self._db.execute(
                 """INSERT INTO stages (round, name, status, attempts, started) VALUES (?, ?, 'running', 1, ?)
@@ -235,6 +236,13 @@ class CampaignStore:
                 finished = NULL, error = NULL""",
                 [round_, name, _now()],
             )
+        attempts = "SELECT attempts FROM stages WHERE round = ? AND name = ?"
+        return self._db.execute(attempts, [round_, name]).fetchone()[0]
+
+    def has_happened(self, *, since: str) -> bool:
+        """Whether a person did, or a laboratory gave, something after that time."""
+        lines = "SELECT 1 FROM log WHERE time > ? AND (person <> ? OR event NOT IN ('failed', 'not told')) LIMIT 1"
+        return self._db.execute(lines, [since, DRIVER]).fetchone() is not None
 
     def end_stage(self, round_: int, name: str, status: str, error: str | None = None) -> None:
         """Set a stage's status; call within the transaction that records its results."""
@@ -510,6 +518,13 @@ class CampaignStore:
         """Measurements so far."""
         return self._db["spectra"].count
 
+    def used(self) -> Budget:
+        """What the campaign has used up."""
+        began = next(self._db.query("SELECT MIN(time) AS time FROM log"))["time"]
+        cpu = "SELECT COALESCE(SUM(json_extract(facts, '$.cpu_seconds')), 0) / 3600.0 FROM spectra"
+        hours = 0.0 if began is None else (datetime.now(UTC) - datetime.fromisoformat(began)).total_seconds() / 3600
+        return Budget(len(self.curve()), self.n_spectra(), hours, self._db.execute(cpu).fetchone()[0])
+
     # --- files of a laboratory
 
     def files(self, *, state: str | None = None) -> list[DroppedFile]:
@@ -580,6 +595,33 @@ class CampaignStore:
     def coverage(self) -> list[Coverage]:
         """How evenly each round's batch, with all before it, covers the space; oldest round first."""
         return [Coverage(**row) for row in self._db.query("SELECT separation, worst, mean FROM batches ORDER BY round")]
+
+    # --- notices
+
+    def record_notice(self, key: str, content: Mapping[str, Any]) -> None:
+        """Record what is to be told, unless it is what was told last; call within a transaction.
+
+        Args:
+            key: Of the state that the campaign is in.
+            content: JSON types.
+        """
+        last = next(self._db.query("SELECT key FROM notices ORDER BY id DESC LIMIT 1"), None)
+        if last is None or last["key"] != key:
+            statement = "INSERT INTO notices (time, key, content) VALUES (?, ?, ?)"
+            self._db.execute(statement, [_now(), key, json.dumps(content)])
+
+    def pending_notices(self, *, tries: int) -> list[tuple[int, dict[str, Any]]]:
+        """Number and content of what was told to nobody yet, and tried less often than that; oldest first."""
+        query = "SELECT id, content FROM notices WHERE told IS NULL AND tries < ? ORDER BY id"
+        return [(row["id"], json.loads(row["content"])) for row in self._db.query(query, [tries])]
+
+    def end_notice(self, id_: int, *, error: str = "") -> None:
+        """Record that a notice was told, or why it could not be."""
+        with self.transaction():
+            told = None if error else _now()
+            self._db.execute("UPDATE notices SET tries = tries + 1, told = ? WHERE id = ?", [told, id_])
+            if error:
+                self.log("not told", error)
 
     # --- models, maps, decisions
 
@@ -664,13 +706,13 @@ class CampaignStore:
                 reason = f"Round {stage['round']} is approved: `glassmap run {self.folder}` orders it."
         elif last is not None and last[1].state != "continue":
             state, reason = last[1].state, last[1].reason
-        if look := self._to_look_at():
+        if look := self.to_look_at():
             reason += f" To look at with `glassmap ledger`: {look}."
         if (paused := self.setting("paused")) is not None:
             state, reason = "paused", f"Paused {paused}. {reason}"
         return Status(state, reason, len(curve), self.n_spectra(), curve[-1].mse if curve else None)
 
-    def _to_look_at(self) -> str:
+    def to_look_at(self) -> str:
         """What a person should see to: files as they were dropped last, and doubtful measurements."""
         doubtful = self._db.execute("SELECT COUNT(*) FROM spectra WHERE state = 'doubtful'").fetchone()[0]
         last = "SELECT COUNT(*) FROM (SELECT state, MAX(time) FROM files GROUP BY path) WHERE state = ?"

@@ -162,16 +162,21 @@ def resume(folder: Folder) -> None:
 
 @command()
 def extend(
-    folder: Folder, rounds: Annotated[int, typer.Option(min=1, help="More than there were.")], reason: Reason = ""
+    folder: Folder,
+    rounds: Annotated[int | None, typer.Option(min=1, help="More, whatever the stop rule says.")] = None,
+    spectra: Annotated[int | None, typer.Option(min=1, help="More than used, or than the limit.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.001, help="More, from now or from the limit.")] = None,
+    cpu_hours: Annotated[float | None, typer.Option(min=0.001, help="More, of simulation.")] = None,
+    reason: Reason = "",
 ) -> None:
-    """Have a campaign make some rounds more, whatever its stop rule says.
+    """Give a campaign more of its budget.
 
     Example: `glassmap extend campaigns/lab --rounds 3`
     """
     from flows.people import extend
 
     with _amending(folder) as store:
-        say(extend(store, rounds, reason))
+        say(extend(store, reason, rounds=rounds, spectra=spectra, hours=hours, cpu_hours=cpu_hours))
 
 
 @command()

@@ -139,15 +139,37 @@ def resume(store: CampaignStore) -> str:
     return f"No longer paused; `glassmap run {store.folder}` goes on."
 
 
-def extend(store: CampaignStore, rounds: int, reason: str) -> str:
-    """Have the campaign make some rounds more, whatever its stop rule says."""
-    until = max(len(store.curve()), store.setting("extended_to") or 0) + rounds
+def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
+    """Give the campaign more of its budget.
+
+    Args:
+        store: The campaign's.
+        reason: Why, for the log.
+        more: Of `rounds` (made whatever the stop rule says), `spectra`, `hours`, `cpu_hours`: on top of what was
+            used, or of the limit where that is not yet reached.
+    """
+    given = {name: value for name, value in more.items() if value is not None}
+    if not given:
+        raise CampaignError("Say what there is more of: --rounds, --spectra, --hours or --cpu-hours.")
+    stop = store.setting("config")["stop"]
+    limits, used = store.setting("extended_limits") or {}, store.used()
+    words = []
     with store.transaction():
-        store.record_setting("extended_to", until)
+        for name, value in given.items():
+            if name == "rounds":
+                until = max(used.rounds, store.setting("extended_to") or 0) + int(value)
+                store.record_setting("extended_to", until)
+                words.append(f"to round {until}")
+                continue
+            if stop[f"max_{name}"] is None:
+                raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
+            limits[name] = max(getattr(used, name), stop[f"max_{name}"], limits.get(name, 0)) + value
+            words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
+        store.record_setting("extended_limits", limits)
         if next_round(store) is None:
             store.reopen_decision()
-        store.log("extended", f"to round {until}: {reason}")
-    return f"The campaign goes on to round {until}, if alloys are left; then its stop rule counts again."
+        store.log("extended", f"{', '.join(words)}: {reason}")
+    return f"The campaign may go on {', '.join(words)}, if alloys are left; then its stop rule counts again."
 
 
 @contextmanager

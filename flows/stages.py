@@ -4,6 +4,7 @@ A stage looks at what is recorded, does the missing part and records it together
 round can therefore stop anywhere, and the next `advance` goes on.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,7 +18,7 @@ from scipy.spatial.distance import cdist
 from agent.acquisition import Batch, plan_batch
 from agent.campaign import FILE_NAME, AnyBackend, CampaignConfig, LabConfig, SimulationConfig, binding_settings
 from agent.composition import label
-from agent.convergence import CurvePoint, Decision, decide
+from agent.convergence import Budget, CurvePoint, Decision, decide
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import GlassMap
@@ -30,8 +31,11 @@ from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
 from agent.whole_file import sweep_partials
 from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
+from flows.journal import timed
 from flows.lab import Laboratory, take_in, write_orders
+from flows.notices import announce
 
+ATTEMPTS = 3  # at a stage that fails while nobody watches
 WITNESSES = 30  # nearest measurements that a new one is screened against
 PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
 
@@ -180,10 +184,12 @@ def plan(campaign: Campaign, round_: int) -> str:
     config, store = campaign.config, campaign.store
     backend, _, since, _ = campaign.at(round_)
     after_guide = 1 < since == round_  # measure what the guide can't tell
+    left = _spectra_left(campaign)
+    size = config.planning.batch if left is None else min(config.planning.batch, max(left, _least(campaign, round_)))
     has_weights = (config.planning.weights == "disagreement" and round_ > since) or after_guide
     batch = plan_batch(
         backend.candidates(),
-        config.planning.batch,
+        size,
         taken=store.taken(since=since),
         method="uniform" if after_guide else config.planning.method,
         seed=np.random.default_rng([config.seed, round_]),
@@ -196,6 +202,25 @@ def plan(campaign: Campaign, round_: int) -> str:
         store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {batch.coverage.mean:.2f} at.%")
         store.end_stage(round_, "plan", "done")
     return "done"
+
+
+def _least(campaign: Campaign, round_: int) -> int:
+    """The smallest batch: one to learn from, and one to be judged by where the backend has no test set."""
+    return 1 if campaign.at(round_).backend.hold_out() else 2
+
+
+def _spectra_left(campaign: Campaign) -> int | None:
+    """How many may still be measured; None for no limit."""
+    limit = budget_of(campaign.store, campaign.config).spectra
+    return None if limit is None else limit - campaign.store.n_spectra()
+
+
+def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
+    """What the campaign may use up: by its file, or more where a person extended it; but for the rounds."""
+    stop, extended = config.stop, store.setting("extended_limits") or {}
+    limits = {"spectra": stop.max_spectra, "hours": stop.max_hours, "cpu_hours": stop.max_cpu_hours}
+    allowed = {name: limit and max(limit, extended.get(name, 0)) for name, limit in limits.items()}
+    return Budget(stop.max_rounds, **allowed)
 
 
 def replace_suggestions(campaign: Campaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
@@ -380,6 +405,9 @@ def _goes_on_without(campaign: Campaign, round_: int) -> bool:
         return True
     if not isinstance(settings, LabConfig):
         return False
+    hours = budget_of(store, campaign.config).hours
+    if hours is not None and (store.used().hours or 0) >= hours and (round_ > 1 or store.n_spectra()):
+        return True
     states = [one.state for one in store.standings(round_) if one.state != "rejected"]
     found = sum(state in ("measured", "doubtful") for state in states)
     ordered = store.batch_time(round_, "ordered")
@@ -426,14 +454,26 @@ def _share_out(campaign: Campaign, round_: int) -> None:
 
 def train(campaign: Campaign, round_: int) -> str:
     """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
-    config, store = campaign.config, campaign.store
-    ids, compositions, spectra = _learned(campaign, round_)
-    if not ids or not len(_held_out(campaign, round_)[1]):
+    store = campaign.store
+    if not _learned(campaign, round_)[0] or not len(_held_out(campaign, round_)[1]):
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
             reason = f"What round {round_} would learn from or be judged by was retracted"
             store.reopen_measuring(round_, f"{reason}; `glassmap run {store.folder}` looks for other.")
         return "waiting"
-    _, axis, _ = store.axis()
+    ensemble, checkpoint, n_spectra = _fit(campaign, round_)
+    point = _judge(campaign, round_, ensemble, n_spectra)
+    with store.transaction():
+        store.record_artefact(round_, "checkpoint", checkpoint)
+        store.record_curve_point(point)
+        store.log("trained", f"round {round_}: {n_spectra} spectra, hold-out MSE {point.mse:.3g}")
+        store.end_stage(round_, "train", "done")
+    return "done"
+
+
+def _fit(campaign: Campaign, round_: int) -> tuple[Ensemble, Path, int]:
+    """Train on every spectrum so far; returns the ensemble, its checkpoint and how many it learned from."""
+    config, store = campaign.config, campaign.store
+    ids, compositions, spectra = _learned(campaign, round_)
 
     def report(step: int, steps: int, losses: Losses) -> None:
         campaign.report("train", step, steps, f"MSE {losses.mse:.1f}")
@@ -441,43 +481,43 @@ def train(campaign: Campaign, round_: int) -> str:
     ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device)
     ensemble.fit(compositions, spectra, report=report)
     record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
-    checkpoint = ensemble.save(store.folder / "checkpoints", axis=axis, record=record)
-    point = _judge(campaign, round_, ensemble, len(ids))
-    with store.transaction():
-        store.record_artefact(round_, "checkpoint", checkpoint)
-        store.record_curve_point(point)
-        store.log("trained", f"round {round_}: {len(ids)} spectra, hold-out MSE {point.mse:.3g}")
-        store.end_stage(round_, "train", "done")
-    return "done"
+    checkpoint = ensemble.save(store.folder / "checkpoints", axis=store.axis()[1], record=record)
+    return ensemble, checkpoint, len(ids)
 
 
 def map_alloys(campaign: Campaign, round_: int) -> str:
     """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
-    config, store = campaign.config, campaign.store
-    q, path = q_axis(*store.axis()), None
-    if q is not None:
-        checkpoint = _checkpoint(store, round_)
-        glass_map = GlassMap(
-            Ensemble.load(checkpoint, device=config.device),
-            config.space.build(),
-            q,
-            measured=_learned(campaign, round_)[1],
-            metadata={
-                "campaign": config.name,
-                "round": round_,
-                "checkpoint": checkpoint.stem,
-                "config": binding_settings(store.setting("config")),
-            },
-        )
-        path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))
-        for left in (store.folder / "maps").glob(".shards-*"):  # of a map of other settings that was cut
-            shutil.rmtree(left)
+    store = campaign.store
+    path = _write_map(campaign, round_, _checkpoint(store, round_))
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
     return "done"
+
+
+def _write_map(campaign: Campaign, round_: int, checkpoint: Path) -> Path | None:
+    config, store = campaign.config, campaign.store
+    q = q_axis(*store.axis())
+    if q is None:
+        return None
+    glass_map = GlassMap(
+        Ensemble.load(checkpoint, device=config.device),
+        config.space.build(),
+        q,
+        measured=_learned(campaign, round_)[1],
+        metadata={
+            "campaign": config.name,
+            "round": round_,
+            "checkpoint": checkpoint.stem,
+            "config": binding_settings(store.setting("config")),
+        },
+    )
+    path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))
+    for left in (store.folder / "maps").glob(".shards-*"):  # of a map of other settings that was cut
+        shutil.rmtree(left)
+    return path
 
 
 def decide_round(campaign: Campaign, round_: int) -> str:
@@ -490,16 +530,28 @@ def decide_round(campaign: Campaign, round_: int) -> str:
             reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
             decision = Decision("continue", reason, ())
         else:
+            curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, campaign.config), store.used()
+            if (left := _spectra_left(campaign)) is not None and left < _least(campaign, round_):
+                used = used._replace(spectra=budget.spectra)  # what is left is no batch
             decision = decide(
-                store.curve()[at.since - 1 :],
+                curve,
+                tolerance=campaign.config.stop.tolerance,
+                patience=campaign.config.stop.patience,
+                budget=budget,
+                used=used._replace(rounds=len(curve)),
                 room_left=room_left,
                 extended_to=(store.setting("extended_to") or 0) - at.since + 1,
-                **campaign.config.stop.model_dump(),
             )
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
         store.end_stage(round_, "decide", "done")
+    campaign.report("decide", 1, 1, describe_curve(store.curve()))
     return "done"
+
+
+def describe_curve(curve: Sequence[CurvePoint]) -> str:
+    """The learning curve in a line."""
+    return "MSE after n spectra: " + ", ".join(f"{point.spectra}: {point.mse:.3g}" for point in curve)
 
 
 STAGES: Mapping[str, Stage] = {
@@ -511,22 +563,79 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
+# --- between rounds
+
+
+def retrain(campaign: Campaign) -> str:
+    """Train on all that is in now, and map, without waiting for the round's end; returns what was done, in words.
+
+    The model and its map are those of the round at work until that trains its own, on the whole batch; neither planning
+    nor the learning curve looks at them. Where nothing came or went since the last training nothing is done.
+    """
+    store = campaign.store
+    round_ = next_round(store) or len(store.curve()) + 1
+    receive(campaign)
+    if store.stage_status(round_, "train") == "done":
+        return f"Round {round_} is trained already."
+    _screen(campaign, round_)
+    ids, *_ = _learned(campaign, round_)
+    if not ids:
+        return "There is nothing to learn from yet."
+    before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
+    last = store.artefact("checkpoint")
+    if last is not None and json.loads(last[1].read_text())["record"]["training_ids"] == ids:
+        return f"Nothing came since the last training on {len(ids)} spectra."
+    with timed(store.folder, round=round_, stage="retrain") as line:
+        ensemble, checkpoint, n_spectra = _fit(campaign, round_)
+        path = _write_map(campaign, round_, checkpoint)
+        compositions, spectra = _held_out(campaign, round_)
+        mse = mean_squared_error(ensemble.generate(compositions), spectra) if len(spectra) else None
+        judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
+        with store.transaction():
+            store.record_artefact(round_, "checkpoint", checkpoint)
+            if path is not None:
+                store.record_artefact(round_, "map", path)
+            store.log("retrained", f"during round {round_}: {n_spectra} spectra{judged}")
+        line |= {"status": "done", "spectra": store.n_spectra()}
+    for found in filter(None, before.values()):  # of last night, that nothing refers to any more
+        if found[1] not in (checkpoint, path):
+            for file in found[1].parent.glob(f"{found[1].stem}.*"):
+                file.unlink()
+    return f"Retrained on {n_spectra} spectra{judged}."
+
+
 # --- the loop
 
 
 def advance(campaign: Campaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
-    """Run stages until the campaign stops or waits for measurements.
+    """Run stages until the campaign stops or waits for measurements; tell who is to be told.
 
     Args:
         campaign: Open.
         stages: The five, as they are or wrapped (as Prefect tasks).
     """
-    if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
+    try:
+        if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
+            receive(campaign)
+        while (round_ := next_round(campaign.store)) is not None:
+            if not run_round(campaign, round_, stages=stages):
+                break
+        return campaign.store.status()
+    finally:
+        announce(campaign.store, campaign.config.name, campaign.config.notify)
+
+
+def advance_unattended(campaign: Campaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
+    """As `advance`, but what failed several times is left alone until something happens: a person acts, a file comes.
+
+    Otherwise a schedule would repeat it, simulations and all, for ever.
+    """
+    stage = campaign.store.last_stage()
+    if stage is not None and stage["status"] == "failed" and stage["attempts"] >= ATTEMPTS:
         receive(campaign)
-    while (round_ := next_round(campaign.store)) is not None:
-        if not run_round(campaign, round_, stages=stages):
-            break
-    return campaign.store.status()
+        if not campaign.store.has_happened(since=stage["finished"]):
+            return campaign.store.status()
+    return advance(campaign, stages=stages)
 
 
 def next_round(store: CampaignStore) -> int | None:
@@ -550,10 +659,12 @@ def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = 
             return False
         if campaign.store.stage_status(round_, name) == "done":
             continue
-        campaign.store.start_stage(round_, name)
+        attempt = campaign.store.start_stage(round_, name)
         campaign.report(name, 0, 1, f"round {round_}")
         try:
-            status = stage(campaign, round_)
+            with timed(campaign.store.folder, round=round_, stage=name, attempt=attempt) as line:
+                line["status"] = status = stage(campaign, round_)
+                line["spectra"] = campaign.store.n_spectra()
         except Exception as error:
             with campaign.store.transaction():
                 campaign.store.end_stage(round_, name, "failed", f"{type(error).__name__}: {error}")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.convergence import CurvePoint, Decision, decide
+from agent.convergence import Budget, CurvePoint, Decision, decide
 
 errors = st.floats(min_value=1e-3, max_value=1e4)
 
@@ -11,8 +11,17 @@ def curve(*mse: float) -> list[CurvePoint]:
     return [CurvePoint(k, 20 * k, value, 1.2 * value, None, None, None) for k, value in enumerate(mse, start=1)]
 
 
-def judge(*mse: float, tolerance: float = 0.05, patience: int = 2, rounds: int = 50, room: bool = True) -> Decision:
-    return decide(curve(*mse), tolerance=tolerance, patience=patience, max_rounds=rounds, room_left=room)
+def judge(
+    *mse: float,
+    tolerance: float = 0.05,
+    patience: int = 2,
+    rounds: int = 50,
+    room: bool = True,
+    budget: Budget | None = None,
+) -> Decision:
+    points, used = curve(*mse), Budget(len(mse), spectra=20 * len(mse), hours=1.5, cpu_hours=0.0)
+    limits = budget or Budget(rounds)
+    return decide(points, tolerance=tolerance, patience=patience, budget=limits, used=used, room_left=room)
 
 
 @given(level=errors, patience=st.integers(1, 5), tolerance=st.floats(0.001, 0.9))
@@ -54,6 +63,21 @@ def test_a_campaign_goes_on_only_with_room_and_budget_left(mse: list[float], roo
     if decision.state == "continue":
         assert room and len(mse) < rounds
     assert len(decision.improvements) == len(mse) - 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(2), "the budget of 2 rounds is spent"),
+        (Budget(9, spectra=40), "the budget of 40 spectra is spent"),
+        (Budget(9, hours=1.0), "the budget of 1 hour is spent"),
+        (Budget(9, hours=2.5, cpu_hours=0.0), "the budget of 0 CPU-hours of simulation is spent"),
+    ],
+)
+def test_a_campaign_stops_in_words_when_any_part_of_its_budget_is_spent(budget: Budget, words: str):
+    decision = judge(100, 50, budget=budget)
+    assert decision.state == "exhausted" and words in decision.reason
+    assert judge(100, 50, budget=Budget(9, spectra=41, hours=2.5, cpu_hours=0.1)).state == "continue"
 
 
 def test_one_lucky_round_among_bad_ones_does_not_stop_a_noisy_curve():

@@ -706,7 +706,7 @@ def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(stopped
     drop_table(stopped, {"late": np.array([0.3, 0.3, 0.4])}, "late.csv")
     run(stopped)
     with CampaignStore.amend(stopped, person="ada") as store:
-        extend(store, 1, "")
+        extend(store, "", rounds=1)
     run(stopped)
     measure_all(stopped, 2)
     run(stopped)
@@ -831,7 +831,7 @@ def test_a_paused_campaign_does_nothing_until_it_is_resumed(lab: Path):
 
 def test_a_campaign_that_has_stopped_is_extended(stopped: Path):
     with CampaignStore.amend(stopped, person="ada") as store:
-        extend(store, 1, "")
+        extend(store, "", rounds=1)
     assert run(stopped).reason.startswith("Waiting for 8 of 8 measurements of round 2")
     measure_all(stopped, 2)
     assert run(stopped).state == "exhausted"
