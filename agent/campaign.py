@@ -1,5 +1,6 @@
 """A campaign's settings, from `campaign.toml`: one typed tree, unknown keys refused by name."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
@@ -355,6 +356,11 @@ def _resolved(table: _Settings, folder: Path) -> _Settings:
         if isinstance(value, tuple) and all(isinstance(path, Path) for path in value)
     }
     return table.model_copy(update=single | several)
+
+
+def slug(name: str) -> str:
+    """A name as it may stand in a URL: lower case, digits, dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "campaign"
 
 
 def first_own_round(settings: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from agent.schema import migrations
 from agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum, TakenCompositions
 
 FILE_NAME = "campaign.db"
+MIGRATION_SECONDS = 10.0  # that a reader waits for a store that is being brought up to date
 DRIVER = "glassmap"  # who did what no person did
 
 
@@ -162,6 +164,11 @@ class CampaignStore:
             with _damage_in_words(folder):
                 db.execute("BEGIN")
                 _refuse_newer(db, folder)
+                deadline = monotonic() + MIGRATION_SECONDS
+                while migrations.pending(db) and _is_advanced(folder) and monotonic() < deadline:
+                    db.execute("ROLLBACK")  # somebody brings it up to date right now
+                    sleep(0.05)
+                    db.execute("BEGIN")
                 if migrations.pending(db):
                     raise StoreError(f"{path} is of an older version. `glassmap run {folder}` brings it up to date.")
             yield cls(db, folder)
@@ -662,18 +669,6 @@ class CampaignStore:
         row = rows[0]
         return row["round"], Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"])))
 
-    def _is_advanced(self) -> bool:
-        """Whether a process holds the campaign's lock."""
-        path = self.folder / "campaign.lock"
-        if not path.exists():
-            return False
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            return False
-
     def reopen_decision(self) -> None:
         """Take back the last decision, so that it is made again; call within a transaction."""
         if (last := self.decision()) is not None:
@@ -695,7 +690,7 @@ class CampaignStore:
                 reason += (
                     "".join(f", {label(np.array(s.composition), elements)} {share:.0%}" for s, share in running) + "."
                 )
-            if not self._is_advanced():
+            if not _is_advanced(self.folder):
                 reason += f" No process is at it: `glassmap run {self.folder}` goes on."
         if stage is not None and stage["status"] == "failed":
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
@@ -725,6 +720,19 @@ class CampaignStore:
         since = self.batch_time(round_, "ordered")
         when = f" since {since.astimezone():%A %Y-%m-%d %H:%M}" if since else ""
         return f"Waiting for {missing} of {asked} measurements of round {round_}{when}."
+
+
+def _is_advanced(folder: Path) -> bool:
+    """Whether a process holds the campaign's lock."""
+    path = folder / "campaign.lock"
+    if not path.exists():
+        return False
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def _suggestion(row: Mapping[str, Any]) -> Suggestion:

@@ -18,11 +18,13 @@ from flows.terminal import (
     print_summary,
     progress,
     say,
+    watch_again_and_again,
     write_json,
 )
 
 if TYPE_CHECKING:
     from agent.campaign import CampaignConfig
+    from agent.store import Status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 benchmark = typer.Typer(
@@ -34,6 +36,7 @@ app.add_typer(people)
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
 Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
@@ -169,19 +172,82 @@ def run(folder: Folder) -> None:
 
 
 @app.command()
-def status(folder: Folder, json_file: Json = None) -> None:
+def retrain(folder: Folder) -> None:
+    """Train on all that is in now, and map, without waiting for the end of the round.
+
+    Example: `glassmap retrain campaigns/co-v-zr`
+    """
+    from flows.stages import open_campaign
+    from flows.stages import retrain as retrain_now
+
+    with errors_in_words(), progress() as report, open_campaign(folder, report=report) as campaign:
+        say(retrain_now(campaign))
+
+
+@app.command()
+def serve(
+    folders: Folders,
+    at_once: Annotated[int, typer.Option(min=1, help="Most runs at a time.")] = 2,
+) -> None:
+    """Look after campaigns on their schedules until interrupted; needs a Prefect server, see `glassmap up`.
+
+    Example: `glassmap serve campaigns/co-v-zr campaigns/zr-cu-al`
+    """
+    from agent.errors import CampaignError
+
+    with errors_in_words():
+        if not os.environ.get("PREFECT_API_URL"):
+            raise CampaignError(
+                "Serving needs a Prefect server, and PREFECT_API_URL doesn't name one. `glassmap up` starts both."
+            )
+        from flows.schedules import serve_campaigns
+
+        serve_campaigns(folders, at_once=at_once)
+
+
+@app.command()
+def up(
+    folders: Folders,
+    home: Annotated[Path, typer.Option(help="The server's database, secret and logs.")] = Path(".glassmap"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+) -> None:
+    """Start a Prefect server on loopback and serve campaigns with it; Ctrl-C stops all.
+
+    Example: `glassmap up campaigns/co-v-zr campaigns/zr-cu-al`
+    """
+    from agent.campaign import FILE_NAME, CampaignConfig
+    from flows.services import run_services
+
+    with errors_in_words():
+        for folder in folders:
+            CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
+        run_services(folders, home=home, port=port, say=say)
+
+
+@app.command()
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    json_file: Json = None,
+) -> None:
     """Say where a campaign stands; reads only.
 
     Example: `glassmap status campaigns/co-v-zr`
     """
     from agent.store import CampaignStore
 
-    with errors_in_words(), CampaignStore.read_only(folder) as store:
-        reached = store.status()
-        print_status(reached.state, reached.reason)
-        if curve := store.curve():
-            print_learning_curve(curve, store.coverage())
-        write_json(json_file, reached._asdict())
+    def look() -> "Status":
+        with CampaignStore.read_only(folder) as store:
+            reached, curve = store.status(), store.curve()
+            print_status(reached.state, reached.reason)
+            if curve:
+                print_learning_curve(curve, store.coverage())
+            return reached
+
+    with errors_in_words():
+        if watch:
+            watch_again_and_again(look)
+        write_json(json_file, look()._asdict())
 
 
 @app.command("map")
@@ -773,3 +839,7 @@ def _lab_config(
         "backend": {"kind": "lab", "columns": columns} | ({"wavelength": wavelength} if wavelength else {}),
     }
     return CampaignConfig.of(settings, source="settings")
+
+
+if __name__ == "__main__":
+    app()

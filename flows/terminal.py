@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.table import Table
 from agent.composition import label
 from agent.errors import GlassmapError
 
+WATCH_SECONDS = 2.0
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # a log has no width of its own
 
@@ -42,11 +44,27 @@ def print_status(state: str, reason: str) -> None:
     console.print(f"[bold]{state}[/bold]: {escape(reason)}", soft_wrap=True)
 
 
+def watch_again_and_again(look: Callable[[], object]) -> None:
+    """Print what there is to see every other second, in place of what was printed before, until Ctrl-C."""
+    try:
+        while True:
+            with console.capture() as captured:
+                look()
+            console.clear()
+            console.print(captured.get(), markup=False, end="")
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        pass
+
+
 @contextmanager
 def progress() -> Iterator[Callable[..., None]]:
-    """A bar for the stage at work, with time left; silent when not a terminal."""
+    """A bar for the stage at work, with round and time left, and the learning curve so far in a line a round.
+
+    Only the lines where the output is no terminal.
+    """
     bar = Progress(
-        TextColumn("{task.description:8}"),
+        TextColumn("{task.description:16}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
@@ -56,11 +74,17 @@ def progress() -> Iterator[Callable[..., None]]:
         disable=not console.is_terminal,
     )
     task = bar.add_task("", total=None, text="")
+    round_ = ""
 
     def report(stage: str, done: int, total: int, text: str = "") -> None:
+        nonlocal round_
+        if text.startswith("round "):
+            round_, text = text, ""
         if done == 0:
-            bar.reset(task, description=stage)
+            bar.reset(task, description=f"{round_} {stage}".strip())
         bar.update(task, completed=done, total=total, text=text)
+        if stage == "decide" and done:
+            say(f"{round_}: {text}")
 
     with bar:
         yield report

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 
 from agent.errors import MeasurementError, SimulationError
 from agent.whole_file import write_whole
+from simulation.keeper import start_kept, stop_kept
 from simulation.melt_quench import MeltQuench, Simulation, render_input
 from simulation.result import read_structure, verify, write_structure
 from simulation.structure import Structure
@@ -232,41 +232,6 @@ def _run(
             )
 
 
-# LAMMPS runs under a keeper of its own, which the kernel tells when this process ends, however it ends, and which then
-# ends everything that the command has started: also what a launcher such as mpiexec or srun has. It is a program of its
-# own because threads and `preexec_fn` don't go together.
-_KEEPER = """
-import ctypes, os, signal, subprocess, sys
-libc = ctypes.CDLL(None)
-def end(*_):
-    raise KeyboardInterrupt
-def die_with_parent(number):
-    if sys.platform == "linux":
-        libc.prctl(1, number)  # PR_SET_PDEATHSIG
-run = subprocess.Popen(sys.argv[2:], close_fds=False, preexec_fn=lambda: die_with_parent(signal.SIGTERM))
-signal.signal(signal.SIGTERM, end)
-try:
-    die_with_parent(signal.SIGTERM)
-    if os.getppid() != int(sys.argv[1]):
-        end()
-    while True:
-        try:
-            code = run.wait(None if sys.platform == "linux" else 1)
-            break
-        except subprocess.TimeoutExpired:
-            if os.getppid() != int(sys.argv[1]):
-                end()
-    sys.exit(code if code >= 0 else 128 - code)
-except KeyboardInterrupt:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
-    try:
-        run.wait(3)
-    finally:
-        os.killpg(0, signal.SIGKILL)
-"""
-
-
 def _start(
     lammps: Lammps,
     work: Path,
@@ -281,16 +246,9 @@ def _start(
     run = [*lammps.command, "-in", "in.lammps", "-log", "log.lammps", "-screen", "none"]
     deadline = time.monotonic() + timeout
     with (work / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _KEEPER, str(os.getpid()), *run],
-            cwd=work,
-            env=lammps.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=[lock],  # held as long as the run lives, also should this process not
-        )
+        process = start_kept(
+            run, folder=work, environment=lammps.environment, output=output, pass_fds=[lock]
+        )  # the lock is held as long as the run lives, also should this process not
     try:
         while (code := process.poll()) is None:
             if stopped():
@@ -304,13 +262,7 @@ def _start(
             time.sleep(POLL_SECONDS)
         return code
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        stop_kept(process)
 
 
 def _share_done(log: Path, steps: int) -> float:

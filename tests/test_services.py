@@ -1,0 +1,242 @@
+"""Campaigns that nobody watches: a real Prefect server on loopback, served campaigns, kills, and strangers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from agent.campaign import FILE_NAME, CampaignConfig
+from agent.store import CampaignStore
+from flows.services import settings_of
+from tests.campaigns import TINY, fingerprint, rows, write_campaign
+from tests.laboratory import deliver
+from tests.test_lab import LAB, account
+
+QUICK = {  # Prefect looks more often than it needs to outside of a test
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "OMP_NUM_THREADS": "1",
+}
+KILLS = 12
+
+
+class Services:
+    """`glassmap up` as a user starts it."""
+
+    def __init__(self, home: Path, *folders: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.home, self.folders = home, folders
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port)]
+        self.home.mkdir(exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | QUICK
+        with (self.home / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", *command], env=environment, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        assert self.process.wait(30) == 0
+        assert not self.members(), "nothing is left behind"
+
+    def members(self) -> dict[int, str]:
+        """Numbers and commands of all processes that belong to these services, but for `up` itself."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment, command = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
+            except OSError:  # ended in the meantime
+                continue
+            if f"PREFECT_HOME={self.home}\0".encode() in environment and command:
+                found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def ask(self, path: str, content: Any = None) -> Any:
+        """What Prefect's API says."""
+        settings = settings_of(self.home, port=self.port)
+        user, secret = settings["PREFECT_API_AUTH_STRING"].split(":")
+        url = f"{settings['PREFECT_API_URL']}/{path}"
+
+        def answer() -> httpx.Response | None:
+            found = httpx.post(url, json=content or {}, auth=(user, secret), timeout=30)
+            return None if found.status_code == 503 else found  # busy; Prefect's own clients try again as well
+
+        found = wait_until(answer, seconds=60)
+        found.raise_for_status()
+        return found.json()
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """The runs of a flow that have begun."""
+        found = self.ask("flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+        return [run for run in found if run["start_time"] is not None]
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float, doing: Callable[[], Any] = lambda: None) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it took too long"
+        doing()
+        time.sleep(0.5)
+    return found
+
+
+def state_of(folder: Path) -> str:
+    if not (folder / "campaign.db").exists():
+        return ""
+    with CampaignStore.read_only(folder) as store:
+        return store.status().state
+
+
+def lab_campaign(folder: Path, **changes: Any) -> Path:
+    settings = TINY | {
+        "name": folder.name,
+        "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
+        "backend": LAB | {"quiet_seconds": 0.5},
+        "stop": {"max_rounds": 3, "patience": 9},
+    }
+    CampaignConfig.of(settings | changes, source="test").to_toml(folder / FILE_NAME)
+    (folder / "drop").mkdir()
+    return folder
+
+
+@contextmanager
+def running(home: Path, *folders: Path) -> Iterator[Services]:
+    services = Services(home, *folders)
+    services.start()
+    try:
+        yield services
+        services.stop()
+    finally:
+        if services.process is not None and services.process.poll() is None:
+            services.process.kill()
+
+
+def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
+    """Cron and arrivals are seen firing; three trainings at once are one; strangers are refused."""
+    lab = lab_campaign(tmp_path / "unattended", schedule={"advance_minutes": 0.2, "retrain": "* * * * *"})
+    other = lab_campaign(
+        tmp_path / "other",
+        schedule={"advance_minutes": 60, "retrain": "0 0 1 1 *"},
+        model=TINY["model"] | {"steps": 3000},
+        backend=LAB | {"quiet_seconds": 0.5, "minimum_share": 1.0},
+    )
+    with running(tmp_path / "home", lab, other) as services:
+        wait_until(lambda: state_of(lab) == state_of(other) == "waiting", seconds=120)
+        secret = services.home / "auth"
+        assert secret.stat().st_mode & 0o077 == 0, "the secret is the owner's alone"
+        api = f"http://127.0.0.1:{services.port}/api"
+        foreign = {"Origin": "http://evil.example"}
+        for answer in (
+            httpx.post(f"{api}/deployments/filter", json={}, headers=foreign),
+            httpx.options(f"{api}/deployments/filter", headers=foreign | {"Access-Control-Request-Method": "POST"}),
+        ):
+            assert answer.status_code in (400, 401) and "access-control-allow-origin" not in answer.headers
+
+        # a few measurements, with a schedule that is an hour away: the arrival is what has them taken
+        deliver(other, other / "drop", tmp_path / "other.json", seed=3)
+        wait_until(lambda: rows(other, "SELECT count(*) FROM spectra")[0][0] > 3, seconds=60)
+        assert state_of(other) == "waiting", "one never comes, and the whole batch is waited for"
+        assert any(run["created_by"] and run["created_by"]["type"] == "AUTOMATION" for run in services.runs("advance"))
+
+        deployment = services.ask("deployments/filter", {"deployments": {"name": {"any_": ["other"]}}})
+        number = next(d["id"] for d in deployment if "retrain" in d["entrypoint"])
+        started = [services.ask(f"deployments/{number}/create_flow_run")["id"] for _ in range(3)]
+
+        def ended() -> bool:
+            found = services.ask("flow_runs/filter", {"flow_runs": {"id": {"any_": started}}})
+            return all(run["state_type"] == "COMPLETED" for run in found)
+
+        wait_until(ended, seconds=120)
+        assert rows(other, "SELECT count(*) FROM log WHERE event = 'retrained'") == [(1,)], "exactly one trained"
+        assert rows(other, "SELECT kind FROM artefacts ORDER BY 1") == [("checkpoint",), ("map",)]
+
+        journal = tmp_path / "unattended.json"
+        wait_until(
+            lambda: state_of(lab) == "exhausted",
+            seconds=240,
+            doing=lambda: deliver(lab, lab / "drop", journal, seed=3),
+        )
+        scheduled = [run for run in services.runs("advance") if run["auto_scheduled"]]
+        assert scheduled and wait_until(
+            lambda: [run for run in services.runs("retrain") if run["auto_scheduled"]], seconds=90
+        )
+
+        def shown(key: str) -> dict[str, Any]:
+            return next(one for one in services.ask("artifacts/latest/filter") if one["key"] == key)
+
+        wait_until(lambda: "# unattended: exhausted" in shown("campaign-unattended")["data"], seconds=30)
+        assert shown("progress-unattended")["type"] == "progress"
+        wait_until(lambda: rows(lab, "SELECT count(*) FROM files WHERE path LIKE '%round-003%'")[0][0] > 5, seconds=60)
+    account(lab, journal)
+
+
+def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset: Path):
+    """`up` starts what was killed again; when it is killed itself, all end with it and the next goes on."""
+    changes = {"stop": {"max_rounds": 6, "patience": 9}, "schedule": {"advance_minutes": 0.1}}
+    for name in ("untouched", "killed"):
+        write_campaign(tmp_path / name, small_dataset, name=name, **changes)
+    subprocess.run([sys.executable, "-m", "flows.cli", "run", str(tmp_path / "untouched")], check=True)
+    rng, killed = np.random.default_rng(0), tmp_path / "killed"
+    commands = {
+        "none": "no such program",
+        "run": "prefect.engine",
+        "serve": "flows.cli serve",
+        "server": "prefect server start",
+    }
+    services, hits = Services(tmp_path / "home", killed), dict.fromkeys(("run", "serve", "server", "up"), 0)
+    services.start()
+
+    def kill(name: str) -> bool:
+        assert services.process is not None
+        if services.process.poll() is not None:  # its server was killed before it ever answered; as systemd does
+            services.start()
+        victims = [number for number, command in services.members().items() if commands[name] in command]
+        with suppress(ProcessLookupError):  # it ended by itself in this moment
+            if victims:
+                os.kill(victims[-1], signal.SIGKILL)
+                return True
+        return False
+
+    def kill_up() -> None:
+        assert services.process is not None
+        services.process.kill()
+        services.process.wait()
+        wait_until(lambda: not services.members(), seconds=20)
+        services.start()
+
+    try:
+        for _ in range(KILLS):
+            wanted = tuple(hits)[rng.integers(len(hits))]
+            time.sleep(rng.uniform(0, 4))
+            if wanted == "up":
+                kill_up()
+            else:
+                wait_until(partial(kill, wanted), seconds=90)
+            hits[wanted] += 1
+        wait_until(lambda: state_of(killed) == "exhausted" and kill("none") is False, seconds=180)
+        services.stop()
+    finally:
+        assert services.process is not None
+        services.process.kill()
+    assert min(hits.values()) > 0, hits
+    expected, found = fingerprint(tmp_path / "untouched"), fingerprint(killed)
+    assert {key: value for key, value in found.items() if not key.startswith(("artefacts", "map"))} == {
+        key: value for key, value in expected.items() if not key.startswith(("artefacts", "map"))
+    }
+    assert rows(killed, "PRAGMA integrity_check") == [("ok",)]
