@@ -8,6 +8,7 @@
     ├── ModelError          a model is asked for what it can't do, or a checkpoint can't be read
     ├── CampaignError       a campaign file holds an unknown or impossible setting
     ├── StoreError          the campaign store is missing, locked or of another version
+    ├── ClusterError        a Dask cluster can't be reached, or fails what it was asked for
     ├── MeasurementError    a backend could not measure an alloy
     └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
 
@@ -45,6 +46,10 @@ class CampaignError(GlassmapError):
 
 class StoreError(GlassmapError):
     """The campaign store is missing, locked or of another version."""
+
+
+class ClusterError(GlassmapError):
+    """A Dask cluster can't be reached, or fails what it was asked for."""
 
 
 class MeasurementError(GlassmapError):
