@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agent.ccgan import ARCHITECTURES, Architecture, Discriminator, Generator, MemberLinear
+from agent.ccgan import ARCHITECTURES, VECTORS, Architecture, Discriminator, Generator, MemberLinear
 
 
 class TrainingConfig(BaseModel):
@@ -84,7 +84,6 @@ class Losses(NamedTuple):
 
 Report = Callable[[int, int, Losses], None]  # step, steps, losses
 REPORT_EVERY = 10  # steps; reading the losses waits for the device
-VECTOR = 16  # numbers that a processor computes at once, at most
 
 
 class Vicinity(NamedTuple):
@@ -125,9 +124,9 @@ class Trainer:
 
     `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
-    device doesn't change what is drawn. On a CPU, a dense network of fidelity alone (the preset `default`) is the same
-    to the bit, where batch size times widths and points are multiples of 16; convolutions (the preset `paper`, and any
-    discriminator) round otherwise with other numbers of members, and training makes more of that (docs/cluster.md).
+    device doesn't change what is drawn. On a CPU, dense networks that learn by fidelity alone (the preset `default`)
+    are the same to the bit. Convolutions (the preset `paper`, and any discriminator) round otherwise with other numbers of
+    members, and training makes more of that (docs/cluster.md).
     """
 
     def __init__(
@@ -192,7 +191,7 @@ class Trainer:
         whole: list[nn.Parameter] = []
         broken: list[nn.Parameter] = []
         for parameter in network.parameters():
-            (broken if parameter.numel() // len(self.streams) % VECTOR else whole).append(parameter)
+            (broken if parameter.numel() // len(self.streams) % VECTORS else whole).append(parameter)
         groups = [{"params": whole, "fused": True}, {"params": broken}]
         return torch.optim.Adam(groups, lr=rate, betas=(self.config.momentum, 0.99))
 

@@ -97,7 +97,7 @@ class Cluster:
             address = self._local = LocalCluster(
                 n_workers=self._workers or available_cores(),
                 threads_per_worker=1,
-                dashboard_address=None,  # type: ignore[arg-type]  # none
+                dashboard_address=":0",  # any free port: another cluster may be running
                 memory_limit=0,  # none but the machine's
             )
         where = self._scheduler or "this machine"
