@@ -125,8 +125,8 @@ class Trainer:
     `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
     device doesn't change what is drawn. On a CPU, dense networks that learn by fidelity alone (the preset `default`)
-    are the same to the bit. Convolutions (the preset `paper`, and any discriminator) round otherwise with other numbers of
-    members, and training makes more of that (docs/cluster.md).
+    are the same to the bit. Convolutions (the preset `paper`, and any discriminator) round otherwise with other
+    numbers of members, and training makes more of that (docs/cluster.md).
     """
 
     def __init__(
