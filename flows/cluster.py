@@ -87,6 +87,7 @@ class Cluster:
     def _connect(self) -> "Client":
         try:
             from distributed import Client, LocalCluster
+            from distributed.security import Security
         except ImportError as error:
             raise ClusterError(
                 "runner = 'dask' needs the package distributed, which is not installed. Install it with "
@@ -101,6 +102,11 @@ class Cluster:
                 memory_limit=0,  # none but the machine's
             )
         where = self._scheduler or "this machine"
+        if where.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
+            raise ClusterError(
+                f"{where} needs certificates, and Dask knows none. Set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                "…__TLS__CLIENT__CERT and …__TLS__CLIENT__KEY in the driver's environment (docs/cluster.md)."
+            )
         try:
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:

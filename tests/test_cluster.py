@@ -322,6 +322,11 @@ def test_a_scheduler_that_cannot_be_reached_is_said_at_once(tmp_path: Path, monk
         machines.stop()
 
 
+def test_an_encrypted_scheduler_without_certificates_is_refused():
+    with pytest.raises(ClusterError, match=r"tls://127\.0\.0\.1:1 needs certificates"):
+        _ = Cluster("tls://127.0.0.1:1").client
+
+
 def test_where_dask_is_not_installed_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r"pip install 'glassmap\[dask\]'"):
