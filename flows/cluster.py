@@ -86,6 +86,7 @@ class Cluster:
 
     def _connect(self) -> "Client":
         try:
+            from dask.config import set as dask_setting
             from distributed import Client, LocalCluster
             from distributed.security import Security
         except ImportError as error:
@@ -95,12 +96,13 @@ class Cluster:
             ) from error
         address: Any = self._scheduler
         if address is None:
-            address = self._local = LocalCluster(
-                n_workers=self._workers or available_cores(),
-                threads_per_worker=1,
-                dashboard_address=":0",  # any free port: another cluster may be running
-                memory_limit=0,  # none but the machine's
-            )
+            with dask_setting({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):  # docs/cluster.md
+                address = self._local = LocalCluster(
+                    n_workers=self._workers or available_cores(),
+                    threads_per_worker=1,
+                    dashboard_address=":0",  # any free port: another cluster may be running
+                    memory_limit=0,  # none but the machine's
+                )
         where = self._scheduler or "this machine"
         if where.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
             raise ClusterError(
