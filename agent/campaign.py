@@ -31,7 +31,7 @@ from agent.whole_file import write_whole
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
-FREE_SETTINGS = ("name", "device", "stop", "schedule", "notify")
+FREE_SETTINGS = ("name", "device", "runner", "dask", "stop", "schedule", "notify")
 # Within a table: files may move, their content is watched by the backend's fingerprint; and how LAMMPS is run is free.
 FREE_WITHIN = (
     *("dataset", "substrate", "potential", "command", "workers", "timeout_hours"),
@@ -226,12 +226,29 @@ class NotifyConfig(_Settings):
     command: str | None = None  # is given the same JSON on its standard input
 
 
+class DaskConfig(_Settings):
+    """Where `runner = "dask"` finds its workers; see `flows.cluster`."""
+
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = None  # by default one of this machine
+    workers: PositiveInt | None = None  # single-thread processes of this machine; by default one a core
+
+    @model_validator(mode="after")
+    def _has_one_source_of_workers(self) -> "DaskConfig":
+        if self.scheduler is not None and self.workers is not None:
+            raise ValueError(
+                "dask.workers are those of a cluster of this machine; leave it out where dask.scheduler is given"
+            )
+        return self
+
+
 class CampaignConfig(_Settings):
     """One campaign: a system, who measures, how it is planned, learnt and stopped."""
 
     name: str
     seed: int = Field(default=0, ge=0)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    runner: Literal["local", "dask"] = "local"  # who simulates, trains and maps: this process, or a Dask cluster
+    dask: DaskConfig = DaskConfig()
     space: SpaceConfig
     spectrum: SpectrumConfig = SpectrumConfig()
     backend: AnyBackend

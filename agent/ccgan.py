@@ -7,6 +7,7 @@ Letters: b batch, m members, e elements, z noise, c channels, l points of a hidd
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+VECTORS = 32  # numbers that PyTorch computes at once on a CPU, at most
 STRETCH = 2  # times that a generator without convolutions lengthens what its stem lays out
 
 
@@ -93,20 +95,35 @@ class Generator(nn.Module):
         scaled = (compositions - 1 / e) * math.sqrt(e**2 * (e + 1) / (e - 1))  # mean 0, variance 1 over the simplex
         h = torch.cat([noise, scaled], dim=2)
         for layer in self.stem[:-1]:
-            h = self.activation(layer(h))  # (b, m, width)
-        h = self.stem[-1](h).unflatten(2, (-1, self.start)).flatten(1, 2)  # (b, m * c, l)
+            h = self._of_each(self.activation, layer(h).transpose(0, 1)).transpose(0, 1)  # (b, m, width)
+        h = self.stem[-1](h)
+        if self.mean is not None:  # members stay in front: what is summed over the batch is then summed alike for each
+            h = functional.interpolate(h.transpose(0, 1), scale_factor=STRETCH, mode="linear")  # (m, b, 2 l)
+            return 100 * self._of_each(torch.sigmoid, self._cropped(h) + self.mean[:, None]).transpose(0, 1)
+        h = h.unflatten(2, (-1, self.start)).flatten(1, 2)  # (b, m * c, l)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
             h = self.activation(norm(layer(h)))
-        h = self.layers[-1](h) if self.layers else functional.interpolate(h, scale_factor=STRETCH, mode="linear")
+        return 100 * torch.sigmoid(self._cropped(self.layers[-1](h)))
+
+    def _of_each(self, function: Callable[[Tensor], Tensor], h: Float[Tensor, "m b i"]) -> Float[Tensor, "m b i"]:
+        """A function of single numbers; while learning it comes out the same whichever members there are.
+
+        The numbers left over by the processor's vectors are computed by another program, which rounds otherwise.
+        """
+        if not self.training or h[0].numel() % VECTORS == 0:
+            return function(h)
+        return torch.stack([function(own) for own in h])
+
+    def _cropped(self, h: Float[Tensor, "i j l"]) -> Float[Tensor, "i j q"]:
+        """The middle of spectra that are somewhat too long."""
         excess = h.shape[2] - self.points
-        h = h[:, :, excess // 2 : excess // 2 + self.points]  # (b, m, q)
-        return 100 * torch.sigmoid(h if self.mean is None else h + self.mean)
+        return h[:, :, excess // 2 : excess // 2 + self.points]
 
     def start_from(self, spectra: Float[Tensor, "m q"]) -> None:
         """Let each member of a generator that has a learned mean spectrum begin with its own (0-100)."""
         if self.mean is not None:
             with torch.no_grad():
-                self.mean.copy_(torch.logit((spectra / 100).clamp(0.01, 0.99)))
+                self.mean.copy_(torch.stack([torch.logit((own / 100).clamp(0.01, 0.99)) for own in spectra]))
 
 
 class MemberLinear(nn.Module):

@@ -8,18 +8,19 @@ ensemble is: networks win where phases meet at sharp borders, smoothers where sp
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from pydantic import ValidationError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from agent.ccgan import Architecture, Generator
@@ -43,6 +44,19 @@ class Generated(NamedTuple):
     between: Spectra  # standard deviation between networks, smoothers and the nearest measured: what it doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
+
+
+class Lesson(NamedTuple):
+    """What the networks of an ensemble learn from, and how; plain values, so that they can be trained elsewhere."""
+
+    compositions: Float[np.ndarray, "n e"]  # float32
+    spectra: Float[np.ndarray, "n q"]  # float32, 0-100
+    config: TrainingConfig
+    seeds: list[int]  # one a member
+    seen: Bool[np.ndarray, "m n"]  # which spectra each member learns from
+
+
+Teach = Callable[[Lesson, Report | None], Generator]
 
 
 class _Voices(NamedTuple):
@@ -112,13 +126,21 @@ class Ensemble:
         self.seed = seed
         self.device = resolve_device(device)
 
-    def fit(self, compositions: Compositions, spectra: Spectra, *, report: Report | None = None) -> "Ensemble":
+    def fit(
+        self,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        report: Report | None = None,
+        teach: Teach | None = None,
+    ) -> "Ensemble":
         """Train every member on all spectra but its fold, in one batched program; then weigh and size the band.
 
         Args:
             compositions: Atomic fractions `(n, e)`.
             spectra: Intensities, 0-100 or not normalised (g(r)), `(n, q)`, on one axis.
             report: Called every few steps with the step, the number of steps and the losses.
+            teach: Trains the networks elsewhere, as `flows.cluster.Cluster.train` does; by default `train_networks`.
 
         Raises:
             ModelError: If there is no spectrum to learn from, or the two differ in length.
@@ -134,16 +156,11 @@ class Ensemble:
         folds = self._folds(len(spectra))
         left_out = np.arange(self.config.members) % FOLDS
         seen = folds != left_out[:, None]  # (m, n)
-        trainer = Trainer(
-            torch.tensor(compositions, dtype=torch.float32),
-            torch.tensor(scaled, dtype=torch.float32),
-            config=self.config,
-            seeds=self._member_seeds(),
-            device=self.device,
-            seen=torch.tensor(seen),
+        lesson = Lesson(
+            compositions.astype(np.float32), scaled.astype(np.float32), self.config, self._member_seeds(), seen
         )
-        with one_thread(self.config):
-            self.generator = trainer.run(report)
+        teach = teach or partial(train_networks, device=self.device)
+        self.generator = teach(lesson, report).to(self.device).eval()
         self.smoother = None
         if self.config.stacked:  # members of one fold share their smoother
             self.smoother = Smoother.fit(compositions, scaled, seen=seen[:FOLDS]).to(self.device)
@@ -372,6 +389,45 @@ class Ensemble:
 def _of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """The tensors of one part, by their names within it."""
     return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+
+
+def train_networks(lesson: Lesson, report: Report | None = None, *, device: torch.device) -> Generator:
+    """Train the networks of all members in one batched program."""
+    trainer = Trainer(
+        torch.tensor(lesson.compositions),
+        torch.tensor(lesson.spectra),
+        config=lesson.config,
+        seeds=lesson.seeds,
+        device=device,
+        seen=torch.tensor(lesson.seen),
+    )
+    with one_thread(lesson.config):
+        return trainer.run(report)
+
+
+def state_of(generator: Generator) -> bytes:
+    """The weights of networks, to be `joined` to those of other members."""
+    return save({name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()})
+
+
+def joined(parts: Sequence[bytes], lesson: Lesson) -> Generator:
+    """One generator of all members out of the `state_of` each, in the order of the lesson's seeds.
+
+    It is the one that `train_networks` comes to, as far as a member is the same alone (see `Trainer`).
+    """
+    states = [load(part) for part in parts]
+    whole = {  # a member's numbers lie together; what has no dimension (steps of batch normalisation) is common
+        name: torch.cat([state[name] for state in states]) if value.dim() else value
+        for name, value in states[0].items()
+    }
+    sizes = {
+        "members": len(parts),
+        "elements": lesson.compositions.shape[1],
+        "points": lesson.spectra.shape[1],
+    }
+    generator = initialise(Generator, lesson.config.network, sizes)
+    generator.load_state_dict(whole)
+    return generator.eval()
 
 
 @contextmanager

@@ -9,6 +9,7 @@
     ├── CampaignError       a campaign file holds an unknown or impossible setting
     ├── StoreError          the campaign store is missing or of another version
     │   └── CampaignBusy    another process is at the campaign
+    ├── ClusterError        a Dask cluster can't be reached, or fails what it was asked for
     ├── MeasurementError    a backend could not measure an alloy
     └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
 
@@ -50,6 +51,10 @@ class StoreError(GlassmapError):
 
 class CampaignBusy(StoreError):
     """Another process is at the campaign."""
+
+
+class ClusterError(GlassmapError):
+    """A Dask cluster can't be reached, or fails what it was asked for."""
 
 
 class MeasurementError(GlassmapError):

