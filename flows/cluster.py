@@ -300,8 +300,8 @@ def _result(future: "Future") -> tuple[bytes | None, Any, MeasurementError | Non
         ) from error
     except Exception as error:
         raise ClusterError(
-            f"A worker could not do the task {future.key} ({type(error).__name__}: {error}). Install the driver's "
-            "glassmap and its dependencies there."
+            f"The cluster could not do the task {future.key} ({type(error).__name__}: {error}). Scheduler and workers "
+            "need the driver's glassmap and its dependencies."
         ) from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise ClusterError(f"What came back of the task {future.key} isn't what the worker sent. Run again.")
