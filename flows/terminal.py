@@ -51,7 +51,8 @@ def watch_again_and_again(look: Callable[[], object]) -> None:
             with console.capture() as captured:
                 look()
             console.clear()
-            console.print(captured.get(), markup=False, end="")
+            console.file.write(captured.get())  # as it is, colours and all
+            console.file.flush()
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         pass

@@ -1,6 +1,8 @@
 """What a campaign does while nobody watches, without any server: budgets, notices, retraining, one line a stage."""
 
 import json
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -32,6 +34,19 @@ def lab(tmp_path: Path) -> Path:
 def run_unattended(folder: Path) -> Status:
     with open_campaign(folder) as campaign:
         return advance_unattended(campaign)
+
+
+def test_a_status_that_is_watched_is_shown_again_and_again_until_interrupted(lab: Path):
+    command = [sys.executable, "-m", "flows.cli", "status", str(lab), "--watch"]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    first, second = watching.stdout.readline(), ""
+    while not second.startswith("waiting"):
+        second = watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    assert first == second and first.startswith("waiting: Waiting for 8 of 8 measurements of round 1")
+    watching.communicate()
+    assert watching.returncode == 0
 
 
 # --- budgets
