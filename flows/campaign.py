@@ -77,8 +77,9 @@ def tag_of(folder: Path) -> str:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[Campaign]:
-    name = CampaignConfig.from_toml(folder / FILE_NAME).name
-    with open_campaign(folder, report=_Bar(name)) as campaign:
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    name = config.name
+    with open_campaign(folder, config=config, report=_Bar(name)) as campaign:
         _end_orphans(folder)
         try:
             yield campaign

@@ -169,7 +169,7 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
     """
     again = store.setting("read_again")  # settings changed: what was refused may be taken now
     known = {file.path: file for file in sorted(store.files(), key=lambda file: file.time)}  # as each was last
-    found = _look(store.folder, lab.settings) if files is None else [_seen(path, store.folder) for path in files]
+    found = quiet_files(store.folder, lab.settings) if files is None else [_seen(path, store.folder) for path in files]
     new = [file for file in found if files is not None or _is_new(file, known.get(file.name), again=again)]
     tables = {file for file in new if _is_table(file.path, lab.settings)}
     ordered = sorted(new, key=lambda file: (file not in tables, file.name))
@@ -183,7 +183,7 @@ def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[
     return told
 
 
-def _look(folder: Path, settings: LabConfig) -> Iterator[Found]:
+def quiet_files(folder: Path, settings: LabConfig) -> Iterator[Found]:
     """The files in the drop folders that are whole and quiet; links aren't followed."""
     now = time.time_ns()
     for drop in settings.drop:
@@ -249,7 +249,7 @@ def _take_file(
             )
             store.log("duplicate", f"{file.name} is the same as {before.path}", subject=before.measurement or "")
         return f"{file.name}: a duplicate of {before.path}."
-    kept = store.folder / "scans" / f"{digest[:16]}{file.path.suffix.lower()}"
+    kept = _kept(store, file.name, digest)
     write_whole(kept, content)
     try:
         return _take_table(store, lab, entry, kept) if is_table else _take_scan(store, lab, round_, entry, kept)
@@ -290,7 +290,7 @@ def _counts_again(store: CampaignStore, lab: Laboratory, before: DroppedFile, fi
     """
     if before.kind == "scan":
         return by_hand and not is_in_use(store, before.hash)
-    samples, compositions, _ = _read_table(_kept(store, before), lab)
+    samples, compositions, _ = _read_table(_kept(store, before.path, before.hash), lab)
     folder = Path(file.name).parent
     return any(
         [c for path, c in store.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
@@ -303,9 +303,9 @@ def is_in_use(store: CampaignStore, hash_: str) -> bool:
     return any(m.state != "retracted" for m in store.measurements_of(hash_))
 
 
-def _kept(store: CampaignStore, file: DroppedFile) -> Path:
-    """The campaign's own copy of a file that was taken."""
-    return store.folder / "scans" / f"{file.hash[:16]}{Path(file.path).suffix.lower()}"
+def _kept(store: CampaignStore, path: str, hash_: str) -> Path:
+    """The campaign's own copy of a file that is taken."""
+    return store.folder / "scans" / f"{hash_[:16]}{Path(path).suffix.lower()}"
 
 
 def _read_content(file: Found) -> bytes:
@@ -380,7 +380,7 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
     for file in store.files(state="waiting"):
         if file.path == entry["path"] and file.hash != entry["hash_"]:
             reason = "Another scan of the same name came while it waited for its composition; that one counts."
-            copy = _kept(store, file)
+            copy = _kept(store, file.path, file.hash)
             _quarantine(store, _entry_of(file), copy.read_bytes() if copy.exists() else None, reason)
     asked, composition, reason = _identify(store, lab, entry["path"], entry["hash_"], scan)
     if composition is None:
@@ -436,7 +436,7 @@ def record_scan(
 
 def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: DroppedFile) -> Iterator[str]:
     """Take a scan that waited, now that a table may name it."""
-    kept, entry = _kept(store, file), _entry_of(file)
+    kept, entry = _kept(store, file.path, file.hash), _entry_of(file)
     taken = store.file_of(file.hash)
     if taken is not None and taken.state == "used":  # under this name or another, a moment ago
         with store.transaction():

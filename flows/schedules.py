@@ -36,6 +36,7 @@ from tzlocal import get_localzone_name
 from agent.campaign import FILE_NAME, CampaignConfig, LabConfig, slug
 from agent.errors import CampaignBusy, CampaignError
 from flows.campaign import SERVED_BY, advance_campaign, retrain_campaign, tag_of
+from flows.lab import quiet_files
 
 ARRIVAL = "glassmap.arrival"  # event: something came into a campaign's drop folders
 LOOK_SECONDS = 2.0  # between two looks into the drop folders
@@ -133,32 +134,13 @@ def _forget_missed(folder: Path) -> None:
 
 
 def _watch(configs: Mapping[Path, CampaignConfig]) -> None:
-    """Announce when a drop folder has changed and is quiet again."""
-    seen = {folder: _content(config) for folder, config in configs.items()}
-    changed: dict[Path, float] = {}
+    """Announce when something has come into a drop folder that is whole and quiet."""
+    drops = {folder: config.backend for folder, config in configs.items() if isinstance(config.backend, LabConfig)}
+    seen = {folder: set(quiet_files(folder, settings)) for folder, settings in drops.items()}
     while True:
         time.sleep(LOOK_SECONDS)
-        for folder, config in configs.items():
-            now = _content(config)
-            if now != seen[folder]:
-                seen[folder], changed[folder] = now, time.monotonic()
-            quiet = config.backend.quiet_seconds if isinstance(config.backend, LabConfig) else 0.0
-            if folder in changed and time.monotonic() - changed[folder] > quiet:
-                del changed[folder]
+        for folder, settings in drops.items():
+            now = set(quiet_files(folder, settings))
+            if now - seen[folder]:
                 announce_arrival(folder)
-
-
-def _content(config: CampaignConfig) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of what lies in a laboratory's drop folders."""
-    if not isinstance(config.backend, LabConfig):
-        return []
-    found = []
-    for drop in config.backend.drop:
-        for parent, _, names in os.walk(drop):
-            for name in names:
-                try:
-                    status = (Path(parent) / name).lstat()
-                except OSError:  # moved on in the meantime
-                    continue
-                found.append((f"{parent}/{name}", status.st_size, status.st_mtime_ns))
-    return sorted(found)
+            seen[folder] = now

@@ -461,25 +461,26 @@ def _share_out(campaign: Campaign, round_: int) -> None:
 def train(campaign: Campaign, round_: int) -> str:
     """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
     store = campaign.store
-    if not _learned(campaign, round_)[0] or not len(_held_out(campaign, round_)[1]):
+    learned, held = _learned(campaign, round_), _held_out(campaign, round_)
+    if not learned[0] or not len(held[1]):
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
             reason = f"What round {round_} would learn from or be judged by was retracted"
             store.reopen_measuring(round_, f"{reason}; `glassmap run {store.folder}` looks for other.")
         return "waiting"
-    ensemble, checkpoint, n_spectra = _fit(campaign, round_)
-    point = _judge(campaign, round_, ensemble, n_spectra)
+    ensemble, checkpoint = _fit(campaign, round_, learned)
+    point = _judge(campaign, round_, ensemble, len(learned[0]), held)
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
         store.record_curve_point(point)
-        store.log("trained", f"round {round_}: {n_spectra} spectra, hold-out MSE {point.mse:.3g}")
+        store.log("trained", f"round {round_}: {point.spectra} spectra, hold-out MSE {point.mse:.3g}")
         store.end_stage(round_, "train", "done")
     return "done"
 
 
-def _fit(campaign: Campaign, round_: int) -> tuple[Ensemble, Path, int]:
-    """Train on every spectrum so far; returns the ensemble, its checkpoint and how many it learned from."""
+def _fit(campaign: Campaign, round_: int, learned: tuple[list[str], Compositions, Spectra]) -> tuple[Ensemble, Path]:
+    """Train on what is `_learned`; returns the ensemble and its checkpoint."""
     config, store = campaign.config, campaign.store
-    ids, compositions, spectra = _learned(campaign, round_)
+    ids, compositions, spectra = learned
 
     def report(step: int, steps: int, losses: Losses) -> None:
         campaign.report("train", step, steps, f"MSE {losses.mse:.1f}")
@@ -488,7 +489,7 @@ def _fit(campaign: Campaign, round_: int) -> tuple[Ensemble, Path, int]:
     ensemble.fit(compositions, spectra, report=report, teach=campaign.cluster and campaign.cluster.train)
     record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
     checkpoint = ensemble.save(store.folder / "checkpoints", axis=store.axis()[1], record=record)
-    return ensemble, checkpoint, len(ids)
+    return ensemble, checkpoint
 
 
 def map_alloys(campaign: Campaign, round_: int) -> str:
@@ -591,7 +592,7 @@ def retrain(campaign: Campaign) -> str:
     if store.stage_status(round_, "train") == "done":
         return f"Round {round_} is trained already."
     _screen(campaign, round_)
-    ids, *_ = _learned(campaign, round_)
+    learned = ids, *_ = _learned(campaign, round_)
     if not ids:
         return "There is nothing to learn from yet."
     before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
@@ -599,7 +600,7 @@ def retrain(campaign: Campaign) -> str:
     if last is not None and json.loads(last[1].read_text())["record"]["training_ids"] == ids:
         return f"Nothing came since the last training on {len(ids)} spectra."
     with timed(store.folder, round=round_, stage="retrain") as line:
-        ensemble, checkpoint, n_spectra = _fit(campaign, round_)
+        ensemble, checkpoint = _fit(campaign, round_, learned)
         path = _write_map(campaign, round_, checkpoint)
         compositions, spectra = _held_out(campaign, round_)
         mse = mean_squared_error(ensemble.generate(compositions), spectra) if len(spectra) else None
@@ -608,13 +609,13 @@ def retrain(campaign: Campaign) -> str:
             store.record_artefact(round_, "checkpoint", checkpoint)
             if path is not None:
                 store.record_artefact(round_, "map", path)
-            store.log("retrained", f"during round {round_}: {n_spectra} spectra{judged}")
+            store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
         line |= {"status": "done", "spectra": store.n_spectra()}
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more
         if found[1] not in (checkpoint, path):
             for file in found[1].parent.glob(f"{found[1].stem}.*"):
                 file.unlink()
-    return f"Retrained on {n_spectra} spectra{judged}."
+    return f"Retrained on {len(ids)} spectra{judged}."
 
 
 # --- the loop
@@ -691,11 +692,13 @@ def run_round(campaign: Campaign, round_: int, *, stages: Mapping[str, Stage] = 
 # --- parts of stages
 
 
-def _judge(campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int) -> CurvePoint:
+def _judge(
+    campaign: Campaign, round_: int, ensemble: Ensemble, n_spectra: int, held: tuple[Compositions, Spectra]
+) -> CurvePoint:
     """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
     store = campaign.store
     at = campaign.at(round_)
-    compositions, spectra = _held_out(campaign, round_)
+    compositions, spectra = held
     generated = ensemble.describe(compositions)
     q = q_axis(*store.axis())
     q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
