@@ -1,8 +1,12 @@
 """The learning curve and the rule that ends a campaign, with its evidence in words."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import fmean, linear_regression
 from typing import Literal, NamedTuple
+
+TREND_ROUNDS = 5  # that a forecast looks back on
 
 
 class CurvePoint(NamedTuple):
@@ -67,8 +71,7 @@ def decide(
         extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
             says.
     """
-    mse = [point.mse for point in curve]
-    smooth = [mse[0], *((before + now) / 2 for before, now in pairwise(mse))]
+    mse, smooth = [point.mse for point in curve], smoothed(curve)
     improvements = tuple(1 - now / before if before else 0.0 for before, now in pairwise(smooth))
     last = improvements[-patience:]
     spent = f"after {curve[-1].spectra} spectra in {_count(len(curve), 'round')}, hold-out MSE {mse[-1]:.3g}"
@@ -89,6 +92,42 @@ def decide(
     if over:
         return Decision("exhausted", f"Stopped {spent}: the budget of {over} is spent; {known}.", improvements)
     return Decision("continue", f"Go on {spent}: {known}.", improvements)
+
+
+def smoothed(curve: Sequence[CurvePoint]) -> list[float]:
+    """The MSE of each round averaged with that of the round before: what the stop rule looks at."""
+    mse = [point.mse for point in curve]
+    return [*mse[:1], *((before + now) / 2 for before, now in pairwise(mse))]
+
+
+class Forecast(NamedTuple):
+    """What the hold-out MSE is expected to be after more spectra."""
+
+    mse: float
+    low: float  # the curve's own scatter about the power law, one standard deviation
+    high: float
+
+
+def expect(curve: Sequence[CurvePoint], spectra: int) -> Forecast | None:
+    """The MSE after so many spectra, by the power law through the last rounds; None before the third.
+
+    Learning curves of one model on one system follow a power law of the number of spectra until they level off, so this
+    is what to hope for, not a promise.
+
+    Args:
+        curve: One point a round, oldest first.
+        spectra: Learned from, then.
+    """
+    last = [point for point in curve if point.mse > 0][-TREND_ROUNDS:]
+    if len({point.spectra for point in last}) < 3:
+        return None
+    x = [math.log(point.spectra) for point in last]
+    y = [math.log(point.mse) for point in last]
+    slope = min(linear_regression(x, y).slope, 0.0)  # more spectra don't harm
+    intercept = fmean(y) - slope * fmean(x)
+    scatter = math.sqrt(sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True)) / (len(x) - 2))
+    mean = intercept + slope * math.log(spectra)
+    return Forecast(math.exp(mean), math.exp(mean - scatter), math.exp(mean + scatter))
 
 
 def _count(number: int | float, word: str) -> str:

@@ -251,7 +251,7 @@ def _load(path: Path) -> xr.Dataset:
                 f"{path} is no NetCDF 4 file (it begins with {head!r}). Make one with `glassmap import`; "
                 "bring NetCDF 3 to NetCDF 4 with `nccopy -k nc4 OLD.nc NEW.nc`."
             )
-        return xr.load_dataset(path, engine="h5netcdf", decode_timedelta=False)
+        return xr.load_dataset(path, engine="h5netcdf", decode_times=False)  # units are kept, whatever they say
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise DatasetError(
             f"{path} can't be read as NetCDF 4: {str(error).strip()}. It may be cut short or damaged; "

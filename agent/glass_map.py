@@ -24,7 +24,6 @@ from torch import Tensor
 
 from agent.composition import CompositionSpace
 from agent.ensemble import GENERATED_AT_ONCE, Ensemble
-from agent.errors import ModelError
 from agent.peak import measure_peaks
 from agent.shapes import Axis, Composition, Compositions, PerSample
 from agent.whole_file import partial_beside, sync, write_whole
@@ -189,17 +188,3 @@ def block_of(space: CompositionSpace, composition: Composition) -> tuple[Composi
     rank = int(space.rank(parts)[0])
     start = rank - rank % GENERATED_AT_ONCE
     return space.compositions(np.arange(start, min(start + GENERATED_AT_ONCE, len(space)))), rank - start
-
-
-def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The map's columns by name, and its metadata.
-
-    Raises:
-        ModelError: If the file is missing or no map.
-    """
-    try:
-        table = pq.read_table(path)
-        metadata = json.loads(table.schema.metadata[b"glassmap"])
-    except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
-        raise ModelError(f"{path} is no map ({error}). Go on with `glassmap run` to make the next.") from error
-    return {name: table[name].to_numpy() for name in table.column_names}, metadata

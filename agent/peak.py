@@ -186,7 +186,37 @@ def mean_peak_errors(q: Axis, generated: Spectra, measured: Spectra) -> tuple[fl
     return next(errors).item(), next(errors).item()
 
 
+def fitted_profiles(q: Axis, intensity: Float[torch.Tensor, "n q"]) -> Float[torch.Tensor, "n q"]:
+    """The curves that `measure_peaks` found, on their backgrounds; NaN outside each window and where there is no peak.
+
+    Args:
+        q: As for `measure_peaks`.
+        intensity: As for `measure_peaks`.
+
+    Raises:
+        SpectrumError: As for `fit_peak`.
+    """
+    _check(q, intensity)
+    return torch.cat([_profile_block(q, block.detach().double()) for block in intensity.split(2048)])
+
+
+def _profile_block(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Float[torch.Tensor, "n q"]:
+    scene, windows, parameters, peaks = _fit_block(q, spectra)
+    everywhere = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device).expand_as(spectra)
+    x = (everywhere - windows.center[:, None]) / windows.fwhm[:, None]
+    background = _at(scene.grid, scene.background, everywhere.clamp(scene.grid[0], scene.grid[-1]))
+    curve = background + windows.height[:, None] * pseudo_voigt(x, parameters)[0]
+    inside = (everywhere >= windows.low[:, None]) & (everywhere <= windows.high[:, None])
+    return curve.where(inside & peaks.found[:, None], math.nan)
+
+
 def _measure_block(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Peaks:
+    return _fit_block(q, spectra)[3]
+
+
+def _fit_block(
+    q: Axis, spectra: Float[torch.Tensor, "n q"]
+) -> tuple[_Scene, _Windows, Float[torch.Tensor, "n 4"], Peaks]:
     scene = _look_at(q, spectra)
     windows = _find_windows(q, spectra, scene)
     x, y = _bin(q, scene, windows)
@@ -197,7 +227,7 @@ def _measure_block(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Peaks:
     delta_q = windows.fwhm * parameters[:, 2]
     verdict = _judge(q, windows, q1, delta_q, _r_squared(y, pseudo_voigt(x, parameters)[0]))
     found = verdict == FOUND
-    return Peaks(q1.where(found, math.nan), delta_q.where(found, math.nan), found)
+    return scene, windows, parameters, Peaks(q1.where(found, math.nan), delta_q.where(found, math.nan), found)
 
 
 def _judge(

@@ -165,7 +165,7 @@ class CampaignStore:
                 db.execute("BEGIN")
                 _refuse_newer(db, folder)
                 deadline = monotonic() + MIGRATION_SECONDS
-                while migrations.pending(db) and _is_advanced(folder) and monotonic() < deadline:
+                while migrations.pending(db) and is_advanced(folder) and monotonic() < deadline:
                     db.execute("ROLLBACK")  # somebody brings it up to date right now
                     sleep(0.05)
                     db.execute("BEGIN")
@@ -216,6 +216,10 @@ class CampaignStore:
             {"subject": subject},
         )
         return [LogLine(**row) for row in rows]
+
+    def last_activity(self) -> datetime:
+        """When something was logged last; a campaign's first line is that it started."""
+        return datetime.fromisoformat(next(self._db.query("SELECT MAX(time) AS time FROM log"))["time"])
 
     def record_axis(self, name: str, axis: Axis, wavelength: float | None) -> None:
         """Record the common axis of all spectra; call within a transaction."""
@@ -637,8 +641,13 @@ class CampaignStore:
         relative = path.relative_to(self.folder).as_posix()
         self._db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", [round_, kind, relative])
 
+    def record_only_artefact(self, round_: int, kind: str, path: Path) -> None:
+        """Record a file, and forget those of the same kind of other rounds; call within a transaction."""
+        self._db.execute("DELETE FROM artefacts WHERE kind = ?", [kind])
+        self.record_artefact(round_, kind, path)
+
     def artefact(self, kind: str, round_: int | None = None) -> tuple[int, Path] | None:
-        """Round and path of the `checkpoint` or `map` of that round, or the latest; None where there is none."""
+        """Round and path of the `checkpoint`, `map` or `atlas` of that round, or the latest; None without."""
         rows = list(
             self._db.query(
                 """SELECT round, path FROM artefacts WHERE kind = :kind AND (:round IS NULL OR round = :round)
@@ -647,6 +656,11 @@ class CampaignStore:
             )
         )
         return (rows[0]["round"], self.folder / rows[0]["path"]) if rows else None
+
+    def artefacts(self, kind: str) -> dict[int, Path]:
+        """The files of a kind, by round."""
+        rows = self._db.query("SELECT round, path FROM artefacts WHERE kind = ? ORDER BY round", [kind])
+        return {row["round"]: self.folder / row["path"] for row in rows}
 
     def record_curve_point(self, point: CurvePoint) -> None:
         """Record what a round's model is worth; call within a transaction."""
@@ -663,11 +677,14 @@ class CampaignStore:
 
     def decision(self) -> tuple[int, Decision] | None:
         """The last round that came to a decision, and the decision."""
-        rows = list(self._db.query("SELECT * FROM decisions ORDER BY round DESC LIMIT 1"))
-        if not rows:
-            return None
-        row = rows[0]
-        return row["round"], Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"])))
+        return next(reversed(self.decisions().items()), None)
+
+    def decisions(self) -> dict[int, Decision]:
+        """What each round decided."""
+        rows = self._db.query("SELECT * FROM decisions ORDER BY round")
+        return {
+            row["round"]: Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"]))) for row in rows
+        }
 
     def reopen_decision(self) -> None:
         """Take back the last decision, so that it is made again; call within a transaction."""
@@ -690,7 +707,7 @@ class CampaignStore:
                 reason += (
                     "".join(f", {label(np.array(s.composition), elements)} {share:.0%}" for s, share in running) + "."
                 )
-            if not _is_advanced(self.folder):
+            if not is_advanced(self.folder):
                 reason += f" No process is at it: `glassmap run {self.folder}` goes on."
         if stage is not None and stage["status"] == "failed":
             state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
@@ -722,7 +739,7 @@ class CampaignStore:
         return f"Waiting for {missing} of {asked} measurements of round {round_}{when}."
 
 
-def _is_advanced(folder: Path) -> bool:
+def is_advanced(folder: Path) -> bool:
     """Whether a process holds the campaign's lock."""
     path = folder / "campaign.lock"
     if not path.exists():

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from agent.atlas import read_map
 from agent.campaign import FILE_NAME, CampaignConfig
 from agent.composition import label, parse_composition
 from agent.ensemble import CONFIDENCE, Ensemble, Generated
 from agent.errors import ModelError
-from agent.glass_map import block_of, read_map
+from agent.glass_map import block_of
 from agent.peak import fit_peak, fitted_profile, measure_peaks
 from agent.pictures import draw_examples, draw_generated, draw_learning_curve, draw_peak_maps, draw_structure
 from agent.spectrum import q_axis

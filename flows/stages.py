@@ -13,23 +13,25 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from scipy.spatial.distance import cdist
 
 from agent.acquisition import Batch, plan_batch
+from agent.atlas import KEPT_ALLOYS, MeasuredAlloys, Views, read_map, write_atlas
 from agent.campaign import FILE_NAME, AnyBackend, CampaignConfig, LabConfig, SimulationConfig, binding_settings
-from agent.composition import label
+from agent.composition import CompositionSpace, label
 from agent.convergence import Budget, CurvePoint, Decision, decide
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from agent.glass_map import GlassMap
-from agent.peak import mean_peak_errors
+from agent.peak import fitted_profiles, mean_peak_errors, measure_peaks
 from agent.pictures import draw_doubtful
 from agent.screening import screen
-from agent.shapes import Compositions, Spectra
+from agent.shapes import Compositions, Ranks, Spectra
 from agent.spectrum import mean_squared_error, q_axis
 from agent.store import DRIVER, CampaignStore, Status, Suggestion
 from agent.training import Losses
-from agent.whole_file import sweep_partials
+from agent.whole_file import sweep_partials, whole_file
 from flows.backends import BACKENDS, Failure, Measurement, MeasurementBackend, MolecularDynamics, Progress
 from flows.cluster import Cluster, open_cluster
 from flows.journal import timed
@@ -495,22 +497,27 @@ def _fit(campaign: Campaign, round_: int, learned: tuple[list[str], Compositions
 def map_alloys(campaign: Campaign, round_: int) -> str:
     """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
     store = campaign.store
-    path = _write_map(campaign, round_, _checkpoint(store, round_))
+    checkpoint = _checkpoint(store, round_)
+    ensemble = Ensemble.load(checkpoint, device=campaign.config.device)
+    path = _write_map(campaign, round_, ensemble, checkpoint)
+    atlas = _write_atlas(campaign, round_, ensemble, path)
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)
+        store.record_only_artefact(round_, "atlas", atlas)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
+    _drop_other_atlases(atlas)
     return "done"
 
 
-def _write_map(campaign: Campaign, round_: int, checkpoint: Path) -> Path | None:
+def _write_map(campaign: Campaign, round_: int, ensemble: Ensemble, checkpoint: Path) -> Path | None:
     config, store = campaign.config, campaign.store
     q = q_axis(*store.axis())
     if q is None:
         return None
     glass_map = GlassMap(
-        Ensemble.load(checkpoint, device=config.device),
+        ensemble,
         config.space.build(),
         q,
         measured=_learned(campaign, round_)[1],
@@ -532,6 +539,49 @@ def _write_map(campaign: Campaign, round_: int, checkpoint: Path) -> Path | None
     for left in folder.glob(".shards-*"):  # of a map of other settings that was cut
         shutil.rmtree(left)
     return path
+
+
+def _write_atlas(campaign: Campaign, round_: int, ensemble: Ensemble, map_: Path | None) -> Path:
+    """Generate the spectra that people look at, and measure the peaks of those that there are."""
+    store, space = campaign.store, campaign.config.space.build()
+    ids, compositions, spectra = _learned(campaign, round_)
+    held_compositions, held = _held_out(campaign, round_)
+    known = np.concatenate([compositions, held_compositions])
+    hold_out = np.arange(len(known)) >= len(ids)
+    intensity = np.concatenate([spectra, held])
+    names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
+    shown = np.concatenate([space.compositions(_ranks_to_show(space, map_)), known])
+    generated = ensemble.describe(shown)
+    fits, measured_fit = np.full_like(generated.mean, np.nan), np.full_like(intensity, np.nan)
+    q1 = delta_q = np.full(len(known), np.nan)
+    if (q := q_axis(*store.axis())) is not None:
+        fits = fitted_profiles(q, torch.from_numpy(generated.mean)).numpy()
+        measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
+        q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
+    views = Views(generated.mean, generated.between, generated.within, generated.band, fits)
+    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
+    path = store.folder / "maps" / f"round-{round_:03d}.h5"
+    with whole_file(path) as partial:
+        write_atlas(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
+    return path
+
+
+def _ranks_to_show(space: CompositionSpace, map_: Path | None) -> Ranks:
+    """Every alloy of a small space; of a large one those of largest Δq, and as many spread evenly over the ranks."""
+    if len(space) <= KEPT_ALLOYS:
+        return np.arange(len(space))
+    evenly = np.linspace(0, len(space) - 1, KEPT_ALLOYS // 2).astype(np.int64)
+    if map_ is None:
+        return evenly
+    widest = np.argsort(-np.nan_to_num(read_map(map_)[0]["delta_q"]), kind="stable")[: KEPT_ALLOYS // 2]
+    return np.union1d(evenly, widest)
+
+
+def _drop_other_atlases(atlas: Path) -> None:
+    """Remove those of earlier rounds: they are large, and could be made again."""
+    for other in atlas.parent.glob("round-*.h5"):
+        if other != atlas:
+            other.unlink()
 
 
 def decide_round(campaign: Campaign, round_: int) -> str:
@@ -601,7 +651,8 @@ def retrain(campaign: Campaign) -> str:
         return f"Nothing came since the last training on {len(ids)} spectra."
     with timed(store.folder, round=round_, stage="retrain") as line:
         ensemble, checkpoint = _fit(campaign, round_, learned)
-        path = _write_map(campaign, round_, checkpoint)
+        path = _write_map(campaign, round_, ensemble, checkpoint)
+        atlas = _write_atlas(campaign, round_, ensemble, path)
         compositions, spectra = _held_out(campaign, round_)
         mse = mean_squared_error(ensemble.generate(compositions), spectra) if len(spectra) else None
         judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
@@ -609,8 +660,10 @@ def retrain(campaign: Campaign) -> str:
             store.record_artefact(round_, "checkpoint", checkpoint)
             if path is not None:
                 store.record_artefact(round_, "map", path)
+            store.record_only_artefact(round_, "atlas", atlas)
             store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
         line |= {"status": "done", "spectra": store.n_spectra()}
+    _drop_other_atlases(atlas)
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more
         if found[1] not in (checkpoint, path):
             for file in found[1].parent.glob(f"{found[1].stem}.*"):

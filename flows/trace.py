@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.atlas import read_map
 from agent.composition import label, parse_composition
 from agent.errors import CampaignError
-from agent.glass_map import read_map
 from agent.store import CampaignStore, Measured
 from flows.lab import FROM_PYTHON
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from agent import glass_map
+from agent.atlas import read_map
 from agent.composition import CompositionSpace
 from agent.ensemble import Ensemble
-from agent.glass_map import GlassMap, block_of, map_block, read_map
+from agent.glass_map import GlassMap, block_of, map_block
 from agent.peak import measure_peaks
 from tests.test_ensemble import TINY, peaks
 

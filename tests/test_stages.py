@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from agent.acquisition import Coverage
+from agent.atlas import read_map
 from agent.campaign import FILE_NAME
 from agent.dataset import read_dataset, write_dataset
 from agent.ensemble import Ensemble
 from agent.errors import CampaignError, MeasurementError, SpaceExhausted
-from agent.glass_map import read_map
 from agent.store import CampaignStore, Status, Suggestion
 from agent.whole_file import partial_beside
 from flows.backends import News, Replay

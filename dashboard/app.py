@@ -1,0 +1,56 @@
+"""The dashboard's frame: who may look, which campaign, which page. Started by `glassmap dashboard`."""
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.data import find_campaigns
+from dashboard.live import choose_campaign
+
+FOLDERS = "GLASSMAP_CAMPAIGNS"  # environment variable: folders of campaigns, or their parents, as in PATH
+PAGES = {
+    "campaigns": ("Campaigns", ":material/home:"),
+    "progress": ("Progress", ":material/trending_down:"),
+    "map": ("Map", ":material/change_history:"),
+    "spectra": ("Spectra", ":material/ssid_chart:"),
+    "batch": ("Batch", ":material/science:"),
+    "rounds": ("Rounds", ":material/history:"),
+    "simulation": ("Simulation", ":material/memory:"),
+    "compare": ("Compare", ":material/stacked_line_chart:"),
+}
+
+
+def _sign_in() -> None:
+    """Where a login is configured (docs/dashboard.md), let nobody further without it."""
+    try:
+        is_configured = "auth" in st.secrets
+    except FileNotFoundError:  # no secrets at all
+        return
+    if is_configured and not st.user.is_logged_in:
+        st.title("glassmap")
+        st.button("Log in", on_click=st.login)
+        st.stop()
+
+
+def main() -> None:
+    """Draw the page that was asked for."""
+    st.set_page_config(page_title="glassmap", page_icon=":material/change_history:", layout="wide")
+    _sign_in()
+    pages = {
+        name: st.Page(f"views/{name}.py", title=title, icon=icon, default=name == "campaigns")
+        for name, (title, icon) in PAGES.items()
+    }
+    page = st.navigation(list(pages.values()), position="top")
+    paths = [Path(path) for path in os.environ[FOLDERS].split(os.pathsep)]
+    folders = find_campaigns(paths)
+    if not folders:
+        st.info(f"There is no campaign in {', '.join(map(str, paths))} yet. `glassmap init` or `replay` makes one.")
+        st.stop()
+    st.session_state.folders, st.session_state.pages = folders, pages
+    if page is not pages["campaigns"] and page is not pages["compare"]:
+        choose_campaign(folders)
+    page.run()
+
+
+main()

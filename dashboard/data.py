@@ -1,0 +1,263 @@
+"""What the dashboard knows of campaigns: the only file that opens a store, always read-only.
+
+A campaign is read in one short transaction and then shown from memory; `marker` tells without opening anything whether
+there is something new.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from agent.acquisition import Coverage
+from agent.atlas import Atlas, read_atlas, read_map
+from agent.composition import label
+from agent.convergence import Budget, CurvePoint, Decision
+from agent.errors import GlassmapError, ModelError
+from agent.shapes import Axis, Compositions
+from agent.spectrum import q_axis
+from agent.store import FILE_NAME, CampaignStore, LogLine, Measured, Standing, Status, Suggestion, is_advanced
+
+CAMPAIGN_FILE = "campaign.toml"
+
+
+class Campaign(NamedTuple):
+    """All that a page needs of a campaign but its map and spectra, as it was at one moment."""
+
+    folder: Path
+    name: str
+    elements: tuple[str, ...]
+    source: str  # where spectra come from if not from an instrument; empty else
+    config: dict[str, Any]
+    axis_name: str
+    axis: Axis
+    wavelength: float | None
+    status: Status
+    at_work: bool  # whether a process advances it right now
+    to_look_at: str  # what a person should see to
+    last_activity: datetime
+    curve: list[CurvePoint]
+    coverage: list[Coverage]
+    decisions: dict[int, Decision]
+    suggestions: list[Suggestion]
+    measured: list[Measured]
+    failures: dict[str, str]
+    running: list[tuple[Suggestion, float]]
+    used: Budget
+    map: tuple[int, Path] | None
+    maps: dict[int, Path]  # of every round
+    atlas: tuple[int, Path] | None
+
+    @property
+    def q(self) -> Axis | None:
+        """The axis in 1/Å; None for g(r)."""
+        return q_axis(self.axis_name, self.axis, self.wavelength)
+
+    @property
+    def round_at_work(self) -> int:
+        """The round whose batch was planned last; 0 before the first."""
+        return self.suggestions[-1].round if self.suggestions else 0
+
+    @property
+    def state(self) -> str:
+        """The status's, but `idle` where nobody is at a campaign that could go on."""
+        return "idle" if self.status.state == "running" and not self.at_work else self.status.state
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it waits for a person's decision or repair."""
+        waits = self.status.state == "waiting" and "approv" in self.status.reason
+        return self.status.state in ("failed", "paused") or waits or bool(self.to_look_at)
+
+    def batch(self, round_: int) -> list[Suggestion]:
+        """The alloys that a round asks for."""
+        return [one for one in self.suggestions if one.round == round_]
+
+    def learned(self) -> Compositions:
+        """What is learned from, atomic fraction."""
+        rows = [m.composition for m in self.measured if m.state == "used" and not m.hold_out]
+        return np.array(rows, dtype=np.float64).reshape(-1, len(self.elements))
+
+
+class Unreadable(NamedTuple):
+    """A campaign that has not begun, or can't be read."""
+
+    folder: Path
+    state: str  # `new` or `broken`
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.name
+
+
+def find_campaigns(paths: list[Path]) -> list[Path]:
+    """Folders of campaigns: those given, and where one is none, those directly in it; by name."""
+    found = []
+    for path in paths:
+        inside = [path] if _is_campaign(path) else sorted(child for child in path.glob("*") if _is_campaign(child))
+        found += [folder.resolve() for folder in inside]
+    return list(dict.fromkeys(found))
+
+
+def _is_campaign(folder: Path) -> bool:
+    return (folder / FILE_NAME).exists() or (folder / CAMPAIGN_FILE).exists()
+
+
+def marker(folder: Path) -> tuple[float | bool, ...]:
+    """Changes whenever the store does, or somebody begins or stops being at it; opens no database."""
+    files = (folder / FILE_NAME, folder / f"{FILE_NAME}-wal")
+    stats = [file.stat() for file in files if file.exists()]
+    return (*(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size)), is_advanced(folder))
+
+
+def read_campaign(folder: Path) -> Campaign | Unreadable:
+    """A campaign as it is now, in one read transaction."""
+    if not (folder / FILE_NAME).exists():
+        return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
+    try:
+        with CampaignStore.read_only(folder) as store:
+            if store.setting("config") is None:
+                return Unreadable(folder, "new", "It is being started right now.")
+            return _read(store)
+    except GlassmapError as error:
+        return Unreadable(folder, "broken", str(error))
+
+
+def _read(store: CampaignStore) -> Campaign:
+    config, (axis_name, axis, wavelength) = store.setting("config"), store.axis()
+    return Campaign(
+        folder=store.folder,
+        name=config["name"],
+        elements=tuple(store.setting("elements")),
+        source=store.setting("source") or "",
+        config=config,
+        axis_name=axis_name,
+        axis=axis,
+        wavelength=wavelength,
+        status=store.status(),
+        at_work=is_advanced(store.folder),
+        to_look_at=store.to_look_at(),
+        last_activity=store.last_activity(),
+        curve=store.curve(),
+        coverage=store.coverage(),
+        decisions=store.decisions(),
+        suggestions=store.suggestions(),
+        measured=store.measurements(),
+        failures=store.failures(),
+        running=store.progress(),
+        used=store.used(),
+        map=store.artefact("map"),
+        maps=store.artefacts("map"),
+        atlas=store.artefact("atlas"),
+    )
+
+
+def read_standings(folder: Path, round_: int) -> list[Standing]:
+    """What became of each alloy of a round."""
+    with CampaignStore.read_only(folder) as store:
+        return store.standings(round_)
+
+
+def read_log(folder: Path) -> list[LogLine]:
+    """The audit log, oldest first."""
+    with CampaignStore.read_only(folder) as store:
+        return store.log_lines()
+
+
+class Map(NamedTuple):
+    """The last map."""
+
+    round: int
+    compositions: Compositions  # atomic fraction, shape (g, e)
+    figures: pd.DataFrame  # a row an alloy: q1, q1_spread, delta_q, delta_q_spread, peak_share, distance
+
+
+def read_last_map(campaign: Campaign) -> Map | None:
+    """The last map; None where there is none.
+
+    Raises:
+        ModelError: If its file is missing or damaged.
+    """
+    if campaign.map is None:
+        return None
+    round_, path = campaign.map
+    columns, _ = read_map(path)
+    compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
+    return Map(round_, compositions, pd.DataFrame(columns))
+
+
+def read_last_atlas(campaign: Campaign) -> Atlas | None:
+    """The spectra kept of the last map; None where there are none, or another round's are just taking their place."""
+    if campaign.atlas is None:
+        return None
+    try:
+        return read_atlas(campaign.atlas[1])
+    except ModelError:
+        return None
+
+
+def map_changes(campaign: Campaign, rounds: list[int]) -> dict[int, tuple[float, float]]:
+    """How far a round's map is from that of the round before: mean and largest change of Δq, 1/Å."""
+    changes: dict[int, tuple[float, float]] = {}
+    before: tuple[int, np.ndarray] | None = None
+    for round_ in sorted({*rounds, *(r - 1 for r in rounds)}):
+        if (path := campaign.maps.get(round_)) is None or not path.exists():
+            continue
+        now = read_map(path)[0]["delta_q"]
+        if before is not None and before[0] == round_ - 1 and round_ in rounds and len(now) == len(before[1]):
+            change = np.abs(now - before[1])
+            if np.isfinite(change).any():
+                changes[round_] = float(np.nanmean(change)), float(np.nanmax(change))
+        before = round_, now
+    return changes
+
+
+def best_alloys(
+    elements: tuple[str, ...],
+    map_: Map,
+    *,
+    ranges_at_pct: dict[str, tuple[float, float]] | None = None,
+    most_spread: float | None = None,
+    least_distance: float | None = None,
+    n: int = 50,
+) -> pd.DataFrame:
+    """The alloys of largest Δq, with at.%, figures and label, those of the largest first.
+
+    Args:
+        elements: Of the campaign.
+        map_: Where to look.
+        ranges_at_pct: Of elements, both ends included.
+        most_spread: Of Δq between members, 1/Å.
+        least_distance: To the nearest measured alloy, at.%.
+        n: At most.
+    """
+    figures, at_pct = map_.figures, 100 * map_.compositions
+    keep = figures["delta_q"].notna().to_numpy()
+    for element, (low, high) in (ranges_at_pct or {}).items():
+        column = at_pct[:, elements.index(element)]
+        keep &= (column >= low - 1e-6) & (column <= high + 1e-6)
+    if most_spread is not None:
+        keep &= (figures["delta_q_spread"] <= most_spread).to_numpy()
+    if least_distance is not None:
+        keep &= (figures["distance"] >= least_distance).to_numpy()
+    rows = np.flatnonzero(keep)
+    rows = rows[np.argsort(-figures["delta_q"].to_numpy()[rows], kind="stable")[:n]]
+    table = figures.iloc[rows].reset_index(drop=True)
+    for k, element in enumerate(elements):
+        table.insert(k, element, at_pct[rows, k].round(1))
+    table.insert(0, "alloy", [label(composition, elements) for composition in map_.compositions[rows]])
+    return table
+
+
+def ago(time: datetime) -> str:
+    """How long ago something was, for a person."""
+    seconds = (datetime.now(UTC) - time).total_seconds()
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    return "just now"

@@ -1,0 +1,174 @@
+"""What the pages share: which campaign is looked at, what is read once and kept, and how a page stays up to date."""
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from agent.atlas import Atlas
+from agent.composition import label
+from agent.errors import GlassmapError
+from dashboard.data import (
+    Campaign,
+    Map,
+    Unreadable,
+    ago,
+    best_alloys,
+    marker,
+    read_campaign,
+    read_last_atlas,
+    read_last_map,
+)
+
+REFRESH = "2s"  # how often a page asks whether there is something new
+STATES: dict[str, tuple[str, str, str]] = {  # in words, colour and icon
+    "running": ("running", "green", ":material/play_arrow:"),
+    "idle": ("nobody is at it", "gray", ":material/pause_circle:"),
+    "waiting": ("waiting", "blue", ":material/hourglass_empty:"),
+    "paused": ("paused", "gray", ":material/pause:"),
+    "converged": ("converged", "green", ":material/check_circle:"),
+    "exhausted": ("stopped", "orange", ":material/stop_circle:"),
+    "failed": ("failed", "red", ":material/error:"),
+    "broken": ("can't be read", "red", ":material/broken_image:"),
+    "new": ("not started", "gray", ":material/fiber_new:"),
+}
+
+
+@st.cache_resource(max_entries=40, show_spinner=False)
+def _campaign(folder: Path, seen: tuple[float | bool, ...]) -> Campaign | Unreadable:
+    return read_campaign(folder)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _map(folder: Path, path: Path, _campaign: Campaign) -> Map | None:
+    return read_last_map(_campaign)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _atlas(folder: Path, path: Path, changed: int, _campaign: Campaign) -> Atlas | None:
+    return read_last_atlas(_campaign)
+
+
+def campaign_now(folder: Path) -> Campaign | Unreadable:
+    """The campaign as it is now; read again only if something happened."""
+    return _campaign(folder, marker(folder))
+
+
+def map_now(campaign: Campaign) -> Map | None:
+    """Its last map, read once; None where there is none, or it can't be read, which is said."""
+    if campaign.map is None:
+        return None
+    try:
+        return _map(campaign.folder, campaign.map[1], campaign)
+    except GlassmapError as error:
+        st.warning(str(error))
+        return None
+
+
+def atlas_now(campaign: Campaign) -> Atlas | None:
+    """The spectra kept of its last map, read once; None where there are none."""
+    if campaign.atlas is None or not campaign.atlas[1].exists():
+        return None
+    return _atlas(campaign.folder, campaign.atlas[1], campaign.atlas[1].stat().st_mtime_ns, campaign)
+
+
+def choose_campaign(folders: list[Path]) -> None:
+    """Which campaign is looked at: the one in the address, the one chosen last, or the first."""
+    names = {name_of(folder, folders): folder for folder in folders}
+    asked = st.query_params.get("campaign", st.session_state.get("campaign"))
+    if len(folders) > 1:
+        index = list(names).index(asked) if asked in names else 0
+        asked = st.selectbox("Campaign", list(names), index=index, label_visibility="collapsed")
+    name = asked if asked in names else next(iter(names))
+    st.session_state.campaign, st.session_state.folder = name, names[name]
+    st.query_params["campaign"] = name
+
+
+def name_of(folder: Path, folders: list[Path]) -> str:
+    """What a campaign is called in the address and in lists: its folder, with the parent where two are called alike."""
+    alike = [other for other in folders if other.name == folder.name]
+    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+
+
+def chosen(needs: Callable[[Campaign], Hashable]) -> Campaign:
+    """The campaign that is looked at, with a line on where it stands that is always up to date.
+
+    Args:
+        needs: What of a campaign the page shows; when that changes, the page is drawn again.
+    """
+    folder: Path = st.session_state.folder
+    shown = campaign_now(folder)
+
+    @st.fragment(run_every=REFRESH)
+    def look() -> None:
+        now = campaign_now(folder)
+        show_state(now)
+        if _changed(shown, now, needs):
+            st.rerun()
+
+    look()
+    if isinstance(shown, Unreadable):
+        st.stop()
+    return shown
+
+
+def watch(folders: list[Path], needs: Callable[[Campaign], Hashable]) -> list[Campaign | Unreadable]:
+    """All campaigns as they are now; the page is drawn again when what it needs of one changes."""
+    shown = [campaign_now(folder) for folder in folders]
+
+    @st.fragment(run_every=REFRESH)
+    def look() -> None:
+        if any(_changed(before, campaign_now(before.folder), needs) for before in shown):
+            st.rerun()
+
+    look()
+    return shown
+
+
+def _changed(
+    before: Campaign | Unreadable, now: Campaign | Unreadable, needs: Callable[[Campaign], Hashable]
+) -> bool:
+    if isinstance(before, Campaign) and isinstance(now, Campaign):
+        return needs(before) != needs(now)
+    return before is not now and before != now
+
+
+def show_state(campaign: Campaign | Unreadable) -> None:
+    """State, sentence and last activity in a line."""
+    state = "" if isinstance(campaign, Unreadable) else f" · {'–'.join(campaign.elements)}"
+    words, colour, icon = STATES[campaign.state]
+    reason = campaign.reason if isinstance(campaign, Unreadable) else campaign.status.reason
+    st.markdown(f"**{plain(campaign.name)}**{state} :{colour}-badge[{icon} {words}] {plain(reason)}")
+    if isinstance(campaign, Campaign):
+        facts = [f"last activity {ago(campaign.last_activity)}"]
+        if campaign.source:
+            facts.insert(0, plain(campaign.source))
+        st.caption(" · ".join(facts))
+
+
+def plain(text: str) -> str:
+    """A text with what Markdown would take for marks escaped, but code."""
+    parts = text.split("`")
+    for k in range(0, len(parts), 2):
+        for mark in "\\*_[]$<>~#:":
+            parts[k] = parts[k].replace(mark, f"\\{mark}")
+    return "`".join(parts)
+
+
+def widest(campaign: Campaign) -> str | None:
+    """Where Δq is largest and how sure that is, in words; None without a map."""
+    found = None if (map_ := map_now(campaign)) is None else best_alloys(campaign.elements, map_, n=1)
+    if found is None or found.empty:
+        return None
+    best = found.iloc[0]
+    spread = "" if np.isnan(best["delta_q_spread"]) else f" ± {best['delta_q_spread']:.3f}"
+    return (
+        f"{best['alloy']}: {best['delta_q']:.3f}{spread} Å⁻¹ (spread between members), "
+        f"{best['distance']:.1f} at.% from the nearest measured"
+    )
+
+
+def alloy_of(composition: tuple[float, ...], elements: tuple[str, ...]) -> str:
+    """Its label."""
+    return label(np.array(composition), elements)

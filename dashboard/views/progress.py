@@ -1,0 +1,89 @@
+"""Is the model getting better, what did it cost, and what would another batch bring?"""
+
+import numpy as np
+import streamlit as st
+
+from agent.atlas import Atlas
+from agent.baselines import ExtraTrees, PcaGaussianProcess
+from agent.convergence import expect
+from dashboard.data import Campaign
+from dashboard.live import atlas_now, chosen
+from dashboard.plots import draw_learning_curves, draw_peak_errors
+
+# Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
+PUBLISHED = {
+    (("Co", "Ti", "Zr"), True): (50, 45.0),
+    (("Co", "V", "Zr"), True): (80, 13.0),
+    (("Fe", "Nb", "Ti"), True): (60, 60.0),
+    (("Al", "Cu", "Zr"), False): (40, 0.0006),
+}
+
+
+@st.cache_data(max_entries=8, show_spinner="Fitting ExtraTrees and PCA + GP to the same spectra …")
+def _simpler(path: str, round_: int, _atlas: Atlas) -> dict[str, float]:
+    """The MSE of simpler models that learn from the same spectra, on the same hold-out."""
+    measured = _atlas.measured
+    learned, held = ~measured.hold_out, measured.hold_out
+    errors = {}
+    for name, model in (("ExtraTrees", ExtraTrees()), ("PCA + GP", PcaGaussianProcess())):
+        said = model.fit(measured.compositions[learned], measured.intensity[learned]).generate(
+            measured.compositions[held]
+        )
+        errors[name] = float(np.mean((said - measured.intensity[held]) ** 2))
+    return errors
+
+
+def _show(campaign: Campaign) -> None:
+    curve, stop = campaign.curve, campaign.config["stop"]
+    if not curve:
+        st.info("There is no model yet. The first appears once the first batch is measured and learned from.")
+        return
+    last, batch = curve[-1], campaign.config["planning"]["batch"]
+    forecast = expect(curve, last.spectra + batch)
+    columns = st.columns(4)
+    columns[0].metric("hold-out MSE, ensemble", f"{last.mse:.3g}")
+    columns[1].metric("one generated spectrum", f"{last.mse_sample:.3g}", help="As the paper judges it.")
+    peak = None if last.delta_q_error is None else f"{last.q1_error:.4f} / {last.delta_q_error:.4f}"
+    columns[2].metric("error of q₁ / Δq (Å⁻¹)", peak or "–")
+    columns[3].metric(
+        f"expected of {batch} more",
+        "–" if forecast is None else f"{100 * (forecast.mse / last.mse - 1):+.0f} %",
+        help="Change of the MSE by the power law through the last five rounds; nothing before the third.",
+    )
+    left, right = st.columns(2)
+    log = left.toggle("log axes", key="log")
+    atlas = atlas_now(campaign)
+    beside = right.toggle("simpler models on the same spectra", key="simpler", disabled=atlas is None)
+    simpler = _simpler(str(atlas.path), atlas.round, atlas) if beside and atlas is not None else None
+    published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
+    figure = draw_learning_curves(
+        {campaign.name: curve},
+        log=log,
+        published={"Xie et al. 2025, one generated spectrum": published} if published else None,
+        simpler=simpler,
+        tolerance=stop["tolerance"],
+        expected=None if forecast is None or _has_stopped(campaign) else (last.spectra + batch, *forecast),
+    )
+    st.plotly_chart(figure, width="stretch", key="curve")
+    st.caption(
+        f"Stops once a round improves the smoothed MSE by less than {stop['tolerance']:.0%} "
+        f"{stop['patience']} times in a row, or after {stop['max_rounds']} rounds. "
+        "Errors are those on spectra that were never learned from."
+    )
+    if last.delta_q_error is not None:
+        st.plotly_chart(draw_peak_errors(curve, log=log), width="stretch", key="peaks")
+    st.markdown("**Used so far**")
+    used = campaign.used
+    columns = st.columns(4)
+    limits = (stop["max_rounds"], stop["max_spectra"], stop["max_hours"], stop["max_cpu_hours"])
+    for column, name, value, limit in zip(
+        columns, ("rounds", "spectra", "hours since it began", "CPU-hours of simulation"), used, limits, strict=True
+    ):
+        column.metric(name, f"{value:.4g}" + (f" of {limit:g}" if limit is not None else ""))
+
+
+def _has_stopped(campaign: Campaign) -> bool:
+    return campaign.state in ("converged", "exhausted")
+
+
+_show(chosen(lambda campaign: (len(campaign.curve), campaign.status.spectra, campaign.state, campaign.atlas)))
