@@ -21,6 +21,7 @@ from agent.spectrum import q_axis
 from agent.store import FILE_NAME, CampaignStore, LogLine, Measured, Standing, Status, Suggestion, is_advanced
 
 CAMPAIGN_FILE = "campaign.toml"
+REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
 class Campaign(NamedTuple):
@@ -48,6 +49,7 @@ class Campaign(NamedTuple):
     used: Budget
     map: tuple[int, Path] | None
     maps: dict[int, Path]  # of every round
+    checkpoints: dict[int, Path]
     atlas: tuple[int, Path] | None
 
     @property
@@ -70,6 +72,12 @@ class Campaign(NamedTuple):
         """Whether it waits for a person's decision or repair."""
         waits = self.status.state == "waiting" and "approv" in self.status.reason
         return self.status.state in ("failed", "paused") or waits or bool(self.to_look_at)
+
+    @property
+    def awaited(self) -> list[Suggestion]:
+        """The alloys of the round at work that are neither measured nor failed."""
+        done = {one.suggestion for one in self.measured} | set(self.failures)
+        return [one for one in self.batch(self.round_at_work) if one.id not in done]
 
     def batch(self, round_: int) -> list[Suggestion]:
         """The alloys that a round asks for."""
@@ -152,6 +160,7 @@ def _read(store: CampaignStore) -> Campaign:
         used=store.used(),
         map=store.artefact("map"),
         maps=store.artefacts("map"),
+        checkpoints=store.artefacts("checkpoint"),
         atlas=store.artefact("atlas"),
     )
 
@@ -223,20 +232,23 @@ def best_alloys(
     ranges_at_pct: dict[str, tuple[float, float]] | None = None,
     most_spread: float | None = None,
     least_distance: float | None = None,
+    most_distance: float | None = None,
     n: int = 50,
 ) -> pd.DataFrame:
-    """The alloys of largest Δq, with at.%, figures and label, those of the largest first.
+    """The alloys whose Δq is surely large, with at.%, figures and label; the largest Δq less two spreads comes first.
 
     Args:
         elements: Of the campaign.
         map_: Where to look.
         ranges_at_pct: Of elements, both ends included.
         most_spread: Of Δq between members, 1/Å.
-        least_distance: To the nearest measured alloy, at.%.
+        least_distance: To the nearest measured alloy, at.%: what is new.
+        most_distance: To the nearest measured alloy, at.%: what isn't extrapolated.
         n: At most.
     """
     figures, at_pct = map_.figures, 100 * map_.compositions
-    keep = figures["delta_q"].notna().to_numpy()
+    least = figures["delta_q"] - 2 * figures["delta_q_spread"].fillna(0)
+    keep = least.notna().to_numpy(copy=True)
     for element, (low, high) in (ranges_at_pct or {}).items():
         column = at_pct[:, elements.index(element)]
         keep &= (column >= low - 1e-6) & (column <= high + 1e-6)
@@ -244,9 +256,12 @@ def best_alloys(
         keep &= (figures["delta_q_spread"] <= most_spread).to_numpy()
     if least_distance is not None:
         keep &= (figures["distance"] >= least_distance).to_numpy()
+    if most_distance is not None:
+        keep &= (figures["distance"] <= most_distance).to_numpy()
     rows = np.flatnonzero(keep)
-    rows = rows[np.argsort(-figures["delta_q"].to_numpy()[rows], kind="stable")[:n]]
+    rows = rows[np.argsort(-least.to_numpy()[rows], kind="stable")[:n]]
     table = figures.iloc[rows].reset_index(drop=True)
+    table.insert(0, "at_least", least.to_numpy()[rows])
     for k, element in enumerate(elements):
         table.insert(k, element, at_pct[rows, k].round(1))
     table.insert(0, "alloy", [label(composition, elements) for composition in map_.compositions[rows]])

@@ -10,6 +10,7 @@ from agent.atlas import Atlas
 from agent.composition import label
 from agent.errors import GlassmapError
 from dashboard.data import (
+    REACH_AT_PCT,
     Campaign,
     Map,
     Unreadable,
@@ -126,9 +127,7 @@ def watch(folders: list[Path], needs: Callable[[Campaign], Hashable]) -> list[Ca
     return shown
 
 
-def _changed(
-    before: Campaign | Unreadable, now: Campaign | Unreadable, needs: Callable[[Campaign], Hashable]
-) -> bool:
+def _changed(before: Campaign | Unreadable, now: Campaign | Unreadable, needs: Callable[[Campaign], Hashable]) -> bool:
     if isinstance(before, Campaign) and isinstance(now, Campaign):
         return needs(before) != needs(now)
     return before is not now and before != now
@@ -157,8 +156,14 @@ def plain(text: str) -> str:
 
 
 def widest(campaign: Campaign) -> str | None:
-    """Where Δq is largest and how sure that is, in words; None without a map."""
-    found = None if (map_ := map_now(campaign)) is None else best_alloys(campaign.elements, map_, n=1)
+    """Where Δq is surely largest within reach of what was measured, in words; None without a map."""
+    return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _widest(folder: Path, path: Path, _campaign: Campaign) -> str | None:
+    map_ = map_now(_campaign)
+    found = None if map_ is None else best_alloys(_campaign.elements, map_, most_distance=REACH_AT_PCT, n=1)
     if found is None or found.empty:
         return None
     best = found.iloc[0]

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from agent.convergence import CurvePoint, smoothed
+from agent.convergence import CurvePoint, Forecast, smoothed
 from agent.shapes import Axis, Composition, Compositions, GridCompositions, PerAlloy, RadialAxis, RadialValues, Spectrum
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#808080"
@@ -92,7 +92,7 @@ def draw_learning_curves(
     published: Mapping[str, tuple[int, float]] | None = None,
     simpler: Mapping[str, float] | None = None,
     tolerance: float | None = None,
-    expected: tuple[int, float, float, float] | None = None,
+    expected: tuple[int, Forecast] | None = None,
 ) -> go.Figure:
     """Hold-out MSE against spectra learned from; of one campaign in full, of several only the ensemble's.
 
@@ -102,7 +102,7 @@ def draw_learning_curves(
         published: Spectra and MSE that others report for this system, by name.
         simpler: MSE of simpler models on the last round's spectra, by name.
         tolerance: Of the stop rule; draws the smoothed curve and the band that it must leave to go on.
-        expected: Spectra, MSE, lowest and highest after the next batch.
+        expected: Spectra after the next batch, and what their MSE is expected to be.
     """
     figure = go.Figure()
     for k, (name, curve) in enumerate(curves.items()):
@@ -156,7 +156,7 @@ def draw_learning_curves(
                 annotation_font={"size": 11, "color": GREEN},
             )
     if expected is not None:
-        spectra, mse, low, high = expected
+        spectra, (mse, low, high) = expected
         figure.add_scatter(
             x=[spectra],
             y=[mse],
@@ -185,9 +185,7 @@ def draw_learning_curves(
         )
     _plain(figure, height=430)
     figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(
-        title="hold-out MSE", type="log" if log else "linear", rangemode="normal" if log else "tozero"
-    )
+    figure.update_yaxes(title="hold-out MSE", type="log" if log else "linear", rangemode="normal" if log else "tozero")
     return figure
 
 
@@ -271,31 +269,26 @@ def draw_ternary(
         hovertemplate=_hover(elements, f"{what.title} %{{marker.color:.{what.digits}f}} {what.unit}"),
         showlegend=False,
     )
+    outline = {"symbol": "circle-open", "size": 7, "color": "white", "line": {"width": 3.5}}
+    cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": "#d00000"}}
+    star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
+    circle = {"symbol": "circle-open", "size": 7, "color": "black", "line": {"width": 1.5}}
     for shares, texts, name, style in (
-        (marks.measured, marks.measured_texts, "measured", {"symbol": "circle-open", "size": 7, "color": "black"}),
-        (marks.batch, marks.batch_texts, "next batch", {"symbol": "x-thin", "size": 8, "color": "#d00000"}),
-        (marks.known, marks.known_texts, "known glass formers", {"symbol": "star", "size": 12, "color": "#ffffff"}),
+        (marks.measured, (), "", outline),
+        (marks.measured, marks.measured_texts, "measured", circle),
+        (marks.batch, marks.batch_texts, "next batch", cross),
+        (marks.known, marks.known_texts, "known glass formers", star),
     ):
         if len(shares):
-            outline = {"white": "black", "#ffffff": "black"}.get(style["color"], "white")
-            width = 2.2 if style["symbol"] == "x-thin" else 1.4
-            line = {"width": width, "color": style["color"] if style["symbol"] == "x-thin" else outline}
-            if style["symbol"] == "circle-open":
-                line["color"] = style["color"]
-                figure.add_scatterternary(
-                    **_corners(100 * shares),
-                    mode="markers",
-                    marker={"symbol": "circle-open", "size": 7, "line": {"width": 3.4, "color": "white"}},
-                    hoverinfo="skip",
-                    showlegend=False,
-                )
             figure.add_scatterternary(
                 **_corners(100 * shares),
                 mode="markers",
                 name=name,
                 text=list(texts) or None,
-                marker={**style, "line": line},
-                hovertemplate=_hover(elements, name + ("<br>%{text}" if len(texts) else "")),
+                marker=style,
+                hovertemplate=_hover(elements, name + ("<br>%{text}" if len(texts) else "")) if name else None,
+                hoverinfo=None if name else "skip",
+                showlegend=bool(name),
             )
     if marks.chosen is not None:
         figure.add_scatterternary(
@@ -317,7 +310,7 @@ def draw_ternary(
     _plain(figure, height=560)
     titles = [f"{element} ({of})" if sum_at_pct == 100 else element for element in elements]
     figure.update_layout(
-        margin={"l": 35, "r": 35, "t": 45, "b": 45},
+        margin={"l": 60, "r": 35, "t": 45, "b": 45},
         ternary={
             "sum": sum_at_pct,
             "bgcolor": "rgba(0,0,0,0)",
@@ -327,6 +320,7 @@ def draw_ternary(
         },
         clickmode="event+select",
     )
+    figure.update_traces(unselected={"marker": {"opacity": 1}})  # a click chooses an alloy, it hides none
     if sum_at_pct != 100:
         figure.add_annotation(text=f"axes: {of}", x=1, y=-0.04, xref="paper", yref="paper", showarrow=False)
     return figure
@@ -334,7 +328,7 @@ def draw_ternary(
 
 def _hexagon_size(step_at_pct: float, sum_at_pct: float) -> float:
     """Pixels across a grid point's hexagon, in a picture 560 high."""
-    return max(3.0, 560 * 0.78 / sum_at_pct * step_at_pct * 1.16 * math.sqrt(3) / 2)
+    return max(3.0, 560 * 0.78 / sum_at_pct * step_at_pct * 1.35)
 
 
 def _corners(at_pct: np.ndarray) -> dict[str, np.ndarray]:
@@ -370,9 +364,7 @@ def draw_tetrahedron(
     edges = np.array([corners[k] for k in (0, 1, 2, 0, 3, 1, 3, 2)])
     line = {"color": GREY, "width": 3}
     figure.add_scatter3d(**_xyz(edges), mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    texts = [
-        " ".join(f"{e} {share:.0f}" for e, share in zip(elements, row, strict=True)) for row in 100 * compositions
-    ]
+    texts = [" ".join(f"{e} {share:.0f}" for e, share in zip(elements, row, strict=True)) for row in 100 * compositions]
     figure.add_scatter3d(
         **_xyz((compositions @ corners).astype(np.float32)),
         mode="markers",

@@ -19,10 +19,11 @@ from agent.spectrum import Preprocessing
 from agent.store import Suggestion
 from flows.cluster import Cluster
 from flows.lab import Laboratory
+from simulation.first_peak import first_peak
 from simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import Potential, load_potential
-from simulation.structure import Structure, first_peak, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
+from simulation.structure import Structure, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
 
 
 class Measurement(NamedTuple):
@@ -229,9 +230,8 @@ class MolecularDynamics:
                     case structure:
                         raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
                         spectrum = self._steps.prepare(self._raw_axis, raw)
-                        yield Measurement(
-                            suggestion, structure.composition, spectrum, facts_of(structure, self._potential)
-                        )
+                        facts = facts_of(structure, self._potential) | {"key": simulations[update.number].key}
+                        yield Measurement(suggestion, structure.composition, spectrum, facts)
 
     def hold_out(self) -> None:
         """Each batch gives its share."""

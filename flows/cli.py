@@ -250,6 +250,40 @@ def status(
         write_json(json_file, look()._asdict())
 
 
+@app.command()
+def dashboard(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of campaigns, or folders that hold some.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8501,
+) -> None:
+    """Show campaigns in a browser, up to date as they go; reads only. Ctrl-C ends it.
+
+    Example: `glassmap dashboard campaigns`
+    """
+    from agent.errors import CampaignError
+    from dashboard.serve import serve_dashboard
+
+    with errors_in_words():
+        if missing := [folder for folder in folders if not folder.is_dir()]:
+            raise CampaignError(f"There is no folder {missing[0]}. Name a campaign's folder, or one that holds some.")
+        serve_dashboard(folders, port=port)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
+) -> None:
+    """Write a campaign's story and figures into one HTML file, and the figures beside it as PNG and SVG; reads only.
+
+    Example: `glassmap report campaigns/co-v-zr -o co-v-zr.html`
+    """
+    from dashboard.report import write_report
+
+    with errors_in_words():
+        for path in write_report(folder, output):
+            say(f"Written: {path}")
+
+
 @app.command("map")
 def map_(folder: Folder) -> None:
     """Draw the last maps of Δq and q1 of a ternary campaign and say where the file of all alloys is.
@@ -649,6 +683,23 @@ def benchmark_runner(
             step_at_pct=step,
             tell=lambda r: say(r["runner"]),
         )
+        print_records(records)
+        write_json(json_file, records)
+
+
+@benchmark.command("dashboard")
+def benchmark_dashboard(
+    refreshes: Annotated[int, typer.Option(min=4, help="Over which the server's memory is watched.")] = 1000,
+    json_file: Json = None,
+) -> None:
+    """What people wait for at the dashboard, in Chromium, and what it costs the server and who writes.
+
+    Example: `glassmap benchmark dashboard --json records.json`
+    """
+    from flows.benchmarks import dashboard
+
+    with errors_in_words():
+        records = dashboard.run(refreshes=refreshes, tell=say)
         print_records(records)
         write_json(json_file, records)
 

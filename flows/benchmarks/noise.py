@@ -11,10 +11,11 @@ import numpy as np
 
 from agent.composition import elements_of, label, parse_composition
 from agent.spectrum import mean_squared_error
+from simulation.first_peak import first_peak
 from simulation.lammps import find_lammps, generous_timeout, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import load_potential
-from simulation.structure import RDF_BINS, Structure, coarsen_rdf, first_peak, total_rdf
+from simulation.structure import RDF_BINS, Structure, coarsen_rdf, total_rdf
 
 
 def run(

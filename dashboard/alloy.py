@@ -1,0 +1,130 @@
+"""One alloy's spectra on a page: generated with its spread, measured if it was, beside its nearest neighbours."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from agent.atlas import Atlas, View
+from agent.composition import label
+from agent.shapes import Axis, Composition, Spectrum
+from agent.spectrum import two_theta_from_q
+from dashboard.data import Campaign, Map
+from dashboard.live import atlas_now, map_now
+from dashboard.plots import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE, Band, Curve, draw_spectra
+
+NEIGHBOURS = 3
+NEAR_AT_PCT = 0.051  # a measured alloy nearer than this is the alloy itself
+
+
+def show_alloy(campaign: Campaign, composition: Composition, *, key: str, wavelength: float | None = None) -> None:
+    """Figures, spectra and files of an alloy.
+
+    Args:
+        campaign: Whose model is asked.
+        composition: Atomic fraction, shape (e,).
+        key: Of the page, so that two pages don't share their widgets.
+        wavelength: Å; draw against 2θ of that instead of the campaign's axis.
+    """
+    name = label(composition, campaign.elements)
+    atlas, map_ = atlas_now(campaign), map_now(campaign)
+    if atlas is None:
+        st.info(
+            f"There are no spectra to look at yet: they are written with each map. `glassmap run {campaign.folder}` "
+            f"makes the next; `glassmap generate {campaign.folder} {name}` generates this one now."
+        )
+        return
+    _show_figures(name, composition, map_, campaign)
+    row = atlas.row_of(composition)
+    if row is None:
+        distance = 100 * np.linalg.norm(atlas.generated - composition, axis=1)
+        nearest = int(np.argmin(distance))
+        st.info(
+            f"Of this many alloys not every spectrum is kept. `glassmap generate {campaign.folder} {name}` generates "
+            f"it; the nearest that is kept is {label(atlas.generated[nearest], campaign.elements)}, "
+            f"{distance[nearest]:.1f} at.% away."
+        )
+    view = None if row is None else atlas.view(row)
+    x, title = _axis(campaign, wavelength)
+    curves, bands, residual, table = _curves(campaign, atlas, composition, view)
+    st.plotly_chart(draw_spectra(title, x, curves, bands, residual=residual), width="stretch", key=f"{key} spectra")
+    st.download_button(
+        "These curves as CSV",
+        pd.DataFrame({title: x} | table).to_csv(index=False, float_format="%.4g"),
+        f"{campaign.name}-{name}-round-{atlas.round}.csv",
+        "text/csv",
+        key=f"{key} download",
+    )
+
+
+def _show_figures(name: str, composition: Composition, map_: Map | None, campaign: Campaign) -> None:
+    st.markdown(f"**{name}**")
+    if map_ is None:
+        return
+    distance = 100 * np.abs(map_.compositions - composition).max(1)
+    row = int(np.argmin(distance))
+    if distance[row] > NEAR_AT_PCT:
+        learned = campaign.learned()
+        if len(learned):
+            nearest = 100 * np.linalg.norm(learned - composition, axis=1).min()
+            st.caption(f"Not on the map's grid; {nearest:.1f} at.% from the nearest alloy learned from.")
+        return
+    found = map_.figures.iloc[row]
+    if np.isnan(found["delta_q"]):
+        st.markdown("No member finds a trustworthy first peak.")
+        return
+    words = []
+    for quantity, symbol in (("delta_q", "Δq"), ("q1", "q₁")):
+        spread = found[f"{quantity}_spread"]
+        sure = "" if np.isnan(spread) else f" ± {spread:.3f}"
+        words.append(f"**{symbol} {found[quantity]:.3f}{sure} Å⁻¹**")
+    words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
+    st.markdown(" · ".join(words), help="Mean over members, ± spread between them.")
+
+
+def _axis(campaign: Campaign, wavelength: float | None) -> tuple[Axis, str]:
+    if wavelength is None or campaign.q is None:
+        return campaign.axis, AXIS_TITLES[campaign.axis_name]
+    reached = campaign.q * wavelength / (4 * np.pi) < 1
+    two_theta = np.full(len(campaign.q), np.nan)
+    two_theta[reached] = two_theta_from_q(campaign.q[reached], wavelength=wavelength)
+    return two_theta, f"2θ (°), λ = {wavelength:g} Å"
+
+
+def _curves(
+    campaign: Campaign, atlas: Atlas, composition: Composition, view: View | None
+) -> tuple[list[Curve], list[Band], Spectrum | None, dict[str, Spectrum]]:
+    """What is drawn of an alloy, what was measured minus generated, and all of it as columns."""
+    curves: list[Curve] = []
+    bands: list[Band] = []
+    table: dict[str, Spectrum] = {}
+    distances = 100 * np.linalg.norm(atlas.measured.compositions - composition, axis=1)
+    order = np.argsort(distances, kind="stable")
+    own = [int(k) for k in order if distances[k] < NEAR_AT_PCT]
+    near = [int(k) for k in order if distances[k] >= NEAR_AT_PCT][:NEIGHBOURS]
+    for place, k in enumerate(near):
+        alloy = label(atlas.measured.compositions[k], campaign.elements)
+        words = "held out" if atlas.measured.hold_out[k] else "learned from"
+        name = f"{alloy}, measured {distances[k]:.1f} at.% away ({words})"
+        curves.append(Curve(name, atlas.measured.intensity[k], LINES[2 + place], 0.9))
+        table[name] = atlas.measured.intensity[k]
+    if view is not None:
+        if np.isfinite(view.band).all():
+            name = "90 % of measured points are expected here"
+            bands.append(Band(name, view.mean, view.band, "rgba(213,94,0,0.15)"))
+        between = Band("± spread between members", view.mean, view.between, "rgba(213,94,0,0.35)")
+        within = Band("± spread over noise", view.mean, view.within, "rgba(0,114,178,0.35)", "legendonly")
+        bands += [between, within]
+        curves.append(Curve("generated, ensemble mean", view.mean, ORANGE, 1.8))
+        if np.isfinite(view.fit).any():
+            curves.append(Curve("fitted first peak, generated", view.fit, BLUE, 2.4, "dot"))
+        table |= {"generated": view.mean, "spread between members": view.between, "spread over noise": view.within}
+        table |= {"band": view.band, "fitted peak": view.fit}
+    for k in own[:1]:
+        held = "held out" if atlas.measured.hold_out[k] else "learned from"
+        curves.append(Curve(f"measured ({held})", atlas.measured.intensity[k], GREY, 1.4))
+        if np.isfinite(atlas.measured.fit[k]).any():
+            fit = Curve("fitted first peak, measured", atlas.measured.fit[k], GREEN, 2.0, "dot", "legendonly")
+            curves.append(fit)
+        table["measured"] = atlas.measured.intensity[k]
+    residual = None if not own or view is None else atlas.measured.intensity[own[0]] - view.mean
+    return curves, bands, residual, table

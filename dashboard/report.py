@@ -1,0 +1,270 @@
+"""A campaign's story in one file that needs nothing else: for a paper's supplement, or a colleague without the tool."""
+
+from collections.abc import Iterator
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from agent.atlas import Atlas
+from agent.composition import label
+from agent.errors import StoreError
+from agent.pictures import draw_examples, draw_learning_curve, draw_peak_maps
+from agent.store import DRIVER, LogLine
+from agent.whole_file import write_whole
+from dashboard.data import (
+    REACH_AT_PCT,
+    Campaign,
+    Map,
+    Unreadable,
+    best_alloys,
+    read_campaign,
+    read_last_atlas,
+    read_last_map,
+    read_log,
+)
+from dashboard.plots import (
+    AXIS_TITLES,
+    GREY,
+    ORANGE,
+    QUANTITIES,
+    Band,
+    Curve,
+    Marks,
+    colour_range,
+    draw_learning_curves,
+    draw_parallel,
+    draw_peak_errors,
+    draw_spectra,
+    draw_ternary,
+    draw_tetrahedron,
+)
+
+CANDIDATES = 20
+TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
+FORMATS = ("png", "svg")
+METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
+th, td { border-bottom: 1px solid #8884; padding: 0.2rem 0.7rem; text-align: left; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+p.note { color: #808080; font-size: 0.85rem; }
+"""
+
+
+def write_report(folder: Path, output: Path) -> list[Path]:
+    """Write a campaign's report, and its figures as PNG and SVG into a folder beside it.
+
+    Args:
+        folder: Of the campaign.
+        output: HTML file; its figures go to `NAME-figures`.
+
+    Returns:
+        The files, the report first.
+
+    Raises:
+        StoreError: If the campaign has not begun, or can't be read.
+        ModelError: If its last map is missing or damaged.
+    """
+    campaign = read_campaign(folder)
+    if isinstance(campaign, Unreadable):
+        raise StoreError(f"There is nothing to report of {folder}. {campaign.reason}")
+    map_, atlas = read_last_map(campaign), read_last_atlas(campaign)
+    body = "\n".join(_sections(campaign, map_, atlas, read_log(folder)))
+    title = escape(f"{campaign.name}: {'–'.join(campaign.elements)}")
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{body}</body></html>"
+    )
+    write_whole(output, page.encode())
+    return [output, *_draw_figures(campaign, map_, atlas, output.with_name(f"{output.stem}-figures"))]
+
+
+def _sections(campaign: Campaign, map_: Map | None, atlas: Atlas | None, log: list[LogLine]) -> Iterator[str]:
+    yield f"<p><strong>{escape(campaign.status.state)}.</strong> {escape(campaign.status.reason)}</p>"
+    yield _facts(campaign)
+    if campaign.curve:
+        yield "<h2>Learning curve</h2>"
+        yield _figure(
+            draw_learning_curves({campaign.name: campaign.curve}, tolerance=campaign.config["stop"]["tolerance"])
+        )
+        yield "<p class=note>Errors on spectra that were never learned from; intensity 0–100.</p>"
+        if campaign.curve[-1].delta_q_error is not None:
+            yield _figure(draw_peak_errors(campaign.curve))
+    if map_ is not None:
+        yield from _map(campaign, map_)
+    if atlas is not None and atlas.measured.hold_out.any():
+        yield "<h2>Generated against measured</h2>"
+        yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
+        yield from (_figure(_example(campaign, atlas, row, word)) for word, row in _examples(atlas))
+    yield "<h2>Rounds</h2>"
+    yield _table(_rounds(campaign))
+    if decided := [line for line in log if line.person != DRIVER]:
+        yield "<h2>What people did</h2>"
+        yield _table(pd.DataFrame(decided, columns=["time", "who", "what", "about", "detail"]))
+    yield f"<p class=note>Written by glassmap {version('glassmap')}. Method: {METHOD}.</p>"
+
+
+def _facts(campaign: Campaign) -> str:
+    config, used = campaign.config, campaign.used
+    space, planning, stop = config["space"], config["planning"], config["stop"]
+    rows = {
+        "system": f"{'–'.join(campaign.elements)}, grid of {space['step_at_pct']} at.%",
+        "measured by": campaign.source or config["backend"]["kind"],
+        "batches": f"{planning['batch']} alloys, {planning['method']}, weights {planning['weights']}",
+        "model": f"{config['model']['members']} members, {config['model']['architecture']}, seed {config['seed']}",
+        "stop rule": f"less than {stop['tolerance']:.0%} better, {stop['patience']} times; {stop['max_rounds']} rounds",
+        "used": f"{used.spectra} spectra in {used.rounds} rounds"
+        + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
+    }
+    if campaign.checkpoints:
+        rows["last model"] = list(campaign.checkpoints.values())[-1].stem
+    return _table(pd.DataFrame(rows.items(), columns=["", " "]))
+
+
+def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
+    elements = campaign.elements
+    yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
+    known = [m for m in campaign.measured if m.state == "used"]
+    marks = Marks(
+        np.array([m.composition for m in known]).reshape(-1, len(elements)),
+        [m.id for m in known],
+        np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
+    )
+    if len(elements) == 3:
+        for quantity in ("delta_q", "q1", "delta_q_spread", "distance"):
+            values = map_.figures[quantity].to_numpy(dtype=np.float64)
+            yield f"<h3>{escape(QUANTITIES[quantity].title)}</h3>"
+            limits = colour_range(values)
+            yield _figure(
+                draw_ternary(
+                    map_.compositions, values, quantity=quantity, elements=elements, limits=limits, marks=marks
+                )
+            )
+    best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
+    values = map_.figures["delta_q"].to_numpy(dtype=np.float64)
+    if len(elements) == 4 and np.isfinite(values).any():
+        found = np.flatnonzero(np.isfinite(values))
+        top = found[np.argsort(-values[found], kind="stable")[: max(1, round(TOP_SHARE * len(found)))]]
+        yield f"<p>The {TOP_SHARE:.0%} of alloys of largest Δq.</p>"
+        yield _figure(
+            draw_tetrahedron(
+                map_.compositions[top],
+                values[top],
+                quantity="delta_q",
+                elements=elements,
+                limits=colour_range(values),
+                measured=campaign.learned(),
+            )
+        )
+    if len(elements) > 3 and len(best):
+        yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
+    yield "<h3>Best candidates</h3>"
+    yield (
+        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose Δq is surely large: Δq less two spreads "
+        "between members comes first.</p>"
+    )
+    columns = ["alloy", "at_least", "delta_q", "delta_q_spread", "q1", "distance"]
+    names = ["alloy", "at least (Å⁻¹)", "Δq (Å⁻¹)", "± members", "q₁ (Å⁻¹)", "nearest measured (at.%)"]
+    yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
+
+
+def _examples(atlas: Atlas) -> list[tuple[Literal["best", "median", "worst"], int]]:
+    held = np.flatnonzero(atlas.measured.hold_out)
+    order = held[np.argsort(atlas.mse[held], kind="stable")]
+    return [("best", int(order[0])), ("median", int(order[len(order) // 2])), ("worst", int(order[-1]))]
+
+
+def _example(campaign: Campaign, atlas: Atlas, row: int, word: str) -> go.Figure:
+    view, measured = atlas.view(atlas.row_beside(row)), atlas.measured.intensity[row]
+    alloy = label(atlas.measured.compositions[row], campaign.elements)
+    figure = draw_spectra(
+        AXIS_TITLES[campaign.axis_name],
+        campaign.axis,
+        [Curve("measured", measured, GREY), Curve("generated", view.mean, ORANGE, 1.8)],
+        [Band("± spread between members", view.mean, view.between, "rgba(213,94,0,0.35)")],
+        residual=measured - view.mean,
+    )
+    return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}", "y": 0.99})
+
+
+def _rounds(campaign: Campaign) -> pd.DataFrame:
+    rows = [
+        {
+            "round": point.round,
+            "spectra": point.spectra,
+            "MSE": point.mse,
+            "one sample": point.mse_sample,
+            "q₁ (Å⁻¹)": point.q1_error,
+            "Δq (Å⁻¹)": point.delta_q_error,
+            "decision": campaign.decisions[point.round].reason if point.round in campaign.decisions else "",
+        }
+        for point in campaign.curve
+    ]
+    return pd.DataFrame(rows)
+
+
+def _table(table: pd.DataFrame) -> str:
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return "<td class=number>" + ("–" if np.isnan(value) else f"{value:.4g}") + "</td>"
+        return f"<td>{'–' if value is None else escape(str(value))}</td>"
+
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
+    rows = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in table.itertuples(index=False))
+    return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+def _figure(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+
+
+def _draw_figures(campaign: Campaign, map_: Map | None, atlas: Atlas | None, folder: Path) -> list[Path]:
+    """The same for print: learning curve, maps of a ternary and examples, each as PNG and SVG."""
+    paths = []
+    title = f"{campaign.name}, {campaign.source}" if campaign.source else campaign.name
+    for format_ in FORMATS:
+        if campaign.curve:
+            paths.append(folder / f"learning-curve.{format_}")
+            draw_learning_curve(campaign.curve, paths[-1], title=f"{title}: errors on spectra never learned from")
+        if atlas is None:
+            continue
+        if map_ is not None and len(campaign.elements) == 3:
+            quantities: tuple[Literal["delta_q", "q1"], ...] = ("delta_q", "q1")
+            for quantity in quantities:
+                paths.append(folder / f"{quantity.replace('_', '-')}-map.{format_}")
+                draw_peak_maps(
+                    (map_.compositions, map_.figures[quantity].to_numpy(dtype=np.float64)),
+                    (atlas.measured.compositions, getattr(atlas.measured, quantity)),
+                    campaign.learned(),
+                    paths[-1],
+                    quantity=quantity,
+                    elements=campaign.elements,
+                    title=f"{title}, learned from {len(campaign.learned())} spectra",
+                    mark_glass=not campaign.source,
+                )
+        if atlas.measured.hold_out.any():
+            paths.append(folder / f"examples.{format_}")
+            examples = []
+            for word, row in _examples(atlas):
+                view = atlas.view(atlas.row_beside(row))
+                alloy = label(atlas.measured.compositions[row], campaign.elements)
+                caption = f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}"
+                examples.append((caption, atlas.measured.intensity[row], view.mean, view.between))
+            draw_examples(
+                campaign.axis_name,
+                campaign.axis,
+                examples,
+                paths[-1],
+                band="± spread between members",
+                title=f"{title}, round {atlas.round}: spectra never learned from",
+            )
+    return paths

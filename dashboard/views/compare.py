@@ -1,0 +1,60 @@
+"""Several campaigns on one learning curve: planned against random, presets, seeds."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.data import Campaign
+from dashboard.live import name_of, watch
+from dashboard.plots import draw_learning_curves
+
+
+def _judge(backend: dict) -> str:
+    """What the hold-out is."""
+    if backend["kind"] == "replay":
+        return f"{Path(backend['dataset']).name}, {backend['hold_out']}"
+    return f"{backend['kind']}, of each batch"
+
+
+campaigns = {
+    name_of(one.folder, st.session_state.folders): one
+    for one in watch(st.session_state.folders, lambda campaign: len(campaign.curve))
+    if isinstance(one, Campaign) and one.curve
+}
+if not campaigns:
+    st.info("No campaign here has a learning curve yet.")
+    st.stop()
+names = st.multiselect("Campaigns", list(campaigns), default=list(campaigns)[:8], key="compared")
+log = st.toggle("log axes", value=True, key="compare log")
+if names:
+    figure = draw_learning_curves({name: campaigns[name].curve for name in names}, log=log)
+    st.plotly_chart(figure, width="stretch", key="compared curves")
+    st.caption(
+        "Ensemble mean on each campaign's own hold-out. Only campaigns that are judged by the same spectra can be told "
+        "apart by it: the same data set, split and range."
+    )
+    rows = [
+        {
+            "campaign": name,
+            "system": "–".join(campaigns[name].elements),
+            "judged by": _judge(campaigns[name].config["backend"]),
+            "planned": campaigns[name].config["planning"]["method"],
+            "weights": campaigns[name].config["planning"]["weights"],
+            "network": campaigns[name].config["model"]["architecture"],
+            "members": campaigns[name].config["model"]["members"],
+            "rounds": len(campaigns[name].curve),
+            "spectra": campaigns[name].curve[-1].spectra,
+            "hold-out MSE": campaigns[name].curve[-1].mse,
+            "best": min(point.mse for point in campaigns[name].curve),
+            "state": campaigns[name].state,
+        }
+        for name in names
+    ]
+    formats = dict.fromkeys(("hold-out MSE", "best"), "%.3g")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="compared table",
+        column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()},
+    )

@@ -1,0 +1,306 @@
+"""Where is the glass, and how sure is that?"""
+
+import io
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from agent.composition import close_compositions, label, parse_composition
+from agent.errors import CompositionError
+from agent.shapes import Compositions, PerAlloy
+from dashboard.alloy import show_alloy
+from dashboard.data import REACH_AT_PCT, Campaign, Map, best_alloys
+from dashboard.live import chosen, map_now
+from dashboard.plots import (
+    GLASS_DELTA_Q,
+    QUANTITIES,
+    Marks,
+    colour_range,
+    draw_parallel,
+    draw_ternary,
+    draw_tetrahedron,
+)
+
+TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
+COLUMNS = {  # of the best candidates: title and format
+    "at_least": ("at least (Å⁻¹)", "%.3f"),
+    "delta_q": ("Δq (Å⁻¹)", "%.3f"),
+    "delta_q_spread": ("± members", "%.3f"),
+    "q1": ("q₁ (Å⁻¹)", "%.3f"),
+    "q1_spread": ("± members (q₁)", "%.3f"),
+    "distance": ("nearest measured (at.%)", "%.1f"),
+    "peak_share": ("members with a peak", "%.2f"),
+}
+NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
+
+
+def _values(map_: Map, quantity: str) -> PerAlloy:
+    delta_q = map_.figures["delta_q"].to_numpy(dtype=np.float64)
+    if quantity == "glass":
+        return np.where(np.isnan(delta_q), np.nan, (delta_q >= GLASS_DELTA_Q).astype(np.float64))
+    return map_.figures[quantity].to_numpy(dtype=np.float64)
+
+
+def _known_glasses(elements: tuple[str, ...]) -> tuple[Compositions, list[str]]:
+    """Known glass formers from a file of the user's: a column `alloy`, or a column an element in at.%."""
+    file = st.file_uploader(
+        "Known glass formers, a CSV with a column `alloy` or a column for each element in at.%", type="csv"
+    )
+    if file is None:
+        return np.empty((0, len(elements))), []
+    try:
+        table = pd.read_csv(io.BytesIO(file.getvalue()))
+        if "alloy" in table:
+            known = np.array([parse_composition(str(alloy), elements) for alloy in table["alloy"]])
+        elif missing := [element for element in elements if element not in table]:
+            raise CompositionError(
+                "A table of known glass formers needs a column alloy, or one for each element; "
+                f"{missing[0]} is missing."
+            )
+        else:
+            at_pct = table[list(elements)].to_numpy(dtype=np.float64)
+            known, _ = close_compositions(
+                at_pct, elements=elements, names=[f"Row {row}" for row in range(1, len(table) + 1)]
+            )
+    except (CompositionError, ValueError) as error:
+        st.error(f"{file.name}: {error}")
+        return np.empty((0, len(elements))), []
+    return known.reshape(-1, len(elements)), [label(row, elements) for row in known]
+
+
+def _pick(key: str, compositions: Compositions, columns: list[int]) -> None:
+    """Remember the alloy that was clicked on a picture.
+
+    Args:
+        key: Of the picture.
+        compositions: Of the alloys drawn.
+        columns: Which of their elements are the corners.
+    """
+    points = st.session_state[key]["selection"]["points"]
+    if points and {"a", "b", "c"} <= set(points[0]):
+        clicked = np.array([points[0][corner] for corner in "abc"], dtype=np.float64) / 100
+        row = int(np.argmin(np.abs(compositions[:, columns] - clicked).max(1)))
+        st.session_state["alloy"] = tuple(compositions[row])
+
+
+def _pick_row(shares: pd.DataFrame) -> None:
+    """Remember the alloy whose row was chosen."""
+    if rows := st.session_state["candidates"]["selection"]["rows"]:
+        at_pct = shares.iloc[rows[0]].to_numpy(dtype=np.float64)
+        st.session_state["alloy"] = tuple(at_pct / at_pct.sum())
+
+
+def _marks(campaign: Campaign, known: Compositions, known_texts: list[str], *, show_measured: bool) -> Marks:
+    e = len(campaign.elements)
+    used = [m for m in campaign.measured if m.state == "used"] if show_measured else []
+    batch = campaign.awaited
+    alloy = st.session_state.get("alloy")
+    return Marks(
+        np.array([m.composition for m in used]).reshape(-1, e),
+        [m.id + (", held out" if m.hold_out else "") for m in used],
+        np.array([s.composition for s in batch]).reshape(-1, e),
+        [s.id for s in batch],
+        known,
+        known_texts,
+        None if alloy is None or len(alloy) != e else np.array(alloy),
+    )
+
+
+def _ternary(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
+    values = _values(map_, quantity)
+    figure = draw_ternary(
+        map_.compositions,
+        values,
+        quantity=quantity,
+        elements=campaign.elements,
+        limits=colour_range(values),
+        marks=marks,
+    )
+    pick = partial(_pick, "ternary", map_.compositions, [0, 1, 2])
+    st.plotly_chart(figure, width="stretch", key="ternary", on_select=pick, selection_mode="points")
+
+
+def _slice(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
+    """A ternary slice: all elements but three are held fixed."""
+    elements, at_pct = campaign.elements, 100 * map_.compositions
+    n_fixed = len(elements) - 3
+    fixed = st.multiselect(
+        f"Hold {n_fixed} element{'s' * (n_fixed > 1)} fixed",
+        elements,
+        default=elements[-n_fixed:],
+        max_selections=n_fixed,
+        key="fixed",
+    )
+    if len(fixed) < n_fixed:
+        st.info(f"Choose {n_fixed} to hold fixed.")
+        return
+    keep = np.ones(len(at_pct), dtype=bool)
+    columns = st.columns(n_fixed)
+    for column, element in zip(columns, fixed, strict=True):
+        k = elements.index(element)
+        levels = np.unique(at_pct[keep][:, k].round(3))
+        middle = levels[int(np.argmin(np.abs(levels - 20)))]
+        level = column.select_slider(
+            f"{element} (at.%)", levels, value=middle, format_func=lambda v: f"{v:g}", key=f"slice {element}"
+        )
+        keep &= np.abs(at_pct[:, k] - level) < 1e-6
+    others = [elements.index(element) for element in elements if element not in fixed]
+    if keep.sum() < 3:
+        st.info("There are fewer than three alloys in this slice.")
+        return
+    rest = float(at_pct[keep][0, others].sum())
+    level_of = at_pct[keep][0]
+
+    def near(shares: Compositions) -> np.ndarray:
+        away = [np.abs(100 * shares[:, elements.index(f)] - level_of[elements.index(f)]) for f in fixed]
+        return np.all(np.array(away) <= NEAR_SLICE_AT_PCT, axis=0)
+
+    def on_slice(shares: Compositions) -> Compositions:
+        cut = shares[near(shares)][:, others]
+        return cut / np.maximum(cut.sum(1, keepdims=True), 1e-9) * rest / 100
+
+    values = _values(map_, quantity)
+    chosen_alloy = None if marks.chosen is None else on_slice(marks.chosen[None])
+    shown = Marks(
+        on_slice(marks.measured),
+        [text for text, is_near in zip(marks.measured_texts, near(marks.measured), strict=True) if is_near],
+        on_slice(marks.batch),
+        [text for text, is_near in zip(marks.batch_texts, near(marks.batch), strict=True) if is_near],
+        on_slice(marks.known),
+        [text for text, is_near in zip(marks.known_texts, near(marks.known), strict=True) if is_near],
+        chosen_alloy[0] if chosen_alloy is not None and len(chosen_alloy) else None,
+    )
+    figure = draw_ternary(
+        map_.compositions[keep][:, others],
+        values[keep],
+        quantity=quantity,
+        elements=[elements[k] for k in others],
+        limits=colour_range(values),
+        marks=shown,
+        sum_at_pct=rest,
+    )
+    pick = partial(_pick, "slice", map_.compositions[keep], others)
+    st.plotly_chart(figure, width="stretch", key="slice", on_select=pick, selection_mode="points")
+    st.caption(
+        f"Marked: measured alloys within {NEAR_SLICE_AT_PCT:g} at.% of the slice. Colours are the same in every slice."
+    )
+
+
+def _cloud(campaign: Campaign, map_: Map, quantity: str) -> None:
+    values = _values(map_, quantity)
+    known = np.flatnonzero(np.isfinite(values))
+    top = known[np.argsort(-values[known], kind="stable")[: max(1, round(TOP_SHARE * len(known)))]]
+    st.caption(f"The {TOP_SHARE:.0%} of alloys where {QUANTITIES[quantity].title} is largest.")
+    figure = draw_tetrahedron(
+        map_.compositions[top],
+        values[top],
+        quantity=quantity,
+        elements=campaign.elements,
+        limits=colour_range(values),
+        measured=campaign.learned(),
+    )
+    st.plotly_chart(figure, width="stretch", key="cloud")
+
+
+def _candidates(campaign: Campaign, map_: Map) -> None:
+    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two spreads between members")
+    with st.expander("Filters"):
+        columns = st.columns(min(3, len(campaign.elements)))
+        ranges = {
+            element: columns[k % len(columns)].slider(
+                f"{element} (at.%)", 0.0, 100.0, (0.0, 100.0), step=1.0, format="%g", key=f"range {element}"
+            )
+            for k, element in enumerate(campaign.elements)
+        }
+        columns = st.columns(3)
+        spread = columns[0].number_input(
+            "spread of Δq below (Å⁻¹)", min_value=0.0, value=None, step=0.005, format="%.3f", placeholder="any"
+        )
+        above = columns[1].number_input("distance above (at.%)", min_value=0.0, value=None, step=1.0, placeholder="any")
+        below = columns[2].number_input(
+            "distance below (at.%)",
+            min_value=0.0,
+            value=REACH_AT_PCT,
+            step=1.0,
+            placeholder="any",
+            help="To the nearest measured alloy; farther away the model extrapolates.",
+        )
+    table = best_alloys(
+        campaign.elements,
+        map_,
+        ranges_at_pct=ranges,
+        most_spread=spread,
+        least_distance=above,
+        most_distance=below,
+        n=200,
+    )
+    if table.empty:
+        st.info("No alloy of the map meets these.")
+        return
+    order = ["alloy", *COLUMNS, *campaign.elements]
+    st.dataframe(
+        table[order],
+        hide_index=True,
+        height=300,
+        key="candidates",
+        on_select=partial(_pick_row, table.loc[:, list(campaign.elements)]),
+        selection_mode="single-row",
+        column_config={
+            name: st.column_config.NumberColumn(title, format=style) for name, (title, style) in COLUMNS.items()
+        },
+    )
+    st.download_button("As CSV", table[order].to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
+    if len(campaign.elements) > 3:
+        figure = draw_parallel(
+            table, elements=campaign.elements, limits=colour_range(map_.figures["delta_q"].to_numpy())
+        )
+        st.plotly_chart(figure, width="stretch", key="parallel")
+
+
+def _show(campaign: Campaign) -> None:
+    map_ = map_now(campaign)
+    if map_ is None:
+        st.info(
+            "g(r) has no Δq, so this campaign has no map; its spectra are on the next page."
+            if campaign.q is None
+            else "There is no map yet. The first is made once the first batch is measured and learned from."
+        )
+        return
+    left, right = st.columns([1, 1])
+    with left:
+        quantity = (
+            st.selectbox("Shown", list(QUANTITIES), format_func=lambda name: QUANTITIES[name].label, key="quantity")
+            or "delta_q"
+        )
+        show_measured = st.toggle("measured alloys", value=True, key="show_measured")
+        place = st.container()
+        with st.expander("Known glass formers"):
+            known, known_texts = _known_glasses(campaign.elements)
+        marks = _marks(campaign, known, known_texts, show_measured=show_measured)
+        with place:
+            if len(campaign.elements) == 3:
+                _ternary(campaign, map_, quantity, marks)
+            elif len(campaign.elements) > 3:
+                if len(campaign.elements) == 4:
+                    view = st.segmented_control("View", ["slice", "cloud"], default="slice", key="view")
+                else:
+                    view = "slice"
+                if view == "cloud":
+                    _cloud(campaign, map_, quantity)
+                else:
+                    _slice(campaign, map_, quantity, marks)
+            st.caption(
+                f"After round {map_.round}: {len(map_.figures)} alloys, {len(campaign.learned())} learned from. "
+                f"Grey: no trustworthy first peak. Click an alloy to see its spectrum."
+            )
+    with right:
+        if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):
+            show_alloy(campaign, np.array(alloy), key="map")
+        else:
+            st.info("Click an alloy on the map, or a row of the table, to see its generated spectrum here.")
+    _candidates(campaign, map_)
+
+
+_show(chosen(lambda campaign: (campaign.map, campaign.atlas, campaign.round_at_work, campaign.state)))

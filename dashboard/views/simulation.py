@@ -1,0 +1,117 @@
+"""Molecular dynamics: what runs, what it costs, what came out, and whether to trust it."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from agent.composition import label
+from dashboard.data import Campaign
+from dashboard.live import chosen
+from dashboard.plots import draw_structure
+from simulation.result import read_structure
+from simulation.structure import RDF_BINS, Q, coarsen_rdf, pairs, structure_factor, total_rdf
+
+WARM = 0.05  # relative deviation of the temperature from the protocol's
+PRESSED = 1e4  # bar; a glass relaxed at zero pressure is within it
+
+
+def _flags(facts: dict, *, temperature: float) -> str:
+    flags = []
+    if facts.get("is_crystalline"):
+        flags.append(f"crystallised ({facts['crystalline']:.0%} of atoms)")
+    if abs(facts["temperature"] / temperature - 1) > WARM:
+        flags.append(f"not equilibrated: {facts['temperature']:.0f} K")
+    if abs(facts["pressure"]) > PRESSED:
+        flags.append(f"not equilibrated: {facts['pressure'] / 1e4:+.1f} GPa")
+    return ", ".join(flags)
+
+
+def _show(campaign: Campaign) -> None:
+    simulated = [m for m in campaign.measured if "cpu_seconds" in m.facts]
+    kinds = [campaign.config["backend"]["kind"], ((campaign.config["guide"] or {}).get("backend") or {}).get("kind")]
+    if not simulated and "simulation" not in kinds:
+        st.info("This campaign doesn't simulate.")
+        return
+    if campaign.running:
+        st.markdown("**Running**")
+        for one, share in campaign.running:
+            st.progress(share, f"{one.id} {label(np.array(one.composition), campaign.elements)}: {share:.0%}")
+    settings = next((s for s in _settings(campaign) if s["kind"] == "simulation"), {})
+    temperature = settings.get("protocol", {}).get("cold", 300.0)
+    rows = [
+        {
+            "sample": m.id,
+            "alloy (at.%)": label(np.array(m.composition), campaign.elements),
+            "flags": _flags(m.facts, temperature=temperature),
+            "density (g/cm³)": m.facts["density"],
+            "q₁ (Å⁻¹)": m.facts["q1"],
+            "Δq (Å⁻¹)": m.facts["delta_q"],
+            "crystalline": m.facts["crystalline"],
+            "temperature (K)": m.facts["temperature"],
+            "energy (eV/atom)": m.facts["energy"],
+            "CPU (s)": m.facts["cpu_seconds"],
+        }
+        for m in simulated
+    ]
+    seconds = sum(m.facts["cpu_seconds"] for m in simulated)
+    columns = st.columns(4)
+    columns[0].metric("running", len(campaign.running))
+    columns[1].metric("finished", len(simulated))
+    columns[2].metric("flagged", sum(bool(row["flags"]) for row in rows))
+    columns[3].metric("CPU time", f"{seconds / 3600:.2f} h" if seconds >= 360 else f"{seconds:.0f} s")
+    if any(m.facts.get("synthetic") for m in simulated):
+        st.warning("The potential's alloys come from a mixing rule: synthetic.")
+    if campaign.failures:
+        st.markdown("**Failed**")
+        failed = [{"sample": id_, "reason": reason} for id_, reason in campaign.failures.items()]
+        st.dataframe(pd.DataFrame(failed), hide_index=True, key="failed")
+    if not rows:
+        st.info("No simulation has finished yet.")
+        return
+    event = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="simulated",
+        height=280,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            name: st.column_config.NumberColumn(format=style)
+            for name, style in {
+                "density (g/cm³)": "%.3f",
+                "q₁ (Å⁻¹)": "%.3f",
+                "Δq (Å⁻¹)": "%.3f",
+                "crystalline": "%.3f",
+                "temperature (K)": "%.0f",
+                "energy (eV/atom)": "%.3f",
+                "CPU (s)": "%.0f",
+            }.items()
+        },
+    )
+    selected = event["selection"]["rows"]
+    shown = simulated[selected[0] if selected else -1]
+    path = campaign.folder / "simulations" / f"{shown.facts.get('key')}.npz"
+    name = label(np.array(shown.composition), campaign.elements)
+    st.markdown(f"**{shown.id} {name}**" + ("" if selected else ", the last one; choose another in the table"))
+    if not path.exists():
+        st.info("Its g(r) and S(q) are no longer in the campaign's folder `simulations`.")
+        return
+    structure = read_structure(path)
+    r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
+    rdfs = {"total": total} | {
+        f"{structure.elements[i]}–{structure.elements[j]}": coarsen_rdf(structure.r, g, bins=RDF_BINS)[1]
+        for (i, j), g in zip(pairs(structure.counts), structure.partials, strict=True)
+    }
+    factors = {
+        "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
+        "no window": structure_factor(structure, Q),
+    }
+    st.plotly_chart(draw_structure(r, rdfs, Q, factors), width="stretch", key="structure")
+
+
+def _settings(campaign: Campaign) -> list[dict]:
+    guide = campaign.config["guide"]
+    return [campaign.config["backend"], *([guide["backend"]] if guide else [])]
+
+
+_show(chosen(lambda campaign: (campaign.running, len(campaign.measured), len(campaign.failures))))

@@ -1,0 +1,69 @@
+"""Believe it or not: an alloy's generated spectrum against what was measured."""
+
+import numpy as np
+import streamlit as st
+
+from agent.atlas import Atlas
+from agent.composition import label, parse_composition
+from agent.errors import CompositionError
+from agent.shapes import Composition
+from dashboard.alloy import show_alloy
+from dashboard.data import Campaign
+from dashboard.live import atlas_now, chosen
+
+COPPER = 1.5406  # Å, Kα1
+WAYS = ("by name", "best held out", "median held out", "worst held out")
+
+
+def _held_out(atlas: Atlas, way: str) -> tuple[Composition, float] | None:
+    """Composition and MSE of the best, median or worst of the hold-out."""
+    held = np.flatnonzero(atlas.measured.hold_out)
+    if not len(held):
+        return None
+    order = held[np.argsort(atlas.mse[held], kind="stable")]
+    place = {"best held out": 0, "median held out": len(order) // 2, "worst held out": -1}[way]
+    row = order[place]
+    return atlas.measured.compositions[row], float(atlas.mse[row])
+
+
+def _show(campaign: Campaign) -> None:
+    atlas = atlas_now(campaign)
+    left, middle, right = st.columns([2, 2, 1])
+    way = left.segmented_control("Alloy", WAYS, default="by name", key="way") or "by name"
+    clicked = st.session_state.get("alloy")
+    composition = None
+    if way == "by name":
+        known = clicked is not None and len(clicked) == len(campaign.elements)
+        text = middle.text_input(
+            "Alloy in at.%",
+            value=label(np.array(clicked), campaign.elements) if known else "",
+            placeholder=f"such as {_example(campaign.elements)}",
+        )
+        if text:
+            try:
+                composition = parse_composition(text, campaign.elements)
+            except CompositionError as error:
+                st.error(str(error))
+    elif atlas is not None:
+        found = _held_out(atlas, way)
+        if found is None:
+            st.info("Nothing is held out yet.")
+        else:
+            composition, mse = found
+            middle.metric("MSE of its generated spectrum", f"{mse:.3g}")
+    wavelength = None
+    if campaign.q is not None and right.segmented_control("Axis", ["q", "2θ"], default="q", key="axis") == "2θ":
+        wavelength = right.number_input(
+            "wavelength (Å)", min_value=0.05, max_value=5.0, value=campaign.wavelength or COPPER, format="%.4f"
+        )
+    if composition is None:
+        st.info("Type an alloy, click one on the map, or choose one of the hold-out.")
+        return
+    show_alloy(campaign, composition, key="spectra", wavelength=wavelength)
+
+
+def _example(elements: tuple[str, ...]) -> str:
+    return label(np.full(len(elements), 1 / len(elements)), elements)
+
+
+_show(chosen(lambda campaign: (campaign.map, campaign.atlas)))

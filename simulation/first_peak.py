@@ -1,0 +1,9 @@
+"""q1 and Δq of a simulated structure; apart from `structure.py`, which a dashboard reads without torch."""
+
+from agent.peak import Peak, fit_peak
+from simulation.structure import Q, Structure, structure_factor
+
+
+def first_peak(structure: Structure) -> Peak:
+    """q1 and Δq of the first peak of S(q), un-windowed, by `fit_peak`."""
+    return fit_peak(Q, structure_factor(structure, Q))
