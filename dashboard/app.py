@@ -7,8 +7,8 @@ import streamlit as st
 
 from dashboard.data import find_campaigns
 from dashboard.live import choose_campaign
+from dashboard.serve import FOLDERS
 
-FOLDERS = "GLASSMAP_CAMPAIGNS"  # environment variable: folders of campaigns, or their parents, as in PATH
 PAGES = {
     "campaigns": ("Campaigns", ":material/home:"),
     "progress": ("Progress", ":material/trending_down:"),
@@ -35,7 +35,7 @@ def _sign_in() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
-    st.set_page_config(page_title="glassmap", page_icon=":material/change_history:", layout="wide")
+    st.set_page_config(page_title="glassmap", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
     _sign_in()
     pages = {
         name: st.Page(f"views/{name}.py", title=title, icon=icon, default=name == "campaigns")
@@ -53,4 +53,5 @@ def main() -> None:
     page.run()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.errors import CampaignError
 
 HOST = "127.0.0.1"
+FOLDERS = "GLASSMAP_CAMPAIGNS"  # environment variable: folders of campaigns, or their parents, as in PATH
 APP = Path(__file__).with_name("app.py")
 ALLOWED_HOSTS = (HOST, "localhost")  # or a foreign name could be pointed here (DNS rebinding)
 SETTINGS = {
@@ -32,8 +33,8 @@ def command_of(*, port: int) -> list[str]:
 
 
 def environment_of(folders: Sequence[Path]) -> dict[str, str]:
-    """What the server is told of the campaigns: `dashboard.app.FOLDERS`."""
-    return {"GLASSMAP_CAMPAIGNS": os.pathsep.join(str(folder.resolve()) for folder in folders)}
+    """What the server is told of the campaigns."""
+    return {FOLDERS: os.pathsep.join(str(folder.resolve()) for folder in folders)}
 
 
 def serve_dashboard(folders: Sequence[Path], *, port: int) -> None:

@@ -1,5 +1,7 @@
 """What is measured next, why, and what is missing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -7,38 +9,46 @@ from scipy.spatial.distance import cdist
 
 from agent.composition import label
 from agent.shapes import Compositions
+from agent.store import Suggestion
 from dashboard.data import Campaign, read_standings
 from dashboard.live import chosen, map_now
 from dashboard.plots import Marks, draw_ternary
 
 
-def _reasons(campaign: Campaign, round_: int) -> tuple[list[str], Compositions]:
-    """Why each alloy of a batch was chosen, in words, and what was asked for before it."""
-    batch = campaign.batch(round_)
-    earlier = [one for one in campaign.suggestions if one.round < round_]
-    e = len(campaign.elements)
-    before = np.array([one.composition for one in earlier]).reshape(-1, e)
-    shares = np.array([one.composition for one in batch]).reshape(-1, e)
+def _rule(campaign: Campaign, round_: int) -> str:
+    """Why alloys of a batch are chosen, in a sentence."""
     planning = campaign.config["planning"]
     rule = {
-        "uniform": "serves the alloys that were far from all",
-        "farthest": "is farthest from all others",
-        "random": "was drawn at random",
+        "uniform": "Chosen so that the alloys that are far from every one asked for so far get the nearest new one",
+        "farthest": "Chosen as the alloys that are farthest from every one asked for so far",
+        "random": "Drawn at random",
     }[planning["method"]]
     if planning["weights"] == "disagreement" and round_ > 1:
         rule += ", the more where members disagree"
-    reasons = []
+    return f"{rule}; never one that is measured or pending, nor two side by side."
+
+
+def _nearest(campaign: Campaign, round_: int) -> list[tuple[str, float]]:
+    """Of each alloy of a batch: the nearest asked for before, in words, and the distance to the next of its batch."""
+    batch = campaign.batch(round_)
+    earlier = [one for one in campaign.suggestions if one.round < round_]
+    shares, before = _shares(campaign, batch), _shares(campaign, earlier)
+    among = 100 * cdist(shares, shares)
+    np.fill_diagonal(among, np.nan)
+    to_before = 100 * cdist(shares, before)
+    found = []
     for k in range(len(batch)):
-        among = np.delete(shares, k, axis=0)
-        beside = f"{100 * cdist(shares[[k]], among).min():.1f} at.% to the next of the batch" if len(among) else ""
+        words = "first batch"
         if len(before):
-            distance = 100 * cdist(shares[[k]], before)[0]
-            nearest = earlier[int(np.argmin(distance))]
-            words = f"{rule}: {distance.min():.1f} at.% from {label(np.array(nearest.composition), campaign.elements)}"
-            reasons.append(f"{words} of round {nearest.round}" + (f"; {beside}" if beside else ""))
-        else:
-            reasons.append(f"{rule} (first batch)" + (f"; {beside}" if beside else ""))
-    return reasons, before
+            nearest = int(np.argmin(to_before[k]))
+            alloy = label(before[nearest], campaign.elements)
+            words = f"{to_before[k, nearest]:.1f} at.%: {alloy} of round {earlier[nearest].round}"
+        found.append((words, float(np.nanmin(among[k])) if len(batch) > 1 else np.nan))
+    return found
+
+
+def _shares(campaign: Campaign, suggestions: Sequence[Suggestion]) -> Compositions:
+    return np.array([one.composition for one in suggestions]).reshape(-1, len(campaign.elements))
 
 
 def _show(campaign: Campaign) -> None:
@@ -48,10 +58,10 @@ def _show(campaign: Campaign) -> None:
     last = campaign.round_at_work
     round_ = st.number_input("Round", 1, last, last, key=f"round of {last}") if last > 1 else 1
     standings = read_standings(campaign.folder, int(round_))
-    reasons, before = _reasons(campaign, int(round_))
+    before = _shares(campaign, [one for one in campaign.suggestions if one.round < round_])
     measured = {m.id: m for m in campaign.measured}
     rows = []
-    for one, reason in zip(standings, reasons, strict=False):
+    for one, (nearest, beside) in zip(standings, _nearest(campaign, int(round_)), strict=False):
         found = measured.get(one.measurement or "")
         rows.append(
             {
@@ -60,7 +70,8 @@ def _show(campaign: Campaign) -> None:
                 "state": one.state,
                 "found (at.%)": "" if found is None else label(np.array(found.composition), campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",
-                "why chosen": reason,
+                "nearest asked for before": nearest,
+                "next of the batch (at.%)": beside,
                 "remark": one.reason,
             }
         )
@@ -77,7 +88,7 @@ def _show(campaign: Campaign) -> None:
     if missing:
         st.markdown(f"**Missing:** {', '.join(missing[:30])}{' …' if len(missing) > 30 else ''}")
     if len(campaign.elements) == 3:
-        shares = np.array([one.suggestion.composition for one in standings])
+        shares = _shares(campaign, [one.suggestion for one in standings])
         map_ = map_now(campaign)
         figure = draw_ternary(
             np.empty((0, 3)) if map_ is None else map_.compositions,
@@ -89,7 +100,9 @@ def _show(campaign: Campaign) -> None:
         )
         st.plotly_chart(figure, width="stretch", key="batch")
         st.caption("Circles: asked for in earlier rounds; crosses: this batch. Colour: distance as of the last map.")
-    st.dataframe(table, hide_index=True, key="alloys")
+    st.markdown(_rule(campaign, int(round_)))
+    formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
+    st.dataframe(table, hide_index=True, key="alloys", column_config=formats)
     order = campaign.folder / "orders" / f"round-{round_:03d}.csv"
     if order.exists():
         st.download_button("Order file", order.read_bytes(), order.name, "text/csv")
