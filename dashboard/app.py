@@ -27,7 +27,7 @@ def _sign_in() -> None:
         is_configured = "auth" in st.secrets
     except FileNotFoundError:  # no secrets at all
         return
-    if is_configured and not st.user.is_logged_in:
+    if is_configured and not st.user.get("is_logged_in", False):
         st.title("glassmap")
         st.button("Log in", on_click=st.login)
         st.stop()

@@ -312,6 +312,16 @@ def test_a_folder_without_campaigns_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     assert "There is no campaign in" in words(look(monkeypatch, tmp_path, "campaigns"))
 
 
+def test_nobody_sees_a_page_before_logging_in_where_a_login_is_configured(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    monkeypatch.setenv(FOLDERS, str(campaigns))
+    test = AppTest.from_file(str(APP), default_timeout=60)
+    test.secrets["auth"] = {"client_id": "x"}
+    test.run()
+    assert not test.exception and [button.label for button in test.button] == ["Log in"] and not test.markdown
+
+
 def test_pages_change_nothing_in_a_campaign(monkeypatch: pytest.MonkeyPatch, replayed: Path):
     before = {path: path.read_bytes() for path in replayed.rglob("*") if path.is_file()}
     for page in PAGES:

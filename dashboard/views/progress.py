@@ -79,7 +79,8 @@ def _show(campaign: Campaign) -> None:
     for column, name, value, limit in zip(
         columns, ("rounds", "spectra", "hours since it began", "CPU-hours of simulation"), used, limits, strict=True
     ):
-        column.metric(name, f"{value:.4g}" + (f" of {limit:g}" if limit is not None else ""))
+        shown = str(value) if isinstance(value, int) else f"{value:.2f}"
+        column.metric(name, shown + (f" of {limit:g}" if limit is not None else ""))
 
 
 def _has_stopped(campaign: Campaign) -> bool:

@@ -11,7 +11,7 @@ from dashboard.plots import draw_structure
 from simulation.result import read_structure
 from simulation.structure import RDF_BINS, Q, coarsen_rdf, pairs, structure_factor, total_rdf
 
-WARM = 0.05  # relative deviation of the temperature from the protocol's
+WARM = 0.1  # relative deviation of the temperature from the protocol's
 PRESSED = 1e4  # bar; a glass relaxed at zero pressure is within it
 
 
