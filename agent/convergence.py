@@ -96,7 +96,7 @@ def decide(
 
 def smoothed(curve: Sequence[CurvePoint]) -> list[float]:
     """The MSE of each round averaged with that of the round before: what the stop rule looks at."""
-    mse = [point.mse for point in curve]
+    mse = [float(point.mse) for point in curve]
     return [*mse[:1], *((before + now) / 2 for before, now in pairwise(mse))]
 
 
