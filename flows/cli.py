@@ -37,6 +37,7 @@ LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer t
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
 Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
@@ -185,10 +186,7 @@ def retrain(folder: Folder) -> None:
 
 
 @app.command()
-def serve(
-    folders: Folders,
-    at_once: Annotated[int, typer.Option(min=1, help="Most runs at a time.")] = 2,
-) -> None:
+def serve(folders: Folders, at_once: AtOnce = 2) -> None:
     """Look after campaigns on their schedules until interrupted; needs a Prefect server, see `glassmap up`.
 
     Example: `glassmap serve campaigns/co-v-zr campaigns/zr-cu-al`
@@ -210,6 +208,7 @@ def up(
     folders: Folders,
     home: Annotated[Path, typer.Option(help="The server's database, secret and logs.")] = Path(".glassmap"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    at_once: AtOnce = 2,
 ) -> None:
     """Start a Prefect server on loopback and serve campaigns with it; Ctrl-C stops all.
 
@@ -221,7 +220,7 @@ def up(
     with errors_in_words():
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
-        run_services(folders, home=home, port=port, say=say)
+        run_services(folders, home=home, port=port, at_once=at_once, say=say)
 
 
 @app.command()

@@ -26,13 +26,16 @@ AGAIN_SECONDS = 5.0  # before a service that ended is started again
 LOOK_SECONDS = 0.5
 
 
-def run_services(folders: Sequence[Path], *, home: Path, port: int, say: Callable[[str], None]) -> None:
+def run_services(
+    folders: Sequence[Path], *, home: Path, port: int, at_once: int, say: Callable[[str], None]
+) -> None:
     """Start server and campaigns, keep them running, and stop them together on Ctrl-C or SIGTERM.
 
     Args:
         folders: Of the campaigns.
         home: Of the server: its database, its secret, logs; made where it doesn't exist.
         port: Of the server, on loopback.
+        at_once: Most runs at a time, of all campaigns together.
         say: Told what happens, line by line.
 
     Raises:
@@ -41,9 +44,10 @@ def run_services(folders: Sequence[Path], *, home: Path, port: int, say: Callabl
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     environment = os.environ | settings_of(home, port=port)
+    glassmap = [sys.executable, "-m", "flows.cli"]
     commands = {
         "server": [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
-        "serve": [sys.executable, "-m", "flows.cli", "serve", *(str(folder.resolve()) for folder in folders)],
+        "serve": [*glassmap, "serve", *(str(folder.resolve()) for folder in folders), "--at-once", str(at_once)],
     }
     running: dict[str, subprocess.Popen[bytes]] = {}
 

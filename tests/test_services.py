@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -33,20 +33,20 @@ KILLS = 12
 class Services:
     """`glassmap up` as a user starts it."""
 
-    def __init__(self, home: Path, *folders: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.home, self.folders = home, folders
+    def __init__(
+        self, home: Path, *folders: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.port, self.home, self.folders, self.options = free_port(), home, folders, options
+        self.settings = QUICK | (settings or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port)]
+        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port), *self.options]
         self.home.mkdir(exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | QUICK
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.home / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *command], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "flows.cli", *command], env=environment | self.settings, stdout=log, stderr=log
             )
 
     def stop(self) -> None:
@@ -87,6 +87,12 @@ class Services:
         return [run for run in found if run["start_time"] is not None]
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def wait_until(condition: Callable[[], Any], *, seconds: float, doing: Callable[[], Any] = lambda: None) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -116,8 +122,7 @@ def lab_campaign(folder: Path, **changes: Any) -> Path:
 
 
 @contextmanager
-def running(home: Path, *folders: Path) -> Iterator[Services]:
-    services = Services(home, *folders)
+def running(services: Services) -> Iterator[Services]:
     services.start()
     try:
         yield services
@@ -136,7 +141,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         model=TINY["model"] | {"steps": 3000},
         backend=LAB | {"quiet_seconds": 0.5, "minimum_share": 1.0},
     )
-    with running(tmp_path / "home", lab, other) as services:
+    with running(Services(tmp_path / "home", lab, other)) as services:
         wait_until(lambda: state_of(lab) == state_of(other) == "waiting", seconds=120)
         secret = services.home / "auth"
         assert secret.stat().st_mode & 0o077 == 0, "the secret is the owner's alone"
