@@ -37,10 +37,15 @@ GRACE = timedelta(minutes=1)  # a run that has just begun may not have asked for
 TASKS = {name: task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage) for name, stage in STAGES.items()}
 
 
-@flow(name="campaign", persist_result=False)
 def run_campaign(folder: Path) -> Status:
     """Plan, measure, train, map, decide; round again until the campaign stops or waits for measurements."""
-    with tags(tag_of(folder)), _opened(folder) as campaign:
+    with tags(tag_of(folder)):  # around the flow, or its run would have none
+        return _campaign(folder)
+
+
+@flow(name="campaign", persist_result=False)
+def _campaign(folder: Path) -> Status:
+    with _opened(folder) as campaign:
         return advance(campaign, stages=TASKS)
 
 

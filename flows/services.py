@@ -26,9 +26,7 @@ AGAIN_SECONDS = 5.0  # before a service that ended is started again
 LOOK_SECONDS = 0.5
 
 
-def run_services(
-    folders: Sequence[Path], *, home: Path, port: int, at_once: int, say: Callable[[str], None]
-) -> None:
+def run_services(folders: Sequence[Path], *, home: Path, port: int, at_once: int, say: Callable[[str], None]) -> None:
     """Start server and campaigns, keep them running, and stop them together on Ctrl-C or SIGTERM.
 
     Args:

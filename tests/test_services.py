@@ -37,7 +37,7 @@ class Services:
         self, home: Path, *folders: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
     ) -> None:
         self.port, self.home, self.folders, self.options = free_port(), home, folders, options
-        self.settings = QUICK | (settings or {})
+        self.settings = {**QUICK, **(settings or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
