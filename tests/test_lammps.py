@@ -270,8 +270,9 @@ def test_a_run_that_never_began_is_no_fault_of_the_alloy(tmp_path: Path):
 
 def test_a_run_that_takes_too_long_is_stopped_and_told(tmp_path: Path):
     command, starts = counting_lammps(tmp_path)
-    with pytest.raises(MeasurementError, match=r"not finished after 1 s .*backend.timeout_hours"):
+    with pytest.raises(MeasurementError, match=r"not finished after 1 s .*backend.timeout_hours") as told:
         run(alloy(melt_ps=3000.0), tmp_path / "runs", timeout=1.0, lammps=find_lammps(command))
+    assert told.value.cpu_seconds >= 1, "what it has cost is told as well"
     assert len(starts.read_text().split()) == 1, "another seed takes as long, and would hang results on the machine"
     wait_until(lambda: not processes_in(tmp_path), 5)
 
