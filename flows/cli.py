@@ -9,6 +9,7 @@ import typer
 
 from flows.cli_people import Folder, Json, people
 from flows.terminal import (
+    console,
     errors_in_words,
     print_costs,
     print_learning_curve,
@@ -160,15 +161,18 @@ def run(folder: Folder) -> None:
     Example: `glassmap run campaigns/co-v-zr`
     """
     with errors_in_words():
-        if os.environ.get("PREFECT_API_URL"):
-            from flows.campaign import run_campaign
+        with progress() as report:
+            if os.environ.get("PREFECT_API_URL"):
+                if console.is_terminal:  # Prefect's lines would tear the bar; its server has them
+                    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+                from flows.campaign import run_campaign
 
-            reached = run_campaign(folder)
-        else:
-            from flows.stages import advance, open_campaign
+                reached = run_campaign(folder, report=report)
+            else:
+                from flows.stages import advance, open_campaign
 
-            with progress() as report, open_campaign(folder, report=report) as campaign:
-                reached = advance(campaign)
+                with open_campaign(folder, report=report) as campaign:
+                    reached = advance(campaign)
         print_status(reached.state, reached.reason)
 
 

@@ -103,8 +103,9 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], home: Path
             pass
         time.sleep(LOOK_SECONDS)
     last = (home / "server.log").read_text(errors="replace").strip()[-500:]
+    found = "doesn't" if (code := server.poll()) is None else f"ended with exit code {code}"
     raise CampaignError(
-        f"Prefect's server must answer on {url} within {START_SECONDS:g} s and doesn't. Is the port free? Its log, "
+        f"Prefect's server must answer on {url} within {START_SECONDS:g} s and {found}. Is the port free? Its log, "
         f"{home / 'server.log'}, ends: {last}"
     )
 

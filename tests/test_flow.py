@@ -37,7 +37,9 @@ def test_prefect_runs_the_same_campaign_as_the_plain_loop(tmp_path: Path, small_
         write_campaign(folder, small_dataset)
     with open_campaign(folders["plain"]) as campaign:
         plain = advance(campaign)
-    assert run_campaign(folders["prefect"]) == plain
+    said: list[str] = []
+    assert run_campaign(folders["prefect"], report=lambda stage, done, total, text="": said.append(stage)) == plain
+    assert list(dict.fromkeys(said)) == list(STAGES), "the terminal is told as well"
     assert fingerprint(folders["prefect"]) == fingerprint(folders["plain"])
     assert run_campaign(folders["prefect"]) == plain, "a campaign that has stopped is left as it is"
     assert rows(folders["prefect"], "SELECT max(attempts) FROM stages") == [(1,)]
