@@ -162,7 +162,10 @@ def run(folder: Folder) -> None:
     """
     with errors_in_words():
         with progress() as report:
-            if os.environ.get("PREFECT_API_URL"):
+            if server := os.environ.get("PREFECT_API_URL"):
+                from flows.services import require_server
+
+                require_server(server)
                 if console.is_terminal:  # Prefect's lines would tear the bar; its server has them
                     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
                 from flows.campaign import run_campaign
@@ -198,10 +201,14 @@ def serve(folders: Folders, at_once: AtOnce = 2) -> None:
     from agent.errors import CampaignError
 
     with errors_in_words():
-        if not os.environ.get("PREFECT_API_URL"):
+        server = os.environ.get("PREFECT_API_URL")
+        if not server:
             raise CampaignError(
                 "Serving needs a Prefect server, and PREFECT_API_URL doesn't name one. `glassmap up` starts both."
             )
+        from flows.services import require_server
+
+        require_server(server)
         from flows.schedules import serve_campaigns
 
         serve_campaigns(folders, at_once=at_once)

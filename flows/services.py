@@ -93,6 +93,21 @@ def settings_of(home: Path, *, port: int) -> dict[str, str]:
     }
 
 
+def require_server(url: str) -> None:
+    """Refuse to begin where no Prefect server answers.
+
+    Raises:
+        CampaignError: If nothing does.
+    """
+    try:
+        httpx.get(f"{url}/health")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CampaignError(
+            f"PREFECT_API_URL must name a Prefect server that runs, and {url} doesn't answer ({error}). Start it, or "
+            "unset the variable: `glassmap run` needs no server, `glassmap up` brings its own."
+        ) from error
+
+
 def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], home: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
