@@ -12,6 +12,7 @@ import pytest
 
 from agent.errors import MeasurementError, SimulationError
 from simulation import lammps as module
+from simulation.keeper import start_kept
 from simulation.lammps import Update, find_lammps, lammps_version, simulate, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import read_potential
@@ -355,6 +356,14 @@ def test_a_simulation_dies_with_its_parent_however_that_was_killed(options: str,
     assert processes_in(tmp_path)
     parent.kill()
     parent.wait()
+    wait_until(lambda: not processes_in(tmp_path), 5)
+
+
+def test_what_a_program_has_started_ends_with_it_when_it_is_killed(tmp_path: Path):
+    with (tmp_path / "output.txt").open("wb") as output:
+        script = "sleep 300 & kill -9 $$"
+        kept = start_kept(["sh", "-c", script], folder=tmp_path, environment=os.environ, output=output)
+    assert kept.wait(20) == 128 + signal.SIGKILL
     wait_until(lambda: not processes_in(tmp_path), 5)
 
 
