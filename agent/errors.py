@@ -58,7 +58,11 @@ class ClusterError(GlassmapError):
 
 
 class MeasurementError(GlassmapError):
-    """A backend could not measure an alloy."""
+    """A backend could not measure an alloy; `cpu_seconds` is what trying has cost, where that counts."""
+
+    def __init__(self, message: str, *, cpu_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.cpu_seconds = cpu_seconds
 
 
 class SimulationError(GlassmapError):

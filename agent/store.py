@@ -461,10 +461,12 @@ class CampaignStore:
         """What else each measurement found, by its id."""
         return {row["id"]: json.loads(row["facts"]) for row in self._db.query("SELECT id, facts FROM spectra")}
 
-    def record_failure(self, suggestion: Suggestion, reason: str) -> None:
-        """Record that a suggestion can't be measured; call within a transaction."""
+    def record_failure(self, suggestion: Suggestion, reason: str, *, cpu_seconds: float = 0.0) -> None:
+        """Record that a suggestion can't be measured, and what trying has cost; call within a transaction."""
         self._db.execute("DELETE FROM progress WHERE suggestion = ?", [suggestion.id])
         self._db.execute("INSERT INTO failures VALUES (?, ?, ?)", [suggestion.id, reason, _now()])
+        lost = (self.setting("lost_cpu_seconds") or 0.0) + cpu_seconds  # stays when it is tried again
+        self.record_setting("lost_cpu_seconds", lost)
 
     def failures(self, *, round_: int | None = None) -> dict[str, str]:
         """Why suggestions could not be measured, by their id; of one round or all."""
@@ -534,7 +536,8 @@ class CampaignStore:
         began = next(self._db.query("SELECT MIN(time) AS time FROM log"))["time"]
         cpu = "SELECT COALESCE(SUM(json_extract(facts, '$.cpu_seconds')), 0) / 3600.0 FROM spectra"
         hours = 0.0 if began is None else (datetime.now(UTC) - datetime.fromisoformat(began)).total_seconds() / 3600
-        return Budget(len(self.curve()), self.n_spectra(), hours, self._db.execute(cpu).fetchone()[0])
+        cpu_hours = self._db.execute(cpu).fetchone()[0] + (self.setting("lost_cpu_seconds") or 0.0) / 3600
+        return Budget(len(self.curve()), self.n_spectra(), hours, cpu_hours)
 
     # --- files of a laboratory
 

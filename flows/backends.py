@@ -40,6 +40,7 @@ class Failure(NamedTuple):
 
     suggestion: Suggestion
     reason: str
+    cpu_seconds: float = 0.0  # that trying has cost
 
 
 class Progress(NamedTuple):
@@ -226,7 +227,7 @@ class MolecularDynamics:
                     case None:
                         yield Progress(suggestion, update.share)
                     case MeasurementError() as error:
-                        yield Failure(suggestion, str(error))
+                        yield Failure(suggestion, str(error), error.cpu_seconds)
                     case structure:
                         raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
                         spectrum = self._steps.prepare(self._raw_axis, raw)

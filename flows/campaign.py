@@ -29,7 +29,7 @@ from prefect.states import Crashed
 from agent.campaign import FILE_NAME, CampaignConfig, slug
 from agent.errors import CampaignBusy
 from agent.store import CampaignStore
-from flows.stages import STAGES, Campaign, Status, advance, advance_unattended, open_campaign, retrain
+from flows.stages import STAGES, Campaign, Reporter, Status, advance, advance_unattended, ignore, open_campaign, retrain
 
 SERVED_BY = "GLASSMAP_SERVED_BY"  # environment: the process that serves, which its runs don't outlive
 SHOWN_SECONDS = 2.0  # between two updates of a progress bar
@@ -37,11 +37,21 @@ GRACE = timedelta(minutes=1)  # a run that has just begun may not have asked for
 TASKS = {name: task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage) for name, stage in STAGES.items()}
 
 
-@flow(name="campaign", persist_result=False)
-def run_campaign(folder: Path) -> Status:
-    """Plan, measure, train, map, decide; round again until the campaign stops or waits for measurements."""
-    with tags(tag_of(folder)), _opened(folder) as campaign:
-        return advance(campaign, stages=TASKS)
+def run_campaign(folder: Path, *, report: Reporter = ignore) -> Status:
+    """Plan, measure, train, map, decide; round again until the campaign stops or waits for measurements.
+
+    Args:
+        folder: Of the campaign.
+        report: Told how far each stage is, as Prefect is.
+    """
+
+    @flow(name="campaign", persist_result=False)
+    def campaign(folder: Path) -> Status:
+        with _opened(folder, report) as opened:
+            return advance(opened, stages=TASKS)
+
+    with tags(tag_of(folder)):  # around the flow, or its run would have none
+        return campaign(folder)
 
 
 @flow(name="advance", persist_result=False)
@@ -76,10 +86,15 @@ def tag_of(folder: Path) -> str:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Campaign]:
+def _opened(folder: Path, report: Reporter = ignore) -> Iterator[Campaign]:
     config = CampaignConfig.from_toml(folder / FILE_NAME)
-    name = config.name
-    with open_campaign(folder, config=config, report=_Bar(name)) as campaign:
+    name, bar = config.name, _Bar(config.name)
+
+    def report_to_both(stage: str, done: int, total: int, text: str = "") -> None:
+        report(stage, done, total, text)
+        bar(stage, done, total, text)
+
+    with open_campaign(folder, config=config, report=report_to_both) as campaign:
         _end_orphans(folder)
         try:
             yield campaign

@@ -9,6 +9,7 @@ import typer
 
 from flows.cli_people import Folder, Json, people
 from flows.terminal import (
+    console,
     errors_in_words,
     print_costs,
     print_learning_curve,
@@ -37,6 +38,7 @@ LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer t
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
 Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
@@ -159,15 +161,21 @@ def run(folder: Folder) -> None:
     Example: `glassmap run campaigns/co-v-zr`
     """
     with errors_in_words():
-        if os.environ.get("PREFECT_API_URL"):
-            from flows.campaign import run_campaign
+        with progress() as report:
+            if server := os.environ.get("PREFECT_API_URL"):
+                from flows.services import require_server
 
-            reached = run_campaign(folder)
-        else:
-            from flows.stages import advance, open_campaign
+                require_server(server)
+                if console.is_terminal:  # Prefect's lines would tear the bar; its server has them
+                    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+                from flows.campaign import run_campaign
 
-            with progress() as report, open_campaign(folder, report=report) as campaign:
-                reached = advance(campaign)
+                reached = run_campaign(folder, report=report)
+            else:
+                from flows.stages import advance, open_campaign
+
+                with open_campaign(folder, report=report) as campaign:
+                    reached = advance(campaign)
         print_status(reached.state, reached.reason)
 
 
@@ -185,10 +193,7 @@ def retrain(folder: Folder) -> None:
 
 
 @app.command()
-def serve(
-    folders: Folders,
-    at_once: Annotated[int, typer.Option(min=1, help="Most runs at a time.")] = 2,
-) -> None:
+def serve(folders: Folders, at_once: AtOnce = 2) -> None:
     """Look after campaigns on their schedules until interrupted; needs a Prefect server, see `glassmap up`.
 
     Example: `glassmap serve campaigns/co-v-zr campaigns/zr-cu-al`
@@ -196,10 +201,14 @@ def serve(
     from agent.errors import CampaignError
 
     with errors_in_words():
-        if not os.environ.get("PREFECT_API_URL"):
+        server = os.environ.get("PREFECT_API_URL")
+        if not server:
             raise CampaignError(
                 "Serving needs a Prefect server, and PREFECT_API_URL doesn't name one. `glassmap up` starts both."
             )
+        from flows.services import require_server
+
+        require_server(server)
         from flows.schedules import serve_campaigns
 
         serve_campaigns(folders, at_once=at_once)
@@ -210,6 +219,7 @@ def up(
     folders: Folders,
     home: Annotated[Path, typer.Option(help="The server's database, secret and logs.")] = Path(".glassmap"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    at_once: AtOnce = 2,
 ) -> None:
     """Start a Prefect server on loopback and serve campaigns with it; Ctrl-C stops all.
 
@@ -221,7 +231,7 @@ def up(
     with errors_in_words():
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
-        run_services(folders, home=home, port=port, say=say)
+        run_services(folders, home=home, port=port, at_once=at_once, say=say)
 
 
 @app.command()

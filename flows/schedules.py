@@ -67,7 +67,7 @@ def serve_campaigns(folders: Sequence[Path], *, at_once: int) -> None:
         runner = Runner(limit=at_once, pause_on_shutdown=False)
         with get_client(sync_client=True) as client:
             for folder, config in configs.items():
-                _forget_missed(folder)
+                forget_missed(folder)
                 advance, *_ = (runner.add_deployment(one) for one in deployments_of(folder, config))
                 client.create_flow_run_from_deployment(cast(UUID, advance))  # the first look is now
         threading.Thread(target=_watch, args=(configs,), daemon=True, name="arrivals").start()
@@ -105,18 +105,7 @@ def announce_arrival(folder: Path) -> None:
     emit_event(ARRIVAL, resource={"prefect.resource.id": resource_of(folder)})
 
 
-@contextmanager
-def _serving(folder: Path) -> Iterator[None]:
-    """Hold what shows that a campaign is served; the kernel frees it when the process ends."""
-    with (folder / "serve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CampaignBusy(f"Another process serves {folder} already. Stop it first.") from error
-        yield
-
-
-def _forget_missed(folder: Path) -> None:
+def forget_missed(folder: Path) -> None:
     """Of the runs that came due while nobody served, leave the last of each deployment."""
     missed = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[tag_of(folder)]),
@@ -131,6 +120,17 @@ def _forget_missed(folder: Path) -> None:
                 client.delete_flow_run(run.id)
             if not rest:
                 return
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[None]:
+    """Hold what shows that a campaign is served; the kernel frees it when the process ends."""
+    with (folder / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CampaignBusy(f"Another process serves {folder} already. Stop it first.") from error
+        yield
 
 
 def _watch(configs: Mapping[Path, CampaignConfig]) -> None:

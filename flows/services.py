@@ -26,13 +26,14 @@ AGAIN_SECONDS = 5.0  # before a service that ended is started again
 LOOK_SECONDS = 0.5
 
 
-def run_services(folders: Sequence[Path], *, home: Path, port: int, say: Callable[[str], None]) -> None:
+def run_services(folders: Sequence[Path], *, home: Path, port: int, at_once: int, say: Callable[[str], None]) -> None:
     """Start server and campaigns, keep them running, and stop them together on Ctrl-C or SIGTERM.
 
     Args:
         folders: Of the campaigns.
         home: Of the server: its database, its secret, logs; made where it doesn't exist.
         port: Of the server, on loopback.
+        at_once: Most runs at a time, of all campaigns together.
         say: Told what happens, line by line.
 
     Raises:
@@ -41,9 +42,10 @@ def run_services(folders: Sequence[Path], *, home: Path, port: int, say: Callabl
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     environment = os.environ | settings_of(home, port=port)
+    glassmap = [sys.executable, "-m", "flows.cli"]
     commands = {
         "server": [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
-        "serve": [sys.executable, "-m", "flows.cli", "serve", *(str(folder.resolve()) for folder in folders)],
+        "serve": [*glassmap, "serve", *(str(folder.resolve()) for folder in folders), "--at-once", str(at_once)],
     }
     running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -91,6 +93,21 @@ def settings_of(home: Path, *, port: int) -> dict[str, str]:
     }
 
 
+def require_server(url: str) -> None:
+    """Refuse to begin where no Prefect server answers.
+
+    Raises:
+        CampaignError: If nothing does.
+    """
+    try:
+        httpx.get(f"{url}/health")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise CampaignError(
+            f"PREFECT_API_URL must name a Prefect server that runs, and {url} doesn't answer ({error}). Start it, or "
+            "unset the variable: `glassmap run` needs no server, `glassmap up` brings its own."
+        ) from error
+
+
 def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], home: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
@@ -101,8 +118,9 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes], home: Path
             pass
         time.sleep(LOOK_SECONDS)
     last = (home / "server.log").read_text(errors="replace").strip()[-500:]
+    found = "doesn't" if (code := server.poll()) is None else f"ended with exit code {code}"
     raise CampaignError(
-        f"Prefect's server must answer on {url} within {START_SECONDS:g} s and doesn't. Is the port free? Its log, "
+        f"Prefect's server must answer on {url} within {START_SECONDS:g} s and {found}. Is the port free? Its log, "
         f"{home / 'server.log'}, ends: {last}"
     )
 

@@ -269,7 +269,8 @@ def measure(campaign: Campaign, round_: int) -> str:
             store.forget_failures(round_)
     since = campaign.at(round_).since
     pending = [s for s in store.suggestions(pending=True) if s.round >= since]  # of earlier rounds those to try again
-    done, running = len(asked) - sum(s.round == round_ for s in pending), {}
+    total = len(asked) + sum(s.round != round_ for s in pending)
+    done, running = total - len(pending), {}
     with closing(campaign.at(round_).backend.measure(pending)) as news:
         for found in news:
             alloy = label(np.array(found.suggestion.composition), elements)
@@ -278,7 +279,7 @@ def measure(campaign: Campaign, round_: int) -> str:
                     case Progress():
                         store.record_progress(found.suggestion, found.share)
                     case Failure():
-                        store.record_failure(found.suggestion, found.reason)
+                        store.record_failure(found.suggestion, found.reason, cpu_seconds=found.cpu_seconds)
                         store.log("failed", f"round {round_}, {alloy}: {found.reason}")
                     case Measurement():
                         kind = campaign.at(round_).settings.kind
@@ -299,8 +300,10 @@ def measure(campaign: Campaign, round_: int) -> str:
                 running.pop(alloy, None)
                 done += 1
             campaign.report(
-                "measure", done, len(asked), ", ".join(f"{alloy} {share:.0%}" for alloy, share in running.items())
+                "measure", done, total, ", ".join(f"{alloy} {share:.0%}" for alloy, share in running.items())
             )
+            if _is_cut(campaign, round_):
+                break
     return _end_measuring(campaign, round_)
 
 
@@ -412,7 +415,7 @@ def _goes_on_without(campaign: Campaign, round_: int) -> bool:
     if store.setting("go_on_with") == round_:
         return True
     if not isinstance(settings, LabConfig):
-        return False
+        return _is_cut(campaign, round_)
     hours = budget_of(store, campaign.config).hours
     if hours is not None and (store.used().hours or 0) >= hours and (round_ > 1 or store.n_spectra()):
         return True
@@ -422,6 +425,17 @@ def _goes_on_without(campaign: Campaign, round_: int) -> bool:
     assert ordered is not None, "what is measured was ordered"
     late = datetime.now(UTC) - ordered >= timedelta(hours=settings.patience_hours)
     return late and found >= settings.minimum_share * len(states)
+
+
+def _is_cut(campaign: Campaign, round_: int) -> bool:
+    """Whether a round of simulations ends early: its hours are spent, and as many are there as a batch needs."""
+    store, at = campaign.store, campaign.at(round_)
+    if not isinstance(at.settings, SimulationConfig) or at.is_guide:
+        return False
+    limit = budget_of(store, campaign.config)._replace(spectra=None)
+    if limit.spent(store.used()._replace(rounds=0)) is None:
+        return False
+    return sum(one.state == "measured" for one in store.standings(round_)) >= _least(campaign, round_)
 
 
 def _share_out(campaign: Campaign, round_: int) -> None:

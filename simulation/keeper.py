@@ -1,8 +1,8 @@
 """Programs that end with the process that started them, however that ends, and all that they started in turn.
 
-A program runs under a keeper, which the kernel tells when this process ends, and which then ends the program's whole
-group: also what a launcher such as mpiexec or srun has started. It is a program of its own because threads and
-`preexec_fn` don't go together.
+A program runs under a keeper, which the kernel tells when this process ends, and which then, or once the program itself
+has ended, ends the program's whole group: also what a launcher such as mpiexec or srun has started. It is a program of
+its own because threads and `preexec_fn` don't go together.
 """
 
 import os
@@ -21,7 +21,14 @@ def end(*_):
 def die_with_parent(number):
     if sys.platform == "linux":
         libc.prctl(1, number)  # PR_SET_PDEATHSIG
-run = subprocess.Popen(sys.argv[2:], close_fds=False, preexec_fn=lambda: die_with_parent(signal.SIGTERM))
+def end_all(number):
+    try:
+        os.killpg(run.pid, number)
+    except ProcessLookupError:
+        pass
+run = subprocess.Popen(
+    sys.argv[2:], close_fds=False, process_group=0, preexec_fn=lambda: die_with_parent(signal.SIGTERM)
+)
 signal.signal(signal.SIGTERM, end)
 try:
     die_with_parent(signal.SIGTERM)
@@ -34,14 +41,15 @@ try:
         except subprocess.TimeoutExpired:
             if os.getppid() != int(sys.argv[1]):
                 end()
-    sys.exit(code if code >= 0 else 128 - code)
 except KeyboardInterrupt:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
+    end_all(signal.SIGTERM)
     try:
-        run.wait(3)
-    finally:
-        os.killpg(0, signal.SIGKILL)
+        code = run.wait(3)
+    except subprocess.TimeoutExpired:
+        code = -signal.SIGKILL
+end_all(signal.SIGKILL)  # also what a program left behind that was killed
+sys.exit(code if code >= 0 else 128 - code)
 """
 
 

@@ -24,7 +24,7 @@ from agent.errors import MeasurementError, SimulationError
 from agent.whole_file import write_whole
 from simulation.keeper import start_kept, stop_kept
 from simulation.melt_quench import MeltQuench, Simulation, render_input
-from simulation.result import read_structure, verify, write_structure
+from simulation.result import processors, read_structure, verify, write_structure
 from simulation.structure import Structure
 
 POLL_SECONDS = 0.2
@@ -141,26 +141,31 @@ def simulate(
     seed = simulation.protocol.seed
     another = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] % 1_000_000)
     attempts = [replace(simulation, protocol=replace(simulation.protocol, seed=number)) for number in (seed, another)]
-    reasons = []
+    reasons, lost = [], 0.0
     for attempt in attempts:
         with _locked(folder / attempt.key) as lock:
             if (found := find_result(simulation, folder)) is not None:  # by another process, while this one waited
                 shutil.rmtree(folder / attempt.key, ignore_errors=True)
                 return found
+            began = time.monotonic()
             try:
                 log = _run(attempt, folder, lock, lammps, timeout, progress, stopped)
-                write_structure(verify(attempt, folder / attempt.key, log), folder / f"{simulation.key}.npz")
-            except _TimedOut as error:  # no other seed: what comes out must not hang on how busy a machine is
-                raise MeasurementError(f"{simulation.label} could not be simulated: {error}") from error
+                found = verify(attempt, folder / attempt.key, log)
             except MeasurementError as error:
+                lost += (time.monotonic() - began) * processors(_read(folder / attempt.key / "log.lammps"))
+                if isinstance(error, _TimedOut):  # no other seed: what comes out must not hang on how busy a machine is
+                    words = f"{simulation.label} could not be simulated: {error}"
+                    raise MeasurementError(words, cpu_seconds=lost) from error
                 reasons.append(f"seed {attempt.protocol.seed}: {error}")
                 continue
+            found = replace(found, cpu_seconds=found.cpu_seconds + lost)
+            write_structure(found, folder / f"{simulation.key}.npz")
             for tried in attempts:
                 shutil.rmtree(folder / tried.key, ignore_errors=True)
         found = find_result(simulation, folder)
         assert found is not None, "it was just written"
         return found
-    raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}")
+    raise MeasurementError(f"{simulation.label} could not be simulated; {'; '.join(reasons)}", cpu_seconds=lost)
 
 
 class _TimedOut(MeasurementError):

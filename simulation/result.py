@@ -6,6 +6,7 @@ Exit code 0 is no success: a run counts once its last line, its atoms, its tempe
 import json
 import re
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,12 @@ def loop_seconds(log: str) -> list[float]:
     loops = re.findall(r"^Loop time of (\S+) on (\d+) procs", log, re.MULTILINE)
     shares = re.findall(r"^(\S+)% CPU use", log, re.MULTILINE)
     return [float(s) * int(n) * float(share) / 100 for (s, n), share in zip(loops, shares, strict=False)]
+
+
+def processors(log: str) -> int:
+    """How many cores a run had, by the grid that its box was cut into."""
+    grid = re.search(r"^\s*(\d+) by (\d+) by (\d+) MPI processor grid", log, re.MULTILINE)
+    return prod(map(int, grid.groups())) if grid else 1
 
 
 def write_structure(structure: Structure, path: Path) -> None:

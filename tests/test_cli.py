@@ -250,6 +250,16 @@ def test_what_is_refused_is_said_in_words(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_a_prefect_server_that_does_not_answer_is_said_in_words(
+    command: str, replayed: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    result = glassmap(command, replayed[0])
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:1/api doesn't answer" in result.output and "Traceback" not in result.output
+
+
 def test_a_table_name_in_an_error_is_no_markup(tmp_path: Path):
     (tmp_path / FILE_NAME).write_text("[planning]\n[planning]\n")
     assert str(tmp_path) in glassmap("run", tmp_path / "[bold]").output.replace("\n", "")

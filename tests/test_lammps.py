@@ -13,6 +13,7 @@ import pytest
 from agent.errors import MeasurementError, SimulationError
 from simulation import lammps as module
 from simulation.first_peak import first_peak
+from simulation.keeper import start_kept
 from simulation.lammps import Update, find_lammps, lammps_version, simulate, simulate_all
 from simulation.melt_quench import PRESETS, Simulation
 from simulation.potential import read_potential
@@ -271,8 +272,9 @@ def test_a_run_that_never_began_is_no_fault_of_the_alloy(tmp_path: Path):
 
 def test_a_run_that_takes_too_long_is_stopped_and_told(tmp_path: Path):
     command, starts = counting_lammps(tmp_path)
-    with pytest.raises(MeasurementError, match=r"not finished after 1 s .*backend.timeout_hours"):
+    with pytest.raises(MeasurementError, match=r"not finished after 1 s .*backend.timeout_hours") as told:
         run(alloy(melt_ps=3000.0), tmp_path / "runs", timeout=1.0, lammps=find_lammps(command))
+    assert told.value.cpu_seconds >= 1, "what it has cost is told as well"
     assert len(starts.read_text().split()) == 1, "another seed takes as long, and would hang results on the machine"
     wait_until(lambda: not processes_in(tmp_path), 5)
 
@@ -355,6 +357,14 @@ def test_a_simulation_dies_with_its_parent_however_that_was_killed(options: str,
     assert processes_in(tmp_path)
     parent.kill()
     parent.wait()
+    wait_until(lambda: not processes_in(tmp_path), 5)
+
+
+def test_what_a_program_has_started_ends_with_it_when_it_is_killed(tmp_path: Path):
+    with (tmp_path / "output.txt").open("wb") as output:
+        script = "sleep 300 & kill -9 $$"
+        kept = start_kept(["sh", "-c", script], folder=tmp_path, environment=os.environ, output=output)
+    assert kept.wait(20) == 128 + signal.SIGKILL
     wait_until(lambda: not processes_in(tmp_path), 5)
 
 

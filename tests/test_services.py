@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,26 +27,26 @@ QUICK = {  # Prefect looks more often than it needs to outside of a test
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
     "OMP_NUM_THREADS": "1",
 }
-KILLS = 12
+KILLS_OF_EACH = 2
 
 
 class Services:
     """`glassmap up` as a user starts it."""
 
-    def __init__(self, home: Path, *folders: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.home, self.folders = home, folders
+    def __init__(
+        self, home: Path, *folders: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.port, self.home, self.folders, self.options = free_port(), home, folders, options
+        self.settings = {**QUICK, **(settings or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port)]
+        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port), *self.options]
         self.home.mkdir(exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | QUICK
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.home / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *command], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "flows.cli", *command], env=environment | self.settings, stdout=log, stderr=log
             )
 
     def stop(self) -> None:
@@ -87,6 +87,12 @@ class Services:
         return [run for run in found if run["start_time"] is not None]
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def wait_until(condition: Callable[[], Any], *, seconds: float, doing: Callable[[], Any] = lambda: None) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -116,8 +122,7 @@ def lab_campaign(folder: Path, **changes: Any) -> Path:
 
 
 @contextmanager
-def running(home: Path, *folders: Path) -> Iterator[Services]:
-    services = Services(home, *folders)
+def running(services: Services) -> Iterator[Services]:
     services.start()
     try:
         yield services
@@ -136,7 +141,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         model=TINY["model"] | {"steps": 3000},
         backend=LAB | {"quiet_seconds": 0.5, "minimum_share": 1.0},
     )
-    with running(tmp_path / "home", lab, other) as services:
+    with running(Services(tmp_path / "home", lab, other)) as services:
         wait_until(lambda: state_of(lab) == state_of(other) == "waiting", seconds=120)
         secret = services.home / "auth"
         assert secret.stat().st_mode & 0o077 == 0, "the secret is the owner's alone"
@@ -193,22 +198,19 @@ def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset
         write_campaign(tmp_path / name, small_dataset, **changes)
     subprocess.run([sys.executable, "-m", "flows.cli", "run", str(tmp_path / "untouched")], check=True)
     rng, killed = np.random.default_rng(0), tmp_path / "killed"
-    commands = {
-        "run": "prefect.engine",
-        "serve": "flows.cli serve",
-        "server": "prefect server start",
-        "none": "no such",
-    }
-    services, hits = Services(tmp_path / "home", killed), dict.fromkeys(("run", "serve", "server", "up"), 0)
+    commands = {"run": "prefect.engine", "serve": "flows.cli serve", "server": "prefect server start"}
+    services = Services(tmp_path / "home", killed)
     services.start()
 
-    def kill(name: str) -> bool:
+    def find(name: str) -> list[int]:
         assert services.process is not None
         if services.process.poll() is not None:  # its server was killed before it ever answered; as systemd does
             services.start()
-        victims = [number for number, command in services.members().items() if commands[name] in command]
+        return [number for number, command in services.members().items() if commands[name] in command]
+
+    def kill(name: str) -> bool:
         with suppress(ProcessLookupError):  # it ended by itself in this moment
-            if victims:
+            if victims := find(name):
                 os.kill(victims[-1], signal.SIGKILL)
                 return True
         return False
@@ -221,19 +223,17 @@ def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset
         services.start()
 
     try:
-        for _ in range(KILLS):
-            wanted = tuple(hits)[rng.integers(len(hits))]
-            time.sleep(rng.uniform(0, 4))
+        for wanted in rng.permutation(["up", *commands] * KILLS_OF_EACH):
+            wait_until(partial(find, "run"), seconds=120)  # there is something to be cut
+            time.sleep(rng.uniform(0, 9))  # from its first import to some rounds later
             if wanted == "up":
                 kill_up()
             else:
                 wait_until(partial(kill, wanted), seconds=90)
-            hits[wanted] += 1
-        wait_until(lambda: state_of(killed) == "exhausted" and kill("none") is False, seconds=180)
+        wait_until(lambda: find("server") and state_of(killed) == "exhausted", seconds=180)
         services.stop()
     finally:
         assert services.process is not None
         services.process.kill()
-    assert min(hits.values()) > 0, hits
     assert fingerprint(killed) == fingerprint(tmp_path / "untouched")
     assert rows(killed, "PRAGMA integrity_check") == [("ok",)]

@@ -14,6 +14,7 @@ from agent.campaign import FILE_NAME, CampaignConfig
 from agent.errors import CampaignError, MeasurementError, SimulationError, SpectrumError
 from agent.store import CampaignStore
 from flows.backends import MolecularDynamics
+from flows.people import extend
 from flows.report import draw_all
 from flows.stages import STAGES, advance, open_campaign
 from simulation.result import read_structure
@@ -193,6 +194,21 @@ def test_a_round_in_which_all_fail_stops_and_is_tried_again_by_the_next_run(tmp_
     assert run(folder).spectra == 4
     with CampaignStore.read_only(folder) as store:
         assert not store.failures()
+        succeeded = sum(found["cpu_seconds"] for found in store.facts().values()) / 3600
+        assert (store.used().cpu_hours or 0) > succeeded, "what failed has cost as well, also when it is tried again"
+
+
+def test_a_budget_that_is_spent_ends_a_round_and_what_is_missing_comes_when_there_is_more(tmp_path: Path):
+    write_campaign(
+        tmp_path, {"workers": 1}, planning={"batch": 6}, stop={"max_rounds": 2, "patience": 9, "max_cpu_hours": 1e-6}
+    )
+    status = run(tmp_path)
+    assert status.state == "exhausted" and "the budget of 1e-06 CPU-hours of simulation is spent" in status.reason
+    assert (status.rounds, status.spectra) == (1, 2), "one to learn from and one to judge by are made in any case"
+    with CampaignStore.amend(tmp_path, person="ada") as store:
+        extend(store, "", cpu_hours=5.0)
+    status = run(tmp_path)
+    assert (status.state, status.rounds, status.spectra) == ("exhausted", 2, 12)
 
 
 def test_where_lammps_cannot_start_nothing_is_held_against_the_alloys(tmp_path: Path):
