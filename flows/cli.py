@@ -219,9 +219,10 @@ def up(
     folders: Folders,
     home: Annotated[Path, typer.Option(help="The server's database, secret and logs.")] = Path(".glassmap"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the dashboard, on loopback.")] = 8501,
     at_once: AtOnce = 2,
 ) -> None:
-    """Start a Prefect server on loopback and serve campaigns with it; Ctrl-C stops all.
+    """Start Prefect's server and the dashboard on loopback and serve campaigns; Ctrl-C stops all.
 
     Example: `glassmap up campaigns/co-v-zr campaigns/zr-cu-al`
     """
@@ -231,7 +232,7 @@ def up(
     with errors_in_words():
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
-        run_services(folders, home=home, port=port, at_once=at_once, say=say)
+        run_services(folders, home=home, port=port, dashboard_port=dashboard_port, at_once=at_once, say=say)
 
 
 @app.command()

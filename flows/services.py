@@ -1,6 +1,7 @@
-"""All that an unattended laboratory needs in one command: a Prefect server on loopback, and the served campaigns.
+"""All that an unattended laboratory needs in one command: Prefect's server, the served campaigns, the dashboard.
 
-The server has a home, a secret and a database of its own, and answers neither strangers nor foreign web pages. A
+All listen on loopback. The server has a home, a secret and a database of its own, and like the dashboard it answers no
+foreign web page. A
 service that ends is started again; all end together, however this process ends.
 """
 
@@ -18,21 +19,30 @@ from types import FrameType
 import httpx
 
 from agent.errors import CampaignError
+from dashboard.serve import HOST, command_of, environment_of
 from simulation.keeper import start_kept, stop_kept
 
-HOST = "127.0.0.1"
 START_SECONDS = 180.0  # until the server answers
 AGAIN_SECONDS = 5.0  # before a service that ended is started again
 LOOK_SECONDS = 0.5
 
 
-def run_services(folders: Sequence[Path], *, home: Path, port: int, at_once: int, say: Callable[[str], None]) -> None:
-    """Start server and campaigns, keep them running, and stop them together on Ctrl-C or SIGTERM.
+def run_services(
+    folders: Sequence[Path],
+    *,
+    home: Path,
+    port: int,
+    dashboard_port: int,
+    at_once: int,
+    say: Callable[[str], None],
+) -> None:
+    """Start server, campaigns and dashboard, keep them running, and stop them together on Ctrl-C or SIGTERM.
 
     Args:
         folders: Of the campaigns.
         home: Of the server: its database, its secret, logs; made where it doesn't exist.
         port: Of the server, on loopback.
+        dashboard_port: Of the dashboard, on loopback.
         at_once: Most runs at a time, of all campaigns together.
         say: Told what happens, line by line.
 
@@ -41,11 +51,12 @@ def run_services(folders: Sequence[Path], *, home: Path, port: int, at_once: int
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | settings_of(home, port=port)
+    environment = os.environ | settings_of(home, port=port) | environment_of(folders)
     glassmap = [sys.executable, "-m", "flows.cli"]
     commands = {
         "server": [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
         "serve": [*glassmap, "serve", *(str(folder.resolve()) for folder in folders), "--at-once", str(at_once)],
+        "dashboard": command_of(port=dashboard_port),
     }
     running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -60,6 +71,8 @@ def run_services(folders: Sequence[Path], *, home: Path, port: int, at_once: int
             _wait_until_it_answers(environment["PREFECT_API_URL"], running["server"], home)
             start("serve")
             say(f"Serving {len(folders)} campaign{'s' * (len(folders) != 1)}; the log is {home / 'serve.log'}")
+            start("dashboard")
+            say(f"Dashboard: http://{HOST}:{dashboard_port}; its log is {home / 'dashboard.log'}")
             say(f"Prefect: http://{HOST}:{port}, with the secret in {home / 'auth'}. Stop with Ctrl-C.")
             while True:
                 time.sleep(LOOK_SECONDS)

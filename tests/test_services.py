@@ -36,12 +36,14 @@ class Services:
     def __init__(
         self, home: Path, *folders: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
     ) -> None:
-        self.port, self.home, self.folders, self.options = free_port(), home, folders, options
+        self.port, self.dashboard = free_port(), free_port()
+        self.home, self.folders, self.options = home, folders, options
         self.settings = {**QUICK, **(settings or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port), *self.options]
+        command = ["up", *map(str, self.folders), "--home", str(self.home), "--port", str(self.port)]
+        command += ["--dashboard-port", str(self.dashboard), *self.options]
         self.home.mkdir(exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with (self.home / "up.log").open("ab") as log:
@@ -85,6 +87,13 @@ class Services:
         """The runs of a flow that have begun."""
         found = self.ask("flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
         return [run for run in found if run["start_time"] is not None]
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def free_port() -> int:
@@ -147,6 +156,8 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         assert secret.stat().st_mode & 0o077 == 0, "the secret is the owner's alone"
         api = f"http://127.0.0.1:{services.port}/api"
         foreign = {"Origin": "http://evil.example"}
+        dashboard = f"http://127.0.0.1:{services.dashboard}/_stcore/health"
+        wait_until(lambda: answers(dashboard), seconds=60)
         for answer in (
             httpx.post(f"{api}/deployments/filter", json={}, headers=foreign),
             httpx.options(f"{api}/deployments/filter", headers=foreign | {"Access-Control-Request-Method": "POST"}),
@@ -199,6 +210,7 @@ def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset
     subprocess.run([sys.executable, "-m", "flows.cli", "run", str(tmp_path / "untouched")], check=True)
     rng, killed = np.random.default_rng(0), tmp_path / "killed"
     commands = {"run": "prefect.engine", "serve": "flows.cli serve", "server": "prefect server start"}
+    commands["dashboard"] = "streamlit run"
     services = Services(tmp_path / "home", killed)
     services.start()
 
