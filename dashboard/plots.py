@@ -256,7 +256,8 @@ def draw_ternary(
         "colorbar": {
             "title": {"text": what.label, "side": "right"},
             "thickness": 14,
-            "len": 0.85,
+            "len": 0.75,
+            "y": 0.6,
             "tickvals": [0.25, 0.75] if is_glass else None,
             "ticktext": ["no", f"Δq ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
         },
@@ -269,10 +270,11 @@ def draw_ternary(
         hovertemplate=_hover(elements, f"{what.title} %{{marker.color:.{what.digits}f}} {what.unit}"),
         showlegend=False,
     )
-    outline = {"symbol": "circle-open", "size": 7, "color": "white", "line": {"width": 3.5}}
+    dot = 7 * min(1.0, math.sqrt(150 / max(1, len(marks.measured))))  # many would hide the map
+    outline = {"symbol": "circle-open", "size": dot, "color": "white", "line": {"width": 3.5}}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": "#d00000"}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
-    circle = {"symbol": "circle-open", "size": 7, "color": "black", "line": {"width": 1.5}}
+    circle = {"symbol": "circle-open", "size": dot, "color": "black", "line": {"width": 1.5}}
     for shares, texts, name, style in (
         (marks.measured, (), "", outline),
         (marks.measured, marks.measured_texts, "measured", circle),

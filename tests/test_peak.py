@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import SpectrumError
-from agent.peak import REASONS, fit_peak, measure_peaks, snip_background
+from agent.peak import REASONS, fit_peak, fitted_profile, fitted_profiles, measure_peaks, snip_background
 from agent.pseudo_voigt import fit_pseudo_voigts
 from agent.pseudo_voigt import pseudo_voigt as profile
 
@@ -186,6 +186,16 @@ def _noisy_spectra(n):
     rng = np.random.default_rng(4)
     peaks = [pseudo_voigt(rng.uniform(2.3, 3.1), rng.uniform(0.06, 0.7), share=rng.uniform(0, 1)) for _ in range(n)]
     return torch.tensor(np.stack(peaks) + BACKGROUND + rng.normal(0, 1, (n, len(Q))))
+
+
+def test_fitted_curves_of_many_are_those_of_one_by_one_and_absent_where_there_is_no_peak():
+    spectra = np.stack([20 - 3 * Q + pseudo_voigt(2.8, 0.4), pseudo_voigt(3.1, 0.6, share=0.6), np.full_like(Q, 7.0)])
+    curves = fitted_profiles(Q, torch.from_numpy(spectra)).numpy()
+    for curve, spectrum in zip(curves[:2], spectra[:2], strict=True):
+        x, y = fitted_profile(Q, spectrum)
+        np.testing.assert_array_equal(Q[np.isfinite(curve)], x)
+        np.testing.assert_allclose(curve[np.isfinite(curve)], y, atol=1.0)
+    assert np.isnan(curves[2]).all()
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 1000])
