@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def run_unattended(folder: Path) -> Status:
 
 def test_a_status_that_is_watched_is_shown_again_and_again_until_interrupted(lab: Path):
     command = [sys.executable, "-m", "flows.cli", "status", str(lab), "--watch"]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where these tests run unheeding
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heeds)
     assert watching.stdout is not None
     first, second = watching.stdout.readline(), ""
     while not second.startswith("waiting"):
