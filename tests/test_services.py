@@ -167,9 +167,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         # a few measurements, with a schedule that is an hour away: the arrival is what has them taken
         deliver(other, other / "drop", tmp_path / "other.json", seed=3)
         wait_until(lambda: rows(other, "SELECT count(*) FROM spectra")[0][0] > 3, seconds=60)
-        wait_until(
-            lambda: state_of(other) == "waiting", seconds=60
-        )  # for the one that never comes
+        wait_until(lambda: state_of(other) == "waiting", seconds=60)  # for the one that never comes
         assert any(run["created_by"] and run["created_by"]["type"] == "AUTOMATION" for run in services.runs("advance"))
 
         deployment = services.ask("deployments/filter", {"deployments": {"name": {"any_": ["other"]}}})
