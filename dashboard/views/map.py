@@ -252,7 +252,7 @@ def _candidates(campaign: Campaign, map_: Map) -> None:
         },
     )
     st.download_button("As CSV", table[order].to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
-    if len(campaign.elements) > 3:
+    if len(campaign.elements) > 4:
         figure = draw_parallel(
             table, elements=campaign.elements, limits=colour_range(map_.figures["delta_q"].to_numpy())
         )
