@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from agent.errors import ModelError
 from agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
 
+GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
 SAME_AT_PCT = 0.051  # closer than this, two compositions are one to a reader
 _CHUNK = 16  # spectra

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from agent.atlas import GLASS_DELTA_Q
 from agent.convergence import CurvePoint
 from agent.shapes import (
     Axis,
@@ -31,7 +32,6 @@ PEAK_LABELS = {
     "q1": "$q_1$ (Å$^{-1}$), position of the first peak",
     "delta_q": "Δq (Å$^{-1}$), width of the first peak",
 }
-GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from agent.atlas import Atlas, View
+from agent.atlas import SAME_AT_PCT, Atlas, View
 from agent.composition import label
 from agent.shapes import Axis, Composition, Spectrum
 from agent.spectrum import two_theta_from_q
@@ -13,7 +13,6 @@ from dashboard.live import atlas_now, map_now
 from dashboard.plots import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE, Band, Curve, draw_spectra
 
 NEIGHBOURS = 3
-NEAR_AT_PCT = 0.051  # a measured alloy nearer than this is the alloy itself
 
 
 def show_alloy(campaign: Campaign, composition: Composition, *, key: str, wavelength: float | None = None) -> None:
@@ -62,7 +61,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         return
     distance = 100 * np.abs(map_.compositions - composition).max(1)
     row = int(np.argmin(distance))
-    if distance[row] > NEAR_AT_PCT:
+    if distance[row] > SAME_AT_PCT:
         learned = campaign.learned()
         if len(learned):
             nearest = 100 * np.linalg.norm(learned - composition, axis=1).min()
@@ -99,8 +98,8 @@ def _curves(
     table: dict[str, Spectrum] = {}
     distances = 100 * np.linalg.norm(atlas.measured.compositions - composition, axis=1)
     order = np.argsort(distances, kind="stable")
-    own = [int(k) for k in order if distances[k] < NEAR_AT_PCT]
-    near = [int(k) for k in order if distances[k] >= NEAR_AT_PCT][:NEIGHBOURS]
+    own = [int(k) for k in order if distances[k] < SAME_AT_PCT]
+    near = [int(k) for k in order if distances[k] >= SAME_AT_PCT][:NEIGHBOURS]
     for place, k in enumerate(near):
         alloy = label(atlas.measured.compositions[k], campaign.elements)
         words = "held out" if atlas.measured.hold_out[k] else "learned from"

@@ -16,11 +16,12 @@ from agent.atlas import Atlas, read_atlas, read_map
 from agent.composition import label
 from agent.convergence import Budget, CurvePoint, Decision
 from agent.errors import GlassmapError, ModelError
-from agent.shapes import Axis, Compositions
+from agent.shapes import Axis, Compositions, PerAlloy, Rows
 from agent.spectrum import q_axis
 from agent.store import FILE_NAME, CampaignStore, LogLine, Measured, Standing, Status, Suggestion, is_advanced
 
 CAMPAIGN_FILE = "campaign.toml"
+TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
 REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
@@ -266,6 +267,19 @@ def best_alloys(
         table.insert(k, element, at_pct[rows, k].round(1))
     table.insert(0, "alloy", [label(composition, elements) for composition in map_.compositions[rows]])
     return table
+
+
+def top_alloys(values: PerAlloy) -> Rows:
+    """Rows of the `TOP_SHARE` of alloys whose value is largest, of those that have one."""
+    known = np.flatnonzero(np.isfinite(values))
+    return known[np.argsort(-values[known], kind="stable")[: max(1, round(TOP_SHARE * len(known)))]]
+
+
+def held_out_examples(atlas: Atlas) -> dict[str, int]:
+    """Rows of the best, the median and the worst of the held-out measurements, by MSE; empty where none is held out."""
+    held = np.flatnonzero(atlas.measured.hold_out)
+    order = held[np.argsort(atlas.mse[held], kind="stable")].tolist()
+    return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]} if order else {}
 
 
 def ago(time: datetime) -> str:

@@ -13,13 +13,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from agent.atlas import GLASS_DELTA_Q
 from agent.convergence import CurvePoint, Forecast, smoothed
 from agent.shapes import Axis, Composition, Compositions, GridCompositions, PerAlloy, RadialAxis, RadialValues, Spectrum
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#808080"
 LINES = (BLUE, ORANGE, GREEN, PINK, "#e69f00", "#56b4e9", "#b8a900", GREY)
 AXIS_TITLES = {"q": "q (Å⁻¹)", "two_theta": "2θ (°)", "r": "r (Å)"}
-GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 NOTHING = np.empty((0, 3))
 
 

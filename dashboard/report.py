@@ -19,14 +19,17 @@ from agent.store import DRIVER, LogLine
 from agent.whole_file import write_whole
 from dashboard.data import (
     REACH_AT_PCT,
+    TOP_SHARE,
     Campaign,
     Map,
     Unreadable,
     best_alloys,
+    held_out_examples,
     read_campaign,
     read_last_atlas,
     read_last_map,
     read_log,
+    top_alloys,
 )
 from dashboard.plots import (
     AXIS_TITLES,
@@ -46,7 +49,6 @@ from dashboard.plots import (
 )
 
 CANDIDATES = 20
-TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
 FORMATS = ("png", "svg")
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
 _STYLE = """
@@ -104,7 +106,7 @@ def _sections(campaign: Campaign, map_: Map | None, atlas: Atlas | None, log: li
     if atlas is not None and atlas.measured.hold_out.any():
         yield "<h2>Generated against measured</h2>"
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
-        yield from (_figure(_example(campaign, atlas, row, word)) for word, row in _examples(atlas))
+        yield from (_figure(_example(campaign, atlas, row, word)) for word, row in held_out_examples(atlas).items())
     yield "<h2>Rounds</h2>"
     yield _table(_rounds(campaign))
     if decided := [line for line in log if line.person != DRIVER]:
@@ -152,8 +154,7 @@ def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
     best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
     values = map_.figures["delta_q"].to_numpy(dtype=np.float64)
     if len(elements) == 4 and np.isfinite(values).any():
-        found = np.flatnonzero(np.isfinite(values))
-        top = found[np.argsort(-values[found], kind="stable")[: max(1, round(TOP_SHARE * len(found)))]]
+        top = top_alloys(values)
         yield f"<p>The {TOP_SHARE:.0%} of alloys of largest Δq.</p>"
         yield _figure(
             draw_tetrahedron(
@@ -175,12 +176,6 @@ def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
     columns = ["alloy", "at_least", "delta_q", "delta_q_spread", "q1", "distance"]
     names = ["alloy", "at least (Å⁻¹)", "Δq (Å⁻¹)", "± members", "q₁ (Å⁻¹)", "nearest measured (at.%)"]
     yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
-
-
-def _examples(atlas: Atlas) -> list[tuple[Literal["best", "median", "worst"], int]]:
-    held = np.flatnonzero(atlas.measured.hold_out)
-    order = held[np.argsort(atlas.mse[held], kind="stable")]
-    return [("best", int(order[0])), ("median", int(order[len(order) // 2])), ("worst", int(order[-1]))]
 
 
 def _example(campaign: Campaign, atlas: Atlas, row: int, word: str) -> go.Figure:
@@ -254,7 +249,7 @@ def _draw_figures(campaign: Campaign, map_: Map | None, atlas: Atlas | None, fol
         if atlas.measured.hold_out.any():
             paths.append(folder / f"examples.{format_}")
             examples = []
-            for word, row in _examples(atlas):
+            for word, row in held_out_examples(atlas).items():
                 view = atlas.view(atlas.row_beside(row))
                 alloy = label(atlas.measured.compositions[row], campaign.elements)
                 caption = f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}"

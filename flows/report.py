@@ -20,7 +20,7 @@ from agent.store import CampaignStore
 from flows.backends import BACKENDS, MeasurementBackend
 from flows.stages import check_data
 from simulation.potential import Potential
-from simulation.structure import RDF_BINS, Q, Structure, coarsen_rdf, pairs, structure_factor, total_rdf
+from simulation.structure import Q, Structure, curves_of
 
 QUANTITIES: tuple[tuple[Literal["delta_q", "q1"], str], ...] = (("delta_q", "Δq"), ("q1", "$q_1$"))
 
@@ -140,21 +140,12 @@ def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None)
 
 def draw_simulation(structure: Structure, potential: Potential, path: Path) -> Path:
     """g(r), total and partial, and S(q) with its fitted first peak, of one simulated alloy, as a PNG."""
-    names = structure.elements
-    r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
-    partials = {
-        f"{names[i]}–{names[j]}": coarsen_rdf(structure.r, g, bins=RDF_BINS)[1]
-        for (i, j), g in zip(pairs(structure.counts), structure.partials, strict=True)
-    }
-    factors = {
-        "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
-        "no window": structure_factor(structure, Q),
-    }
+    r, rdfs, factors = curves_of(structure)
     peak = fit_peak(Q, factors["no window"])
     found = peak.reason or f"$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$"
     draw_structure(
         r,
-        {"total": total, **partials},
+        rdfs,
         Q,
         factors,
         fitted_profile(Q, factors["no window"]),

@@ -149,6 +149,21 @@ def structure_factor(structure: Structure, q: Axis, *, lorch: bool = False) -> S
     return 1 + 4 * np.pi * structure.number_density * step * (wave * g).sum(axis=0) / q
 
 
+def curves_of(structure: Structure) -> tuple[RadialAxis, dict[str, RadialValues], dict[str, Spectrum]]:
+    """What people look at: r (Å), g(r) by name, the total first, and S(q) on `Q` by name, the one for the eye first."""
+    names = structure.elements
+    r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
+    partials = {
+        f"{names[i]}–{names[j]}": coarsen_rdf(structure.r, g, bins=RDF_BINS)[1]
+        for (i, j), g in zip(pairs(structure.counts), structure.partials, strict=True)
+    }
+    factors = {
+        "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
+        "no window": structure_factor(structure, Q),
+    }
+    return r, {"total": total, **partials}, factors
+
+
 def diffracted_intensity(structure: Structure, q: Axis) -> Spectrum:
     """Coherently scattered intensity an atom in electron units, un-windowed, shape `(q,)`.
 

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from agent.atlas import GLASS_DELTA_Q
 from agent.composition import close_compositions, label, parse_composition
 from agent.errors import CompositionError
 from agent.shapes import Compositions, PerAlloy
 from dashboard.alloy import show_alloy
-from dashboard.data import REACH_AT_PCT, Campaign, Map, best_alloys
+from dashboard.data import REACH_AT_PCT, TOP_SHARE, Campaign, Map, best_alloys, top_alloys
 from dashboard.live import chosen, map_now
 from dashboard.plots import (
-    GLASS_DELTA_Q,
     QUANTITIES,
     Marks,
     colour_range,
@@ -23,7 +23,6 @@ from dashboard.plots import (
     draw_tetrahedron,
 )
 
-TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
 COLUMNS = {  # of the best candidates: title and format
     "at_least": ("at least (Å⁻¹)", "%.3f"),
     "delta_q": ("Δq (Å⁻¹)", "%.3f"),
@@ -190,8 +189,7 @@ def _slice(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
 
 def _cloud(campaign: Campaign, map_: Map, quantity: str) -> None:
     values = _values(map_, quantity)
-    known = np.flatnonzero(np.isfinite(values))
-    top = known[np.argsort(-values[known], kind="stable")[: max(1, round(TOP_SHARE * len(known)))]]
+    top = top_alloys(values)
     st.caption(f"The {TOP_SHARE:.0%} of alloys where {QUANTITIES[quantity].title} is largest.")
     figure = draw_tetrahedron(
         map_.compositions[top],

@@ -9,7 +9,7 @@ from dashboard.data import Campaign
 from dashboard.live import chosen
 from dashboard.plots import draw_structure
 from simulation.result import read_structure
-from simulation.structure import RDF_BINS, Q, coarsen_rdf, pairs, structure_factor, total_rdf
+from simulation.structure import Q, curves_of
 
 WARM = 0.1  # relative deviation of the temperature from the protocol's
 PRESSED = 1e4  # bar; a glass relaxed at zero pressure is within it
@@ -97,15 +97,7 @@ def _show(campaign: Campaign) -> None:
         st.info("Its g(r) and S(q) are no longer in the campaign's folder `simulations`.")
         return
     structure = read_structure(path)
-    r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
-    rdfs = {"total": total} | {
-        f"{structure.elements[i]}–{structure.elements[j]}": coarsen_rdf(structure.r, g, bins=RDF_BINS)[1]
-        for (i, j), g in zip(pairs(structure.counts), structure.partials, strict=True)
-    }
-    factors = {
-        "Lorch window, for the eye": structure_factor(structure, Q, lorch=True),
-        "no window": structure_factor(structure, Q),
-    }
+    r, rdfs, factors = curves_of(structure)
     st.plotly_chart(draw_structure(r, rdfs, Q, factors), width="stretch", key="structure")
 
 

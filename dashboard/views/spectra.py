@@ -3,27 +3,14 @@
 import numpy as np
 import streamlit as st
 
-from agent.atlas import Atlas
 from agent.composition import label, parse_composition
 from agent.errors import CompositionError
-from agent.shapes import Composition
 from dashboard.alloy import show_alloy
-from dashboard.data import Campaign
+from dashboard.data import Campaign, held_out_examples
 from dashboard.live import atlas_now, chosen
 
 COPPER = 1.5406  # Å, Kα1
 WAYS = ("by name", "best held out", "median held out", "worst held out")
-
-
-def _held_out(atlas: Atlas, way: str) -> tuple[Composition, float] | None:
-    """Composition and MSE of the best, median or worst of the hold-out."""
-    held = np.flatnonzero(atlas.measured.hold_out)
-    if not len(held):
-        return None
-    order = held[np.argsort(atlas.mse[held], kind="stable")]
-    place = {"best held out": 0, "median held out": len(order) // 2, "worst held out": -1}[way]
-    row = order[place]
-    return atlas.measured.compositions[row], float(atlas.mse[row])
 
 
 def _show(campaign: Campaign) -> None:
@@ -45,11 +32,11 @@ def _show(campaign: Campaign) -> None:
             except CompositionError as error:
                 st.error(str(error))
     elif atlas is not None:
-        found = _held_out(atlas, way)
-        if found is None:
+        row = held_out_examples(atlas).get(way.removesuffix(" held out"))
+        if row is None:
             st.info("Nothing is held out yet.")
         else:
-            composition, mse = found
+            composition, mse = atlas.measured.compositions[row], atlas.mse[row]
             middle.metric("MSE of its generated spectrum", f"{mse:.3g}")
     wavelength = None
     if campaign.q is not None and right.segmented_control("Axis", ["q", "2θ"], default="q", key="axis") == "2θ":

@@ -60,7 +60,6 @@ def make_campaign(
     rounds: int = 60,
     batch: int = 20,
     end: str = "converged",
-    pause: Callable[[], None] = lambda: None,
 ) -> None:
     """A campaign as a replay would have left it.
 
@@ -72,7 +71,6 @@ def make_campaign(
         batch: Alloys of each.
         end: How it goes on: `converged`, `waiting` (half of the next batch is in), `failed` (in training the next) or
             `planned` (nothing of the next batch is in).
-        pause: Called after every round.
     """
     config = CampaignConfig.of(
         {
@@ -96,7 +94,6 @@ def make_campaign(
             store.log("campaign started")
         for round_ in range(1, rounds + 1):
             _write_round(store, space, round_, ranks[(round_ - 1) * batch : round_ * batch], last=round_ == rounds)
-            pause()
         if end == "converged":
             with store.transaction():
                 reason = f"Converged after {store.curve()[-1].spectra} spectra: less than 5 % each."
