@@ -1,8 +1,8 @@
 """An ensemble of ccGANs: train the members together, generate, tell what they don't agree on, save and load.
 
-A member is a ccGAN and a kernel smoother (`agent.smoother`) that learn from the same spectra: all but one fold. The
-spectra of each fold, which its member has not seen, tell how to weigh network against smoother, and how far off the
-ensemble is: networks win where phases meet at sharp borders, smoothers where spectra are noisy, few or hardly change.
+Beside the networks stand a kernel smoother (`agent.smoother`) and trees (`agent.forest`). Networks win where phases
+meet at sharp borders, the smoother where spectra are noisy, few or hardly change, the trees far from measurements. Each
+network leaves out a fold of the spectra; what has not seen it tells how to weigh the three, and how far off they are.
 """
 
 import hashlib
@@ -21,12 +21,14 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from pydantic import ValidationError
 from safetensors.torch import load, load_file, save
-from torch import Tensor
+from scipy.optimize import nnls
+from torch import Tensor, nn
 
 from agent.ccgan import Architecture, Generator
 from agent.errors import ModelError
-from agent.shapes import Axis, Compositions, PerPoint, Spectra, Weights
-from agent.smoother import Smoother
+from agent.forest import Forest
+from agent.shapes import Axis, Compositions, PerPoint, PerSample, Spectra
+from agent.smoother import Kernel, Smoother
 from agent.training import Report, Trainer, TrainingConfig, initialise
 from agent.whole_file import write_whole
 
@@ -41,7 +43,7 @@ class Generated(NamedTuple):
 
     mean: Spectra  # over members and noise
     sample: Spectra  # one draw of the first member: a single generated spectrum, as the paper judges it
-    between: Spectra  # standard deviation between networks, smoothers and the nearest measured: what it doesn't know
+    between: Spectra  # standard deviation between networks, smoother, trees, nearest measured: what it doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
 
@@ -59,38 +61,77 @@ class Lesson(NamedTuple):
 Teach = Callable[[Lesson, Report | None], Generator]
 
 
+class Votes(NamedTuple):
+    """How much each voice counts; they sum to 1."""
+
+    networks: float
+    smoother: float  # where it knows; as far as it doubts, this share is the trees'
+    trees: float
+
+
+NETWORKS_ALONE = Votes(1.0, 0.0, 0.0)
+
+
 class _Voices(NamedTuple):
-    """What each network and each smoother says of some compositions; the smoothers are those of the folds."""
+    """What networks, smoother and trees say of some compositions, and the nearest spectrum that these two know."""
 
     networks: Float[Tensor, "k b m q"]
-    smoothers: Float[Tensor, "b f q"] | None
-    doubt: Float[Tensor, "b f"] | None
-    nearest: Integer[Tensor, "b f"] | None  # row of the nearest spectrum that the fold's members have seen
+    smoother: Float[Tensor, "b q"] | None = None  # None, as all below, where the ensemble isn't stacked
+    trees: Float[Tensor, "b q"] | None = None
+    doubt: Float[Tensor, " b"] | None = None
+    nearest: Float[Tensor, "b q"] | None = None
 
-    def together(self, share: float) -> Float[Tensor, "k b m q"]:
-        """Each network with the smoother of its fold: the less that knows, the more the network counts."""
-        if self.smoothers is None or self.doubt is None:
+    def together(self, votes: Votes) -> Float[Tensor, "k b m q"]:
+        """Each network, joined by smoother and trees; the less the smoother knows, the more the trees speak for it."""
+        if self.smoother is None or self.trees is None or self.doubt is None:
             return self.networks
-        fold = torch.arange(self.networks.shape[2], device=self.networks.device) % self.smoothers.shape[1]
-        weights = (share + (1 - share) * self.doubt)[:, fold, None]
-        return self.smoothers[:, fold].lerp(self.networks, weights)
+        sure = votes.smoother * (1 - self.doubt[:, None])
+        beside = sure * self.smoother + (1 - votes.networks - sure) * self.trees
+        return votes.networks * self.networks + beside[:, None]
 
-    def between(self, share: float, measured: Float[Tensor, "n q"] | None) -> Float[Tensor, "b q"]:
+    def each(self) -> Float[Tensor, "b v q"]:
+        """The networks, one by one, then smoother and trees."""
+        beside = [voice[:, None] for voice in (self.smoother, self.trees) if voice is not None]
+        return torch.cat([self.networks.mean(0), *beside], dim=1)
+
+    def between(self, votes: Votes) -> Float[Tensor, "b q"]:
         """Standard deviation between all; and, as far as the smoother doubts, from the nearest measured spectrum.
 
-        What is unlike anything measured nearby may be right, but nobody has seen it: where networks and smoothers carry
+        What is unlike anything measured nearby may be right, but nobody has seen it: where networks and smoother carry
         one phase too far, they agree with each other, and not with it (docs/results.md).
         """
-        said = self.networks.mean(0)
-        if self.smoothers is None or self.doubt is None or self.nearest is None or measured is None:
-            return said.std(1) if said.shape[1] > 1 else torch.zeros_like(said[:, 0])
-        mean = self.together(share).mean((0, 2))
-        away = (self.doubt[:, :, None] * (mean[:, None] - measured[self.nearest]).square()).mean(1)
-        return (torch.cat([said, self.smoothers], dim=1).var(1) + away).sqrt()
+        each = self.each()
+        variance = each.var(1) if each.shape[1] > 1 else torch.zeros_like(each[:, 0])
+        if self.doubt is not None and self.nearest is not None:
+            mean = self.together(votes).mean((0, 2))
+            variance = variance + self.doubt[:, None] * (mean - self.nearest).square()
+        return variance.sqrt()
+
+
+class _Beside(nn.Module):
+    """Smoother and trees, and the spectra (0-100) that they blend."""
+
+    spectra: Tensor  # (n, q)
+
+    def __init__(self, spectra: Float[Tensor, "n q"], smoother: Smoother, forest: Forest) -> None:
+        super().__init__()
+        self.register_buffer("spectra", spectra)
+        self.smoother, self.forest = smoother, forest
+
+    def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor, Float[Tensor, " b"], Tensor]:
+        """What smoother and trees say of some alloys, the doubt, and the nearest spectrum: `(b, q)`, 0-100."""
+        shares, doubt = self.smoother(compositions)
+        distances = torch.linalg.vector_norm(compositions[:, None] - self.smoother.compositions, dim=2)
+        return (
+            (shares.float() @ self.spectra).clamp(0, 100),
+            self.forest(compositions).float() @ self.spectra,
+            doubt.float(),
+            self.spectra[distances.argmin(1)],
+        )
 
 
 class Ensemble:
-    """ccGANs and smoothers that each learn all spectra but a fold; `fit` once, then `generate`.
+    """ccGANs that each learn all spectra but a fold, a smoother and trees; `fit` once, then `generate`.
 
     Args:
         config: Architecture, losses and schedule; see `agent.training.PRESETS`.
@@ -102,12 +143,12 @@ class Ensemble:
 
     generator: Generator
     """The networks of all members in one; there once trained or loaded."""
-    smoother: Smoother | None
-    """The smoothers of all members in one; None where the ensemble isn't stacked."""
-    share: float
-    """Weight of the networks near measurements, 0-1; the rest is the smoothers'. It grows to 1 with their doubt."""
+    beside: _Beside | None
+    """Smoother and trees; None where the ensemble isn't stacked."""
+    votes: Votes
+    """How much networks, smoother and trees count."""
     unseen_mse: float
-    """MSE on the spectra of each fold, of the members that did not see it; NaN where every member saw all."""
+    """MSE on the spectra of each fold, of what did not see it; NaN where every member saw all."""
     floor: float
     """Intensity of the lowest point learned from where it is negative, else 0."""
     scale: float
@@ -115,7 +156,7 @@ class Ensemble:
     quantile: float
     """Half-width of the band in expected sizes of the error; NaN where every member saw all spectra."""
     usual: PerPoint
-    """Half the usual error of a member at each point of the axis, on the spectra it did not see."""
+    """Half the usual error at each point of the axis, on the spectra of each fold."""
     axis: Axis
     """Of a loaded checkpoint."""
     record: dict[str, Any]
@@ -152,7 +193,7 @@ class Ensemble:
             )
         self.floor = min(0.0, float(spectra.min()))
         self.scale = (float(spectra.max()) - self.floor) / 100 or 1.0  # 1 where every spectrum is 0
-        scaled = (spectra - self.floor) / self.scale
+        scaled = self._scaled(spectra)
         folds = self._folds(len(spectra))
         left_out = np.arange(self.config.members) % FOLDS
         seen = folds != left_out[:, None]  # (m, n)
@@ -161,11 +202,18 @@ class Ensemble:
         )
         teach = teach or partial(train_networks, device=self.device)
         self.generator = teach(lesson, report).to(self.device).eval()
-        self.smoother = None
-        if self.config.stacked:  # members of one fold share their smoother
-            self.smoother = Smoother.fit(compositions, scaled, seen=seen[:FOLDS]).to(self.device)
+        self.beside = self._learn_beside(compositions, scaled) if self.config.stacked else None
         self._weigh(compositions, spectra, folds)
         return self
+
+    def _learn_beside(self, compositions: Compositions, scaled: Spectra, kernel: Kernel | None = None) -> _Beside:
+        kernel = kernel or Kernel.choose(compositions, scaled)
+        beside = _Beside(
+            torch.tensor(scaled, dtype=torch.float32),
+            Smoother.fit(compositions, kernel),
+            Forest.fit(compositions, scaled, seed=self._stream_seed("trees") % 2**32),
+        )
+        return beside.to(self.device)
 
     def _folds(self, n: int) -> Integer[np.ndarray, " n"]:
         """The fold of each spectrum; -1 where there are too few, or none is to be left out.
@@ -178,47 +226,39 @@ class Ensemble:
         return np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
 
     def _weigh(self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"]) -> None:
-        """Weigh network against smoother by least squares on unseen spectra, and measure how wide the band has to be.
-
-        The share is fitted as if it were the same everywhere. In use it grows with the smoother's doubt, on top:
-        spectra left out at random lie nearer to those seen than many an alloy that is asked for.
+        """Weigh networks, smoother and trees by what they say of spectra that they have not seen; size the band.
 
         The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
         quantile of residual over expected size, which is the spread and half the usual residual at that point.
-        Its two parts come from the same residuals, so what it really holds is measured (docs/results.md).
+        Weights and band come from the same residuals, so what it really holds is measured (docs/results.md).
         """
-        used = min(self.config.members, FOLDS)
-        unseen = np.flatnonzero((folds >= 0) & (folds < used))
+        members = self.config.members
         self.unseen_mse, self.quantile, self.usual = math.nan, math.nan, np.zeros(spectra.shape[1])
-        if self.smoother is None or not len(unseen):
-            self.share = 1.0 if self.smoother is None else 0.5
+        self.votes = NETWORKS_ALONE if self.beside is None else Votes(1 / 3, 1 / 3, 1 / 3)
+        left_out = [fold for fold in range(min(members, FOLDS)) if (folds == fold).any()]
+        if self.beside is None or not left_out:
             return
-        blocks = []
-        for voices in self._voices(compositions[unseen]):
-            assert voices.smoothers is not None and voices.doubt is not None
-            groups = [voices.networks.mean(0)[:, fold::FOLDS] for fold in range(used)]  # (b, c, q) each
-            excess = [1 / group.shape[1] - 1 / self.config.members for group in groups]
-            scatter = [
-                g.var(1) * more if more and g.shape[1] > 1 else 0 * g[:, 0]
-                for g, more in zip(groups, excess, strict=True)
-            ]
-            networks = torch.stack([group.mean(1) for group in groups], dim=1)
-            scatter = torch.stack(scatter, dim=1)
-            blocks.append((networks, scatter, voices.smoothers, voices.doubt[:, :, None], voices.nearest))
-        own = np.arange(len(unseen)), folds[unseen]  # what those say that have not seen it
-        networks, scatter, smoothers, doubt, nearest = (
-            torch.cat(part).cpu().numpy()[own] for part in zip(*blocks, strict=True)
-        )
-        truth, apart = spectra[unseen], networks - smoothers
-        size = np.square(apart).sum() - scatter.sum()  # all members together scatter less than those of a fold
-        best = float((apart * (truth - smoothers)).sum() / max(size, 1e-12))
-        self.share = min(1.0, max(0.0, best))
-        said = smoothers + (self.share + (1 - self.share) * doubt) * apart
-        residuals = said - truth
+        scaled = self._scaled(spectra)
+        kernel = Kernel.choose(compositions, scaled)
+        heard: list[_Voices] = []
+        for fold in left_out:
+            unseen = folds == fold
+            beside = self._learn_beside(compositions[~unseen], scaled[~unseen], kernel)
+            alone = torch.arange(fold, members, FOLDS)
+            alone = alone[torch.arange(members) % len(alone)]  # as many as in use, so that each counts as there
+            for voices in self._voices(compositions[unseen], beside):
+                heard.append(voices._replace(networks=voices.networks[:, :, alone]))
+        truth = np.concatenate([spectra[folds == fold] for fold in left_out])
+
+        def all_say(votes: Votes) -> Spectra:
+            return _on_cpu([voices.together(votes).mean((0, 2)) for voices in heard])
+
+        self.votes = Votes(*weigh([all_say(Votes(*each)) for each in np.eye(3).tolist()], truth))
+        residuals = all_say(self.votes) - truth
         self.unseen_mse = float(np.square(residuals).mean())
         self.usual = 0.5 * np.sqrt(np.square(residuals).mean(0))
-        away = doubt * np.square(said - spectra[nearest])
-        expected = np.sqrt(np.square(apart) / 2 + away + np.square(self.usual))
+        between = _on_cpu([voices.between(self.votes) for voices in heard])
+        expected = np.sqrt(np.square(between) + np.square(self.usual))
         self.quantile = float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE))
 
     def generate(self, compositions: Compositions) -> Spectra:
@@ -230,23 +270,20 @@ class Ensemble:
         self._trained(compositions.shape[1])
         parts: list[list[Tensor]] = []
         usual = torch.as_tensor(self.usual, dtype=torch.float32, device=self.device)
-        measured = self._measured()
-        for voices in self._voices(compositions):
-            drawn = voices.together(self.share)  # (k, b, m, q)
-            between = voices.between(self.share, measured)
+        for voices in self._voices(compositions, self.beside):
+            drawn = voices.together(self.votes)  # (k, b, m, q)
+            between = voices.between(self.votes)
             within = drawn.var(0).mean(1).sqrt() if len(drawn) > 1 else torch.zeros_like(between)
             band = self.quantile * (between.square() + usual.square()).sqrt()
             parts.append([drawn.mean((0, 2)), drawn[0, :, 0], between, within, band])
-        return Generated(*(torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*parts, strict=True)))
+        return Generated(*(_on_cpu(part) for part in zip(*parts, strict=True)))
 
-    def disagreement(self, compositions: Compositions) -> Weights:
+    def disagreement(self, compositions: Compositions) -> PerSample:
         """The spread between members (`Generated.between`) on each composition, mean over the axis; shape `(n,)`."""
-        measured = self._measured()
-        blocks = [voices.between(self.share, measured).mean(1) for voices in self._voices(compositions)]
-        return torch.cat(blocks).cpu().numpy().astype(np.float64)
+        return _on_cpu([voices.between(self.votes).mean(1) for voices in self._voices(compositions, self.beside)])
 
-    def draw_blocks(self, compositions: Compositions) -> Iterator[Float[Tensor, "k b m q"]]:
-        """Spectra of every noise draw and member, a block of compositions at a time, on the ensemble's device.
+    def hear_blocks(self, compositions: Compositions) -> Iterator[tuple[Float[Tensor, "b q"], Float[Tensor, "b v q"]]]:
+        """The mean spectrum, and what each network, smoother and trees say: a block of alloys at a time, on the device.
 
         The noise of a draw is the same for every composition, so an alloy's spectrum doesn't depend on which others
         are asked for with it, and a map is smooth.
@@ -254,11 +291,11 @@ class Ensemble:
         Raises:
             ModelError: If the ensemble isn't trained, or the compositions have another number of elements.
         """
-        for voices in self._voices(compositions):
-            yield voices.together(self.share)
+        for voices in self._voices(compositions, self.beside):
+            yield voices.together(self.votes).mean((0, 2)), voices.each()
 
-    def _voices(self, compositions: Compositions) -> Iterator["_Voices"]:
-        """What networks and smoothers say each, a block of compositions at a time."""
+    def _voices(self, compositions: Compositions, beside: _Beside | None) -> Iterator[_Voices]:
+        """What networks, smoother and trees say each, a block of compositions at a time."""
         generator = self._trained(compositions.shape[1])
         stream = torch.Generator().manual_seed(self._stream_seed("noise"))
         times = DRAWS if generator.noise else 1
@@ -269,14 +306,19 @@ class Ensemble:
             repeated = block.float()[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
                 draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
-                smooth, doubt, nearest = (None, None, None) if self.smoother is None else self.smoother(block)
-                scaled = None if smooth is None else self.floor + self.scale * smooth
-                voices = _Voices(self.floor + self.scale * draws, scaled, doubt, nearest)
+                voices = _Voices(self._unscaled(draws))
+                if beside is not None:
+                    smooth, trees, doubt, nearest = beside(block)
+                    voices = _Voices(
+                        voices.networks, self._unscaled(smooth), self._unscaled(trees), doubt, self._unscaled(nearest)
+                    )
             yield voices
 
-    def _measured(self) -> Float[Tensor, "n q"] | None:
-        """The spectra learned from, where the ensemble is stacked."""
-        return None if self.smoother is None else self.floor + self.scale * self.smoother.spectra
+    def _scaled(self, spectra: Spectra) -> Spectra:
+        return (spectra - self.floor) / self.scale
+
+    def _unscaled(self, spectra: Tensor) -> Tensor:
+        return self.floor + self.scale * spectra
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -287,7 +329,7 @@ class Ensemble:
             record: What made it: training ids, elements, round; JSON types only.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {"generator": self._trained(), "smoother": self.smoother}
+        parts = {"generator": self._trained(), "beside": self.beside}
         tensors = {
             f"{part}.{name}": value.detach().cpu().contiguous()
             for part, module in parts.items()
@@ -297,13 +339,13 @@ class Ensemble:
         tensors |= {"axis": torch.tensor(axis, dtype=torch.float64), "usual": torch.tensor(self.usual)}
         text = json.dumps(
             {
-                "format": 2,
+                "format": 3,
                 "config": self.config.model_dump(),
                 "architecture": asdict(self.config.network),
                 "seed": self.seed,
                 "floor": self.floor,
                 "scale": self.scale,
-                "share": self.share,
+                "votes": self.votes,
                 "quantile": None if math.isnan(self.quantile) else self.quantile,
                 "unseen_mse": None if math.isnan(self.unseen_mse) else self.unseen_mse,
                 "elements": self.generator.elements,
@@ -333,7 +375,7 @@ class Ensemble:
             description = json.loads(text)
             weights = path.with_suffix(".safetensors")
             digest = hashlib.sha256(weights.read_bytes() + text.encode()).hexdigest()[:16]
-            if description["format"] != 2 or digest != path.stem:
+            if description["format"] != 3 or digest != path.stem:
                 raise ValueError(f"format {description['format']}, content {digest}")
             ensemble = cls(TrainingConfig(**description["config"]), seed=description["seed"], device=device)
             tensors = load_file(weights)
@@ -342,8 +384,9 @@ class Ensemble:
                 "elements": description["elements"],
                 "points": description["points"],
             }
-            for figure in ("floor", "scale", "share", "quantile", "unseen_mse"):
+            for figure in ("floor", "scale", "quantile", "unseen_mse"):
                 setattr(ensemble, figure, math.nan if description[figure] is None else description[figure])
+            ensemble.votes = Votes(*description["votes"])
             ensemble.usual = tensors.pop("usual").numpy()
             ensemble.axis = tensors.pop("axis").numpy()
             ensemble.record = description["record"]
@@ -352,20 +395,18 @@ class Ensemble:
             }
             ensemble.generator = initialise(Generator, Architecture(**widths), sizes)
             ensemble.generator.load_state_dict(_of(tensors, "generator"))
-            ensemble.smoother = None
-            if smoother := _of(tensors, "smoother"):
-                ensemble.smoother = Smoother(
-                    **sizes | {"members": len(smoother["seen"])}, samples=len(smoother["spectra"])
-                )
-                ensemble.smoother.load_state_dict(smoother)
+            ensemble.beside = None
+            if beside := _of(tensors, "beside"):
+                smoother, forest = Smoother(**_of(beside, "smoother")), Forest(**_of(beside, "forest"))
+                ensemble.beside = _Beside(beside["spectra"], smoother, forest)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
             raise ModelError(
                 f"{path} is no whole checkpoint of this version ({type(error).__name__}: {error}). "
                 "Restore the file and its .safetensors; a campaign of an earlier version has to be begun anew."
             ) from error
         ensemble.generator.to(ensemble.device).eval()
-        if ensemble.smoother is not None:
-            ensemble.smoother.to(ensemble.device)
+        if ensemble.beside is not None:
+            ensemble.beside.to(ensemble.device)
         return ensemble
 
     def _trained(self, n_elements: int | None = None) -> Generator:
@@ -384,6 +425,31 @@ class Ensemble:
     def _stream_seed(self, purpose: str, number: int = 0) -> int:
         sequence = np.random.SeedSequence([self.seed, sum(purpose.encode()), number])
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def weigh(said: Sequence[Spectra], truth: Spectra) -> list[float]:
+    """The weights, none negative, sum 1, with which several predictions together come nearest to the truth.
+
+    Least squares. A spectrum counts the less the farther all are off, by the root of its mean squared error: else the
+    few that nobody foresees, of a phase that was never seen, would decide for all others (docs/results.md).
+
+    Args:
+        said: Predictions, each `(n, q)`.
+        truth: `(n, q)`.
+    """
+    errors = np.stack(said) - truth  # (v, n, q)
+    size = np.sqrt(np.square(errors).mean((0, 2)))  # (n,)
+    errors = errors / np.sqrt(np.where(size > 0, size, 1))[:, None]
+    products = np.einsum("vnq,wnq->vw", errors, errors)
+    values, vectors = np.linalg.eigh(products)
+    roots = np.sqrt(values.clip(0))[:, None] * vectors.T  # |roots @ w|² is the error of weights w
+    heavy = 1e3 * max(np.sqrt(np.trace(products)), 1e-9)  # holds the sum at 1
+    weights, _ = nnls(np.vstack([roots, np.full(len(said), heavy)]), np.append(np.zeros(len(said)), heavy))
+    return (weights / weights.sum()).tolist()
+
+
+def _on_cpu(blocks: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(blocks)).cpu().numpy().astype(np.float64)
 
 
 def _of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -32,41 +32,38 @@ SHARD = 64 * GENERATED_AT_ONCE  # alloys measured and written at once; whole blo
 
 
 class MapBlock(NamedTuple):
-    """q1 and Δq of some alloys, as an ensemble sees them; NaN where no member finds a trustworthy peak. In 1/Å."""
+    """q1 and Δq of some alloys, as an ensemble sees them; NaN where its spectrum has no trustworthy peak. In 1/Å."""
 
-    q1: PerSample  # mean over members
-    q1_spread: PerSample  # standard deviation between members; NaN where fewer than two find a peak
+    q1: PerSample
+    q1_spread: PerSample  # standard deviation between networks, smoother and trees; NaN where fewer than two find it
     delta_q: PerSample
     delta_q_spread: PerSample
-    peak_share: PerSample  # share of members with a trustworthy peak
+    peak_share: PerSample  # share of networks, smoother and trees with a trustworthy peak
 
 
 def map_block(ensemble: Ensemble, compositions: Compositions, *, q: Axis) -> MapBlock:
-    """q1 and Δq of each alloy: each member's mean spectrum is measured, then members are summed up.
+    """q1 and Δq of each alloy's mean spectrum; their spread and share from what each voice says alone.
 
     Spectra stay on the ensemble's device; only the five figures of an alloy leave it.
     """
-    found, q1, delta_q = [], [], []
-    for draws in ensemble.draw_blocks(compositions):
-        members = draws.mean(0)  # (b, m, q)
-        peaks = measure_peaks(q, members.flatten(0, 1))
-        shape = members.shape[:2]
-        found.append(peaks.found.view(shape))
-        q1.append(peaks.q1.view(shape))
-        delta_q.append(peaks.delta_q.view(shape))
-    mask = torch.cat(found)
-    figures = (*_summarise(torch.cat(q1), mask), *_summarise(torch.cat(delta_q), mask), mask.double().mean(1))
-    return MapBlock(*(figure.double().cpu().numpy() for figure in figures))
+    blocks: list[Tensor] = []
+    for mean, voices in ensemble.hear_blocks(compositions):
+        peaks = measure_peaks(q, torch.cat([mean[:, None], voices], dim=1).flatten(0, 1))
+        found, q1, delta_q = (part.view(len(mean), -1).double() for part in (peaks.found, peaks.q1, peaks.delta_q))
+        there = found[:, 0] > 0
+        columns = [found[:, 1:].mean(1)]
+        for figure in (delta_q, q1):
+            columns = [figure[:, 0].where(there, torch.nan), _spread(figure[:, 1:], found[:, 1:] > 0), *columns]
+        blocks.append(torch.stack(columns))
+    return MapBlock(*torch.cat(blocks, dim=1).cpu().numpy())
 
 
-def _summarise(values: Float[Tensor, "n m"], found: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over the members that found a peak; NaN where they are too few."""
+def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"]) -> Float[Tensor, " b"]:
+    """Standard deviation between the voices that found a peak; NaN where they are too few."""
     count = found.sum(1)
-    known = torch.where(found, values.double(), 0.0)
-    mean = known.sum(1) / count  # 0 / 0 is NaN, as it should
-    squares = torch.where(found, (values.double() - mean[:, None]).square(), 0.0).sum(1)
-    spread = torch.where(count > 1, (squares / (count - 1).clamp(min=1)).sqrt(), torch.nan)
-    return mean, spread
+    mean = values.where(found, 0).sum(1) / count  # 0 / 0 is NaN, as it should
+    squares = (values - mean[:, None]).square().where(found, 0).sum(1)
+    return (squares / (count - 1).clamp(min=1)).sqrt().where(count > 1, torch.nan)
 
 
 @dataclass(frozen=True)

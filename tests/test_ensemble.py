@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.ccgan import ARCHITECTURES, Discriminator, Generator
-from agent.ensemble import Ensemble, _Voices, resolve_device
+from agent.ensemble import NETWORKS_ALONE, Ensemble, Votes, _Voices, resolve_device, weigh
 from agent.errors import ModelError
 from agent.spectrum import mean_squared_error
 from agent.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
@@ -97,7 +97,8 @@ def test_training_is_repeatable_and_leaves_the_global_random_state_alone():
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(1)
     np.testing.assert_array_equal(Ensemble(TINY, seed=3, device="cpu").fit(x, y).generate(x), first)
-    assert np.abs(Ensemble(TINY, seed=4, device="cpu").fit(x, y).generate(x) - first).max() > 0.1
+    others = [next(Ensemble(TINY, seed=seed, device="cpu").fit(x, y).hear_blocks(x))[1] for seed in (3, 4)]
+    assert (others[0] - others[1]).abs().mean((0, 2))[:2].min() > 0.1, "networks are those of the seed"
 
 
 def test_unseen_spectra_are_generated_far_better_than_by_their_mean():
@@ -175,9 +176,7 @@ def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     for z in (y, changed):
         z[0, :2] = 0, 100
     before, after = (Ensemble(config, device="cpu").fit(x, z) for z in (y, changed))
-    for ensemble_ in (before, after):
-        ensemble_.share = 1.0
-    first, second = (next(e.draw_blocks(unseen)).mean(0).numpy() for e in (before, after))
+    first, second = (next(e.hear_blocks(unseen))[1][:, :6].numpy() for e in (before, after))
     np.testing.assert_allclose(first[:, 1], second[:, 1], atol=0.05)
     assert np.abs(first - second).max(axis=(0, 2))[[0, 2, 3, 4, 5]].min() > 0.5
     assert np.bincount(folds).tolist() == [8] * 5, "members 0 and 5 share a fold"
@@ -185,14 +184,47 @@ def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     assert (ensemble._folds(9) == -1).all(), "with so few, every member sees all"
 
 
-def test_networks_are_trusted_where_spectra_jump_and_smoothers_where_they_are_noisy():
+def test_networks_are_trusted_where_spectra_jump_and_the_smoother_where_they_are_noisy():
     x, _, smooth = peaks(60)
     rng = np.random.default_rng(0)
     jump = np.where(x[:, :1] > 0.4, smooth, smooth[:, ::-1])
     noisy = (50 + 20 * rng.normal(size=(60, 1)) + 0 * smooth).clip(0, 100)
     config = TrainingConfig(members=5, steps=400)
-    shares = [Ensemble(config, device="cpu").fit(x, y).share for y in (jump, noisy)]
-    assert shares[0] > 0.5 > 0.3 > shares[1]
+    jumping, shaking = (Ensemble(config, device="cpu").fit(x, y).votes for y in (jump, noisy))
+    assert jumping.networks > 2 * jumping.smoother
+    assert shaking.smoother > 2 * shaking.networks
+
+
+@given(st.integers(0, 10**6))
+def test_weights_are_those_with_which_voices_together_come_nearest(seed: int):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(12, 7))
+    said = [truth + rng.normal(0.3, size, truth.shape) for size in (0.5, 1.0, 2.0)]
+    weights = np.array(weigh(said, truth))
+    assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    size = np.sqrt(np.square(np.stack(said) - truth).mean((0, 2)))
+
+    def error(weights: np.ndarray) -> float:
+        return float((np.square(np.tensordot(weights, np.stack(said), 1) - truth).sum(1) / size).sum())
+
+    for other in rng.dirichlet(np.ones(3), 50):
+        assert error(weights) <= error(other) + 1e-6
+
+
+def test_a_voice_that_is_right_is_the_only_one_heard_and_all_may_be_right():
+    truth = np.random.default_rng(0).normal(size=(9, 5))
+    assert weigh([truth + 1, truth, truth + 2], truth) == pytest.approx([0, 1, 0], abs=1e-3)
+    assert sum(weigh([truth, truth, truth], truth)) == pytest.approx(1)
+
+
+def test_one_alloy_that_nobody_foresees_does_not_decide_for_all():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 30))
+    good, bad = truth + 0.5 * rng.normal(size=truth.shape), truth + rng.normal(size=truth.shape)
+    good[7] += 30
+    bad[7] += 20
+    assert weigh([good, bad], truth)[0] > 0.4
+    assert weigh([good[7:8], bad[7:8]], truth[7:8])[0] < 0.1
 
 
 def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
@@ -207,20 +239,21 @@ def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
     assert ensemble.unseen_mse == pytest.approx(error, rel=0.3)
 
 
-def test_networks_take_over_where_the_smoother_knows_nothing():
-    networks, smoothers = torch.full((1, 3, 5, 4), 80.0), torch.full((3, 5, 4), 20.0)
-    doubt = torch.tensor([0.0, 0.5, 1.0])[:, None].expand(3, 5)
-    said = _Voices(networks, smoothers, doubt, torch.zeros(3, 5, dtype=torch.int64)).together(0.2)[0, :, 0, 0]
-    torch.testing.assert_close(said, torch.tensor([32.0, 56.0, 80.0]))
+def test_trees_take_over_from_a_smoother_that_knows_nothing():
+    networks, smoother, trees = torch.full((1, 3, 5, 4), 80.0), torch.full((3, 4), 20.0), torch.full((3, 4), 60.0)
+    voices = _Voices(networks, smoother, trees, torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3, 4))
+    said = voices.together(Votes(0.5, 0.3, 0.2))[0, :, 0, 0]
+    torch.testing.assert_close(said, torch.tensor([58.0, 64.0, 70.0]))
+    torch.testing.assert_close(voices.together(NETWORKS_ALONE), networks)
 
 
 def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby():
-    networks, smoothers = torch.full((1, 2, 5, 4), 80.0), torch.full((2, 5, 4), 80.0)
-    nearest = torch.tensor([[0], [1]]).expand(2, 5)
-    measured = torch.tensor([[80.0] * 4, [20.0] * 4])
-    sure = _Voices(networks, smoothers, torch.zeros(2, 5), nearest).between(0.5, measured)
+    networks, alike = torch.full((1, 2, 5, 4), 80.0), torch.full((2, 4), 80.0)
+    nearest = torch.tensor([[80.0] * 4, [20.0] * 4])
+    votes = Votes(0.5, 0.3, 0.2)
+    sure = _Voices(networks, alike, alike, torch.zeros(2), nearest).between(votes)
     torch.testing.assert_close(sure, torch.zeros(2, 4))
-    doubtful = _Voices(networks, smoothers, torch.full((2, 5), 0.25), nearest).between(0.5, measured)
+    doubtful = _Voices(networks, alike, alike, torch.full((2,), 0.25), nearest).between(votes)
     torch.testing.assert_close(doubtful, torch.tensor([[0.0] * 4, [30.0] * 4]))
 
 
@@ -294,13 +327,13 @@ def test_a_harmed_checkpoint_is_refused_in_words(tmp_path: Path, harm):
     elif harm == "weights gone":
         weights.unlink()
     elif harm == "format":
-        text = json.dumps(json.loads(path.read_text()) | {"format": 3})
+        text = json.dumps(json.loads(path.read_text()) | {"format": 4})
         path = path.with_stem(hashlib.sha256(weights.read_bytes() + text.encode()).hexdigest()[:16])
         path.write_text(text)
         weights.rename(path.with_suffix(".safetensors"))
     else:
         path.write_text("{")
-    with pytest.raises(ModelError, match="format 3" if harm == "format" else "no whole checkpoint"):
+    with pytest.raises(ModelError, match="format 4" if harm == "format" else "no whole checkpoint"):
         Ensemble.load(path)
 
 

@@ -96,16 +96,20 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     ensemble, _, q = trained
     columns, _ = read_map(a_map(trained).write(tmp_path))
     space = a_map(trained).space
-    whole = [draws.mean(0) for draws in ensemble.draw_blocks(space.compositions(np.arange(len(space))))]
+    whole = torch.cat([mean for mean, _ in ensemble.hear_blocks(space.compositions(np.arange(len(space))))])
     for rank in (0, 255, 256, 700, 1175):
         block, row = block_of(space, space.compositions(np.array([rank]))[0])
-        (draws,) = ensemble.draw_blocks(block)
-        members = draws.mean(0)[row]
-        assert torch.equal(members, torch.cat(whole)[rank]), "to the bit"
-        found = measure_peaks(q, members)
-        if columns["peak_share"][rank] == 1:
-            assert found.q1.double().mean() == pytest.approx(columns["q1"][rank], rel=1e-5)
-            assert found.delta_q.double().mean() == pytest.approx(columns["delta_q"][rank], rel=1e-4)
+        ((mean, voices),) = ensemble.hear_blocks(block)
+        assert torch.equal(mean[row], whole[rank]), "to the bit"
+        found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, voices[row])
+        assert columns["peak_share"][rank] == pytest.approx(alone.found.double().mean())
+        assert bool(found.found) == np.isfinite(columns["q1"][rank])
+        for figure in ("q1", "delta_q"):
+            if found.found:
+                assert float(getattr(found, figure)) == pytest.approx(columns[figure][rank], rel=1e-4)
+            if alone.found.sum() > 1:
+                spread = getattr(alone, figure)[alone.found].double().std()
+                assert float(spread) == pytest.approx(columns[f"{figure}_spread"][rank], rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize("at_pct", [(20.5, 40.0, 39.5), (0.0, 50.0, 50.0), (21.0, 39.0, 40.0)])

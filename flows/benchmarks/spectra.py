@@ -218,7 +218,9 @@ def judge_ensemble(
         "ensemble",
         _errors(generated.mean, test)
         | {
-            "networks": ensemble.share,
+            "networks": ensemble.votes.networks,
+            "smoother": ensemble.votes.smoother,
+            "trees": ensemble.votes.trees,
             "unseen_mse": None if np.isnan(ensemble.unseen_mse) else ensemble.unseen_mse,
             "rank": _rank_correlation(spread, errors),
             "inside": float((np.abs(generated.mean - test.intensities) <= generated.band).mean()),

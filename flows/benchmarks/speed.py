@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from agent.composition import CompositionSpace
-from agent.ensemble import GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
+from agent.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
 from agent.glass_map import SHARD, GlassMap
 from agent.peak import fit_peak, measure_peaks
 from agent.shapes import Axis, Compositions, Spectra
@@ -75,18 +75,19 @@ def run(
         )
     short = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
     block = np.random.default_rng(1).dirichlet(np.ones(compositions.shape[1]), GENERATED_AT_ONCE)
-    draws = next(short.draw_blocks(block))
+    voices = next(short.hear_blocks(block))[1]
     with FlopCounterMode(display=False) as counter:
-        list(short.draw_blocks(block))
-    rate = _rate(lambda: list(short.draw_blocks(block)), where)
+        list(short.hear_blocks(block))
+    rate = _rate(lambda: list(short.hear_blocks(block)), where)
+    draws = DRAWS if short.generator.noise else 1
     add(
         "spectra generated",
-        f"{config.members} members, {len(draws)} draw{'s' * (len(draws) > 1)}, an alloy one spectrum",
+        f"{config.members} members, {draws} draw{'s' * (draws > 1)}, an alloy one spectrum",
         per_second=rate * len(block),
         arithmetic=rate * counter.get_total_flops() / arithmetic,
-        memory=rate * (draws.nbytes + sum(p.nbytes for p in short.generator.parameters())) / memory,
+        memory=rate * (draws * voices.nbytes + sum(p.nbytes for p in short.generator.parameters())) / memory,
     )
-    generated = draws.mean(0).flatten(0, 1)
+    generated = voices.flatten(0, 1)
     rate = _rate(lambda: measure_peaks(q, generated), where)
     add("peaks measured", "batched", per_second=rate * len(generated), memory=rate * generated.nbytes / memory)
     few = generated[:50].cpu().numpy().astype(np.float64)
