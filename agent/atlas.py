@@ -28,7 +28,7 @@ class Views(NamedTuple):
     """Spectra of some alloys as an ensemble describes them (`agent.ensemble.Generated`), and the fitted first peak."""
 
     mean: Spectra
-    between: Spectra  # spread between members
+    between: Spectra  # spread between networks, smoother and trees
     within: Spectra  # spread over noise
     band: Spectra  # half-width that is to hold 90 % of measured points; NaN where unknown
     fit: Spectra  # NaN outside the peak's window, or everywhere

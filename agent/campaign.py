@@ -178,7 +178,7 @@ class PlanningConfig(_Settings):
 
     batch: PositiveInt = 20
     method: Literal["uniform", "farthest", "random"] = "uniform"
-    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble's members differ
+    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble is unsure
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
 
@@ -289,7 +289,7 @@ class CampaignConfig(_Settings):
                 )
             if unknown := [element for element in self.backend.table.columns if element not in self.space.elements]:
                 raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
-        if self.planning.weights == "disagreement" and self.model.members == 1:
+        if self.planning.weights == "disagreement" and self.model.members == 1 and not self.model.stacked:
             raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
         return self
 

@@ -26,7 +26,7 @@ class TrainingConfig(BaseModel):
     hidden: tuple[PositiveInt, ...] | None = None  # widths of the hidden layers; the architecture's own by default
     noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
     members: PositiveInt = 10
-    stacked: bool = True  # each member leaves out a fold of the spectra and has a kernel smoother beside its network
+    stacked: bool = True  # each member leaves out a fold of the spectra; a smoother and trees stand beside the networks
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3

@@ -77,7 +77,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         sure = "" if np.isnan(spread) else f" ± {spread:.3f}"
         words.append(f"**{symbol} {found[quantity]:.3f}{sure} Å⁻¹**")
     words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
-    st.markdown(" · ".join(words), help="Mean over members, ± spread between them.")
+    st.markdown(" · ".join(words), help="Of the mean spectrum, ± spread between networks, smoother and trees.")
 
 
 def _axis(campaign: Campaign, wavelength: float | None) -> tuple[Axis, str]:
@@ -110,13 +110,13 @@ def _curves(
         if np.isfinite(view.band).all():
             name = "90 % of measured points are expected here"
             bands.append(Band(name, view.mean, view.band, "rgba(213,94,0,0.15)"))
-        between = Band("± spread between members", view.mean, view.between, "rgba(213,94,0,0.35)")
+        between = Band("± spread of the model", view.mean, view.between, "rgba(213,94,0,0.35)")
         within = Band("± spread over noise", view.mean, view.within, "rgba(0,114,178,0.35)", "legendonly")
         bands += [between, within]
         curves.append(Curve("generated, ensemble mean", view.mean, ORANGE, 1.8))
         if np.isfinite(view.fit).any():
             curves.append(Curve("fitted first peak, generated", view.fit, BLUE, 2.4, "dot"))
-        table |= {"generated": view.mean, "spread between members": view.between, "spread over noise": view.within}
+        table |= {"generated": view.mean, "spread of the model": view.between, "spread over noise": view.within}
         table |= {"band": view.band, "fitted peak": view.fit}
     for k in own[:1]:
         held = "held out" if atlas.measured.hold_out[k] else "learned from"

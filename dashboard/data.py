@@ -242,7 +242,7 @@ def best_alloys(
         elements: Of the campaign.
         map_: Where to look.
         ranges_at_pct: Of elements, both ends included.
-        most_spread: Of Δq between members, 1/Å.
+        most_spread: Of Δq, 1/Å.
         least_distance: To the nearest measured alloy, at.%: what is new.
         most_distance: To the nearest measured alloy, at.%: what isn't extrapolated.
         n: At most.

@@ -169,7 +169,7 @@ def _widest(folder: Path, path: Path, _campaign: Campaign) -> str | None:
     best = found.iloc[0]
     spread = "" if np.isnan(best["delta_q_spread"]) else f" ± {best['delta_q_spread']:.3f}"
     return (
-        f"{best['alloy']}: {best['delta_q']:.3f}{spread} Å⁻¹ (spread between members), "
+        f"{best['alloy']}: {best['delta_q']:.3f}{spread} Å⁻¹ (spread of the model), "
         f"{best['distance']:.1f} at.% from the nearest measured"
     )
 

@@ -39,10 +39,10 @@ class Quantity(NamedTuple):
 QUANTITIES = {
     "delta_q": Quantity("Δq, width of the first peak", "Å⁻¹", 3),
     "q1": Quantity("q₁, position of the first peak", "Å⁻¹", 3),
-    "delta_q_spread": Quantity("spread of Δq between members", "Å⁻¹", 3),
-    "q1_spread": Quantity("spread of q₁ between members", "Å⁻¹", 3),
+    "delta_q_spread": Quantity("spread of Δq", "Å⁻¹", 3),
+    "q1_spread": Quantity("spread of q₁", "Å⁻¹", 3),
     "distance": Quantity("distance to the nearest measured alloy", "at.%", 1),
-    "peak_share": Quantity("share of members that find a peak", "", 2),
+    "peak_share": Quantity("share of the model that finds a peak", "", 2),
     "glass": Quantity("glass", "", 0),
 }
 

@@ -171,10 +171,10 @@ def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
     yield "<h3>Best candidates</h3>"
     yield (
         f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose Δq is surely large: Δq less two spreads "
-        "between members comes first.</p>"
+        "comes first.</p>"
     )
     columns = ["alloy", "at_least", "delta_q", "delta_q_spread", "q1", "distance"]
-    names = ["alloy", "at least (Å⁻¹)", "Δq (Å⁻¹)", "± members", "q₁ (Å⁻¹)", "nearest measured (at.%)"]
+    names = ["alloy", "at least (Å⁻¹)", "Δq (Å⁻¹)", "± spread", "q₁ (Å⁻¹)", "nearest measured (at.%)"]
     yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
 
 
@@ -185,7 +185,7 @@ def _example(campaign: Campaign, atlas: Atlas, row: int, word: str) -> go.Figure
         AXIS_TITLES[campaign.axis_name],
         campaign.axis,
         [Curve("measured", measured, GREY), Curve("generated", view.mean, ORANGE, 1.8)],
-        [Band("± spread between members", view.mean, view.between, "rgba(213,94,0,0.35)")],
+        [Band("± spread of the model", view.mean, view.between, "rgba(213,94,0,0.35)")],
         residual=measured - view.mean,
     )
     return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}", "y": 0.99})
@@ -259,7 +259,7 @@ def _draw_figures(campaign: Campaign, map_: Map | None, atlas: Atlas | None, fol
                 campaign.axis,
                 examples,
                 paths[-1],
-                band="± spread between members",
+                band="± spread of the model",
                 title=f"{title}, round {atlas.round}: spectra never learned from",
             )
     return paths

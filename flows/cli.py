@@ -621,7 +621,7 @@ def benchmark_spectra(
         )
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
         ours = [record for record in records if record["model"] == "ensemble"]
-        figures = ("networks", "unseen_mse", "rank", "inside")
+        figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
         print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
         write_json(json_file, records)
         if picture is not None:

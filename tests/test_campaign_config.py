@@ -65,7 +65,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ({"stop": {"tolerance": float("nan")}}, "stop.tolerance: .*got nan"),
         ({"stop": {"patience": 1.5}}, "stop.patience: .*got 1.5"),
         (
-            {"planning": {"weights": "disagreement"}, "model": {"members": 1}},
+            {"planning": {"weights": "disagreement"}, "model": {"members": 1, "stacked": False}},
             "weights = 'disagreement' needs model.members >= 2",
         ),
         (

@@ -24,7 +24,7 @@ def _rule(campaign: Campaign, round_: int) -> str:
         "random": "Drawn at random",
     }[planning["method"]]
     if planning["weights"] == "disagreement" and round_ > 1:
-        rule += ", the more where members disagree"
+        rule += ", the more where the model is unsure"
     return f"{rule}; never one that is measured or pending, nor two side by side."
 
 

@@ -26,11 +26,11 @@ from dashboard.plots import (
 COLUMNS = {  # of the best candidates: title and format
     "at_least": ("at least (Å⁻¹)", "%.3f"),
     "delta_q": ("Δq (Å⁻¹)", "%.3f"),
-    "delta_q_spread": ("± members", "%.3f"),
+    "delta_q_spread": ("± spread", "%.3f"),
     "q1": ("q₁ (Å⁻¹)", "%.3f"),
-    "q1_spread": ("± members (q₁)", "%.3f"),
+    "q1_spread": ("± spread (q₁)", "%.3f"),
     "distance": ("nearest measured (at.%)", "%.1f"),
-    "peak_share": ("members with a peak", "%.2f"),
+    "peak_share": ("share with a peak", "%.2f"),
 }
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
@@ -203,7 +203,7 @@ def _cloud(campaign: Campaign, map_: Map, quantity: str) -> None:
 
 
 def _candidates(campaign: Campaign, map_: Map) -> None:
-    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two spreads between members")
+    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two spreads")
     with st.expander("Filters"):
         columns = st.columns(min(3, len(campaign.elements)))
         ranges = {

@@ -38,7 +38,7 @@ STUDY_SEED = 20261124  # of the half of each set that choices are made on
 _ADVERSARIAL = {"adversarial": 0.05, "composition": 0.5, "noise": 1, "members": 5}
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "no folds, no smoothers": {"stacked": False},
+    "networks alone, on all spectra": {"stacked": False},
     "five members": {"members": 5},
     "two hidden layers": {"hidden": (128, 128)},
     "six hidden layers": {"hidden": (128,) * 6},
@@ -205,7 +205,7 @@ def judge_ensemble(
 ) -> Iterator[tuple[str, dict[str, float | None]]]:
     """As `judge_models`, of our ensemble alone; of its mean also how far its spread can be trusted.
 
-    `networks`: their weight against the smoothers; `unseen_mse`: what the ensemble expects from the spectra that its
+    `networks`, `smoother`, `trees`: their weights; `unseen_mse`: what the ensemble expects from the spectra that its
     members left out; `rank`: Spearman's correlation of spread and error over the test alloys; `inside`: share of
     measured points within the 90 % band.
     """
