@@ -514,7 +514,7 @@ def benchmark_mixed(
             tell=lambda r: say(f"@ {r['n']}, {r['seed']}: {r['mse_measured']:.3g}, mixed {r['mse_mixed']:.3g}"),
         )
         figures = ("mse_measured", "mse_mixed", "mse_simulated")
-        print_summary(records, by=("dataset", "n"), values=figures, title="Test MSE, medians")
+        print_summary(records, by=("dataset", "n"), values=figures, title="Test MSE, medians over seeds")
         write_json(json_file, records)
 
 
@@ -558,7 +558,7 @@ def benchmark_screening(
             ),
         )
         figures = [name for name in records[0] if name not in ("dataset", "n", "seed")]
-        print_summary(records, by=("dataset", "n"), values=figures, title="Medians")
+        print_summary(records, by=("dataset", "n"), values=figures, title="Medians over seeds")
         write_json(json_file, records)
 
 
@@ -604,7 +604,7 @@ def benchmark_spectra(
                 tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
             figures = ("mse", *(name for name in ("q1", "delta_q", "rank", "inside") if name in studied[0]))
-            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
+            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians over seeds")
             write_json(json_file, studied)
             return
         changes = _given(members=members, steps=steps)
@@ -619,11 +619,16 @@ def benchmark_spectra(
             published=published,
             tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
-        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
+        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE over seeds")
         ours = [record for record in records if record["model"] == "ensemble"]
         figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
-        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
-        write_json(json_file, records)
+        print_summary(
+            ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians over seeds"
+        )
+        noise = spectra.measure_noise(datasets, where=where, variable=variable)
+        figures = ("n", *(name for name in ("mse", "q1", "delta_q") if name in noise[0]))
+        print_summary(noise, by=("dataset", "pairs"), values=figures, title="Noise: samples of one alloy (1 at.%)")
+        write_json(json_file, {"errors": records, "noise": noise})
         if picture is not None:
             spectra.draw(records, picture)
 
@@ -730,7 +735,9 @@ def benchmark_planning(
     with errors_in_words():
         records = planning.run(batch=batch, seeds=range(seeds))
         figures = ("mean", "worst", "separation", "seconds", "peak_mib")
-        print_summary(records, by=("elements", "batch", "method"), values=figures, title="Medians (at.%, s, MiB)")
+        print_summary(
+            records, by=("elements", "batch", "method"), values=figures, title="Medians over seeds (at.%, s, MiB)"
+        )
         write_json(json_file, records)
 
 
@@ -759,10 +766,12 @@ def benchmark_peaks(
                 tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
             )
             figures = ("slope", "r2_origin", "r2", "mae", "n")
-            print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
+            print_summary(
+                judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians over seeds"
+            )
             glass = [record for record in judged if record["quantity"] == "delta_q"]
             figures = ("both", "missed", "false", "neither")
-            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
+            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians over seeds")
             write_json(json_file, judged)
             return
         _refuse("this without --generated", where=where)
@@ -805,7 +814,7 @@ def benchmark_curve(
             tell=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
         floor = curve.noise_floor(dataset, variable=variable)
-        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
+        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE over seeds")
         if floor is not None:
             say(f"Noise of one simulation, MSE: {floor:.3g}")
         write_json(json_file, {"floor": floor, "records": records})

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.dataset import read_dataset
+from agent.dataset import SpectraSet, read_dataset, write_dataset
 from agent.ensemble import Ensemble
 from agent.training import PRESETS, TrainingConfig
 from flows.benchmarks import curve, noise, peaks, runner, spectra, speed
@@ -57,6 +57,32 @@ def test_the_noise_floor_is_half_of_what_two_seeds_differ_by(tmp_path: Path, sma
     expected = np.mean((g.intensities[twice[0]] - g.intensities[twice[1]]) ** 2) / 2
     assert curve.noise_floor(path, variable=RDF) == pytest.approx(expected)
     assert curve.noise_floor(small_dataset, variable="intensity") is None
+
+
+def test_noise_is_told_apart_within_wafers_and_between_them(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    alloys = rng.dirichlet(np.ones(3), 40)
+    q = np.linspace(1, 5, 200)
+    halos = 10 + 80 * np.exp(-(((q - 2.5 - 0.3 * alloys[:, :1]) / 0.3) ** 2))
+    compositions = np.tile(alloys, (4, 1))  # each twice on both wafers
+    wafers = np.repeat(["a", "a", "b", "b"], 40)
+    spectra_ = np.tile(halos, (4, 1)) + rng.normal(0, 0.1, (160, 200)) + 4 * (wafers == "b")[:, None]
+    spectra_ = 100 * spectra_ / spectra_.max(axis=1, keepdims=True)
+    path = tmp_path / "two.nc"
+    two = SpectraSet(
+        elements=("Co", "V", "Zr"),
+        ids=tuple(f"s{k}" for k in range(160)),
+        compositions=compositions,
+        axis=q,
+        axis_name="q",
+        intensities=spectra_.astype(np.float32),
+        coordinates={"wafer": wafers},
+    )
+    write_dataset(two, path)
+    same, other = spectra.measure_noise([path])
+    assert (same["pairs"], same["n"], other["pairs"], other["n"]) == ("of one wafer", 80, "of two wafers", 160)
+    assert same["mse"] == pytest.approx(0.0125, rel=0.5) and other["mse"] > 50 * same["mse"]
+    assert 0 < same["q1"] < 0.01
 
 
 def test_every_model_is_judged_on_every_split(small_dataset: Path, tmp_path: Path):

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
 from agent.acquisition import plan_batch
 from agent.baselines import BASELINES
 from agent.dataset import SpectraSet, read_dataset
 from agent.ensemble import Ensemble
-from agent.peak import mean_peak_errors
+from agent.peak import mean_peak_errors, measure_peaks
 from agent.shapes import Compositions, PerSample, Rows, Spectra
 from agent.spectrum import mean_squared_error, q_axis
 from agent.training import PRESETS, TrainingConfig
@@ -33,6 +35,7 @@ LABELS = {
     "published": ("the published network", "#d55e00"),
 }
 BATCH = 20  # spectra planned at a time
+SAME_ALLOY = 0.01  # atomic fraction; nearer to each other, two samples are one alloy
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
 # What could be otherwise, one at a time; the study's log is in docs/results.md.
 _ADVERSARIAL = {"adversarial": 0.05, "composition": 0.5, "noise": 1, "members": 5}
@@ -91,6 +94,38 @@ def run(
                     record = {"dataset": path.stem, "split": kind, "n": len(learn), "seed": seed, "model": model}
                     records.append(record | figures)
                     tell(records[-1])
+    return records
+
+
+def measure_noise(
+    datasets: Sequence[Path], *, where: str | None = None, variable: str = "intensity"
+) -> list[dict[str, Any]]:
+    """What no model of composition alone can foresee: how far samples of one alloy differ.
+
+    A record a data set for pairs of one wafer and of two, where it names wafers, else of all: the number of pairs at
+    most `SAME_ALLOY` apart, and the noise of one sample: `mse` (half the mean squared difference of two) and the
+    standard deviations of `q1` and `delta_q` (1/Å, where there is a q axis). Arguments as of `run`.
+    """
+    records = []
+    for path in datasets:
+        spectra = read_prepared(path, variable=variable, where=where)
+        pairs = KDTree(spectra.compositions).query_pairs(SAME_ALLOY, output_type="ndarray")
+        kinds = {"all": np.ones(len(pairs), dtype=bool)}
+        if "wafer" in spectra.coordinates:
+            first, second = np.asarray(spectra.coordinates["wafer"])[pairs].T
+            kinds = {"of one wafer": first == second, "of two wafers": first != second}
+        figures = {"mse": spectra.intensities.astype(np.float64)}
+        if (q := q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)) is not None:
+            peaks = measure_peaks(q, torch.from_numpy(figures["mse"]))
+            figures |= {name: getattr(peaks, name).numpy()[:, None] for name in ("q1", "delta_q")}
+        for kind, chosen in kinds.items():
+            record: dict[str, Any] = {"dataset": path.stem, "pairs": kind, "n": int(chosen.sum())}
+            for name, values in figures.items():
+                a, b = values[pairs[chosen].T]
+                squares = np.square(a - b)[np.isfinite(a - b)] / 2
+                size = float(squares.mean()) if len(squares) else None
+                record[name] = size if name == "mse" or size is None else size**0.5
+            records.append(record)
     return records
 
 
