@@ -622,9 +622,7 @@ def benchmark_spectra(
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE over seeds")
         ours = [record for record in records if record["model"] == "ensemble"]
         figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
-        print_summary(
-            ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians over seeds"
-        )
+        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far to trust ours, medians")
         noise = spectra.measure_noise(datasets, where=where, variable=variable)
         figures = ("n", *(name for name in ("mse", "q1", "delta_q") if name in noise[0]))
         print_summary(noise, by=("dataset", "pairs"), values=figures, title="Noise: samples of one alloy (1 at.%)")
@@ -735,9 +733,7 @@ def benchmark_planning(
     with errors_in_words():
         records = planning.run(batch=batch, seeds=range(seeds))
         figures = ("mean", "worst", "separation", "seconds", "peak_mib")
-        print_summary(
-            records, by=("elements", "batch", "method"), values=figures, title="Medians over seeds (at.%, s, MiB)"
-        )
+        print_summary(records, by=("elements", "batch", "method"), values=figures, title="Medians (at.%, s, MiB)")
         write_json(json_file, records)
 
 
@@ -766,9 +762,7 @@ def benchmark_peaks(
                 tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
             )
             figures = ("slope", "r2_origin", "r2", "mae", "n")
-            print_summary(
-                judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians over seeds"
-            )
+            print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
             glass = [record for record in judged if record["quantity"] == "delta_q"]
             figures = ("both", "missed", "false", "neither")
             print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians over seeds")
