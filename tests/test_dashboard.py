@@ -517,6 +517,22 @@ def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
     assert page.get_by_text("fitted first peak, generated").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("alloy\nZr50Cu40Al10\nZr60Cu30Al10\n", "known glass formers"),
+        ("Zr,Cu\n50,50\n", "Al is missing"),
+    ],
+)
+def test_known_glass_formers_of_the_user_s_are_overlaid_or_refused_in_words(server: str, page, table: str, says: str):
+    page.goto(f"{server}/map?campaign=converged")
+    page.wait_for_selector(".ternarylayer path.point")
+    page.get_by_text("Known glass formers").first.click()
+    file = {"name": "known.csv", "mimeType": "text/csv", "buffer": table.encode()}
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_text(says).first.wait_for()
+
+
 def test_what_is_committed_shows_without_a_reload(server: str, page, campaigns: Path):
     page.goto(f"{server}/?campaign=waiting")
     page.get_by_text("Waiting for 3 of 5 measurements of round 4").first.wait_for()
