@@ -41,8 +41,8 @@ CONFIDENCE = 0.9  # share of measured points that the band of `Generated` is to 
 class Generated(NamedTuple):
     """What an ensemble says of some compositions, in the units of what it learned from: intensity 0-100, or g(r)."""
 
-    mean: Spectra  # over members and noise
-    sample: Spectra  # one draw of the first member: a single generated spectrum, as the paper judges it
+    mean: Spectra  # of networks, smoother and trees by their weights, over noise
+    sample: Spectra  # one draw of the first network, joined by smoother and trees: a single generated spectrum, as the paper judges it
     between: Spectra  # standard deviation between networks, smoother, trees, nearest measured: what it doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
@@ -67,9 +67,6 @@ class Votes(NamedTuple):
     networks: float
     smoother: float  # where it knows; as far as it doubts, this share is the trees'
     trees: float
-
-
-NETWORKS_ALONE = Votes(1.0, 0.0, 0.0)
 
 
 class _Voices(NamedTuple):
@@ -202,12 +199,15 @@ class Ensemble:
         )
         teach = teach or partial(train_networks, device=self.device)
         self.generator = teach(lesson, report).to(self.device).eval()
-        self.beside = self._learn_beside(compositions, scaled) if self.config.stacked else None
-        self._weigh(compositions, spectra, folds)
+        self.beside, self.votes = None, Votes(1.0, 0.0, 0.0)
+        self.unseen_mse, self.quantile, self.usual = math.nan, math.nan, np.zeros(spectra.shape[1])
+        if self.config.stacked:
+            kernel = Kernel.choose(compositions, scaled)
+            self.beside, self.votes = self._learn_beside(compositions, scaled, kernel), Votes(1 / 3, 1 / 3, 1 / 3)
+            self._weigh(compositions, spectra, folds, kernel)
         return self
 
-    def _learn_beside(self, compositions: Compositions, scaled: Spectra, kernel: Kernel | None = None) -> _Beside:
-        kernel = kernel or Kernel.choose(compositions, scaled)
+    def _learn_beside(self, compositions: Compositions, scaled: Spectra, kernel: Kernel) -> _Beside:
         beside = _Beside(
             torch.tensor(scaled, dtype=torch.float32),
             Smoother.fit(compositions, kernel),
@@ -225,7 +225,9 @@ class Ensemble:
         rng = np.random.default_rng(self._stream_seed("folds"))
         return np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
 
-    def _weigh(self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"]) -> None:
+    def _weigh(
+        self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"], kernel: Kernel
+    ) -> None:
         """Weigh networks, smoother and trees by what they say of spectra that they have not seen; size the band.
 
         The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
@@ -233,13 +235,10 @@ class Ensemble:
         Weights and band come from the same residuals, so what it really holds is measured (docs/results.md).
         """
         members = self.config.members
-        self.unseen_mse, self.quantile, self.usual = math.nan, math.nan, np.zeros(spectra.shape[1])
-        self.votes = NETWORKS_ALONE if self.beside is None else Votes(1 / 3, 1 / 3, 1 / 3)
         left_out = [fold for fold in range(min(members, FOLDS)) if (folds == fold).any()]
-        if self.beside is None or not left_out:
+        if not left_out:
             return
         scaled = self._scaled(spectra)
-        kernel = Kernel.choose(compositions, scaled)
         heard: list[_Voices] = []
         for fold in left_out:
             unseen = folds == fold
@@ -262,7 +261,7 @@ class Ensemble:
         self.quantile = float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE))
 
     def generate(self, compositions: Compositions) -> Spectra:
-        """The mean spectrum over members and noise, intensity 0-100, shape `(n, q)`."""
+        """The mean spectrum (`Generated.mean`), shape `(n, q)`."""
         return self.describe(compositions).mean
 
     def describe(self, compositions: Compositions) -> Generated:
@@ -279,7 +278,7 @@ class Ensemble:
         return Generated(*(_on_cpu(part) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> PerSample:
-        """The spread between members (`Generated.between`) on each composition, mean over the axis; shape `(n,)`."""
+        """The spread (`Generated.between`) on each composition, mean over the axis; shape `(n,)`."""
         return _on_cpu([voices.between(self.votes).mean(1) for voices in self._voices(compositions, self.beside)])
 
     def hear_blocks(self, compositions: Compositions) -> Iterator[tuple[Float[Tensor, "b q"], Float[Tensor, "b v q"]]]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.ccgan import ARCHITECTURES, Discriminator, Generator
-from agent.ensemble import NETWORKS_ALONE, Ensemble, Votes, _Voices, resolve_device, weigh
+from agent.ensemble import Ensemble, Votes, _Voices, resolve_device, weigh
 from agent.errors import ModelError
 from agent.spectrum import mean_squared_error
 from agent.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
@@ -244,7 +244,7 @@ def test_trees_take_over_from_a_smoother_that_knows_nothing():
     voices = _Voices(networks, smoother, trees, torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3, 4))
     said = voices.together(Votes(0.5, 0.3, 0.2))[0, :, 0, 0]
     torch.testing.assert_close(said, torch.tensor([58.0, 64.0, 70.0]))
-    torch.testing.assert_close(voices.together(NETWORKS_ALONE), networks)
+    torch.testing.assert_close(voices.together(Votes(1.0, 0.0, 0.0)), networks)
 
 
 def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby():
