@@ -42,7 +42,7 @@ class Generated(NamedTuple):
     """What an ensemble says of some compositions, in the units of what it learned from: intensity 0-100, or g(r)."""
 
     mean: Spectra  # of networks, smoother and trees by their weights, over noise
-    sample: Spectra  # one draw of the first network, joined by smoother and trees: a single generated spectrum, as the paper judges it
+    sample: Spectra  # one draw of the first network, joined as the mean is; the paper judges single spectra
     between: Spectra  # standard deviation between networks, smoother, trees, nearest measured: what it doesn't know
     within: Spectra  # standard deviation over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out

@@ -26,8 +26,8 @@ class Forest(nn.Module):
 
     feature: Tensor  # (t, k): the element that a node asks for; 0 at leaves
     threshold: Tensor  # (t, k): at most so much of it goes left
-    left: Tensor  # (t, k): the next node; a leaf's is itself
-    right: Tensor  # (t, k)
+    children_left: Tensor  # (t, k): the next node; a leaf's is itself
+    children_right: Tensor  # (t, k)
     group: Tensor  # (t, k): which training composition a leaf stands for
     member: Tensor  # (n,): the training composition of each spectrum
 
@@ -53,29 +53,25 @@ class Forest(nn.Module):
         grown = ExtraTreesRegressor(TREES, random_state=seed).fit(alloys, targets)
         trees = [estimator.tree_ for estimator in grown.estimators_]
         shape = (TREES, max(tree.node_count for tree in trees))
-        own = np.broadcast_to(np.arange(shape[1]), shape)
-        tables = {name: np.zeros(shape, dtype=np.int32) for name in ("feature", "left", "right", "group")}
-        tables |= {"left": own.astype(np.int32), "right": own.astype(np.int32), "threshold": np.zeros(shape)}
+        own = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
+        tables = {name: own.copy() for name in ("children_left", "children_right")}
+        tables |= {name: np.zeros(shape, dtype=np.int32) for name in ("feature", "group")}
+        tables["threshold"] = np.zeros(shape)
         for number, tree in enumerate(trees):
             inner = np.flatnonzero(tree.children_left >= 0)
-            for name, values in (
-                ("feature", tree.feature),
-                ("threshold", tree.threshold),
-                ("left", tree.children_left),
-                ("right", tree.children_right),
-            ):
-                tables[name][number, inner] = values[inner]
+            for name in ("feature", "threshold", "children_left", "children_right"):
+                tables[name][number, inner] = getattr(tree, name)[inner]
             tables["group"][number, tree.apply(alloys.astype(np.float32))] = np.arange(len(alloys))
         return cls(**{name: torch.tensor(table) for name, table in tables.items()}, member=torch.tensor(member))
 
     def forward(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b n"]:
         """Each training spectrum's share in what the trees say of some alloys, in double precision."""
         asked = compositions.float().double()  # as the trees were grown
-        tree = torch.arange(len(self.left), device=asked.device)
+        tree = torch.arange(len(self.feature), device=asked.device)
         node = torch.zeros(len(asked), len(tree), dtype=torch.int64, device=asked.device)
         while True:
             goes_left = asked.gather(1, self.feature[tree, node].long()) <= self.threshold[tree, node]
-            below = torch.where(goes_left, self.left[tree, node], self.right[tree, node]).long()
+            below = torch.where(goes_left, self.children_left[tree, node], self.children_right[tree, node]).long()
             if torch.equal(below, node):
                 break
             node = below
