@@ -54,7 +54,7 @@ class Forest(nn.Module):
         trees = [estimator.tree_ for estimator in grown.estimators_]
         shape = (TREES, max(tree.node_count for tree in trees))
         own = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
-        tables = {name: own.copy() for name in ("children_left", "children_right")}
+        tables: dict[str, np.ndarray] = {name: own.copy() for name in ("children_left", "children_right")}
         tables |= {name: np.zeros(shape, dtype=np.int32) for name in ("feature", "group")}
         tables["threshold"] = np.zeros(shape)
         for number, tree in enumerate(trees):
