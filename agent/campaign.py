@@ -290,7 +290,7 @@ class CampaignConfig(_Settings):
             if unknown := [element for element in self.backend.table.columns if element not in self.space.elements]:
                 raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
         if self.planning.weights == "disagreement" and self.model.members == 1 and not self.model.stacked:
-            raise ValueError("planning.weights = 'disagreement' needs model.members >= 2; one agrees with itself")
+            raise ValueError("planning.weights = 'disagreement' needs model.members >= 2 or model.stacked = true")
         return self
 
     @property

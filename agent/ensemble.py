@@ -3,6 +3,7 @@
 Beside the networks stand a kernel smoother (`agent.smoother`) and trees (`agent.forest`). Networks win where phases
 meet at sharp borders, the smoother where spectra are noisy, few or hardly change, the trees far from measurements. Each
 network leaves out a fold of the spectra; what has not seen it tells how to weigh the three, and how far off they are.
+Only the smoother's kernel is chosen on all spectra, which makes no difference (docs/results.md).
 """
 
 import hashlib
@@ -69,26 +70,32 @@ class Votes(NamedTuple):
     trees: float
 
 
+class _Blends(NamedTuple):
+    """What smoother and trees say of some compositions, and what they go by."""
+
+    smoother: Float[Tensor, "b q"]
+    trees: Float[Tensor, "b q"]
+    doubt: Float[Tensor, " b"]  # of the smoother
+    nearest: Float[Tensor, "b q"]  # the measured spectrum of the nearest alloy
+
+
 class _Voices(NamedTuple):
-    """What networks, smoother and trees say of some compositions, and the nearest spectrum that these two know."""
+    """What networks, smoother and trees say of some compositions; networks alone where the ensemble isn't stacked."""
 
     networks: Float[Tensor, "k b m q"]
-    smoother: Float[Tensor, "b q"] | None = None  # None, as all below, where the ensemble isn't stacked
-    trees: Float[Tensor, "b q"] | None = None
-    doubt: Float[Tensor, " b"] | None = None
-    nearest: Float[Tensor, "b q"] | None = None
+    blends: _Blends | None
 
     def together(self, votes: Votes) -> Float[Tensor, "k b m q"]:
         """Each network, joined by smoother and trees; the less the smoother knows, the more the trees speak for it."""
-        if self.smoother is None or self.trees is None or self.doubt is None:
+        if self.blends is None:
             return self.networks
-        sure = votes.smoother * (1 - self.doubt[:, None])
-        beside = sure * self.smoother + (1 - votes.networks - sure) * self.trees
+        sure = votes.smoother * (1 - self.blends.doubt[:, None])
+        beside = sure * self.blends.smoother + (1 - votes.networks - sure) * self.blends.trees
         return votes.networks * self.networks + beside[:, None]
 
     def each(self) -> Float[Tensor, "b v q"]:
         """The networks, one by one, then smoother and trees."""
-        beside = [voice[:, None] for voice in (self.smoother, self.trees) if voice is not None]
+        beside = () if self.blends is None else (self.blends.smoother[:, None], self.blends.trees[:, None])
         return torch.cat([self.networks.mean(0), *beside], dim=1)
 
     def between(self, votes: Votes) -> Float[Tensor, "b q"]:
@@ -99,9 +106,9 @@ class _Voices(NamedTuple):
         """
         each = self.each()
         variance = each.var(1) if each.shape[1] > 1 else torch.zeros_like(each[:, 0])
-        if self.doubt is not None and self.nearest is not None:
+        if self.blends is not None:
             mean = self.together(votes).mean((0, 2))
-            variance = variance + self.doubt[:, None] * (mean - self.nearest).square()
+            variance = variance + self.blends.doubt[:, None] * (mean - self.blends.nearest).square()
         return variance.sqrt()
 
 
@@ -115,15 +122,14 @@ class _Beside(nn.Module):
         self.register_buffer("spectra", spectra)
         self.smoother, self.forest = smoother, forest
 
-    def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Tensor, Tensor, Float[Tensor, " b"], Tensor]:
-        """What smoother and trees say of some alloys, the doubt, and the nearest spectrum: `(b, q)`, 0-100."""
-        shares, doubt = self.smoother(compositions)
-        distances = torch.linalg.vector_norm(compositions[:, None] - self.smoother.compositions, dim=2)
-        return (
+    def forward(self, compositions: Float[Tensor, "b e"]) -> _Blends:
+        """What they say of some alloys, 0-100."""
+        shares, doubt, nearest = self.smoother(compositions)
+        return _Blends(
             (shares.float() @ self.spectra).clamp(0, 100),
             self.forest(compositions).float() @ self.spectra,
             doubt.float(),
-            self.spectra[distances.argmin(1)],
+            self.spectra[nearest],
         )
 
 
@@ -191,7 +197,7 @@ class Ensemble:
         self.floor = min(0.0, float(spectra.min()))
         self.scale = (float(spectra.max()) - self.floor) / 100 or 1.0  # 1 where every spectrum is 0
         scaled = self._scaled(spectra)
-        folds = self._folds(len(spectra))
+        folds = self._folds(compositions)
         left_out = np.arange(self.config.members) % FOLDS
         seen = folds != left_out[:, None]  # (m, n)
         lesson = Lesson(
@@ -215,15 +221,19 @@ class Ensemble:
         )
         return beside.to(self.device)
 
-    def _folds(self, n: int) -> Integer[np.ndarray, " n"]:
-        """The fold of each spectrum; -1 where there are too few, or none is to be left out.
+    def _folds(self, compositions: Compositions) -> Integer[np.ndarray, " n"]:
+        """The fold of each spectrum; -1 where there are too few alloys, or none is to be left out.
 
-        With the same seed, a spectrum keeps its fold when others are added after it.
+        Spectra of one alloy share a fold: else what has not seen the one has seen the other. With the same seed, a
+        spectrum keeps its fold when others are added after it.
         """
+        _, first, alloy = np.unique(compositions.round(6), axis=0, return_index=True, return_inverse=True)
+        n = len(first)
         if not self.config.stacked or n < 2 * FOLDS:
-            return np.full(n, -1)
+            return np.full(len(compositions), -1)
         rng = np.random.default_rng(self._stream_seed("folds"))
-        return np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
+        folds = np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
+        return folds[np.argsort(np.argsort(first))][alloy.reshape(-1)]  # alloys in the order of their first spectrum
 
     def _weigh(
         self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"], kernel: Kernel
@@ -305,13 +315,12 @@ class Ensemble:
             repeated = block.float()[:, None].expand(-1, generator.members, -1)
             with torch.inference_mode():
                 draws = torch.stack([generator(z.expand(len(block), -1, -1), repeated) for z in noise])
-                voices = _Voices(self._unscaled(draws))
-                if beside is not None:
-                    smooth, trees, doubt, nearest = beside(block)
-                    voices = _Voices(
-                        voices.networks, self._unscaled(smooth), self._unscaled(trees), doubt, self._unscaled(nearest)
+                blends = None if beside is None else beside(block)
+                if blends is not None:
+                    blends = blends._replace(
+                        **{name: self._unscaled(getattr(blends, name)) for name in ("smoother", "trees", "nearest")}
                     )
-            yield voices
+            yield _Voices(self._unscaled(draws), blends)
 
     def _scaled(self, spectra: Spectra) -> Spectra:
         return (spectra - self.floor) / self.scale

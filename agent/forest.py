@@ -46,6 +46,7 @@ class Forest(nn.Module):
             seed: Of the random splits, below 2**32.
         """
         alloys, member = np.unique(compositions.round(SAME), axis=0, return_inverse=True)
+        member = member.reshape(-1)  # NumPy 2.0 kept a second dimension
         means = np.zeros((len(alloys), spectra.shape[1]))
         np.add.at(means, member, spectra)
         means /= np.bincount(member)[:, None]

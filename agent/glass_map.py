@@ -35,7 +35,7 @@ class MapBlock(NamedTuple):
     """q1 and Δq of some alloys, as an ensemble sees them; NaN where its spectrum has no trustworthy peak. In 1/Å."""
 
     q1: PerSample
-    q1_spread: PerSample  # standard deviation between networks, smoother and trees; NaN where fewer than two find it
+    q1_spread: PerSample  # of what networks, smoother and trees say, about it; NaN where fewer than two find a peak
     delta_q: PerSample
     delta_q_spread: PerSample
     peak_share: PerSample  # share of networks, smoother and trees with a trustworthy peak
@@ -44,6 +44,7 @@ class MapBlock(NamedTuple):
 def map_block(ensemble: Ensemble, compositions: Compositions, *, q: Axis) -> MapBlock:
     """q1 and Δq of each alloy's mean spectrum; their spread and share from what each voice says alone.
 
+    The spread is about the mean spectrum's figure: a mean of peaks at different places is wider than each of them.
     Spectra stay on the ensemble's device; only the five figures of an alloy leave it.
     """
     blocks: list[Tensor] = []
@@ -53,16 +54,16 @@ def map_block(ensemble: Ensemble, compositions: Compositions, *, q: Axis) -> Map
         there = found[:, 0] > 0
         columns = [found[:, 1:].mean(1)]
         for figure in (delta_q, q1):
-            columns = [figure[:, 0].where(there, torch.nan), _spread(figure[:, 1:], found[:, 1:] > 0), *columns]
+            said = figure[:, 0].where(there, torch.nan)
+            columns = [said, _spread(figure[:, 1:], found[:, 1:] > 0, said), *columns]
         blocks.append(torch.stack(columns))
     return MapBlock(*torch.cat(blocks, dim=1).cpu().numpy())
 
 
-def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"]) -> Float[Tensor, " b"]:
-    """Standard deviation between the voices that found a peak; NaN where they are too few."""
+def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"], said: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Standard deviation of the voices that found a peak from what is said; NaN where they are too few."""
+    squares = (values - said[:, None]).square().where(found, 0).sum(1)
     count = found.sum(1)
-    mean = values.where(found, 0).sum(1) / count  # 0 / 0 is NaN, as it should
-    squares = (values - mean[:, None]).square().where(found, 0).sum(1)
     return (squares / (count - 1).clamp(min=1)).sqrt().where(count > 1, torch.nan)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
@@ -62,16 +62,19 @@ class Smoother(nn.Module):
         inverse = torch.linalg.inv(covariance + kernel.noise * torch.eye(len(alloys)))
         return cls(compositions=alloys, inverse=inverse, length=torch.tensor(kernel.length, dtype=torch.float64))
 
-    def forward(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
-        """Each training spectrum's share in what is said of some alloys, and the doubt of each; in double precision.
+    def forward(
+        self, compositions: Float[Tensor, "b e"]
+    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"], Integer[Tensor, " b"]]:
+        """Each training spectrum's share in what is said of some alloys, the doubt of each, and the nearest's row.
 
         Doubt is the standard deviation of the process there, 0 at a measurement without noise, 1 far from all: where
         the smoother knows nothing and says the mean of its spectra.
         """
-        kernel = _matern(torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2), self.length)
+        distances = torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2)
+        kernel = _matern(distances, self.length)
         shares = kernel @ self.inverse  # (b, n)
         doubt = (1 - (shares * kernel).sum(1)).clamp(0, 1).sqrt()
-        return shares + (1 - shares.sum(1, keepdim=True)) / len(self.compositions), doubt
+        return shares + (1 - shares.sum(1, keepdim=True)) / len(self.compositions), doubt, distances.argmin(1)
 
 
 def _matern(distances: Float[Tensor, "b n"], length: float | Tensor) -> Float[Tensor, "b n"]:

@@ -69,7 +69,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         return
     found = map_.figures.iloc[row]
     if np.isnan(found["delta_q"]):
-        st.markdown("No member finds a trustworthy first peak.")
+        st.markdown("Its mean spectrum has no trustworthy first peak.")
         return
     words = []
     for quantity, symbol in (("delta_q", "Δq"), ("q1", "q₁")):

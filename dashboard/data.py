@@ -22,6 +22,7 @@ from agent.store import FILE_NAME, CampaignStore, LogLine, Measured, Standing, S
 
 CAMPAIGN_FILE = "campaign.toml"
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
+MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
 REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
@@ -238,6 +239,8 @@ def best_alloys(
 ) -> pd.DataFrame:
     """The alloys whose Δq is surely large, with at.%, figures and label; the largest Δq less two spreads comes first.
 
+    Left out are alloys of which most parts of the model find no peak: their mean's is a mixture.
+
     Args:
         elements: Of the campaign.
         map_: Where to look.
@@ -249,7 +252,7 @@ def best_alloys(
     """
     figures, at_pct = map_.figures, 100 * map_.compositions
     least = figures["delta_q"] - 2 * figures["delta_q_spread"].fillna(0)
-    keep = least.notna().to_numpy(copy=True)
+    keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy()
     for element, (low, high) in (ranges_at_pct or {}).items():
         column = at_pct[:, elements.index(element)]
         keep &= (column >= low - 1e-6) & (column <= high + 1e-6)

@@ -172,7 +172,7 @@ def _band(generated: Generated) -> tuple[np.ndarray, str]:
     """The half-width of the band to draw about a mean, and what it is."""
     if np.isfinite(generated.band).all():
         return generated.band, f"{CONFIDENCE:.0%} of measured points are expected here"
-    return 2 * generated.between, "± 2 standard deviations between networks, smoother and trees"
+    return 2 * generated.between, "± 2 spreads of the model"
 
 
 def _q(store: CampaignStore) -> np.ndarray:

@@ -119,9 +119,9 @@ def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkey
 
     monkeypatch.setattr(spectra, "draw_split", draw)
     quick = {"members": 2, "steps": 5}
-    changes = {"default": quick, "no smoothers": quick | {"stacked": False}}
+    changes = {"default": quick, "networks alone": quick | {"stacked": False}}
     records = spectra.ablate([small_dataset], seeds=(100, 101), changes=changes)
-    assert [record["change"] for record in records] == ["default", "no smoothers"] * 2
+    assert [record["change"] for record in records] == ["default", "networks alone"] * 2
     assert 0.3 < len(seen) / len(read_dataset(small_dataset)) < 0.7
     for change in spectra.ABLATIONS.values():
         TrainingConfig(**PRESETS["default"].model_dump() | dict(change))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.ccgan import ARCHITECTURES, Discriminator, Generator
-from agent.ensemble import Ensemble, Votes, _Voices, resolve_device, weigh
+from agent.ensemble import Ensemble, Votes, _Blends, _Voices, resolve_device, weigh
 from agent.errors import ModelError
 from agent.spectrum import mean_squared_error
 from agent.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
@@ -169,7 +169,7 @@ def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     x, _, y = peaks(40)
     config = TrainingConfig(members=6, steps=20)
     ensemble, unseen = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
-    folds = ensemble._folds(40)
+    folds = ensemble._folds(x)
     changed = y.copy()
     mine = np.flatnonzero(folds == 1)
     changed[mine] = y[np.roll(mine, 1)]  # of the same mean and range
@@ -180,8 +180,10 @@ def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     np.testing.assert_allclose(first[:, 1], second[:, 1], atol=0.05)
     assert np.abs(first - second).max(axis=(0, 2))[[0, 2, 3, 4, 5]].min() > 0.5
     assert np.bincount(folds).tolist() == [8] * 5, "members 0 and 5 share a fold"
-    assert np.array_equal(ensemble._folds(47)[:40], folds), "a spectrum keeps its fold when others are added"
-    assert (ensemble._folds(9) == -1).all(), "with so few, every member sees all"
+    more = np.concatenate([x, peaks(7, seed=2)[0], x[:3]])
+    assert np.array_equal(ensemble._folds(more)[:40], folds), "a spectrum keeps its fold when others are added"
+    assert np.array_equal(ensemble._folds(more)[47:], folds[:3]), "spectra of one alloy share a fold"
+    assert (ensemble._folds(np.tile(x[:9], (5, 1))) == -1).all(), "with so few alloys, every member sees all"
 
 
 def test_networks_are_trusted_where_spectra_jump_and_the_smoother_where_they_are_noisy():
@@ -241,7 +243,7 @@ def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
 
 def test_trees_take_over_from_a_smoother_that_knows_nothing():
     networks, smoother, trees = torch.full((1, 3, 5, 4), 80.0), torch.full((3, 4), 20.0), torch.full((3, 4), 60.0)
-    voices = _Voices(networks, smoother, trees, torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3, 4))
+    voices = _Voices(networks, _Blends(smoother, trees, torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3, 4)))
     said = voices.together(Votes(0.5, 0.3, 0.2))[0, :, 0, 0]
     torch.testing.assert_close(said, torch.tensor([58.0, 64.0, 70.0]))
     torch.testing.assert_close(voices.together(Votes(1.0, 0.0, 0.0)), networks)
@@ -251,9 +253,9 @@ def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby(
     networks, alike = torch.full((1, 2, 5, 4), 80.0), torch.full((2, 4), 80.0)
     nearest = torch.tensor([[80.0] * 4, [20.0] * 4])
     votes = Votes(0.5, 0.3, 0.2)
-    sure = _Voices(networks, alike, alike, torch.zeros(2), nearest).between(votes)
+    sure = _Voices(networks, _Blends(alike, alike, torch.zeros(2), nearest)).between(votes)
     torch.testing.assert_close(sure, torch.zeros(2, 4))
-    doubtful = _Voices(networks, alike, alike, torch.full((2,), 0.25), nearest).between(votes)
+    doubtful = _Voices(networks, _Blends(alike, alike, torch.full((2,), 0.25), nearest)).between(votes)
     torch.testing.assert_close(doubtful, torch.tensor([[0.0] * 4, [30.0] * 4]))
 
 

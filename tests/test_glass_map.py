@@ -107,8 +107,9 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
         for figure in ("q1", "delta_q"):
             if found.found:
                 assert float(getattr(found, figure)) == pytest.approx(columns[figure][rank], rel=1e-4)
-            if alone.found.sum() > 1:
-                spread = getattr(alone, figure)[alone.found].double().std()
+            if found.found and alone.found.sum() > 1:
+                away = (getattr(alone, figure)[alone.found] - getattr(found, figure)).double()
+                spread = (away.square().sum() / (len(away) - 1)).sqrt()
                 assert float(spread) == pytest.approx(columns[f"{figure}_spread"][rank], rel=1e-3, abs=1e-6)
 
 

@@ -12,7 +12,7 @@ from tests.test_ensemble import peaks
 
 
 def smooth(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    shares, _ = Smoother.fit(x, Kernel.choose(x, y))(torch.tensor(asked))
+    shares, _, _ = Smoother.fit(x, Kernel.choose(x, y))(torch.tensor(asked))
     return shares.numpy() @ y
 
 
