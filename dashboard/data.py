@@ -252,7 +252,7 @@ def best_alloys(
     """
     figures, at_pct = map_.figures, 100 * map_.compositions
     least = figures["delta_q"] - 2 * figures["delta_q_spread"].fillna(0)
-    keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy()
+    keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy(copy=True)
     for element, (low, high) in (ranges_at_pct or {}).items():
         column = at_pct[:, elements.index(element)]
         keep &= (column >= low - 1e-6) & (column <= high + 1e-6)

@@ -102,7 +102,8 @@ def test_a_result_that_was_cut_off_is_made_anew(glass, tmp_path: Path):
     assert run(alloy(), tmp_path).volume == structure.volume
 
 
-def test_progress_rises_to_the_end(tmp_path: Path):
+def test_progress_rises_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)  # so small a run is over in half a second
     shares: list[float] = []
     run(alloy(), tmp_path, progress=shares.append)
     assert shares == sorted(shares) and shares[-1] > 0.3 and max(shares) <= 1
