@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from agent.composition import average_replicates
 from agent.shapes import Compositions, Spectra
 
 
@@ -51,10 +52,7 @@ class Rbf:
     def fit(self, compositions: Compositions, spectra: Spectra) -> "Rbf":
         """Solve for the weights; the last share is left out, since it follows from the others."""
         self._range = spectra.min(), spectra.max()
-        unique, group = np.unique(compositions[:, :-1].round(6), axis=0, return_inverse=True)
-        mean = np.zeros((len(unique), spectra.shape[1]))
-        np.add.at(mean, group, spectra)
-        mean /= np.bincount(group)[:, None]
+        unique, mean, _ = average_replicates(compositions[:, :-1], spectra)
         enough = len(unique) > unique.shape[1]  # a plane needs one point more than it has directions
         self._model = RBFInterpolator(
             unique, mean, degree=1 if enough else 0, kernel="thin_plate_spline" if enough else "linear"

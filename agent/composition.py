@@ -10,7 +10,18 @@ import numpy as np
 import periodictable
 
 from agent.errors import CompositionError
-from agent.shapes import Composition, Compositions, Mask, Parts, Ranks
+from agent.shapes import (
+    Composition,
+    Compositions,
+    GridCompositions,
+    GridSpectra,
+    Groups,
+    Mask,
+    Parts,
+    Ranks,
+    Rows,
+    Spectra,
+)
 from agent.simplex import Limit, SimplexGrid
 
 SUM_TOLERANCE_AT_PCT = 0.5  # EDX and rounded tables miss 100 by less; more is a missing element or a wrong unit
@@ -20,6 +31,9 @@ SYMBOLS = frozenset(element.symbol for element in periodictable.elements if elem
 _TERM = r"(?:(\d{1,6}(?:\.\d{1,6})?)(?:\s*\*?\s*([A-Z][a-z]?))?|([A-Z][a-z]?))"  # 40 | 2 Zr | 2*Zr | Zr
 _SIDE = re.compile(rf"\s*[+-]?\s*{_TERM}(?:\s*[+-]\s*{_TERM})*\s*")
 _SHARE = re.compile(r"\s*([A-Z][a-z]?)\s*(-?\d+(?:\.\d+)?)\s*")
+
+
+SAME_DIGITS = 6  # of an atomic fraction, to which two alloys are one
 
 
 @dataclass(frozen=True)
@@ -301,3 +315,17 @@ def label(composition: Composition, elements: Sequence[str]) -> str:
     """Name a measured composition in at.% to one decimal, such as `Co30.2V39.9Zr29.9`; absent elements are left out."""
     shares = [f"{share:.1f}".removesuffix(".0") for share in composition * 100]
     return "".join(f"{e}{share}" for e, share in zip(elements, shares, strict=True) if float(share))
+
+
+def distinct_alloys(compositions: Compositions) -> tuple[GridCompositions, Rows, Groups]:
+    """The distinct alloys in lexicographic order, the first row of each, and which of them each row is."""
+    alloys, first, group = np.unique(compositions.round(SAME_DIGITS), axis=0, return_index=True, return_inverse=True)
+    return alloys, first, group.reshape(-1)  # NumPy 2.0 kept a second dimension
+
+
+def average_replicates(compositions: Compositions, spectra: Spectra) -> tuple[GridCompositions, GridSpectra, Groups]:
+    """The distinct alloys, the mean spectrum of each, and which of them each sample is of."""
+    alloys, _, group = distinct_alloys(compositions)
+    means = np.zeros((len(alloys), spectra.shape[1]))
+    np.add.at(means, group, spectra)
+    return alloys, means / np.bincount(group)[:, None], group

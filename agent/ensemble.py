@@ -26,6 +26,7 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from agent.ccgan import Architecture, Generator
+from agent.composition import distinct_alloys
 from agent.errors import ModelError
 from agent.forest import Forest
 from agent.shapes import Axis, Compositions, PerPoint, PerSample, Spectra
@@ -78,6 +79,11 @@ class _Blends(NamedTuple):
     doubt: Float[Tensor, " b"]  # of the smoother
     nearest: Float[Tensor, "b q"]  # the measured spectrum of the nearest alloy
 
+    def beside(self, votes: Votes) -> Float[Tensor, "b q"]:
+        """Their part in what all say; the less the smoother knows, the more the trees speak for it."""
+        sure = votes.smoother * (1 - self.doubt[:, None])
+        return sure * self.smoother + (1 - votes.networks - sure) * self.trees
+
 
 class _Voices(NamedTuple):
     """What networks, smoother and trees say of some compositions; networks alone where the ensemble isn't stacked."""
@@ -86,12 +92,15 @@ class _Voices(NamedTuple):
     blends: _Blends | None
 
     def together(self, votes: Votes) -> Float[Tensor, "k b m q"]:
-        """Each network, joined by smoother and trees; the less the smoother knows, the more the trees speak for it."""
+        """Each network, joined by smoother and trees."""
         if self.blends is None:
             return self.networks
-        sure = votes.smoother * (1 - self.blends.doubt[:, None])
-        beside = sure * self.blends.smoother + (1 - votes.networks - sure) * self.blends.trees
-        return votes.networks * self.networks + beside[:, None]
+        return votes.networks * self.networks + self.blends.beside(votes)[:, None]
+
+    def mean(self, votes: Votes) -> Float[Tensor, "b q"]:
+        """The mean of `together`, over noise and networks."""
+        networks = self.networks.mean((0, 2))
+        return networks if self.blends is None else votes.networks * networks + self.blends.beside(votes)
 
     def each(self) -> Float[Tensor, "b v q"]:
         """The networks, one by one, then smoother and trees."""
@@ -107,8 +116,7 @@ class _Voices(NamedTuple):
         each = self.each()
         variance = each.var(1) if each.shape[1] > 1 else torch.zeros_like(each[:, 0])
         if self.blends is not None:
-            mean = self.together(votes).mean((0, 2))
-            variance = variance + self.blends.doubt[:, None] * (mean - self.blends.nearest).square()
+            variance = variance + self.blends.doubt[:, None] * (self.mean(votes) - self.blends.nearest).square()
         return variance.sqrt()
 
 
@@ -209,11 +217,12 @@ class Ensemble:
         self.unseen_mse, self.quantile, self.usual = math.nan, math.nan, np.zeros(spectra.shape[1])
         if self.config.stacked:
             kernel = Kernel.choose(compositions, scaled)
-            self.beside, self.votes = self._learn_beside(compositions, scaled, kernel), Votes(1 / 3, 1 / 3, 1 / 3)
+            self.beside, self.votes = self._learn_beside(compositions, spectra, kernel), Votes(1 / 3, 1 / 3, 1 / 3)
             self._weigh(compositions, spectra, folds, kernel)
         return self
 
-    def _learn_beside(self, compositions: Compositions, scaled: Spectra, kernel: Kernel) -> _Beside:
+    def _learn_beside(self, compositions: Compositions, spectra: Spectra, kernel: Kernel) -> _Beside:
+        scaled = self._scaled(spectra)
         beside = _Beside(
             torch.tensor(scaled, dtype=torch.float32),
             Smoother.fit(compositions, kernel),
@@ -227,13 +236,13 @@ class Ensemble:
         Spectra of one alloy share a fold: else what has not seen the one has seen the other. With the same seed, a
         spectrum keeps its fold when others are added after it.
         """
-        _, first, alloy = np.unique(compositions.round(6), axis=0, return_index=True, return_inverse=True)
+        _, first, alloy = distinct_alloys(compositions)
         n = len(first)
         if not self.config.stacked or n < 2 * FOLDS:
             return np.full(len(compositions), -1)
         rng = np.random.default_rng(self._stream_seed("folds"))
         folds = np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
-        return folds[np.argsort(np.argsort(first))][alloy.reshape(-1)]  # alloys in the order of their first spectrum
+        return folds[np.argsort(np.argsort(first))][alloy]  # alloys in the order of their first spectrum
 
     def _weigh(
         self, compositions: Compositions, spectra: Spectra, folds: Integer[np.ndarray, " n"], kernel: Kernel
@@ -248,11 +257,10 @@ class Ensemble:
         left_out = [fold for fold in range(min(members, FOLDS)) if (folds == fold).any()]
         if not left_out:
             return
-        scaled = self._scaled(spectra)
         heard: list[_Voices] = []
         for fold in left_out:
             unseen = folds == fold
-            beside = self._learn_beside(compositions[~unseen], scaled[~unseen], kernel)
+            beside = self._learn_beside(compositions[~unseen], spectra[~unseen], kernel)
             alone = torch.arange(fold, members, FOLDS)
             alone = alone[torch.arange(members) % len(alone)]  # as many as in use, so that each counts as there
             for voices in self._voices(compositions[unseen], beside):
@@ -260,7 +268,7 @@ class Ensemble:
         truth = np.concatenate([spectra[folds == fold] for fold in left_out])
 
         def all_say(votes: Votes) -> Spectra:
-            return _on_cpu([voices.together(votes).mean((0, 2)) for voices in heard])
+            return _on_cpu([voices.mean(votes) for voices in heard])
 
         self.votes = Votes(*weigh([all_say(Votes(*each)) for each in np.eye(3).tolist()], truth))
         residuals = all_say(self.votes) - truth
@@ -284,7 +292,7 @@ class Ensemble:
             between = voices.between(self.votes)
             within = drawn.var(0).mean(1).sqrt() if len(drawn) > 1 else torch.zeros_like(between)
             band = self.quantile * (between.square() + usual.square()).sqrt()
-            parts.append([drawn.mean((0, 2)), drawn[0, :, 0], between, within, band])
+            parts.append([voices.mean(self.votes), drawn[0, :, 0], between, within, band])
         return Generated(*(_on_cpu(part) for part in zip(*parts, strict=True)))
 
     def disagreement(self, compositions: Compositions) -> PerSample:
@@ -301,7 +309,7 @@ class Ensemble:
             ModelError: If the ensemble isn't trained, or the compositions have another number of elements.
         """
         for voices in self._voices(compositions, self.beside):
-            yield voices.together(self.votes).mean((0, 2)), voices.each()
+            yield voices.mean(self.votes), voices.each()
 
     def _voices(self, compositions: Compositions, beside: _Beside | None) -> Iterator[_Voices]:
         """What networks, smoother and trees say each, a block of compositions at a time."""

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor, nn
 
+from agent.composition import average_replicates
 from agent.shapes import Compositions, Spectra
 
 TREES = 100
-SAME = 6  # digits of an atomic fraction, to which two alloys are one
 
 
 class Forest(nn.Module):
@@ -45,11 +45,7 @@ class Forest(nn.Module):
             spectra: `(n, q)`; those of one alloy count as their mean.
             seed: Of the random splits, below 2**32.
         """
-        alloys, member = np.unique(compositions.round(SAME), axis=0, return_inverse=True)
-        member = member.reshape(-1)  # NumPy 2.0 kept a second dimension
-        means = np.zeros((len(alloys), spectra.shape[1]))
-        np.add.at(means, member, spectra)
-        means /= np.bincount(member)[:, None]
+        alloys, means, member = average_replicates(compositions, spectra)
         targets = means if spectra.shape[1] > 1 else means[:, 0]  # scikit-learn warns of a single column
         grown = ExtraTreesRegressor(TREES, random_state=seed).fit(alloys, targets)
         trees = [estimator.tree_ for estimator in grown.estimators_]

@@ -514,7 +514,7 @@ def benchmark_mixed(
             tell=lambda r: say(f"@ {r['n']}, {r['seed']}: {r['mse_measured']:.3g}, mixed {r['mse_mixed']:.3g}"),
         )
         figures = ("mse_measured", "mse_mixed", "mse_simulated")
-        print_summary(records, by=("dataset", "n"), values=figures, title="Test MSE, medians over seeds")
+        print_summary(records, by=("dataset", "n"), values=figures, title="Test MSE, medians")
         write_json(json_file, records)
 
 
@@ -558,7 +558,7 @@ def benchmark_screening(
             ),
         )
         figures = [name for name in records[0] if name not in ("dataset", "n", "seed")]
-        print_summary(records, by=("dataset", "n"), values=figures, title="Medians over seeds")
+        print_summary(records, by=("dataset", "n"), values=figures, title="Medians")
         write_json(json_file, records)
 
 
@@ -604,7 +604,7 @@ def benchmark_spectra(
                 tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
             figures = ("mse", *(name for name in ("q1", "delta_q", "rank", "inside") if name in studied[0]))
-            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians over seeds")
+            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
             write_json(json_file, studied)
             return
         changes = _given(members=members, steps=steps)
@@ -619,13 +619,13 @@ def benchmark_spectra(
             published=published,
             tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
-        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE over seeds")
+        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
         ours = [record for record in records if record["model"] == "ensemble"]
         figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
-        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far to trust ours, medians")
+        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
         noise = spectra.measure_noise(datasets, where=where, variable=variable)
-        figures = ("n", *(name for name in ("mse", "q1", "delta_q") if name in noise[0]))
-        print_summary(noise, by=("dataset", "pairs"), values=figures, title="Noise: samples of one alloy (1 at.%)")
+        say("Noise: what samples of one alloy (1 at.%) differ by")
+        print_records(noise)
         write_json(json_file, {"errors": records, "noise": noise})
         if picture is not None:
             spectra.draw(records, picture)
@@ -765,7 +765,7 @@ def benchmark_peaks(
             print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
             glass = [record for record in judged if record["quantity"] == "delta_q"]
             figures = ("both", "missed", "false", "neither")
-            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians over seeds")
+            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
             write_json(json_file, judged)
             return
         _refuse("this without --generated", where=where)
@@ -808,7 +808,7 @@ def benchmark_curve(
             tell=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
         floor = curve.noise_floor(dataset, variable=variable)
-        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE over seeds")
+        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
         if floor is not None:
             say(f"Noise of one simulation, MSE: {floor:.3g}")
         write_json(json_file, {"floor": floor, "records": records})

@@ -239,13 +239,13 @@ def print_records(records: list[dict[str, Any]]) -> None:
 
 
 def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: Sequence[str], title: str) -> None:
-    """Medians, a row a case; of a single value also the lowest and highest."""
+    """Medians over seeds, a row a case; of a single value also the lowest and highest."""
     import pandas as pd
 
     cases = pd.DataFrame(records).groupby(list(by), sort=False)[list(values)]
     summary = cases.agg(["median", "min", "max"]).droplevel(0, axis=1) if len(values) == 1 else cases.median()
     summary = summary.reset_index()
-    table = Table(title=title)
+    table = Table(title=f"{title}, over seeds")
     for column in summary:
         table.add_column(str(column), justify="left" if column in by else "right")
     for row, following in zip(summary.values, [*summary.values[1:], None], strict=True):

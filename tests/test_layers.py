@@ -9,18 +9,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     *("errors", "shapes", "whole_file", "simplex", "composition", "spectrum", "pseudo_voigt", "peak", "dataset"),
     *("instruments", "composition_table", "scans"),
-    *(
-        "screening",
-        "acquisition",
-        "baselines",
-        "smoother",
-        "forest",
-        "ccgan",
-        "training",
-        "ensemble",
-        "atlas",
-        "glass_map",
-    ),
+    *("screening", "acquisition", "baselines", "smoother", "forest"),
+    *("ccgan", "training", "ensemble", "atlas", "glass_map"),
     *("convergence", "campaign", "schema", "store", "pictures"),
 ]
 FORBIDDEN = {
