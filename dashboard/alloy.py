@@ -4,13 +4,23 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from agent.atlas import SAME_AT_PCT, Atlas, View
-from agent.composition import label
-from agent.shapes import Axis, Composition, Spectrum
-from agent.spectrum import two_theta_from_q
-from dashboard.data import Campaign, Map
-from dashboard.live import atlas_now, map_now
-from dashboard.plots import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE, Band, Curve, draw_spectra
+from glassmap.agent.data.composition import label
+from glassmap.agent.data.spectrum import two_theta_from_q
+from glassmap.agent.maps.spectra_archive import SAME_AT_PCT, Atlas, View
+from glassmap.agent.shapes import Axis, Composition, Spectrum
+from glassmap.dashboard.data import Campaign, Map
+from glassmap.dashboard.live import atlas_now, map_now
+from glassmap.dashboard.plots.interactive import (
+    AXIS_TITLES,
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    Band,
+    Curve,
+    draw_spectra,
+)
 
 NEIGHBOURS = 3
 

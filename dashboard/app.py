@@ -5,9 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.data import find_campaigns
-from dashboard.live import choose_campaign
-from dashboard.serve import FOLDERS
+from glassmap.dashboard.data import find_campaigns
+from glassmap.dashboard.live import choose_campaign
+from glassmap.dashboard.serve import FOLDERS
 
 PAGES = {
     "campaigns": ("Campaigns", ":material/home:"),

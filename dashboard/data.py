@@ -11,14 +11,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from agent.acquisition import Coverage
-from agent.atlas import Atlas, read_atlas, read_map
-from agent.composition import label
-from agent.convergence import Budget, CurvePoint, Decision
-from agent.errors import GlassmapError, ModelError
-from agent.shapes import Axis, Compositions, PerAlloy, Rows
-from agent.spectrum import q_axis
-from agent.store import FILE_NAME, CampaignStore, LogLine, Measured, Standing, Status, Suggestion, is_advanced
+from glassmap.agent.data.composition import label
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import GlassmapError, ModelError
+from glassmap.agent.maps.spectra_archive import Atlas, read_atlas, read_map
+from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
+from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
+from glassmap.agent.store.campaign_store import (
+    FILE_NAME,
+    CampaignStore,
+    LogLine,
+    Measured,
+    Standing,
+    Status,
+    Suggestion,
+    is_advanced,
+)
 
 CAMPAIGN_FILE = "campaign.toml"
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud

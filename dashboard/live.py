@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from agent.atlas import Atlas
-from agent.composition import label
-from agent.errors import GlassmapError
-from dashboard.data import (
+from glassmap.agent.data.composition import label
+from glassmap.agent.errors import GlassmapError
+from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.dashboard.data import (
     REACH_AT_PCT,
     Campaign,
     Map,

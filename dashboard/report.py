@@ -11,13 +11,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from agent.atlas import Atlas
-from agent.composition import label
-from agent.errors import StoreError
-from agent.pictures import draw_examples, draw_learning_curve, draw_peak_maps
-from agent.store import DRIVER, LogLine
-from agent.whole_file import write_whole
-from dashboard.data import (
+from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.data.composition import label
+from glassmap.agent.errors import StoreError
+from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.agent.store.campaign_store import DRIVER, LogLine
+from glassmap.dashboard.data import (
     REACH_AT_PCT,
     TOP_SHARE,
     Campaign,
@@ -31,7 +30,7 @@ from dashboard.data import (
     read_log,
     top_alloys,
 )
-from dashboard.plots import (
+from glassmap.dashboard.plots.interactive import (
     AXIS_TITLES,
     GREY,
     ORANGE,
@@ -47,6 +46,7 @@ from dashboard.plots import (
     draw_ternary,
     draw_tetrahedron,
 )
+from glassmap.dashboard.plots.static import draw_examples, draw_learning_curve, draw_peak_maps
 
 CANDIDATES = 20
 FORMATS = ("png", "svg")

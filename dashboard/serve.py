@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.errors import CampaignError
+from glassmap.agent.errors import CampaignError
 
 HOST = "127.0.0.1"
 FOLDERS = "GLASSMAP_CAMPAIGNS"  # environment variable: folders of campaigns, or their parents, as in PATH

@@ -19,15 +19,23 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from agent.campaign import FILE_NAME, CampaignConfig
-from agent.composition import close_compositions
-from agent.dataset import AxisName
-from agent.errors import CampaignError
-from agent.instruments import RawScan
-from agent.peak import measure_peaks
-from agent.store import Suggestion
-from flows.lab import FROM_PYTHON, Laboratory, is_in_use, record_scan
-from flows.stages import Campaign, Reporter, advance, ignore, next_round, open_campaign, round_of_arrivals
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.composition import close_compositions
+from glassmap.agent.data.dataset import AxisName
+from glassmap.agent.data.scan_files import RawScan
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.peaks.peak import measure_peaks
+from glassmap.agent.store.campaign_store import Suggestion
+from glassmap.flows.backends.lab.laboratory import FROM_PYTHON, Laboratory, is_in_use, record_scan
+from glassmap.flows.rounds.stages import (
+    Campaign,
+    Reporter,
+    advance,
+    ignore,
+    next_round,
+    open_campaign,
+    round_of_arrivals,
+)
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`

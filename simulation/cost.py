@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.shapes import Composition
-from simulation.lammps import Lammps, run
-from simulation.melt_quench import PRESETS, MeltQuench, Simulation
-from simulation.potential import Potential
-from simulation.result import loop_seconds
+from glassmap.agent.shapes import Composition
+from glassmap.simulation.lammps import Lammps, run
+from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
+from glassmap.simulation.potential import Potential
+from glassmap.simulation.result import loop_seconds
 
 SIZES = (500, 1000, 2000, 4000)  # atoms; larger runs cost what their atoms do beside the largest of these
 SHORT = replace(PRESETS["quick"], melt_ps=0.3, relax_ps=0.3, quench_rate=5.6e15, rdf_steps=100)  # ~100 steps a stage

@@ -1,7 +1,7 @@
 """q1 and Δq of a simulated structure; apart from `structure.py`, which a dashboard reads without torch."""
 
-from agent.peak import Peak, fit_peak
-from simulation.structure import Q, Structure, structure_factor
+from glassmap.agent.peaks.peak import Peak, fit_peak
+from glassmap.simulation.structure import Q, Structure, structure_factor
 
 
 def first_peak(structure: Structure) -> Peak:

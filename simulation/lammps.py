@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agent.errors import MeasurementError, SimulationError
-from agent.whole_file import write_whole
-from simulation.keeper import start_kept, stop_kept
-from simulation.melt_quench import MeltQuench, Simulation, render_input
-from simulation.result import processors, read_structure, verify, write_structure
-from simulation.structure import Structure
+from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.errors import MeasurementError, SimulationError
+from glassmap.simulation.melt_quench import MeltQuench, Simulation, render_input
+from glassmap.simulation.result import processors, read_structure, verify, write_structure
+from glassmap.simulation.structure import Structure
+from glassmap.simulation.supervised_process import start_kept, stop_kept
 
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0  # between news of one run

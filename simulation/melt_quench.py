@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import periodictable
 
-from agent.composition import label
-from agent.errors import SimulationError
-from agent.shapes import Composition
-from simulation.potential import Potential
-from simulation.structure import RDF_BINS, pairs
+from glassmap.agent.data.composition import label
+from glassmap.agent.errors import SimulationError
+from glassmap.agent.shapes import Composition
+from glassmap.simulation.potential import Potential
+from glassmap.simulation.structure import RDF_BINS, pairs
 
 MIN_ATOMS = 100  # fewer can't hold a g(r): the box would be as wide as a few atoms
 MAX_TIME_STEP_FS = 10.0  # metals lose energy conservation from 6 fs on at 2000 K, and their atoms well before 50

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import periodictable
 
-from agent.errors import SimulationError
-from agent.shapes import Table
+from glassmap.agent.errors import SimulationError
+from glassmap.agent.shapes import Table
 
 Style = Literal["eam/alloy", "eam/fs"]
 GENERATED = ("zhou", "zhou-fitted")
@@ -56,7 +56,7 @@ class ZhouMetal(NamedTuple):
 
 def _read_metals() -> dict[str, ZhouMetal]:
     """Table III of the paper."""
-    rows = csv.reader(files("simulation").joinpath("zhou_metals.csv").read_text().splitlines())
+    rows = csv.reader(files("glassmap.simulation").joinpath("zhou_metals.csv").read_text().splitlines())
     next(rows)
     return {element: ZhouMetal(*map(float, values)) for element, *values in rows}
 

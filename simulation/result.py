@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.errors import MeasurementError, SimulationError
-from agent.whole_file import whole_file
-from simulation.melt_quench import Simulation
-from simulation.structure import Structure, total_rdf
+from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.errors import MeasurementError, SimulationError
+from glassmap.simulation.melt_quench import Simulation
+from glassmap.simulation.structure import Structure, total_rdf
 
 TEMPERATURE_TOLERANCE = 0.15  # relative, or five standard deviations of so few atoms
 RDF_TOLERANCE = 0.1  # of a glass's g(r) about 1, mean over its last Å

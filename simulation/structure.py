@@ -9,10 +9,19 @@ import numpy as np
 import periodictable
 from periodictable.cromermann import fxrayatq
 
-from agent.composition import label
-from agent.dataset import AxisName
-from agent.shapes import Axis, Composition, FineRdf, FormFactors, PartialRdfs, RadialAxis, RadialValues, Spectrum
-from agent.spectrum import two_theta_from_q
+from glassmap.agent.data.composition import label
+from glassmap.agent.data.dataset import AxisName
+from glassmap.agent.data.spectrum import two_theta_from_q
+from glassmap.agent.shapes import (
+    Axis,
+    Composition,
+    FineRdf,
+    FormFactors,
+    PartialRdfs,
+    RadialAxis,
+    RadialValues,
+    Spectrum,
+)
 
 CRYSTALLINE_SHARE = 0.1  # of atoms; glasses hold below 0.01, a single crystal above 0.9
 RDF_BINS = 500  # of g(r) as it is learned: 0.032 Å up to 16 Å

@@ -10,14 +10,14 @@ from typing import Literal
 import numpy as np
 import periodictable
 
-from agent.acquisition import plan_batch
-from agent.composition import CompositionSpace
-from agent.dataset import SpectraSet, read_dataset, write_dataset
-from agent.errors import DatasetError, SimulationError
-from simulation.first_peak import first_peak
-from simulation.melt_quench import PRESETS, MeltQuench, Simulation
-from simulation.potential import SYNTHETIC, Potential
-from simulation.structure import (
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
+from glassmap.agent.errors import DatasetError, SimulationError
+from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.simulation.first_peak import first_peak
+from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
+from glassmap.simulation.potential import SYNTHETIC, Potential
+from glassmap.simulation.structure import (
     RDF_BINS,
     Structure,
     first_rdf_peak,

@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from agent.dataset import SpectraSet, write_dataset  # noqa: E402
+from glassmap.agent.data.dataset import SpectraSet, write_dataset  # noqa: E402
 
 settings.register_profile("glassmap", deadline=None)
 settings.load_profile("glassmap")

@@ -7,12 +7,12 @@ import pandas as pd
 import streamlit as st
 from scipy.spatial.distance import cdist
 
-from agent.composition import label
-from agent.shapes import Compositions
-from agent.store import Suggestion
-from dashboard.data import Campaign, read_standings
-from dashboard.live import chosen, map_now
-from dashboard.plots import Marks, draw_ternary
+from glassmap.agent.data.composition import label
+from glassmap.agent.shapes import Compositions
+from glassmap.agent.store.campaign_store import Suggestion
+from glassmap.dashboard.data import Campaign, read_standings
+from glassmap.dashboard.live import chosen, map_now
+from glassmap.dashboard.plots.interactive import Marks, draw_ternary
 
 
 def _rule(campaign: Campaign, round_: int) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard.data import Campaign
-from dashboard.live import name_of, watch
-from dashboard.plots import draw_learning_curves
+from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.live import name_of, watch
+from glassmap.dashboard.plots.interactive import draw_learning_curves
 
 
 def _judge(backend: dict) -> str:

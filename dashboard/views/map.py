@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from agent.atlas import GLASS_DELTA_Q
-from agent.composition import close_compositions, label, parse_composition
-from agent.errors import CompositionError
-from agent.shapes import Compositions, PerAlloy
-from dashboard.alloy import show_alloy
-from dashboard.data import REACH_AT_PCT, TOP_SHARE, Campaign, Map, best_alloys, top_alloys
-from dashboard.live import chosen, map_now
-from dashboard.plots import (
+from glassmap.agent.data.composition import close_compositions, label, parse_composition
+from glassmap.agent.errors import CompositionError
+from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.shapes import Compositions, PerAlloy
+from glassmap.dashboard.alloy import show_alloy
+from glassmap.dashboard.data import REACH_AT_PCT, TOP_SHARE, Campaign, Map, best_alloys, top_alloys
+from glassmap.dashboard.live import chosen, map_now
+from glassmap.dashboard.plots.interactive import (
     QUANTITIES,
     Marks,
     colour_range,

@@ -3,12 +3,12 @@
 import numpy as np
 import streamlit as st
 
-from agent.atlas import Atlas
-from agent.baselines import ExtraTrees, PcaGp
-from agent.convergence import expect
-from dashboard.data import Campaign
-from dashboard.live import atlas_now, chosen
-from dashboard.plots import draw_learning_curves, draw_peak_errors
+from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.agent.models.baselines import ExtraTrees, PcaGp
+from glassmap.agent.planning.convergence import expect
+from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.live import atlas_now, chosen
+from glassmap.dashboard.plots.interactive import draw_learning_curves, draw_peak_errors
 
 # Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
 PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {

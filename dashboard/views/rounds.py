@@ -5,8 +5,8 @@ from collections import Counter
 import pandas as pd
 import streamlit as st
 
-from dashboard.data import Campaign, map_changes, read_log
-from dashboard.live import chosen
+from glassmap.dashboard.data import Campaign, map_changes, read_log
+from glassmap.dashboard.live import chosen
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
 

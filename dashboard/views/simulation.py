@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from agent.composition import label
-from dashboard.data import Campaign
-from dashboard.live import chosen
-from dashboard.plots import draw_structure
-from simulation.result import read_structure
-from simulation.structure import Q, curves_of
+from glassmap.agent.data.composition import label
+from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.live import chosen
+from glassmap.dashboard.plots.interactive import draw_structure
+from glassmap.simulation.result import read_structure
+from glassmap.simulation.structure import Q, curves_of
 
 WARM = 0.1  # relative deviation of the temperature from the protocol's
 PRESSED = 1e4  # bar; a glass relaxed at zero pressure is within it

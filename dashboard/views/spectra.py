@@ -3,11 +3,11 @@
 import numpy as np
 import streamlit as st
 
-from agent.composition import label, parse_composition
-from agent.errors import CompositionError
-from dashboard.alloy import show_alloy
-from dashboard.data import Campaign, held_out_examples
-from dashboard.live import atlas_now, chosen
+from glassmap.agent.data.composition import label, parse_composition
+from glassmap.agent.errors import CompositionError
+from glassmap.dashboard.alloy import show_alloy
+from glassmap.dashboard.data import Campaign, held_out_examples
+from glassmap.dashboard.live import atlas_now, chosen
 
 COPPER = 1.5406  # Å, Kα1
 WAYS = ("by name", "best held out", "median held out", "worst held out")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from agent.dataset import SpectraSet
-from agent.spectrum import mean_squared_error
-from agent.training import TrainingConfig
-from flows.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.agent.models.training import TrainingConfig
+from glassmap.flows.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
 
 SAME = 1e-6  # closer than this, two compositions are one
 

@@ -20,16 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.acquisition import Coverage
-from agent.atlas import KEPT_ALLOYS, MeasuredAlloys, Views, write_atlas
-from agent.campaign import FILE_NAME, CampaignConfig
-from agent.composition import CompositionSpace
-from agent.convergence import CurvePoint, Decision
-from agent.errors import CampaignError
-from agent.shapes import Compositions, PerSample, Spectra
-from agent.store import CampaignStore, Suggestion
-from dashboard.serve import HOST, command_of, environment_of
-from simulation.keeper import start_kept, stop_kept
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Views, write_atlas
+from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.planning.convergence import CurvePoint, Decision
+from glassmap.agent.shapes import Compositions, PerSample, Spectra
+from glassmap.agent.store.campaign_store import CampaignStore, Suggestion
+from glassmap.dashboard.serve import HOST, command_of, environment_of
+from glassmap.simulation.supervised_process import start_kept, stop_kept
 
 AXIS = np.round(np.arange(1.5, 5.0001, 0.01), 2)  # 1/Å
 BROWSER = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
@@ -323,7 +323,7 @@ def _reader(folder: Path) -> Iterator[None]:
     code = """
 import sys, time
 from pathlib import Path
-from dashboard.data import marker, read_campaign
+from glassmap.dashboard.data import marker, read_campaign
 folder, seen = Path(sys.argv[1]), None
 while True:
     if marker(folder) != seen:

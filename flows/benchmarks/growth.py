@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from agent.acquisition import Coverage, plan_batch
-from agent.composition import CompositionSpace
-from agent.convergence import CurvePoint, Decision
-from agent.store import CampaignStore, Suggestion
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.planning.acquisition import Coverage, plan_batch
+from glassmap.agent.planning.convergence import CurvePoint, Decision
+from glassmap.agent.store.campaign_store import CampaignStore, Suggestion
 
 ROUNDS = 500
 POINTS = 800

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from agent.dataset import SpectraSet, read_dataset
-from agent.ensemble import Ensemble
-from agent.errors import DatasetError
-from agent.spectrum import mean_squared_error
-from agent.training import PRESETS, TrainingConfig
-from flows.benchmarks.spectra import draw_split
+from glassmap.agent.data.dataset import SpectraSet, read_dataset
+from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.agent.errors import DatasetError
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.training import PRESETS, TrainingConfig
+from glassmap.flows.benchmarks.spectra import draw_split
 
 
 def run(

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from agent.composition import elements_of, label, parse_composition
-from agent.spectrum import mean_squared_error
-from simulation.first_peak import first_peak
-from simulation.lammps import find_lammps, generous_timeout, simulate_all
-from simulation.melt_quench import PRESETS, Simulation
-from simulation.potential import load_potential
-from simulation.structure import RDF_BINS, Structure, coarsen_rdf, total_rdf
+from glassmap.agent.data.composition import elements_of, label, parse_composition
+from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.simulation.first_peak import first_peak
+from glassmap.simulation.lammps import find_lammps, generous_timeout, simulate_all
+from glassmap.simulation.melt_quench import PRESETS, Simulation
+from glassmap.simulation.potential import load_potential
+from glassmap.simulation.structure import RDF_BINS, Structure, coarsen_rdf, total_rdf
 
 
 def run(

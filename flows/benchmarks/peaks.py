@@ -9,14 +9,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agent.dataset import read_dataset
-from agent.ensemble import Ensemble
-from agent.errors import DatasetError
-from agent.peak import Peaks, fit_peak, measure_peaks
-from agent.pictures import GLASS_DELTA_Q
-from agent.shapes import Axis, PerSample, Spectra
-from agent.spectrum import q_axis
-from flows.benchmarks.spectra import draw_split, learning_size, read_prepared
+from glassmap.agent.data.dataset import read_dataset
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import DatasetError
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.peaks.peak import Peaks, fit_peak, measure_peaks
+from glassmap.agent.shapes import Axis, PerSample, Spectra
+from glassmap.dashboard.plots.static import GLASS_DELTA_Q
+from glassmap.flows.benchmarks.spectra import draw_split, learning_size, read_prepared
 
 Figures = dict[str, PerSample]  # q1 and Δq of every sample
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}

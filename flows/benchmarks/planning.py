@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from agent.acquisition import Method, plan_batch
-from agent.composition import CompositionSpace
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.planning.acquisition import Method, plan_batch
 
 ELEMENTS = ("Co", "V", "Zr", "Al", "Cu", "Ni", "Fe", "Ti")  # the planner sees numbers; any symbols would do
 
@@ -43,7 +43,7 @@ def run(
 
 
 def _in_new_process(*settings: int | str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "flows.benchmarks.planning", *map(str, settings)]
+    command = [sys.executable, "-m", "glassmap.flows.benchmarks.planning", *map(str, settings)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

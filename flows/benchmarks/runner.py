@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from agent.composition import CompositionSpace
-from agent.ensemble import Ensemble
-from agent.errors import MeasurementError
-from agent.glass_map import GlassMap
-from agent.training import TrainingConfig
-from flows.benchmarks.planning import ELEMENTS
-from flows.benchmarks.speed import FIT_STEPS, made_up_spectra
-from flows.cluster import Cluster
-from simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
-from simulation.melt_quench import PRESETS, Simulation
-from simulation.potential import load_potential
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.errors import MeasurementError
+from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.training import TrainingConfig
+from glassmap.flows.benchmarks.planning import ELEMENTS
+from glassmap.flows.benchmarks.speed import FIT_STEPS, made_up_spectra
+from glassmap.flows.compute.dask_cluster import Cluster
+from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
+from glassmap.simulation.melt_quench import PRESETS, Simulation
+from glassmap.simulation.potential import load_potential
 
 EMPTY_TASKS = 200
 SYSTEM = ("Zr", "Cu", "Al")

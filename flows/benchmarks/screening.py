@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from agent.dataset import SpectraSet, read_dataset
-from agent.ensemble import Ensemble
-from agent.errors import DatasetError
-from agent.screening import screen
-from agent.shapes import Mask
-from agent.spectrum import mean_squared_error, q_axis
-from agent.training import PRESETS, TrainingConfig
-from flows.backends import counts_of, split
+from glassmap.agent.data.dataset import SpectraSet, read_dataset
+from glassmap.agent.data.outliers import screen
+from glassmap.agent.data.spectrum import mean_squared_error, q_axis
+from glassmap.agent.errors import DatasetError
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.training import PRESETS, TrainingConfig
+from glassmap.agent.shapes import Mask
+from glassmap.flows.backends.backends import counts_of, split
 
 BATCH = 20  # spectra that come together
 

@@ -11,15 +11,15 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from agent.acquisition import plan_batch
-from agent.baselines import BASELINES
-from agent.dataset import SpectraSet, read_dataset
-from agent.ensemble import Ensemble
-from agent.peak import mean_peak_errors, measure_peaks
-from agent.shapes import Compositions, PerSample, Rows, Spectra
-from agent.spectrum import mean_squared_error, q_axis
-from agent.training import PRESETS, TrainingConfig
-from flows.backends import split
+from glassmap.agent.data.dataset import SpectraSet, read_dataset
+from glassmap.agent.data.spectrum import mean_squared_error, q_axis
+from glassmap.agent.models.baselines import BASELINES
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.training import PRESETS, TrainingConfig
+from glassmap.agent.peaks.peak import mean_peak_errors, measure_peaks
+from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.agent.shapes import Compositions, PerSample, Rows, Spectra
+from glassmap.flows.backends.backends import split
 
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from agent.composition import CompositionSpace
-from agent.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
-from agent.glass_map import SHARD, GlassMap
-from agent.peak import fit_peak, measure_peaks
-from agent.shapes import Axis, Compositions, Spectra
-from agent.training import Trainer, TrainingConfig
-from flows.benchmarks.planning import ELEMENTS, peak_mib
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.maps.peak_map import SHARD, GlassMap
+from glassmap.agent.models.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
+from glassmap.agent.models.training import Trainer, TrainingConfig
+from glassmap.agent.peaks.peak import fit_peak, measure_peaks
+from glassmap.agent.shapes import Axis, Compositions, Spectra
+from glassmap.flows.benchmarks.planning import ELEMENTS, peak_mib
 
 SECONDS = 5.0  # that each rate is measured for
 FIT_STEPS = 60  # of training before speeds are taken; they don't depend on what was learned

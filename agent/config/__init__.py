@@ -1,0 +1,1 @@
+"""A campaign's settings: `campaign.toml` as one typed tree."""

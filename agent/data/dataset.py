@@ -1,0 +1,406 @@
+"""`SpectraSet`: compositions and their spectra on one axis, read from and written to NetCDF."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.data.composition import SYMBOLS, close_compositions
+from glassmap.agent.data.spectrum import Preprocessing, Substrate
+from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
+from glassmap.agent.shapes import Axis, Compositions, Mask, Rows, Spectra
+
+AxisName = Literal["q", "two_theta", "r"]
+
+# Accepted spellings, lower case and without blanks; the first is the one written.
+_AXIS_UNITS: dict[str, tuple[str, ...]] = {
+    "q": ("1/angstrom", "angstrom^-1", "angstrom-1", "1/å", "å^-1", "å-1", "å⁻¹"),
+    "two_theta": ("degree", "degrees", "deg", "°"),
+    "r": ("angstrom", "å"),
+}
+_AT_PCT = ("at.%", "at%", "atomic%", "atomicpercent")
+_RESERVED = {"sample", "element", "intensity", "composition", *_AXIS_UNITS}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, eq=False)
+class SpectraSet:
+    """The spectra of `n` samples on one axis, with each sample's composition.
+
+    Raises:
+        DatasetError: If there is no sample, an id repeats, an element is unknown or repeats, an extra doesn't fit,
+            or the axis is 2θ and the wavelength is missing.
+        CompositionError: If a composition doesn't sum to 1.
+        SpectrumError: If the axis doesn't increase, or a spectrum holds NaN or nothing but zeros.
+    """
+
+    ids: tuple[str, ...]
+    elements: tuple[str, ...]
+    compositions: Compositions
+    """Atomic fractions, shape `(n, e)`, float64."""
+    axis_name: AxisName
+    axis: Axis
+    """q in 1/Å, 2θ in degrees or r in Å; shape `(q,)`, float64, strictly increasing."""
+    intensities: Spectra
+    """As in the file, or 0-100 once prepared; shape `(n, q)`."""
+    coordinates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What else is known of each sample, such as its wafer; the first dimension is `n`."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Unit of `intensity` and of the coordinates that have one."""
+    wavelength: float | None = None
+    """X-ray wavelength in Å."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Title, source, licence and the like."""
+    notes: tuple[str, ...] = ()
+    """What was changed on the way in, in sentences for the user."""
+
+    def __post_init__(self) -> None:
+        self._check_samples()
+        self._check_spectra()
+
+    def _check_samples(self) -> None:
+        if not self.ids:
+            raise DatasetError("It holds no sample; a data set needs at least one.")
+        if (most := Counter(self.ids).most_common(1)[0])[1] > 1:
+            rows = [row + 1 for row, id_ in enumerate(self.ids) if id_ == most[0]]
+            raise DatasetError(
+                f"Rows {rows[0]} and {rows[1]} are both called {most[0]!r}; give each sample its own id."
+            )
+        if unknown := [element for element in self.elements if element not in SYMBOLS]:
+            raise DatasetError(f"{unknown[0]!r} is no chemical symbol; write elements as in ['Co', 'V', 'Zr'].")
+        if len(set(self.elements)) < len(self.elements):
+            raise DatasetError(f"Elements must differ, got {list(self.elements)}; keep one column for each.")
+        off = np.flatnonzero(np.abs(self.compositions.sum(axis=1) - 1) > 1e-6)
+        if off.size:
+            raise CompositionError(f"{self._name(off)}: atomic fractions must sum to 1; divide at.% by 100.")
+        for name, values in self.coordinates.items():
+            if name in _RESERVED or "/" in name or not name:
+                raise DatasetError(f"An extra can't be called {name!r}: that name is taken or holds a '/'; rename it.")
+            if values.shape[:1] != (len(self.ids),):
+                raise DatasetError(f"{name!r} must have one entry for each of {len(self)} samples, got {values.shape}.")
+
+    def _check_spectra(self) -> None:
+        rises = np.isfinite(self.axis[1:]) & (np.diff(self.axis) > 0)
+        if not (rises.size and rises.all()):
+            point = int(np.argmin(rises)) if rises.size else 0
+            raise SpectrumError(
+                f"The axis {self.axis_name} must have 2 or more points and increase strictly, got "
+                f"{self.axis[point : point + 2].tolist()} at point {point + 1}; sort it and drop repeats."
+            )
+        for wrong, what in (
+            (~np.isfinite(self.intensities).all(axis=1), "holds NaN or infinite values"),
+            (~self.intensities.any(axis=1), "is zero everywhere"),
+        ):
+            rows = np.flatnonzero(wrong)
+            if rows.size:
+                raise SpectrumError(f"{self._name(rows)}: the spectrum {what}; measure again or leave the sample out.")
+        if self.axis_name == "two_theta" and self.wavelength is None:
+            raise DatasetError("A 2θ axis needs the wavelength in Å (Cu Kα1: 1.5406); give it as `wavelength`.")
+        if self.wavelength is not None and not 0 < self.wavelength < np.inf:
+            raise DatasetError(f"The wavelength must be above 0 Å, got {self.wavelength}; Cu Kα1 is 1.5406.")
+
+    def _name(self, rows: Rows) -> str:
+        """The first of the rows, counted from 1, with its id, and how many there are besides."""
+        others = f" (and {rows.size - 1} more)" if rows.size > 1 else ""
+        return f"Row {rows[0] + 1} ({self.ids[rows[0]]}){others}"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: Rows | Mask) -> "SpectraSet":
+        """The samples of the given rows, in that order, or those where a mask is true."""
+        rows = np.arange(len(self))[rows]
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            compositions=self.compositions[rows],
+            intensities=self.intensities[rows],
+            coordinates={name: values[rows] for name, values in self.coordinates.items()},
+        )
+
+    def where(self, expression: str) -> "SpectraSet":
+        """The samples whose extras meet a condition.
+
+        Args:
+            expression: `"cleaned"` or `"not cleaned"` for a yes/no extra, `"wafer=Sample9"` or `"wafer!=Sample9"`.
+
+        Raises:
+            DatasetError: If the expression can't be read, names an unknown extra, or no sample meets it.
+        """
+        found = re.fullmatch(r"\s*(not\s+)?([^=!]+?)\s*(?:(!?==?)\s*(.*?)\s*)?", expression)
+        if not found or found[2] not in self.coordinates:
+            raise DatasetError(
+                f"Can't select by {expression!r}: write NAME, 'not NAME', NAME=VALUE or NAME!=VALUE, with NAME one of "
+                f"{sorted(self.coordinates)}."
+            )
+        negated, name, sign, value = found.groups()
+        mask = self._equals(name, "true" if sign is None else value)
+        mask = mask != ((negated is not None) != (sign or "").startswith("!"))
+        if not mask.any():
+            there = np.unique(self.coordinates[name])
+            some = there[:10].tolist() + ["…"] * (there.size > 10)
+            raise DatasetError(f"No sample meets {expression!r}; the values of {name!r} are {some}.")
+        return self.select(mask)
+
+    def _equals(self, name: str, value: str) -> Mask:
+        """Where an extra has the value; `"true"` and `"false"` for a yes/no extra."""
+        values = self.coordinates[name]
+        if values.ndim > 1:
+            raise DatasetError(f"{name!r} holds {values[0].size} values a sample; select by another extra.")
+        wanted: bool | float | str | None = value
+        if values.dtype == bool:
+            wanted = {"true": True, "false": False}.get(value.lower())
+        elif values.dtype.kind in "iuf":
+            wanted = float(value) if _NUMBER.fullmatch(value) else None
+        if wanted is None:
+            raise DatasetError(f"{name!r} can't be {value!r}; write it as in {name}={str(values[0]).lower()}.")
+        return values == wanted
+
+    def prepared(
+        self,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        points: int | None = None,
+        substrate: Substrate | None = None,
+        background: float | None = None,
+    ) -> "SpectraSet":
+        """The set after the four steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
+
+        Args:
+            low: Start of the range, in the unit of the axis; the first point by default.
+            high: End of the range; the last point by default.
+            points: Length of every spectrum; by default the paper's 3743 in 2θ, else as many as the axis has within
+                the range.
+            substrate: Subtracted where given.
+            background: Half-width of the SNIP background taken off next, in the unit of the axis; none by default.
+
+        Raises:
+            SpectrumError: If the range isn't covered, or a spectrum can't be prepared.
+        """
+        steps = Preprocessing.over(
+            self.axis_name,
+            self.axis,
+            low=low,
+            high=high,
+            points=points,
+            wavelength=self.wavelength,
+            substrate=substrate,
+            background=background,
+        )
+        unit = _AXIS_UNITS[self.axis_name][0]
+        done = [f"interpolated to {steps.points} points of {self.axis_name}, {steps.low:g} to {steps.high:g} {unit}"]
+        units = dict(self.units)
+        if substrate is not None:
+            done.append("substrate subtracted")
+        if background is not None:
+            done.append(f"SNIP background of half-width {background:g} removed")
+        if self.axis_name != "r":
+            done.append("scaled to a maximum of 100")
+            units["intensity"] = "percent"
+        return replace(
+            self,
+            axis=steps.grid(),
+            intensities=steps.prepare_all(self.axis, self.intensities),
+            units=units,
+            attributes={**self.attributes, "preprocessing": ", ".join(done)},
+        )
+
+
+def read_dataset(path: Path | str, *, variable: str = "intensity") -> SpectraSet:
+    """Read a NetCDF 4 file of `intensity(sample, q|two_theta|r)` and `composition(sample, element)` in at.%.
+
+    Every other variable with the dimension `sample` becomes an extra. Ids come from a variable `sample` or `id`,
+    else from `wafer` and `scan` where these tell all samples apart, else from the row number.
+
+    Args:
+        path: File to read. Units stand in its attributes; the wavelength in Å in the global attribute `wavelength`.
+        variable: What to take for the spectra, where a file holds several kinds of each sample, each on its own axis.
+
+    Returns:
+        The whole set; compositions that miss 100 at.% by no more than 0.5 are closed, and `notes` says so.
+
+    Raises:
+        DatasetError: If the file is missing, damaged or of another kind, lacks a variable, dimension or unit, or
+            breaks a rule of `SpectraSet`.
+        CompositionError: If a share is missing or negative, or a row misses 100 at.% by more than 0.5.
+        SpectrumError: If the axis or a spectrum breaks a rule of `SpectraSet`.
+    """
+    path = Path(path)
+    data = _load(path)
+    try:
+        return _from_xarray(data, variable)
+    except GlassmapError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _load(path: Path) -> xr.Dataset:
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}; check the path.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if head != b"\x89HDF\r\n\x1a\n":
+            raise DatasetError(
+                f"{path} is no NetCDF 4 file (it begins with {head!r}). Make one with `glassmap import`; "
+                "bring NetCDF 3 to NetCDF 4 with `nccopy -k nc4 OLD.nc NEW.nc`."
+            )
+        return xr.load_dataset(path, engine="h5netcdf", decode_times=False)  # units are kept, whatever they say
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise DatasetError(
+            f"{path} can't be read as NetCDF 4: {str(error).strip()}. It may be cut short or damaged; "
+            "copy it again from where it came, or make it anew."
+        ) from error
+
+
+def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
+    axis_name = _check_layout(data, variable)
+    ids, id_name = _read_ids(data)
+    elements = tuple(str(element) for element in _plain(data["element"].values))
+    at_pct = data["composition"].transpose("sample", "element").values.astype(np.float64)
+    compositions, notes = close_compositions(
+        at_pct, elements=elements, names=[f"Row {row} ({id_})" for row, id_ in enumerate(ids, start=1)]
+    )
+    other_axes = {name for name in _AXIS_UNITS if name in data.dims and name != axis_name}
+    kinds = {str(name) for name in data.data_vars if set(data[name].dims) & other_axes}  # other spectra, not extras
+    taken = {variable, "composition", "element", axis_name, id_name, *other_axes, *kinds}
+    extras = {str(name): data[name] for name in data.variables if name not in taken}
+    if left_out := [name for name, variable in extras.items() if "sample" not in variable.dims]:
+        notes.append(f"Left out, as without the dimension sample: {', '.join(sorted(left_out))}.")
+    extras = {name: extras[name].transpose("sample", ...) for name in extras if name not in left_out}
+    intensities = data[variable].transpose("sample", axis_name).values
+    attributes = {str(name): str(value) for name, value in data.attrs.items()}
+    wavelength, earlier = attributes.pop("wavelength", None), attributes.pop("notes", "")
+    if wavelength is not None and not _NUMBER.fullmatch(wavelength):
+        raise DatasetError(f"The attribute `wavelength` must be a number in Å, got {wavelength!r}.")
+    return SpectraSet(
+        ids=ids,
+        elements=elements,
+        compositions=compositions,
+        axis_name=axis_name,
+        axis=data[axis_name].values.astype(np.float64),
+        intensities=intensities if intensities.dtype.kind == "f" else intensities.astype(np.float64),
+        coordinates={name: _plain(variable.values) for name, variable in extras.items()},
+        units={
+            name: str(data[source].attrs["units"])
+            for name, source in {"intensity": variable, **{name: name for name in extras}}.items()
+            if "units" in data[source].attrs
+        },
+        wavelength=None if wavelength is None else float(wavelength),
+        attributes=attributes,
+        notes=(*(note for note in earlier.split("\n") if note), *notes),
+    )
+
+
+def _check_layout(data: xr.Dataset, variable: str) -> AxisName:
+    """The name of the spectra's axis, once variables, dimensions and units are there."""
+    rule = f"A data set holds {variable}(sample, q|two_theta|r) and composition(sample, element)"
+    for name in (variable, "composition"):
+        if name not in data.variables:
+            raise DatasetError(f"There is no variable {name!r} among {sorted(map(str, data.variables))}. {rule}.")
+    intensity, composition = data[variable], data["composition"]
+    axis_names: list[AxisName] = [name for name in ("q", "two_theta", "r") if name in intensity.dims]
+    if len(axis_names) != 1 or set(intensity.dims) != {"sample", *axis_names}:
+        raise DatasetError(f"The dimensions of {variable} are {intensity.dims}. {rule}.")
+    if set(composition.dims) != {"sample", "element"}:
+        raise DatasetError(f"The dimensions of composition are {composition.dims}. {rule}.")
+    for name in (axis_names[0], "element"):
+        if name not in data.variables:
+            raise DatasetError(f"There is no variable {name!r} with the values of that dimension; add it.")
+    for name in (variable, "composition", axis_names[0]):
+        if data[name].dtype.kind not in "iuf":
+            raise DatasetError(f"{name} must hold numbers, got {data[name].dtype}; write it as floating point.")
+    for name, known in ((axis_names[0], _AXIS_UNITS[axis_names[0]]), ("composition", _AT_PCT)):
+        unit = str(data[name].attrs.get("units", ""))
+        if re.sub(r"\s", "", unit).casefold() not in known:
+            raise DatasetError(
+                f"The unit of {name} must be {known[0]!r}, got {unit!r}; "
+                "convert the values and correct the attribute `units`."
+            )
+    return axis_names[0]
+
+
+def _read_ids(data: xr.Dataset) -> tuple[tuple[str, ...], str]:
+    """The samples' ids, and the variable they were found in, if any."""
+    for name in ("sample", "id"):
+        if name in data.variables and data[name].dims == ("sample",):
+            return tuple(str(value) for value in _plain(data[name].values)), name
+    if all(name in data.variables and data[name].dims == ("sample",) for name in ("wafer", "scan")):
+        pairs = zip(data["wafer"].values, data["scan"].values, strict=True)
+        ids = tuple(f"{wafer}-{str(scan).zfill(4)}" for wafer, scan in pairs)
+        if len(set(ids)) == len(ids):
+            return ids, ""
+    return tuple(f"{row + 1:04d}" for row in range(data.sizes["sample"])), ""
+
+
+def write_dataset(
+    spectra: SpectraSet,
+    path: Path | str,
+    *,
+    also: Mapping[str, SpectraSet] | None = None,
+    resolution: Mapping[str, float] | None = None,
+) -> None:
+    """Write one NetCDF 4 file that `read_dataset` reads back; the file is there whole or not at all.
+
+    All comes back identical but compositions, which the file holds in at.%: they may differ in the last bits.
+
+    Args:
+        spectra: The samples, with the kind of spectra that is read by default.
+        path: File to write.
+        also: Other kinds of spectra of the same samples in the same order, each on another axis, by the name of their
+            variable.
+        resolution: Step to which a kind of spectra (`intensity` or a name of `also`) is rounded, so that the file
+            holds two bytes a point.
+
+    Raises:
+        DatasetError: If the file can't be written, other kinds are not of the same samples, or a spectrum exceeds
+            32767 steps of its resolution.
+    """
+    path = Path(path)
+    variables = {
+        "sample": ("sample", np.array(spectra.ids)),
+        "element": ("element", np.array(spectra.elements)),
+        "composition": (("sample", "element"), spectra.compositions * 100, {"units": _AT_PCT[0]}),
+    }
+    kinds = {"intensity": spectra, **(also or {})}
+    for name, kind in kinds.items():
+        if kind.ids != spectra.ids or (name != "intensity" and kind.axis_name == spectra.axis_name):
+            raise DatasetError(f"The spectra {name!r} must be of the same samples and on another axis than the first.")
+        axis_units = {"units": _AXIS_UNITS[kind.axis_name][0]}
+        variables[kind.axis_name] = (kind.axis_name, kind.axis, axis_units)
+        variables[name] = (("sample", kind.axis_name), kind.intensities)
+        step = (resolution or {}).get(name)
+        if step is not None and np.abs(kind.intensities).max() / step > np.iinfo(np.int16).max:
+            raise DatasetError(f"{name} reaches {np.abs(kind.intensities).max():g}: too much for steps of {step:g}.")
+    for name, values in spectra.coordinates.items():
+        variables[name] = (("sample", *(f"{name}_{k}" for k in range(1, values.ndim))), values)
+    data = xr.Dataset(variables, attrs={**spectra.attributes})
+    for name, unit in spectra.units.items():
+        data[name].attrs["units"] = unit
+    for name, kind in kinds.items():
+        if "intensity" in kind.units:
+            data[name].attrs["units"] = kind.units["intensity"]
+    if spectra.wavelength is not None:
+        data.attrs["wavelength"] = spectra.wavelength
+    if spectra.notes:
+        data.attrs["notes"] = "\n".join(spectra.notes)
+    packing = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}  # the checksum finds flipped bits
+    try:
+        encoding = {name: packing for name, variable in data.variables.items() if variable.dtype.kind in "iuf"}
+        for name, step in (resolution or {}).items():
+            encoding[name] = packing | {"dtype": "int16", "scale_factor": step, "_FillValue": np.iinfo(np.int16).min}
+        with whole_file(path) as partial:
+            data.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+    except OSError as error:
+        raise DatasetError(f"{path} can't be written: {error}. Check the folder and the space left.") from error
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Text as NumPy text; everything else as it is."""
+    return values.astype(str) if values.dtype.kind in "OS" else values

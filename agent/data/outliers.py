@@ -1,0 +1,131 @@
+"""Doubtful measurements: points without film, lines of substrate or holder, saturation, what no neighbour resembles.
+
+A measurement is doubted, never changed: what is done about it is a person's decision or the campaign's policy. What the
+thresholds find on real wafers is in docs/results.md.
+
+Letters: n measured alloys, e elements, q points.
+"""
+
+import numpy as np
+from scipy.ndimage import median_filter
+from scipy.signal import find_peaks, peak_widths
+from scipy.spatial.distance import cdist
+
+from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Spectra, Spectrum
+
+ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
+NEIGHBOURS = 6  # nearest measured alloys that a spectrum is held against
+LINE_WIDTH = 0.035  # 1/Å; a narrower line needs crystals of 160 nm (Scherrer), larger than a film's
+LINE_HEIGHT = 15.0  # of 100, above what lies within LINE_SURROUNDINGS
+LINE_SURROUNDINGS = 0.15  # 1/Å
+SIGNAL = 8.0  # standard deviations of the noise, from lowest to highest point; noise alone spans 6 or 7
+FLAT_TOP = 4  # points in a row at the maximum
+UNLIKE = 25.0  # times the usual difference between an alloy and the most similar of its neighbours, …
+UNLIKE_AT_MOST = 30.0  # … or this, of 100, where neighbours differ much
+FEW_COUNTS = 0.5  # of the median of its neighbours' counts
+
+
+def screen(
+    q: Axis,
+    compositions: Compositions,
+    spectra: Spectra,
+    *,
+    counts: PerSample,
+    new: Mask,
+    expected: Spectra | None = None,
+) -> list[str]:
+    """Why each measurement is doubtful, empty where it isn't.
+
+    Args:
+        q: 1/Å, `(q,)`.
+        compositions: Atomic fractions `(n, e)`, of all measurements that are used.
+        spectra: 0-100, `(n, q)`.
+        counts: Median of each spectrum before it was normalised, NaN where it isn't known.
+        new: Which of them to judge; the others are only held against.
+        expected: What a model that has not seen the new ones says of each, 0-100, `(n, q)`.
+    """
+    lines = _sharp_lines(q, spectra)
+    nearest = _nearest(compositions)
+    reasons = []
+    differences = np.sqrt(np.square(spectra[:, None] - spectra[nearest]).mean(axis=2))  # (n, NEIGHBOURS)
+    closest = differences.min(axis=1, initial=np.inf)
+    usual = float(np.median(closest)) if len(spectra) >= ENOUGH else np.inf
+    for row in range(len(spectra)):
+        if not new[row]:
+            reasons.append("")
+            continue
+        found = [_no_signal(spectra[row]), _saturation(spectra[row])]
+        if len(spectra) >= ENOUGH:
+            beside = [lines[k] for k in nearest[row]]
+            if expected is not None:
+                beside.append(_sharp_lines(q, expected[row : row + 1])[0])
+            found.append(_strange_line(lines[row], beside, q))
+            apart = closest[row]
+            if expected is not None:
+                apart = min(apart, float(np.sqrt(np.square(spectra[row] - expected[row]).mean())))
+            if apart > min(UNLIKE * usual, UNLIKE_AT_MOST):
+                found.append(f"It resembles no neighbour: {apart:.1f} of 100 apart, usual is {usual:.1f}.")
+            share = float(counts[row] / np.median(counts[nearest[row]]))
+            if share < FEW_COUNTS:
+                found.append(f"It has {share:.0%} of the counts of its neighbours: no film?")
+        reasons.append(" ".join(filter(None, found)))
+    return reasons
+
+
+def _nearest(compositions: Compositions) -> Neighbours:
+    """Rows of the nearest other alloys, `(n, up to NEIGHBOURS)`; replicates don't vouch for each other."""
+    distances = cdist(compositions, compositions)
+    distances[distances < 1e-9] = np.inf
+    return np.argsort(distances, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(compositions) - 1)]
+
+
+def _no_signal(spectrum: Spectrum) -> str:
+    noise = _noise(spectrum)
+    height = float(np.ptp(spectrum))
+    return "" if height > SIGNAL * noise else f"No signal: it varies by {height:.2g} of 100, its noise by {noise:.2g}."
+
+
+def _noise(spectrum: Spectrum) -> float:
+    """Standard deviation, from the differences of neighbouring points."""
+    return 1.4826 * float(np.median(np.abs(np.diff(spectrum)))) / np.sqrt(2)
+
+
+def _saturation(spectrum: Spectrum) -> str:
+    top = np.flatnonzero(spectrum >= spectrum.max() * (1 - 1e-6))
+    runs = np.split(top, np.flatnonzero(np.diff(top) > 1) + 1)
+    longest = max(map(len, runs))
+    return f"Saturated: {longest} points in a row are at the maximum." if longest >= FLAT_TOP else ""
+
+
+def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
+    """Place (point of the axis) and height of lines that are too narrow for a film; none where the axis is coarse."""
+    step = float(np.median(np.diff(q)))
+    if step > LINE_WIDTH / 3:
+        return [{} for _ in spectra]
+    window = round(LINE_SURROUNDINGS / step) | 1
+    found = []
+    for spectrum in spectra:
+        above = spectrum - median_filter(spectrum, size=window)
+        least = max(6 * _noise(spectrum), 1.0)
+        peaks, _ = find_peaks(above, height=least, prominence=least)
+        widths = peak_widths(above, peaks, rel_height=0.5)[0] * step
+        found.append({int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]})
+    return found
+
+
+def _strange_line(lines: dict[int, float], beside: list[dict[int, float]], q: Axis) -> str:
+    """The highest sharp line that neither a neighbour nor the model has at half its height."""
+    reach = LINE_WIDTH / float(np.median(np.diff(q)))
+    strange = {
+        k: height
+        for k, height in lines.items()
+        if height > LINE_HEIGHT
+        and not any(other > height / 2 and abs(j - k) <= reach for near in beside for j, other in near.items())
+    }
+    if not strange:
+        return ""
+    k = max(strange, key=lambda k: strange[k])
+    return (
+        f"A sharp line at {q[k]:.2f} 1/Å, {strange[k]:.0f} of 100 high and narrower than {LINE_WIDTH} 1/Å, that no "
+        "neighbour has: substrate or holder?"
+    )

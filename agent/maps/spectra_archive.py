@@ -1,0 +1,156 @@
+"""What a round leaves for those who look at it: the map's columns, and spectra of alloys. Needs no torch.
+
+The atlas is an HDF5 file that is written with each map and holds, for a small space, every alloy's generated spectrum;
+for a large one those that people ask for first. Beside them every measured spectrum that the campaign knows of, with
+the alloy generated at the same composition. Spectra are kept to three digits (float16), to be drawn and not to be
+computed with; `glassmap generate` gives all digits of any alloy.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from glassmap.agent.errors import ModelError
+from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
+
+GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
+KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
+SAME_AT_PCT = 0.051  # closer than this, two compositions are one to a reader
+_CHUNK = 16  # spectra
+
+
+class Views(NamedTuple):
+    """Spectra of some alloys as an ensemble describes them (`Generated`), and the fitted first peak."""
+
+    mean: Spectra
+    between: Spectra  # spread between networks, smoother and trees
+    within: Spectra  # spread over noise
+    band: Spectra  # half-width that is to hold 90 % of measured points; NaN where unknown
+    fit: Spectra  # NaN outside the peak's window, or everywhere
+
+
+class View(NamedTuple):
+    """One alloy of `Views`."""
+
+    mean: Spectrum
+    between: Spectrum
+    within: Spectrum
+    band: Spectrum
+    fit: Spectrum
+
+
+class MeasuredAlloys(NamedTuple):
+    """Measured spectra that a round's model learned from or was judged by."""
+
+    ids: list[str]
+    compositions: Compositions
+    hold_out: Mask
+    intensity: Spectra
+    fit: Spectra
+    q1: PerSample  # 1/Å; NaN without a trustworthy peak
+    delta_q: PerSample
+
+
+class Atlas(NamedTuple):
+    """An atlas without its generated spectra, which are read one by one."""
+
+    path: Path
+    round: int
+    axis: Axis
+    generated: Compositions  # whose spectra there are; those of the measured alloys last, in their order
+    measured: MeasuredAlloys
+    mse: PerSample  # of the generated mean against each measured spectrum
+
+    def view(self, row: int) -> View:
+        """One generated alloy, by its row."""
+        with h5py.File(self.path) as file:
+            return View(*(_read(file, f"generated/{name}", row).astype(np.float64) for name in View._fields))
+
+    def row_of(self, composition: Composition) -> int | None:
+        """The row of an alloy; None where its spectrum isn't kept."""
+        distance = 100 * np.abs(self.generated - composition).max(1)
+        row = int(np.argmin(distance))
+        return row if distance[row] < SAME_AT_PCT else None
+
+    def row_beside(self, measured: int) -> int:
+        """The row that was generated at a measured alloy's composition."""
+        return len(self.generated) - len(self.measured.ids) + measured
+
+
+def write_atlas(
+    path: Path, *, round_: int, axis: Axis, compositions: Compositions, views: Views, measured: MeasuredAlloys
+) -> None:
+    """Write an atlas.
+
+    Args:
+        path: HDF5, no file yet.
+        round_: Of the model.
+        axis: The campaign's.
+        compositions: Generated alloys as atomic fraction, the measured ones last.
+        views: Of all of them.
+        measured: What is known of the last of them.
+    """
+    ours = views.mean[len(compositions) - len(measured.ids) :]
+    with h5py.File(path, "w") as file:
+        file.attrs["round"] = round_
+        file["axis"] = axis
+        file["generated/composition"] = compositions
+        kept = {f"generated/{name}": spectra for name, spectra in views._asdict().items()}
+        kept |= {"measured/intensity": measured.intensity, "measured/fit": measured.fit}
+        for name, spectra in kept.items():
+            chunks = (min(_CHUNK, len(spectra)), spectra.shape[1])
+            file.create_dataset(name, data=spectra.astype("<f2"), chunks=chunks, compression="gzip", shuffle=True)
+        file["measured/id"] = np.array(measured.ids, dtype="S")
+        file["measured/hold_out"] = measured.hold_out
+        file["measured/q1"], file["measured/delta_q"] = measured.q1, measured.delta_q
+        file["measured/mse"] = np.mean((ours - measured.intensity) ** 2, axis=1)
+
+
+def read_atlas(path: Path) -> Atlas:
+    """Open an atlas.
+
+    Raises:
+        ModelError: If the file is missing or no atlas.
+    """
+    try:
+        with h5py.File(path) as file:
+            compositions = _read(file, "generated/composition")
+            ids = [id_.decode() for id_ in _read(file, "measured/id")]
+            measured = MeasuredAlloys(
+                ids,
+                compositions[len(compositions) - len(ids) :],
+                _read(file, "measured/hold_out"),
+                _read(file, "measured/intensity").astype(np.float64),
+                _read(file, "measured/fit").astype(np.float64),
+                _read(file, "measured/q1"),
+                _read(file, "measured/delta_q"),
+            )
+            round_ = int(np.asarray(file.attrs["round"]))
+            return Atlas(path, round_, _read(file, "axis"), compositions, measured, _read(file, "measured/mse"))
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{path} is no atlas ({error}). Go on with `glassmap run` to make the next.") from error
+
+
+def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:
+    found = file[name]
+    assert isinstance(found, h5py.Dataset), "only datasets are written"
+    return np.asarray(found[()] if row is None else found[row])
+
+
+def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The map's columns by name, and its metadata.
+
+    Raises:
+        ModelError: If the file is missing or no map.
+    """
+    try:
+        table = pq.read_table(path)
+        metadata = json.loads(table.schema.metadata[b"glassmap"])
+    except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        raise ModelError(f"{path} is no map ({error}). Go on with `glassmap run` to make the next.") from error
+    return {name: table[name].to_numpy() for name in table.column_names}, metadata

@@ -1,0 +1,1 @@
+"""What is read off a spectrum: its first peak, found and fitted one by one or by the million."""

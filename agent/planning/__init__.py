@@ -1,0 +1,1 @@
+"""Which alloys to measure next, and when to stop."""

@@ -1,0 +1,108 @@
+"""The tables of the campaign store, version by version. Rows are written and read by `agent.store.campaign_store`."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("glassmap")
+
+
+@migrations()
+def first_tables(db: Database) -> None:
+    """The tables of version 1."""
+    for statement in (
+        "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        """CREATE TABLE axes (
+            id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, wavelength REAL, value BLOB NOT NULL) STRICT""",
+        """CREATE TABLE stages (
+            round INTEGER NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL,
+            started TEXT NOT NULL, finished TEXT, error TEXT, PRIMARY KEY (round, name)) STRICT""",
+        """CREATE TABLE suggestions (
+            id TEXT PRIMARY KEY, round INTEGER NOT NULL, position INTEGER NOT NULL, row INTEGER NOT NULL,
+            composition TEXT NOT NULL, hold_out INTEGER NOT NULL, UNIQUE (round, position)) STRICT""",
+        """CREATE TABLE spectra (
+            id TEXT PRIMARY KEY, suggestion TEXT NOT NULL UNIQUE REFERENCES suggestions (id),
+            composition TEXT NOT NULL, intensity BLOB NOT NULL, backend TEXT NOT NULL, taken TEXT NOT NULL) STRICT""",
+        """CREATE TABLE batches (
+            round INTEGER PRIMARY KEY, separation REAL NOT NULL, worst REAL NOT NULL, mean REAL NOT NULL) STRICT""",
+        """CREATE TABLE curve (
+            round INTEGER PRIMARY KEY, spectra INTEGER NOT NULL, mse REAL NOT NULL, mse_sample REAL NOT NULL,
+            q1_error REAL, delta_q_error REAL, next_batch_mse REAL) STRICT""",
+        """CREATE TABLE artefacts (
+            round INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (round, kind)) STRICT""",
+        """CREATE TABLE decisions (
+            round INTEGER PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, improvements TEXT NOT NULL) STRICT""",
+        "CREATE TABLE log (id INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, detail TEXT) STRICT",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def failures_and_progress(db: Database) -> None:
+    """Measurements can fail for good, tell how far they are, and have more to say than a spectrum."""
+    for statement in (
+        "ALTER TABLE spectra ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
+        """CREATE TABLE failures (
+            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
+            reason TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
+        """CREATE TABLE progress (
+            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
+            share REAL NOT NULL, updated TEXT NOT NULL) STRICT""",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def laboratory(db: Database) -> None:
+    """Measurements that nobody asked for, repeated, doubtful or retracted; files dropped; what people decided."""
+    for statement in (
+        """CREATE TABLE measurements (
+            id TEXT PRIMARY KEY, suggestion TEXT REFERENCES suggestions (id), round INTEGER NOT NULL,
+            hold_out INTEGER NOT NULL, composition TEXT NOT NULL, intensity BLOB NOT NULL, backend TEXT NOT NULL,
+            taken TEXT NOT NULL, facts TEXT NOT NULL DEFAULT '{}',
+            state TEXT NOT NULL DEFAULT 'used' CHECK (state IN ('used', 'doubtful', 'retracted')),
+            reason TEXT NOT NULL DEFAULT '', screened INTEGER NOT NULL DEFAULT 0) STRICT""",
+        """INSERT INTO measurements (
+                id, suggestion, round, hold_out, composition, intensity, backend, taken, facts, screened)
+            SELECT spectra.id, suggestion, round, hold_out, spectra.composition, intensity, backend, taken, facts, 1
+            FROM spectra JOIN suggestions ON suggestions.id = suggestion""",
+        "DROP TABLE spectra",
+        "ALTER TABLE measurements RENAME TO spectra",
+        "CREATE INDEX spectra_of_a_suggestion ON spectra (suggestion)",
+        "CREATE INDEX compositions_of_spectra ON spectra (composition)",  # to read them all without the spectra
+        """CREATE TABLE verdicts (
+            suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
+            verdict TEXT NOT NULL CHECK (verdict IN ('rejected', 'abandoned', 'retracted')),
+            reason TEXT NOT NULL, person TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
+        """CREATE TABLE files (
+            id INTEGER PRIMARY KEY, path TEXT NOT NULL, size INTEGER NOT NULL, modified INTEGER NOT NULL,
+            hash TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('scan', 'table')),
+            state TEXT NOT NULL CHECK (state IN ('used', 'waiting', 'duplicate', 'quarantined')),
+            reason TEXT NOT NULL, measurement TEXT REFERENCES spectra (id), time TEXT NOT NULL,
+            UNIQUE (path, size, modified)) STRICT""",
+        "CREATE INDEX files_of_a_content ON files (hash)",
+        """CREATE TABLE samples (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL, composition TEXT NOT NULL,
+            file INTEGER NOT NULL REFERENCES files (id), UNIQUE (name, file)) STRICT""",
+        "ALTER TABLE batches ADD COLUMN ordered TEXT",
+        "ALTER TABLE batches ADD COLUMN approved TEXT",
+        "ALTER TABLE log ADD COLUMN person TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE log ADD COLUMN subject TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX log_of_a_subject ON log (subject)",
+    ):
+        db.execute(statement)
+
+
+@migrations()
+def contents(db: Database) -> None:
+    """Measurements are found by the content that they were read from."""
+    db.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
+
+
+@migrations()
+def notices(db: Database) -> None:
+    """What people are told of."""
+    db.execute(
+        """CREATE TABLE notices (
+            id INTEGER PRIMARY KEY, time TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,
+            tries INTEGER NOT NULL DEFAULT 0, told TEXT) STRICT"""
+    )

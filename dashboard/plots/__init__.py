@@ -1,0 +1,1 @@
+"""Arrays to figures: for the browser (plotly) and for print (matplotlib)."""

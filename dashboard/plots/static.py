@@ -1,0 +1,238 @@
+"""Pictures of a campaign as PNG files: learning curve, Δq map, spectra. Arrays in, a file out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import mpltern  # noqa: F401  (registers the ternary projection)
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.planning.convergence import CurvePoint
+from glassmap.agent.shapes import (
+    Axis,
+    Compositions,
+    GridCompositions,
+    PerAlloy,
+    PerSample,
+    RadialAxis,
+    RadialValues,
+    Scan,
+    ScanAxis,
+    Spectra,
+    Spectrum,
+    TakenCompositions,
+)
+
+AXIS_LABELS = {"q": "q (Å$^{-1}$)", "two_theta": "2θ (°)", "r": "r (Å)"}
+PEAK_LABELS = {
+    "q1": "$q_1$ (Å$^{-1}$), position of the first peak",
+    "delta_q": "Δq (Å$^{-1}$), width of the first peak",
+}
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
+
+
+def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
+    """Hold-out MSE and the errors of q1 and Δq against the number of spectra learned from."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    spectra = [point.spectra for point in curve]
+    left.plot(spectra, [point.mse_sample for point in curve], "o--", color=_GREY, label="one generated spectrum")
+    left.plot(spectra, [point.mse for point in curve], "o-", color=_BLUE, label="ensemble mean")
+    if any(point.next_batch_mse is not None for point in curve):
+        shown = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
+        left.plot(spectra, shown, "s:", color=_ORANGE, label="last round's model on this batch")
+    left.set(xlabel="spectra learned from", ylabel="hold-out MSE (intensity 0–100)")
+    for name, label, colour in (("q1_error", "$q_1$", _BLUE), ("delta_q_error", "Δq", _ORANGE)):
+        errors = [getattr(point, name) for point in curve]
+        if any(error is not None for error in errors):
+            right.plot(spectra, [np.nan if e is None else e for e in errors], "o-", color=colour, label=label)
+    right.set(xlabel="spectra learned from", ylabel="mean absolute error (Å$^{-1}$)")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
+        axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_peak_maps(
+    generated: tuple[GridCompositions, PerAlloy],
+    measured: tuple[Compositions, PerSample],
+    learned: TakenCompositions,
+    path: Path,
+    *,
+    quantity: Literal["q1", "delta_q"],
+    elements: Sequence[str],
+    title: str,
+    mark_glass: bool,
+) -> None:
+    """The map of q1 or Δq of a ternary beside the measured one, on one colour scale.
+
+    Args:
+        generated: Atomic fractions of the grid `(g, 3)` and q1 or Δq (1/Å); NaN (no trustworthy peak) stays grey.
+        measured: The same of the measured alloys.
+        learned: What the model learned from, drawn on top of the generated map.
+        path: PNG to write.
+        quantity: Which of the two it is.
+        elements: Top, left, right corner.
+        title: Above both.
+        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
+    """
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    known = np.concatenate([generated[1], measured[1]])
+    low, high = np.nanpercentile(known, [1, 99]) if np.isfinite(known).any() else (0.0, 1.0)
+    step_at_pct = 100 * np.diff(np.unique(generated[0][:, 0])).min(initial=1)
+    style = {"cmap": "viridis", "vmin": low, "vmax": high, "linewidths": 0}
+    for place, (compositions, values), name, size in (
+        (1, generated, f"generated, {len(generated[0])} alloys", 14 * step_at_pct**2),
+        (2, measured, f"measured, {len(measured[0])} alloys", 16),
+    ):
+        axes = figure.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
+        found = np.isfinite(values)
+        points = 100 * compositions.T
+        axes.scatter(*points[:, ~found], s=size, c="#d0d0d0", marker="h", linewidths=0)
+        colours = axes.scatter(*points[:, found], s=size, c=values[found], marker="h", **style)
+        if place == 1:
+            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="white", linewidths=2)
+            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="black", linewidths=0.9)
+        _label_corners(axes, elements)
+        axes.set_title(name, y=1.06)
+    bar = figure.colorbar(colours, ax=figure.axes, shrink=0.75, label=PEAK_LABELS[quantity])
+    if mark_glass and quantity == "delta_q" and low < GLASS_DELTA_Q < high:
+        bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
+        place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)
+    figure.suptitle(f"{title} (circles); grey: no trustworthy first peak")
+    _save(figure, path)
+
+
+def _label_corners(axes: Any, elements: Sequence[str]) -> None:
+    axes.grid(color="black", alpha=0.12)
+    for axis in (axes.taxis, axes.laxis, axes.raxis):
+        axis.set_ticks([20, 40, 60, 80])
+    for set_label, element in zip(("set_tlabel", "set_llabel", "set_rlabel"), elements, strict=True):
+        getattr(axes, set_label)(f"{element} (at.%)")
+
+
+def draw_examples(
+    axis_name: str,
+    axis: Axis,
+    examples: Sequence[tuple[str, Spectrum, Spectrum, Spectrum]],
+    path: Path,
+    *,
+    band: str,
+    title: str,
+) -> None:
+    """Generated spectra against measured ones.
+
+    Args:
+        axis_name: `q`, `two_theta` or `r`.
+        axis: Shape `(q,)`.
+        examples: Caption, measured spectrum, generated mean and the half-width of its band, each `(q,)`.
+        path: PNG to write.
+        band: What the band is.
+        title: Above all.
+    """
+    figure = Figure(figsize=(10, 2.6 * len(examples) + 0.6), layout="constrained")
+    panels = figure.subplots(len(examples), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (caption, measured, mean, half_width) in zip(panels, examples, strict=True):
+        axes.plot(axis, measured, color="black", linewidth=1, label="measured")
+        _draw_generated(axes, axis, mean, half_width, band)
+        axes.set_title(caption, loc="left", fontsize=10)
+        axes.set_ylabel("intensity")
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
+    panels[-1].set_xlabel(AXIS_LABELS[axis_name])
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_generated(
+    axis_name: str, axis: Axis, mean: Spectrum, half_width: Spectrum, path: Path, *, band: str, title: str
+) -> None:
+    """One generated spectrum with its band; arguments as of `draw_examples`."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    _draw_generated(axes, axis, mean, half_width, band)
+    axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, *, title: str) -> None:
+    """A doubtful spectrum over those of the nearest measured alloys, for a person to decide.
+
+    Args:
+        q: 1/Å, shape `(q,)`.
+        doubtful: 0-100, shape `(q,)`.
+        neighbours: The nearest first, shape `(n, q)`.
+        path: PNG to write.
+        title: What it is and why it is doubted.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    for k, spectrum in enumerate(neighbours):
+        axes.plot(q, spectrum, color=_GREY, linewidth=0.8, label="nearest measured alloys" if k == 0 else None)
+    axes.plot(q, doubtful, color=_ORANGE, linewidth=1.2, label="doubtful")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel=AXIS_LABELS["q"], ylabel="intensity", xlim=(q[0], q[-1]))
+    axes.set_title(title, fontsize=9, wrap=True)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_structure(
+    r: RadialAxis,
+    rdfs: Mapping[str, RadialValues],
+    q: Axis,
+    structure_factors: Mapping[str, Spectrum],
+    profile: tuple[ScanAxis, Scan],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """g(r) and S(q) of a structure, with the fitted first peak.
+
+    Args:
+        r: Å, shape `(r,)`.
+        rdfs: g(r) by name, the total first, shape `(r,)` each.
+        q: 1/Å, shape `(q,)`.
+        structure_factors: S(q) by name, the one for the eye first, shape `(q,)` each.
+        profile: q (1/Å) and S of the fitted peak within its window, shape `(p,)` each; empty where there is none.
+        path: PNG to write.
+        title: Above both.
+    """
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, (name, g) in enumerate(rdfs.items()):
+        left.plot(r, g, color="black" if k == 0 else None, linewidth=1.6 if k == 0 else 0.8, label=name, zorder=9 - k)
+    left.axhline(1, color=_GREY, linewidth=0.6)
+    left.set(xlabel=AXIS_LABELS["r"], ylabel="g(r)", xlim=(0, r[-1]), ylim=(0, None))
+    for (name, s), style in zip(structure_factors.items(), ({"color": "black"}, {"color": _GREY}), strict=False):
+        right.plot(q, s, linewidth=1.2, label=name, **style)
+    if len(profile[0]):
+        right.plot(*profile, color=_ORANGE, linewidth=2, label="fitted first peak")
+    right.set(xlabel=AXIS_LABELS["q"], ylabel="S(q)", xlim=(q[0], q[-1]))
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, half_width: Spectrum, band: str) -> None:
+    axes.plot(axis, mean, color=_ORANGE, linewidth=1.2, label="generated (ensemble mean)")
+    axes.fill_between(axis, mean - half_width, mean + half_width, color=_ORANGE, alpha=0.25, linewidth=0, label=band)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(axis[0], axis[-1])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"font.size": 10}):
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,222 @@
+"""What people decide about a campaign: each a few rows in the store, with who, when and why in the log."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from getpass import getuser
+
+import numpy as np
+
+from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.data.composition import label
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.store.campaign_store import CampaignStore, Measured, Standing
+from glassmap.flows.backends.lab.laboratory import write_orders
+from glassmap.flows.rounds.stages import Campaign, next_round, replace_suggestions
+
+
+def person() -> str:
+    """Who is at the keyboard."""
+    return getuser()
+
+
+def approve(store: CampaignStore) -> str:
+    """Let the planned batch be measured."""
+    round_ = _round_at(store, "measure")
+    if store.batch_time(round_, "approved") is not None:
+        raise CampaignError(f"Round {round_} is approved already.")
+    with store.transaction():
+        store.record_approval(round_)
+        store.log("approved", f"round {round_}")
+    return f"Round {round_} may be measured."
+
+
+def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
+    """Take alloys off the batch for good and plan as many others in their place."""
+    store, ids = campaign.store, list(dict.fromkeys(ids))
+    rule = "what is yet to be measured can be rejected"
+    standings = _standings(store, ids, ("missing", "failed"), rule)
+    rounds = {one.suggestion.round for one in standings}
+    if len(rounds) > 1:
+        raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
+    with _recording(store, ids):
+        for one in standings:
+            store.record_verdict(one.suggestion.id, "rejected", reason)
+            store.log("rejected", reason, subject=one.suggestion.id)
+        others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in standings])
+        for before, other in zip(standings, others, strict=False):
+            store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
+    elements = campaign.config.space.elements
+    alloys = ", ".join(f"{other.id} {label(np.array(other.composition), elements)}" for other in others)
+    return f"Rejected {', '.join(ids)}; planned instead: {alloys}."
+
+
+def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Wait for some alloys no longer; what comes of them nevertheless is used."""
+    _standings(store, ids, ("missing", "failed"), "what is still to be measured can be abandoned")
+    with _recording(store, ids):
+        for id_ in ids:
+            store.record_verdict(id_, "abandoned", reason)
+            store.log("abandoned", reason, subject=id_)
+    return f"No longer waiting for {', '.join(ids)}."
+
+
+def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
+    rule = "what failed, was abandoned or retracted can be tried again"
+    first = first_own_round(store.setting("config"))
+    for one in _standings(store, ids, ("failed", "abandoned", "retracted"), rule):
+        if one.suggestion.round < first <= (next_round(store) or first):
+            raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
+    with _recording(store, ids):
+        store.record_setting("go_on_with", None)  # what is tried again is waited for
+        for id_ in ids:
+            store.forget_verdict(id_)
+            store.log("to be tried again", reason, subject=id_)
+    return f"Waiting for {', '.join(ids)} again."
+
+
+def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Keep measurements, but learn from them no more."""
+    found = [_measurement(store, id_) for id_ in ids]
+    for one in found:
+        if one.state == "retracted":
+            raise CampaignError(f"{one.id} is retracted already: {one.reason}")
+    with _recording(store, [one.suggestion for one in found]):
+        for one in found:
+            store.judge_measurement(one.id, "retracted", reason)
+            store.log("retracted", reason, subject=one.id)
+            if one.suggestion is not None and _standing(store, one.suggestion).measurement is None:
+                store.record_verdict(one.suggestion, "retracted", reason)
+    return (
+        f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
+        "again."
+    )
+
+
+def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
+    """Use measurements that were doubtful, or retracted by mistake."""
+    found = [_measurement(store, id_) for id_ in ids]
+    for one in found:
+        if one.state == "used":
+            raise CampaignError(f"{one.id} is used already.")
+    with _recording(store, [one.suggestion for one in found]):
+        for one in found:
+            store.judge_measurement(one.id, "used", "")
+            store.log("accepted", reason, subject=one.id)
+            if one.suggestion is not None:
+                store.forget_verdict(one.suggestion)
+    return f"{', '.join(ids)} will be used from the next training on."
+
+
+def go_on(store: CampaignStore, reason: str) -> str:
+    """Have the round go on without what is missing; what still comes is used when it comes."""
+    round_ = _round_at(store, "measure")
+    if store.batch_time(round_, "ordered") is None:
+        raise CampaignError(f"Round {round_} isn't ordered yet, so nothing of it can be in. Approve it first.")
+    missing = len(store.suggestions(round_=round_, pending=True))
+    with store.transaction():
+        store.record_setting("go_on_with", round_)
+        store.log("goes on", f"round {round_} without {missing}: {reason}")
+    return f"Round {round_} goes on without {missing} measurements with the next `glassmap run {store.folder}`."
+
+
+def pause(store: CampaignStore, reason: str) -> str:
+    """Have the campaign stop before its next stage."""
+    with store.transaction():
+        store.record_setting("paused", f"since {datetime.now():%Y-%m-%d %H:%M} by {store.person}: {reason}")
+        store.log("paused", reason)
+    return "The campaign stops before its next stage; `glassmap resume` has it go on."
+
+
+def resume(store: CampaignStore) -> str:
+    """Have a paused campaign go on."""
+    if store.setting("paused") is None:
+        raise CampaignError(f"The campaign isn't paused. `glassmap run {store.folder}` goes on where it was.")
+    with store.transaction():
+        store.record_setting("paused", None)
+        store.log("resumed")
+    return f"No longer paused; `glassmap run {store.folder}` goes on."
+
+
+def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
+    """Give the campaign more of its budget.
+
+    Args:
+        store: The campaign's.
+        reason: Why, for the log.
+        more: Of `rounds` (made whatever the stop rule says), `spectra`, `hours`, `cpu_hours`: on top of what was
+            used, or of the limit where that is not yet reached.
+    """
+    given = {name: value for name, value in more.items() if value is not None}
+    if not given:
+        raise CampaignError("Say what there is more of: --rounds, --spectra, --hours or --cpu-hours.")
+    stop = store.setting("config")["stop"]
+    limits, used = store.setting("extended_limits") or {}, store.used()
+    words = []
+    with store.transaction():
+        for name, value in given.items():
+            if name == "rounds":
+                until = max(used.rounds, store.setting("extended_to") or 0) + int(value)
+                store.record_setting("extended_to", until)
+                words.append(f"to round {until}")
+                continue
+            if stop[f"max_{name}"] is None:
+                raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
+            limits[name] = max(getattr(used, name), stop[f"max_{name}"], limits.get(name, 0)) + value
+            words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
+        store.record_setting("extended_limits", limits)
+        if next_round(store) is None:
+            store.reopen_decision()
+        store.log("extended", f"{', '.join(words)}: {reason}")
+    return f"The campaign may go on {', '.join(words)}, if alloys are left; then its stop rule counts again."
+
+
+@contextmanager
+def _recording(store: CampaignStore, suggestions: Sequence[str | None]) -> Iterator[None]:
+    """One transaction for what is decided about some suggestions; then their orders are written anew."""
+    with store.transaction():
+        yield
+        for id_ in filter(None, suggestions):
+            store.mark_order(_standing(store, id_).suggestion.round)
+    write_orders(store)
+
+
+def _standings(store: CampaignStore, ids: Sequence[str], states: Sequence[str], rule: str) -> list[Standing]:
+    """What became of some suggestions.
+
+    Raises:
+        CampaignError: If one is in another state than the rule allows.
+    """
+    found = [_standing(store, id_) for id_ in ids]
+    for one in found:
+        if one.state not in states:
+            raise CampaignError(f"{one.suggestion.id} is {one.state}; only {rule}.")
+    return found
+
+
+def _standing(store: CampaignStore, id_: str) -> Standing:
+    suggestion = store.suggestion(id_)
+    if suggestion is None:
+        raise CampaignError(f"No alloy was asked for as {id_!r}. `glassmap orders {store.folder}` lists them.")
+    return store.standing(suggestion)
+
+
+def _measurement(store: CampaignStore, id_: str) -> Measured:
+    found = store.measurement(id_)
+    if found is None:
+        raise CampaignError(f"There is no measurement {id_!r}. `glassmap ledger {store.folder}` lists them.")
+    return found
+
+
+def _round_at(store: CampaignStore, stage: str) -> int:
+    """The round that is at a stage.
+
+    Raises:
+        CampaignError: If the campaign is elsewhere.
+    """
+    at = store.last_stage()
+    if at is None or at["name"] != stage or at["status"] == "done":
+        where = "has not begun" if at is None else f"is at {at['name']} of round {at['round']} ({at['status']})"
+        raise CampaignError(f"No batch is waiting to be measured: the campaign {where}.")
+    return at["round"]

@@ -1,0 +1,1 @@
+"""Who measures: a data set that is replayed, molecular dynamics, a laboratory."""

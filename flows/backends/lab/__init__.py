@@ -1,0 +1,1 @@
+"""A laboratory: orders go out as files, scans and composition tables come back into folders."""

@@ -1,0 +1,1 @@
+"""The command `glassmap`: what people type, and what the terminal shows."""

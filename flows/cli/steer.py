@@ -1,0 +1,249 @@
+"""The commands by which people steer a campaign; each opens the store, calls one function and prints."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glassmap.flows.cli.terminal import errors_in_words, print_ledger, print_log, print_standings, say, write_json
+
+if TYPE_CHECKING:
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+people = typer.Typer(rich_markup_mode="markdown")
+command = partial(people.command, rich_help_panel="People and laboratories")
+
+Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
+Samples = Annotated[list[str], typer.Argument(help="Such as r003-07; `glassmap orders` lists them.")]
+Measurements = Annotated[list[str], typer.Argument(help="Such as r003-07 or u0001; `glassmap ledger` lists them.")]
+Reason = Annotated[str, typer.Option(help="Why, for the log.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
+
+
+@contextmanager
+def _amending(folder: Path) -> Iterator["CampaignStore"]:
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.actions import person
+
+    with errors_in_words(), CampaignStore.amend(folder, person=person()) as store:
+        yield store
+
+
+@command()
+def orders(
+    folder: Folder,
+    round_: Annotated[int | None, typer.Option("--round", help="Of this round; the last by default.")] = None,
+    json_file: Json = None,
+) -> None:
+    """List a round's batch: what was asked for, and what became of each alloy.
+
+    Example: `glassmap orders campaigns/lab`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        asked = store.suggestions()
+        standings = store.standings(round_ or (asked[-1].round if asked else 0))
+        print_standings(standings, {m.id: m for m in store.measurements()}, store.setting("elements"))
+        write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in standings])
+
+
+@command()
+def approve(folder: Folder) -> None:
+    """Let the planned batch be measured, where the campaign file says `approval = "required"`.
+
+    Example: `glassmap approve campaigns/lab`
+    """
+    from glassmap.flows.actions import approve
+
+    with _amending(folder) as store:
+        say(approve(store))
+
+
+@command()
+def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
+    """Take alloys off the batch, never to come back, and plan others in their place at once.
+
+    Example: `glassmap reject campaigns/lab r003-07 r003-11 --reason "too brittle"`
+    """
+    from glassmap.flows.actions import person, reject
+    from glassmap.flows.rounds.stages import open_campaign
+
+    with errors_in_words(), open_campaign(folder, person=person()) as campaign:
+        say(reject(campaign, samples, reason))
+
+
+@command()
+def abandon(folder: Folder, samples: Samples, reason: Reason) -> None:
+    """Wait for alloys no longer; `glassmap retry` waits for them again.
+
+    Example: `glassmap abandon campaigns/lab r003-07 --reason "the wafer broke"`
+    """
+    from glassmap.flows.actions import abandon
+
+    with _amending(folder) as store:
+        say(abandon(store, samples, reason))
+
+
+@command()
+def retry(folder: Folder, samples: Samples, reason: Reason = "") -> None:
+    """Have alloys measured again that failed, were abandoned, or whose measurement was retracted.
+
+    Example: `glassmap retry campaigns/lab r003-07 --reason "the tube is replaced"`
+    """
+    from glassmap.flows.actions import retry
+
+    with _amending(folder) as store:
+        say(retry(store, samples, reason))
+
+
+@command()
+def retract(folder: Folder, measurements: Measurements, reason: Reason) -> None:
+    """Keep measurements but learn from them no more.
+
+    Example: `glassmap retract campaigns/lab r002-03 --reason "wrong wafer"`
+    """
+    from glassmap.flows.actions import retract
+
+    with _amending(folder) as store:
+        say(retract(store, measurements, reason))
+
+
+@command()
+def accept(folder: Folder, measurements: Measurements, reason: Reason = "") -> None:
+    """Use measurements that were flagged as doubtful, or retracted by mistake.
+
+    Example: `glassmap accept campaigns/lab r002-05 --reason "measured again, the same"`
+    """
+    from glassmap.flows.actions import accept
+
+    with _amending(folder) as store:
+        say(accept(store, measurements, reason))
+
+
+@command("go-on")
+def go_on(folder: Folder, reason: Reason = "") -> None:
+    """Have the round go on without what is still missing.
+
+    Example: `glassmap go-on campaigns/lab --reason "the furnace is down till Monday"`
+    """
+    from glassmap.flows.actions import go_on
+
+    with _amending(folder) as store:
+        say(go_on(store, reason))
+
+
+@command()
+def pause(folder: Folder, reason: Reason) -> None:
+    """Have a campaign stop before its next stage.
+
+    Example: `glassmap pause campaigns/lab --reason "the beam is off"`
+    """
+    from glassmap.flows.actions import pause
+
+    with _amending(folder) as store:
+        say(pause(store, reason))
+
+
+@command()
+def resume(folder: Folder) -> None:
+    """Have a paused campaign go on.
+
+    Example: `glassmap resume campaigns/lab`
+    """
+    from glassmap.flows.actions import resume
+
+    with _amending(folder) as store:
+        say(resume(store))
+
+
+@command()
+def extend(
+    folder: Folder,
+    rounds: Annotated[int | None, typer.Option(min=1, help="More, whatever the stop rule says.")] = None,
+    spectra: Annotated[int | None, typer.Option(min=1, help="More than used, or than the limit.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.001, help="More, from now or from the limit.")] = None,
+    cpu_hours: Annotated[float | None, typer.Option(min=0.001, help="More, of simulation.")] = None,
+    reason: Reason = "",
+) -> None:
+    """Give a campaign more of its budget.
+
+    Example: `glassmap extend campaigns/lab --rounds 3`
+    """
+    from glassmap.flows.actions import extend
+
+    with _amending(folder) as store:
+        say(extend(store, reason, rounds=rounds, spectra=spectra, hours=hours, cpu_hours=cpu_hours))
+
+
+@command()
+def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Scans and composition tables.")]) -> None:
+    """Take in files by hand, wherever they lie and however new they are.
+
+    Example: `glassmap ingest campaigns/lab r003-07.xrdml edx.csv`
+    """
+    from glassmap.flows.actions import person
+    from glassmap.flows.rounds.stages import open_campaign, receive
+
+    with errors_in_words(), open_campaign(folder, person=person()) as campaign:
+        for text in receive(campaign, files=files):
+            say(text)
+
+
+@command()
+def ledger(folder: Folder, json_file: Json = None) -> None:
+    """Account for every file that was dropped and every alloy that was asked for.
+
+    Example: `glassmap ledger campaigns/lab`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        files, measured = store.files(), store.measurements()
+        rounds = sorted({s.round for s in store.suggestions()})
+        standings = [one for round_ in rounds for one in store.standings(round_)]
+        print_ledger(files, standings, measured, store.setting("elements"))
+        content = {
+            "files": [file._asdict() for file in files],
+            "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in standings],
+            "measurements": [one._asdict() for one in measured],
+        }
+        write_json(json_file, content)
+
+
+@command()
+def log(
+    folder: Folder,
+    about: Annotated[str | None, typer.Option(help="A suggestion or measurement, such as r003-07.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Who did what, when and why.
+
+    Example: `glassmap log campaigns/lab --about r003-07`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        lines = store.log_lines(subject=about)
+        print_log(lines)
+        write_json(json_file, [line._asdict() for line in lines])
+
+
+@command()
+def trace(
+    folder: Folder,
+    what: Annotated[str, typer.Argument(help="An alloy such as Co30V40Zr30, or a sample such as r003-07.")],
+) -> None:
+    """From a pixel of the map to the checkpoint to the scans that trained it, or from a scan to all that came of it.
+
+    Example: `glassmap trace campaigns/lab Co30V40Zr30`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.provenance import trace
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        for line in trace(store, what):
+            say(line)

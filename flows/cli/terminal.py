@@ -1,0 +1,261 @@
+"""What the terminal shows: errors in words, a stage's progress, tables, plain records."""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from glassmap.agent.data.composition import label
+from glassmap.agent.errors import GlassmapError
+
+WATCH_SECONDS = 2.0
+PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # a log has no width of its own
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Print what glassmap or the system refused and exit with 1; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except (GlassmapError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def say(text: str) -> None:
+    """Print a line as it is, paths whole."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def print_status(state: str, reason: str) -> None:
+    """Where a campaign stands."""
+    console.print(f"[bold]{state}[/bold]: {escape(reason)}", soft_wrap=True)
+
+
+def watch_again_and_again(look: Callable[[], object]) -> None:
+    """Print what there is to see every other second, in place of what was printed before, until Ctrl-C."""
+    try:
+        while True:
+            with console.capture() as captured:
+                look()
+            console.clear()
+            console.file.write(captured.get())  # as it is, colours and all
+            console.file.flush()
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        pass
+
+
+@contextmanager
+def progress() -> Iterator[Callable[..., None]]:
+    """A bar for the stage at work, with round and time left, and the learning curve so far in a line a round.
+
+    Only the lines where the output is no terminal.
+    """
+    bar = Progress(
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("", total=None, text="")
+    round_ = ""
+
+    def report(stage: str, done: int, total: int, text: str = "") -> None:
+        nonlocal round_
+        if text.startswith("round "):
+            round_, text = text, ""
+        if done == 0:
+            bar.reset(task, description=f"{round_} {stage}".strip())
+        bar.update(task, completed=done, total=total, text=text)
+        if stage == "decide" and done:
+            say(f"{round_}: {text}")
+
+    with bar:
+        yield report
+
+
+def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
+    """A row a round: what was measured, how evenly, and the errors of the model.
+
+    Args:
+        curve: `glassmap.agent.planning.convergence.CurvePoint`s.
+        coverage: `glassmap.agent.planning.acquisition.Coverage` of each round's batch.
+    """
+    table = Table(
+        title="Learning curve: errors on spectra never learned from",
+        caption="distance: mean, from an alloy to the nearest measured one; before: MSE of the last round's model on "
+        "this round's batch",
+    )
+    for name in ("round", "spectra", "distance (at.%)", "MSE", "one sample", "q1 (1/Å)", "Δq (1/Å)", "before"):
+        table.add_column(name, justify="right")
+    for point, cover in zip(curve, coverage, strict=False):
+        figures = (
+            (cover.mean, ".1f"),
+            (point.mse, ".3g"),
+            (point.mse_sample, ".3g"),
+            (point.q1_error, ".4f"),
+            (point.delta_q_error, ".4f"),
+            (point.next_batch_mse, ".3g"),
+        )
+        cells = ("–" if value is None else format(value, style) for value, style in figures)
+        table.add_row(str(point.round), str(point.spectra), *cells)
+    console.print(table)
+
+
+def print_standings(standings: Sequence, measured: dict[str, Any], elements: Sequence[str]) -> None:
+    """A row an alloy that was asked for: target, what became of it, and what was found.
+
+    Args:
+        standings: `glassmap.agent.store.campaign_store.Standing`s of one round.
+        measured: `glassmap.agent.store.campaign_store.Measured`s by id.
+        elements: Of the campaign.
+    """
+    table = Table("sample", "target (at.%)", "state", "found (at.%)", "remark")
+    for one in standings:
+        found = measured.get(one.measurement)
+        shown = "" if found is None else _alloy(found.composition, elements)
+        held = "held out. " if one.suggestion.hold_out else ""
+        table.add_row(
+            one.suggestion.id, _alloy(one.suggestion.composition, elements), one.state, shown, escape(held + one.reason)
+        )
+    console.print(table)
+
+
+def print_ledger(files: Sequence, standings: Sequence, measured: Sequence, elements: Sequence[str]) -> None:
+    """How many files, alloys and measurements came to what, and a row for each that needs a look.
+
+    Args:
+        files: `glassmap.agent.store.campaign_store.DroppedFile`s.
+        standings: `glassmap.agent.store.campaign_store.Standing`s of all rounds.
+        measured: `glassmap.agent.store.campaign_store.Measured`s.
+        elements: Of the campaign.
+    """
+    for what, states in (
+        ("files", [file.state for file in files]),
+        ("alloys asked for", [one.state for one in standings]),
+        ("measurements", [one.state for one in measured]),
+    ):
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
+        console.print(f"{len(states)} {what}" + (f": {counts}" if counts else ""), soft_wrap=True)
+    table = Table("what", "state", "reason", title="To look at")
+    for file in files:
+        if file.state != "used" or file.kind == "table":
+            table.add_row(escape(file.path), file.state, escape(file.reason))
+    for one in measured:
+        if one.state != "used":
+            table.add_row(f"{one.id} {_alloy(one.composition, elements)}", one.state, escape(one.reason))
+    if table.row_count:
+        console.print(table)
+
+
+def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
+    return label(np.array(composition), elements)
+
+
+def print_log(lines: Sequence) -> None:
+    """A row a line of the audit log (`glassmap.agent.store.campaign_store.LogLine`), oldest first."""
+    table = Table("time", "who", "what", "about", "detail")
+    for line in lines:
+        time = line.time[:19].replace("T", " ")
+        table.add_row(time, escape(line.person), line.event, line.subject, escape(line.detail))
+    console.print(table)
+
+
+def print_simulation(facts: dict[str, Any]) -> None:
+    """What a simulation found, a line a figure; `facts` as of `facts_of`, with alloy and atoms."""
+    peak = ("–", "–") if facts["q1"] is None else (f"{facts['q1']:.3f} 1/Å", f"{facts['delta_q']:.3f} 1/Å")
+    rows = {
+        "alloy": f"{facts['alloy']} at.%, {facts['atoms']} atoms",
+        "potential": facts["potential"],
+        "density": f"{facts['density']:.3f} g/cm3",
+        "first peak of g(r)": f"{facts['rdf_peak']:.3f} Å",
+        "q1 of S(q)": peak[0],
+        "Δq of S(q)": peak[1],
+        "energy": f"{facts['energy']:.4f} eV an atom",
+        "measured at": f"{facts['temperature']:.0f} K, {facts['pressure'] / 1e4:.2f} GPa",
+        "crystalline atoms": f"{facts['crystalline']:.1%}" + (": crystallised" if facts["is_crystalline"] else ""),
+        "seed, CPU time": f"{facts['seed']}, {facts['cpu_seconds']:.0f} s",
+    }
+    table = Table("figure", "value")
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    console.print(table)
+
+
+def print_costs(costs: Sequence, alloy: str, *, cores: int) -> None:
+    """CPU time of an alloy against atoms, and how long a set of the paper's size takes.
+
+    Args:
+        costs: `glassmap.simulation.cost.Cost`s.
+        alloy: That was timed.
+        cores: Simulations side by side.
+    """
+    presets = list(costs[0].seconds)
+    table = Table(
+        "atoms",
+        *(f"{preset}: CPU s an alloy" for preset in presets),
+        *(f"{preset}: {PAPER_ALLOYS} alloys on {cores} core{'s' * (cores > 1)}" for preset in presets),
+        title=f"Cost of simulating, timed on {alloy}",
+        caption="Timed just now, one core a simulation; busy cores take longer. The largest is scaled up.",
+    )
+    for cost in costs:
+        seconds = [cost.seconds[preset] for preset in presets]
+        table.add_row(
+            str(cost.atoms), *(f"{s:.0f}" for s in seconds), *(_duration(s * PAPER_ALLOYS / cores) for s in seconds)
+        )
+    console.print(table)
+
+
+def _duration(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def print_records(records: list[dict[str, Any]]) -> None:
+    """A row a record, a column a key; empty where a record lacks it."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    table = Table(*keys)
+    for record in records:
+        values = (record.get(key, "") for key in keys)
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
+    console.print(table)
+
+
+def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: Sequence[str], title: str) -> None:
+    """Medians over seeds, a row a case; of a single value also the lowest and highest."""
+    import pandas as pd
+
+    cases = pd.DataFrame(records).groupby(list(by), sort=False)[list(values)]
+    summary = cases.agg(["median", "min", "max"]).droplevel(0, axis=1) if len(values) == 1 else cases.median()
+    summary = summary.reset_index()
+    table = Table(title=f"{title}, over seeds")
+    for column in summary:
+        table.add_column(str(column), justify="left" if column in by else "right")
+    for row, following in zip(summary.values, [*summary.values[1:], None], strict=True):
+        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
+        table.add_row(*cells, end_section=following is not None and row[0] != following[0])
+    console.print(table)
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """Write plain records, where a file was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""Where the work is done that one process is too small for."""

@@ -1,0 +1,86 @@
+"""Tell people of what they should know without looking: a campaign waits for them, has stopped, has failed.
+
+A change of state is a row in the store first and told afterwards, from a thread of its own, so that neither a server
+that is down nor a kill loses it, and the loop waits for nobody. What is told may come twice, but it comes.
+"""
+
+import fcntl
+import json
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from glassmap.agent.config.campaign import NotifyConfig
+from glassmap.agent.store.campaign_store import CampaignStore
+
+TRIES = 10  # of one notice; some now, the rest each time that the campaign is looked after
+TRIES_NOW = 3
+PAUSE_SECONDS = 2.0  # before the second try; twice as long before the third
+TIMEOUT_SECONDS = 10.0
+SILENT = ("running", "paused")  # states that need nobody, or that a person brought about
+
+
+def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threading.Thread | None:
+    """Record a change of state, and begin to tell all that is yet to be told.
+
+    Args:
+        store: Of the campaign, open to write.
+        name: Of the campaign.
+        settings: Who is told.
+
+    Returns:
+        The thread that tells, where there is something to tell.
+    """
+    if settings.url is None and settings.command is None:
+        return None
+    status, stage = store.status(), store.last_stage()
+    key = json.dumps([status.state, stage and stage["round"], stage and stage["error"], store.to_look_at()])
+    content = {"campaign": name, "folder": str(store.folder.absolute()), **status._asdict()}
+    content["text"] = f"{name} is {status.state}. {status.reason}"  # what a chat's webhook shows
+    if status.state not in SILENT:
+        with store.transaction():
+            store.record_notice(key, content)
+    if not store.pending_notices(tries=TRIES):
+        return None
+    teller = threading.Thread(target=tell_pending, args=(store.folder, settings), name=f"notices of {name}")
+    teller.start()
+    return teller
+
+
+def tell_pending(folder: Path, settings: NotifyConfig) -> None:
+    """Tell all that is yet to be told, oldest first; what can't be told now is tried again the next time."""
+    with (folder / "notices.lock").open("w") as lock, CampaignStore.amend(folder, person="glassmap") as store:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another thread or process tells them
+            return
+        for number, content in store.pending_notices(tries=TRIES):
+            if error := _tell(content, settings):
+                store.end_notice(number, error=error)
+                return  # the next is for the same, and would come before
+            store.end_notice(number)
+
+
+def _tell(content: Mapping[str, Any], settings: NotifyConfig) -> str:
+    """Tell all who are to be told; returns why one could not be."""
+    error = ""
+    for number in range(TRIES_NOW):
+        time.sleep(PAUSE_SECONDS * (2**number - 1))
+        try:
+            if settings.url is not None:
+                httpx.post(settings.url, json=content, timeout=TIMEOUT_SECONDS).raise_for_status()
+            if settings.command is not None:
+                text = json.dumps(content)
+                words = shlex.split(settings.command)
+                subprocess.run(words, input=text, text=True, capture_output=True, timeout=60, check=True)
+        except (httpx.HTTPError, subprocess.SubprocessError, OSError, ValueError) as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        else:
+            return ""
+    return error

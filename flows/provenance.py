@@ -1,0 +1,86 @@
+"""Where a figure comes from, and what became of a measurement: suggestion, scan, model, map, decision, both ways."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from glassmap.agent.data.composition import label, parse_composition
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.maps.spectra_archive import read_map
+from glassmap.agent.store.campaign_store import CampaignStore, Measured
+from glassmap.flows.backends.lab.laboratory import FROM_PYTHON
+
+NEAREST = 5  # measurements that are named for an alloy
+
+
+def trace(store: CampaignStore, what: str) -> Iterator[str]:
+    """Lines for a person, about a sample or measurement by its id, or an alloy of the last map in at.%.
+
+    Raises:
+        CampaignError: If nothing is called so, or there is no map yet.
+        CompositionError: If the alloy can't be read.
+    """
+    if store.suggestion(what) is not None or store.measurement(what) is not None:
+        yield from _trace_sample(store, what)
+    else:
+        yield from _trace_alloy(store, what)
+
+
+def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
+    """From the suggestion to everything that was made with its measurements."""
+    elements = store.setting("elements")
+    if (suggestion := store.suggestion(id_)) is not None:
+        standing = store.standing(suggestion)
+        alloy = label(np.array(suggestion.composition), elements)
+        held = ", held out" if suggestion.hold_out else ""
+        yield f"{id_}: asked for in round {suggestion.round} as {alloy}{held}; {standing.state}. {standing.reason}"
+    mine = [m for m in store.measurements() if id_ in (m.id, m.suggestion)]
+    for measured in mine:
+        yield _describe(measured, elements)
+        for round_, path in _checkpoints(store):
+            if measured.id in json.loads(path.read_text())["record"]["training_ids"]:
+                yield f"  trained {path.name} (round {round_})"
+    yield "Log:"
+    for line in store.log_lines(subject=id_):
+        yield f"  {line.time} {line.person}: {line.event} {line.detail}".rstrip()
+
+
+def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
+    """From a pixel of the map back to the scans."""
+    elements = store.setting("elements")
+    composition = parse_composition(alloy, elements)
+    found = store.artefact("map")
+    if found is None:
+        raise CampaignError(f"There is no map yet. `glassmap run {store.folder}` makes one.")
+    round_, path = found
+    columns, _ = read_map(path)
+    mapped = np.stack([columns[element] for element in elements], axis=1) / 100  # (alloys, elements)
+    row = int(np.abs(mapped - composition).max(axis=1).argmin())
+    q1, delta_q = (f"{columns[name][row]:.3f} ± {columns[f'{name}_spread'][row]:.3f}" for name in ("q1", "delta_q"))
+    yield f"{label(mapped[row], elements)}: q1 {q1}, Δq {delta_q} 1/Å"
+    yield f"  from {path.name} (round {round_})"
+    checkpoint = store.artefact("checkpoint", round_)
+    assert checkpoint is not None, "a map is made with a checkpoint"
+    ids = json.loads(checkpoint[1].read_text())["record"]["training_ids"]
+    yield f"  made with {checkpoint[1].name}, trained on {len(ids)} measurements; the nearest:"
+    trained = [m for m in store.measurements() if m.id in set(ids)]
+    distances = [float(np.linalg.norm(np.array(m.composition) - composition)) for m in trained]
+    for k in np.argsort(distances, kind="stable")[:NEAREST]:
+        yield f"  {_describe(trained[k], elements)}"
+
+
+def _describe(measured: Measured, elements: list[str]) -> str:
+    alloy = label(np.array(measured.composition), elements)
+    facts = measured.facts
+    is_dropped = "hash" in facts and facts["file"] != FROM_PYTHON
+    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if is_dropped else ""
+    state = f", {measured.state}: {measured.reason}" if measured.state != "used" else ""
+    return f"{measured.id}: {alloy}, by {measured.backend} in round {measured.round}, {measured.taken}{scan}{state}"
+
+
+def _checkpoints(store: CampaignStore) -> Iterator[tuple[int, Path]]:
+    for point in store.curve():
+        if (found := store.artefact("checkpoint", point.round)) is not None:
+            yield found

@@ -1,0 +1,1 @@
+"""One round of a campaign: plan, measure, train, map, decide; and the loop around it."""

@@ -1,0 +1,177 @@
+"""The campaign as Prefect flows: the loop of `glassmap.flows.rounds.stages`, each stage a task.
+
+Prefect shows the runs and starts them; what is done is known from the store alone, so a run that was killed is simply
+run again. No task result is cached or kept: a stage that runs again has a reason to. What Prefect shows is a view:
+progress as an artifact, and a summary at the end.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import cast
+from uuid import UUID
+
+from prefect import flow, get_client, tags, task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
+from prefect.client.schemas.objects import StateType
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Crashed
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, slug
+from glassmap.agent.errors import CampaignBusy
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.rounds.stages import (
+    STAGES,
+    Campaign,
+    Reporter,
+    Status,
+    advance,
+    advance_unattended,
+    ignore,
+    open_campaign,
+    retrain,
+)
+
+SERVED_BY = "GLASSMAP_SERVED_BY"  # environment: the process that serves, which its runs don't outlive
+SHOWN_SECONDS = 2.0  # between two updates of a progress bar
+GRACE = timedelta(minutes=1)  # a run that has just begun may not have asked for the campaign yet
+TASKS = {name: task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage) for name, stage in STAGES.items()}
+
+
+def run_campaign(folder: Path, *, report: Reporter = ignore) -> Status:
+    """Plan, measure, train, map, decide; round again until the campaign stops or waits for measurements.
+
+    Args:
+        folder: Of the campaign.
+        report: Told how far each stage is, as Prefect is.
+    """
+
+    @flow(name="campaign", persist_result=False)
+    def campaign(folder: Path) -> Status:
+        with _opened(folder, report) as opened:
+            return advance(opened, stages=TASKS)
+
+    with tags(tag_of(folder)):  # around the flow, or its run would have none
+        return campaign(folder)
+
+
+@flow(name="advance", persist_result=False)
+def advance_campaign(folder: Path) -> str:
+    """The same while nobody watches: a campaign that another process is at, or that failed for good, is left alone."""
+    _end_with_server()
+    try:
+        with _opened(folder) as campaign:
+            reached = advance_unattended(campaign, stages=TASKS)
+            return f"{reached.state}: {reached.reason}"
+    except CampaignBusy as busy:
+        get_run_logger().info(str(busy))
+        return str(busy)
+
+
+@flow(name="retrain", persist_result=False)
+def retrain_campaign(folder: Path) -> str:
+    """Train on what is in now, and map."""
+    _end_with_server()
+    try:
+        with _opened(folder) as campaign:
+            done = retrain(campaign)
+    except CampaignBusy as busy:
+        done = str(busy)
+    get_run_logger().info(done)
+    return done
+
+
+def tag_of(folder: Path) -> str:
+    """The tag of every run of a campaign."""
+    return f"campaign {folder.resolve()}"
+
+
+@contextmanager
+def _opened(folder: Path, report: Reporter = ignore) -> Iterator[Campaign]:
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    name, bar = config.name, _Bar(config.name)
+
+    def report_to_both(stage: str, done: int, total: int, text: str = "") -> None:
+        report(stage, done, total, text)
+        bar(stage, done, total, text)
+
+    with open_campaign(folder, config=config, report=report_to_both) as campaign:
+        _end_orphans(folder)
+        try:
+            yield campaign
+        finally:
+            with _shown():
+                create_markdown_artifact(
+                    _summary(campaign.store, name), key=f"campaign-{slug(name)}", description=f"Where {name} stands"
+                )
+
+
+class _Bar:
+    """A progress artifact of the stage at work."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._id, self._last = name, None, 0.0
+        self._id: UUID | None
+
+    def __call__(self, stage: str, done: int, total: int, text: str = "") -> None:
+        if 0 < done < total and monotonic() - self._last < SHOWN_SECONDS:
+            return
+        self._last = monotonic()
+        share, words = 100 * done / (total or 1), f"{self._name}, {stage}: {done} of {total}. {text}"
+        with _shown():
+            if self._id is None:
+                made = create_progress_artifact(share, key=f"progress-{slug(self._name)}", description=words)
+                self._id = cast(UUID, made)  # no coroutine, as this is no coroutine
+            else:
+                update_progress_artifact(self._id, share, description=words)
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """What is only to be seen stops no campaign."""
+    try:
+        yield
+    except Exception as error:
+        get_run_logger().warning("Prefect can't show it: %s", error)
+
+
+def _summary(store: CampaignStore, name: str) -> str:
+    """A campaign in Markdown."""
+    status = store.status()
+    lines = [f"# {name}: {status.state}", "", status.reason, "", "| round | spectra | hold-out MSE |", "|---|---|---|"]
+    lines += [f"| {point.round} | {point.spectra} | {point.mse:.3g} |" for point in store.curve()]
+    return "\n".join(lines)
+
+
+def _end_with_server() -> None:
+    """Have the kernel end this run when the process that serves ends: what it leaves undone is done by the next."""
+    server = os.environ.get(SERVED_BY)
+    if server is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(server):  # it ended before it could be said
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_orphans(folder: Path) -> None:
+    """Tell Prefect of runs of a campaign whose process is gone: whoever holds the campaign's lock knows of no other."""
+    running = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[tag_of(folder)]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+    )
+    with _shown(), get_client(sync_client=True) as client:
+        for other in client.read_flow_runs(flow_run_filter=running):
+            began = other.start_time
+            if str(other.id) == flow_run.get_id() or began is None or datetime.now(UTC) - began < GRACE:
+                continue
+            gone = Crashed(message="Its process is gone: another run holds the campaign's lock.")
+            client.set_flow_run_state(other.id, gone, force=True)

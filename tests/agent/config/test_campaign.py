@@ -1,0 +1,201 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig, ReplayConfig
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.models.training import PRESETS
+from glassmap.flows.rounds.stages import open_campaign
+
+LEAST: dict[str, Any] = {
+    "name": "small",
+    "space": {"elements": ["Co", "V", "Zr"]},
+    "backend": {"dataset": "/data/small.nc"},
+}
+
+
+def check(**changes: Any) -> CampaignConfig:
+    return CampaignConfig.of(LEAST | changes, source="test.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "unknown", "allowed"),
+    [
+        ({"sead": 1}, "'sead'", "name, seed, device, runner, dask, space, spectrum, backend, guide,"),
+        ({"space": {"elements": ["Co", "V"], "step": 5}}, "'space.step'", "elements, step_at_pct, bounds_at_pct"),
+        ({"spectrum": {"length": 5}}, "'spectrum.length'", "low, high, points"),
+        (
+            {"backend": {"dataset": "x", "holdout": 1}},
+            "'backend.holdout'",
+            "kind, dataset, variable, where, hold_out, test_share",
+        ),
+        ({"planning": {"size": 5}}, "'planning.size'", "batch, method, weights, hold_out_share"),
+        ({"model": {"layers": 5}}, "'model.layers'", "architecture, hidden, noise, members"),
+        ({"stop": {"rounds": 5}}, "'stop.rounds'", "tolerance, patience, max_rounds"),
+    ],
+)
+def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: dict, unknown: str, allowed: str):
+    with pytest.raises(CampaignError) as refused:
+        check(**changes)
+    message = str(refused.value)
+    assert message.startswith(f"test.toml: unknown setting {unknown}; allowed here: ")
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": -1}, "seed: .* greater than or equal to 0, got -1"),
+        ({"device": "gpu"}, "device: .*auto.*cpu.*cuda.*, got 'gpu'"),
+        ({"space": {"elements": ["Co", "Xx"]}}, "space: .*Xx"),
+        ({"space": {"elements": ["Co", "V"], "step_at_pct": 7}}, "space: .*got 7"),
+        ({"backend": {}}, "setting 'backend.dataset' is missing"),
+        ({"backend": {"dataset": "x", "kind": "factory"}}, "backend: kind must be one of 'replay', .*, got 'factory'"),
+        ({"backend": {"dataset": "x", "hold_out": "half"}}, "backend.hold_out: .*'random', 'wafer' or 'batch'"),
+        ({"backend": {"dataset": "x", "test_share": 1.0}}, "backend.test_share: .*less than 1, got 1.0"),
+        ({"planning": {"batch": 0}}, "planning.batch: .*greater than 0, got 0"),
+        ({"planning": {"method": "best"}}, "planning.method: .*'uniform', 'farthest' or 'random', got 'best'"),
+        ({"planning": {"method": "random", "weights": "disagreement"}}, "planning.weights = 'disagreement' needs"),
+        ({"model": {"members": 0}}, "model.members: .*got 0"),
+        ({"model": {"averaging": 1.0}}, "model.averaging: .*got 1.0"),
+        ({"model": {"preset": "best"}}, "model.preset must be one of default, paper, got 'best'"),
+        ({"model": {"preset": ["default"]}}, "model.preset must be one of default, paper"),
+        ({"model": 5}, "model: .*got 5"),
+        ({"stop": {"tolerance": float("nan")}}, "stop.tolerance: .*got nan"),
+        ({"stop": {"patience": 1.5}}, "stop.patience: .*got 1.5"),
+        (
+            {"planning": {"weights": "disagreement"}, "model": {"members": 1, "stacked": False}},
+            "weights = 'disagreement' needs model.members >= 2",
+        ),
+        (
+            {"planning": {"batch": 1}, "backend": {"dataset": "x", "hold_out": "batch"}},
+            "hold_out = 'batch', a simulation, a lab. needs planning.batch >= 2",
+        ),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_rule(changes: dict, words: str):
+    with pytest.raises(CampaignError, match=f"^test.toml: .*{words}"):
+        check(**changes)
+
+
+def test_every_wrong_setting_is_named_at_once():
+    with pytest.raises(CampaignError, match=r"planning\.batch.*'sead'"):
+        check(sead=1, planning={"batch": 0})
+
+
+def test_a_preset_is_a_start_from_which_single_settings_may_differ():
+    model = check(model={"preset": "paper", "members": 3}).model
+    assert model == PRESETS["paper"].model_copy(update={"members": 3})
+    assert model.architecture == "paper"
+    assert check(model={"preset": "default"}).model == check().model == PRESETS["default"]
+
+
+def test_a_campaign_file_reads_back_as_it_was_written(tmp_path: Path):
+    config = check(
+        seed=7,
+        space={"elements": ["Co", "V", "Zr"], "bounds_at_pct": {"Zr": [10, 90]}, "limits": ["Zr + Co >= 40"]},
+        backend={"dataset": tmp_path / "small.nc", "where": "cleaned", "hold_out": "wafer"},
+        model={"preset": "paper"},
+        spectrum={"low": 1.5, "points": 100},
+    )
+    config.to_toml(tmp_path / FILE_NAME)
+    assert CampaignConfig.from_toml(tmp_path / FILE_NAME) == config
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME], "no partial file is left"
+
+
+def test_a_dataset_is_looked_for_beside_the_campaign_file_and_the_name_is_the_folders(tmp_path: Path):
+    folder = tmp_path / "co-v-zr"
+    folder.mkdir()
+    (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "data/x.nc"')
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    assert (config.name, config.backend) == ("co-v-zr", ReplayConfig(dataset=folder / "data" / "x.nc"))
+    (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "~/x.nc"')
+    assert CampaignConfig.from_toml(folder / FILE_NAME).backend == ReplayConfig(dataset=Path.home() / "x.nc")
+
+
+def test_a_missing_campaign_file_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(CampaignError, match="glassmap init"):
+        CampaignConfig.from_toml(tmp_path / FILE_NAME)
+
+
+@pytest.mark.parametrize("content", [b"seed = = 1", b"seed = \xff"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(CampaignError, match="is not valid TOML"):
+        CampaignConfig.from_toml(tmp_path / FILE_NAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 1),
+        ("planning", {"batch": 9}),
+        ("model", {"steps": 9}),
+        ("spectrum", {"points": 50}),
+        ("space", {"elements": ["Co", "V", "Zr"], "edges": True}),
+        ("backend", {"dataset": "x", "hold_out": "wafer"}),
+    ],
+)
+def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: Any):
+    with pytest.raises(CampaignError, match=f"Changed since the campaign began: {name};.*{', '.join(FREE_SETTINGS)}"):
+        check(**{name: value}).check_continues(check().model_dump(mode="json"))
+
+
+def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
+    moved = {"dataset": "/data/moved.nc"}  # what it holds is compared when the campaign is opened
+    changed = check(name="other", device="cpu", stop={"max_rounds": 99}, backend=moved)
+    changed.check_continues(check().model_dump(mode="json"))
+    with pytest.raises(CampaignError, match="began: seed;"):
+        changed.model_copy(update={"seed": 5}).check_continues(check().model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[3] / "examples").glob("*.toml")), ids=lambda path: path.name
+)
+def test_every_example_is_a_campaign_that_can_be_opened(path: Path, tmp_path: Path):
+    (tmp_path / FILE_NAME).write_text(path.read_text())
+    with open_campaign(tmp_path) as campaign:
+        assert campaign.backend.axis_name == "q" and len(campaign.backend.axis) > 100
+        assert len(campaign.config.space.build()) > 100
+
+
+def test_a_simulation_is_one_kind_of_backend(tmp_path: Path):
+    config = check(backend={"kind": "simulation", "potential": tmp_path / "x.eam.alloy"}, planning={"batch": 2})
+    config.to_toml(tmp_path / FILE_NAME)
+    assert CampaignConfig.from_toml(tmp_path / FILE_NAME) == config
+    assert check(backend={"kind": "simulation", "potential": "zhou"}).backend.potential == "zhou"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ({}, "setting 'backend.potential' is missing"),
+        (
+            {"potential": "zhou", "dataset": "x"},
+            "unknown setting 'backend.dataset'; allowed here: kind, potential, spectra",
+        ),
+        ({"potential": "zhou", "spectra": "sound"}, "backend.spectra: .*'diffraction' or 'rdf', got 'sound'"),
+        ({"potential": "zhou", "spectra": "rdf", "wavelength": 1.5}, "a wavelength belongs to spectra = 'diffraction'"),
+        ({"potential": "zhou", "preset": "slow"}, "backend.preset: .*'quick' or 'paper'"),
+        ({"potential": "zhou", "workers": 0}, "backend.workers: .*greater than 0, got 0"),
+        ({"potential": "zhou", "timeout_hours": -1}, "backend.timeout_hours: .*got -1"),
+    ],
+)
+def test_a_wrong_setting_of_a_simulation_is_named(backend: dict, words: str):
+    with pytest.raises(CampaignError, match=words):
+        check(backend={"kind": "simulation", **backend})
+
+
+def test_how_lammps_is_run_may_change_within_a_campaign_but_not_what_it_runs():
+    before = check(backend={"kind": "simulation", "potential": "zhou"}).model_dump(mode="json")
+    free = {"potential": "/moved/here", "command": "srun -n 8 lmp", "workers": 3, "timeout_hours": 5.0}
+    check(backend={"kind": "simulation", **free}).check_continues(before)
+    with pytest.raises(CampaignError, match="Changed since the campaign began: backend"):
+        check(backend={"kind": "simulation", "potential": "zhou", "preset": "paper"}).check_continues(before)
+
+
+def test_settings_recorded_before_there_were_new_ones_still_go_on():
+    before = check().model_dump(mode="json")
+    del before["backend"]["variable"]
+    check().check_continues(before)

@@ -1,0 +1,166 @@
+"""What the benchmarks compute, on small material."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.training import PRESETS, TrainingConfig
+from glassmap.flows.benchmarks import curve, noise, peaks, runner, spectra, speed
+from glassmap.simulation.sweep import RDF, write_sweep
+from tests.simulation.test_sweep import structures, sweep
+from tests.support.glasses import TINY
+
+
+def test_the_noise_between_seeds_is_measured_once_for_each_alloy_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(noise, "PRESETS", {"quick": TINY})
+    records = noise.run(
+        ["Zr50Cu40Al10", "Zr50Cu40Al10"], potential="zhou", sizes=(200, 300), seeds=(0, 1), folder=tmp_path, workers=2
+    )
+    assert [(record["alloy"], record["atoms"], record["seeds"]) for record in records] == [
+        ("Zr50Cu40Al10", 200, [0, 1]),
+        ("Zr50Cu40Al10", 300, [0, 1]),
+    ]
+    for record in records:
+        assert 0 < record["mse_merged"] <= record["mse"] < 0.1 and record["cpu_seconds"] > 0
+
+
+def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Path, tmp_path: Path):
+    told: list[dict] = []
+    records = curve.run(
+        small_dataset,
+        variable="intensity",
+        where=None,
+        sizes=(5, 60),
+        seeds=(0, 1),
+        config=PRESETS["default"].model_copy(update={"members": 2, "steps": 20}),
+        tell=told.append,
+    )
+    assert records == told and len(records) == 2 * 2 * 6
+    medians = {n: np.median([r["mse"] for r in records if r["n"] == n and r["model"] == "pca-gp"]) for n in (5, 60)}
+    assert medians[60] < medians[5]
+    assert set(spectra.LABELS) - {"published"} == {record["model"] for record in records}
+    picture = tmp_path / "new" / "curve.png"
+    curve.draw(records, picture, floor=0.1, published=0.2, title="small")
+    assert picture.stat().st_size > 20_000
+
+
+def test_the_noise_floor_is_half_of_what_two_seeds_differ_by(tmp_path: Path, small_dataset: Path):
+    plan, path = sweep(), tmp_path / "set.nc"
+    write_sweep(path, plan, structures(plan, 4), earlier={}, lammps="x")
+    g = read_dataset(path, variable=RDF)
+    twice = [row for row, id_ in enumerate(g.ids) if id_.startswith(g.ids[3].rpartition("-")[0])]
+    expected = np.mean((g.intensities[twice[0]] - g.intensities[twice[1]]) ** 2) / 2
+    assert curve.noise_floor(path, variable=RDF) == pytest.approx(expected)
+    assert curve.noise_floor(small_dataset, variable="intensity") is None
+
+
+def test_noise_is_told_apart_within_wafers_and_between_them(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    alloys = rng.dirichlet(np.ones(3), 40)
+    q = np.linspace(1, 5, 200)
+    halos = 10 + 80 * np.exp(-(((q - 2.5 - 0.3 * alloys[:, :1]) / 0.3) ** 2))
+    compositions = np.tile(alloys, (4, 1))  # each twice on both wafers
+    wafers = np.repeat(["a", "a", "b", "b"], 40)
+    spectra_ = np.tile(halos, (4, 1)) + rng.normal(0, 0.1, (160, 200)) + 4 * (wafers == "b")[:, None]
+    spectra_ = 100 * spectra_ / spectra_.max(axis=1, keepdims=True)
+    path = tmp_path / "two.nc"
+    two = SpectraSet(
+        elements=("Co", "V", "Zr"),
+        ids=tuple(f"s{k}" for k in range(160)),
+        compositions=compositions,
+        axis=q,
+        axis_name="q",
+        intensities=spectra_.astype(np.float32),
+        coordinates={"wafer": wafers},
+    )
+    write_dataset(two, path)
+    same, other = spectra.measure_noise([path])
+    assert (same["pairs"], same["n"], other["pairs"], other["n"]) == ("of one wafer", 80, "of two wafers", 160)
+    assert same["mse"] == pytest.approx(0.0125, rel=0.5) and other["mse"] > 50 * same["mse"]
+    assert 0 < same["q1"] < 0.01
+
+
+def test_every_model_is_judged_on_every_split(small_dataset: Path, tmp_path: Path):
+    config = PRESETS["default"].model_copy(update={"members": 2, "steps": 20})
+    records = spectra.run(
+        [small_dataset], n=20, splits=("random", "planned", "wafer", "edge"), seeds=(0,), config=config
+    )
+    models = ["nearest", "rbf", "pca-gp", "extra-trees", "sample", "ensemble"]
+    assert [record["model"] for record in records] == 4 * models
+    assert [record["n"] for record in records[::6]] == [20, 10, 20, 20], "half as many where they are planned"
+    spectra.draw(records, tmp_path / "errors.png")
+    assert (tmp_path / "errors.png").stat().st_size > 20_000
+    for record in records[5::6]:
+        assert 0 < record["mse"] < 2000 and 0 <= record["networks"] <= 1
+        assert -1 <= record["rank"] <= 1 and 0 < record["inside"] <= 1
+
+
+def test_the_edge_is_learned_from_and_the_inside_is_tested(small_dataset: Path):
+    data = read_dataset(small_dataset).prepared()
+    learn, test = spectra.draw_split(data, "edge", n=10, seed=0)
+    assert learn.compositions.min(axis=1).max() < test.compositions.min(axis=1).min()
+    planned, held = spectra.draw_split(data, "planned", n=40, seed=0)
+    drawn, same = spectra.draw_split(data, "random", n=40, seed=0)
+    assert held.ids == same.ids and not set(planned.ids) & set(held.ids)
+    assert (len(planned), len(set(planned.ids)), len(drawn)) == (20, 20, 40)
+
+
+def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: set[str] = set()
+
+    def draw(data, kind, *, n, seed):
+        seen.update(data.ids)
+        return data.select(np.arange(10)), data.select(np.arange(10, 20))
+
+    monkeypatch.setattr(spectra, "draw_split", draw)
+    quick = {"members": 2, "steps": 5}
+    changes = {"default": quick, "networks alone": quick | {"stacked": False}}
+    records = spectra.ablate([small_dataset], seeds=(100, 101), changes=changes)
+    assert [record["change"] for record in records] == ["default", "networks alone"] * 2
+    assert 0.3 < len(seen) / len(read_dataset(small_dataset)) < 0.7
+    for change in spectra.ABLATIONS.values():
+        TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
+
+
+def test_peaks_of_generated_spectra_are_held_against_measured_ones(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    quick = PRESETS["default"].model_copy(update={"members": 2, "steps": 60})
+    monkeypatch.setattr(peaks, "Ensemble", lambda seed: Ensemble(quick, seed=seed))
+    records = peaks.judge_generated([small_dataset], seeds=(0,), picture=tmp_path / "peaks.png")
+    assert (tmp_path / "peaks.png").stat().st_size > 20_000
+    q1, delta_q = records
+    assert (q1["quantity"], delta_q["quantity"]) == ("q1", "delta_q")
+    assert q1["r2_origin"] > 0.99 and q1["mae"] < 0.2
+    assert delta_q["n"] == sum(delta_q[name] for name in ("both", "missed", "false", "neither"))
+
+
+def test_speed_is_measured_beside_the_limits_of_the_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.05)
+    monkeypatch.setattr(speed, "FIT_STEPS", 5)
+    config = PRESETS["default"].model_copy(update={"members": 2})
+    records = speed.run(
+        config=config, samples=20, points=128, members=(1, 2), elements=(3, 4), device="cpu", longest_map=0.0
+    )
+    by_case = {(record["what"], record["case"]): record for record in records}
+    training = by_case["training steps", "2 members together"]
+    assert training["per_second"] > 0 and training["times_faster_than_in_turn"] > 0
+    assert 0 < training["arithmetic"] < 2
+    ternary, quaternary = (by_case["map", f"{n} elements"] for n in (3, 4))
+    assert (ternary["alloys"], quaternary["alloys"]) == (4851, 156_849)
+    assert ternary["done"] == 1 and quaternary["done"] < 1, "a large one is scaled up from its first shards"
+
+
+def test_a_cluster_is_timed_beside_this_process():
+    pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
+    config = PRESETS["default"].model_copy(update={"members": 2, "steps": 5})
+    here, there, faster = runner.run(config=config, workers=(1,), alloys=1, atoms=200, elements=3, step_at_pct=10)
+    assert here["runner"].startswith("local") and there["runner"] == "dask, 1 worker"
+    assert there["start"] > 0 and there["task_ms"] > 0
+    for what in ("simulations", "training", "map"):
+        assert here[what] > 0 and there[what] > 0 and faster[what] == 1

@@ -1,0 +1,330 @@
+import csv
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from glassmap.agent.config.campaign import FILE_NAME
+from glassmap.agent.data.dataset import read_dataset, write_dataset
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.cli.app import app
+from glassmap.flows.figures import draw_all
+from tests.support.campaigns import rows, write_campaign
+
+STATUS_KEYS = ["state", "reason", "rounds", "spectra", "hold_out_mse"]
+TINY = ["--batch", "8", "--rounds", "2", "--members", "2", "--steps", "5", "--device", "cpu"]
+
+
+def glassmap(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "120", "NO_COLOR": "1"})
+
+
+def commands() -> list[list[str]]:
+    """The words of every command."""
+    group = typer.main.get_command(app)
+    below = {name: getattr(command, "commands", None) for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    return [[name, *word] for name, inner in below.items() for word in ([[w] for w in inner] if inner else [[]])]
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("replayed") / "small"
+    result = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--json", folder.parent / "status.json")
+    return folder, result
+
+
+def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Result]):
+    folder, result = replayed
+    assert result.exit_code == 0, result.output
+    assert "Learning curve" in result.output
+    assert "exhausted: Stopped after 16 spectra in 2 rounds, hold-out MSE" in result.output
+    for name in ("learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"):
+        picture = folder / "pictures" / name
+        assert f"Picture: {picture}\n" in result.output
+        assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 20_000
+    status = json.loads((folder.parent / "status.json").read_text())
+    assert list(status) == STATUS_KEYS and (status["rounds"], status["spectra"]) == (2, 16)
+
+
+def test_replaying_again_does_nothing_over_and_more_rounds_go_on(replayed: tuple[Path, Result], small_dataset: Path):
+    folder, first = replayed
+    again = glassmap("replay", small_dataset, "--folder", folder, *TINY)
+    rounds = [line for line in first.output.splitlines() if line.startswith("round ")]
+    assert len(rounds) == 2 and first.output == "\n".join([*rounds, again.output]), "but for its rounds as they go"
+    more = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--rounds", 3)
+    assert "24 spectra in 3 rounds" in more.output
+    assert rows(folder, "SELECT max(attempts) FROM stages WHERE name != 'decide'") == [(1,)]
+
+
+def test_replaying_with_other_settings_is_refused_and_changes_nothing(
+    replayed: tuple[Path, Result], small_dataset: Path
+):
+    folder, _ = replayed
+    before = (folder / FILE_NAME).read_text()
+    result = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--seed", 5)
+    assert result.exit_code == 1 and "Changed since the campaign began: seed;" in result.output
+    assert (folder / FILE_NAME).read_text() == before
+
+
+def test_a_replay_that_could_not_begin_leaves_no_settings_in_the_way(tmp_path: Path, small_dataset: Path):
+    where = ["--folder", tmp_path / "c", "--where"]
+    result = glassmap("replay", small_dataset, *where, "wafer=north", *TINY)
+    assert result.exit_code == 1 and "No sample meets" in result.output
+    result = glassmap("replay", small_dataset, *where, "wafer=east", *TINY, "--rounds", 1)
+    assert result.exit_code == 0, result.output
+
+
+def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small_dataset: Path):
+    folder, record = tmp_path / "mine", tmp_path / "status.json"
+    assert glassmap("init", folder, "--dataset", small_dataset).exit_code == 0
+    assert "is there already" in glassmap("init", folder, "--dataset", small_dataset).output
+    assert "glassmap run" in glassmap("status", folder).output
+    write_campaign(folder, small_dataset, stop={"max_rounds": 1})  # as if edited: smaller
+    result = glassmap("run", folder)
+    first, last = result.output.splitlines()
+    assert first.startswith("round 1: MSE after n spectra: 8: ") and last.startswith(
+        "exhausted: Stopped after 8 spectra"
+    )
+    assert glassmap("status", folder, "--json", record).exit_code == 0
+    status = json.loads(record.read_text())
+    assert list(status) == STATUS_KEYS
+    assert (status["state"], status["rounds"], status["spectra"]) == ("exhausted", 1, 8)
+    with CampaignStore.read_only(folder) as store:
+        assert status["hold_out_mse"] == store.curve()[-1].mse
+
+
+def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, small_dataset: Path):
+    record = tmp_path / "status.json"
+    with CampaignStore.open(tmp_path / "c") as store:
+        store.start_stage(1, "plan")
+        assert glassmap("status", tmp_path / "c", "--json", record).exit_code == 0
+        write_campaign(tmp_path / "c", small_dataset)
+        busy = glassmap("run", tmp_path / "c")
+    assert json.loads(record.read_text()) == {
+        "state": "running",
+        "reason": "Round 1, plan: running.",
+        "rounds": 0,
+        "spectra": 0,
+        "hold_out_mse": None,
+    }
+    assert busy.exit_code == 1 and "by another process" in busy.output
+
+
+def test_generate_writes_the_spectrum_and_its_spread(replayed: tuple[Path, Result], tmp_path: Path):
+    folder, _ = replayed
+    result = glassmap("generate", folder, "Co30V40Zr30", "-o", tmp_path / "out" / "alloy")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "out" / "alloy.csv").open() as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["q", "mean", "sample", "between", "within", "band"]
+    values = np.array(table[1:], dtype=float)
+    assert values.shape == (96, 6) and (values[:, 0] == np.linspace(1, 5, 96).round(5)).mean() > 0.9
+    assert values[:, 1].max() <= 100 and (values[:, 3:] >= 0).all()
+    assert (tmp_path / "out" / "alloy.png").read_bytes().startswith(b"\x89PNG")
+    assert "generated/Co30V40Zr30.csv" in glassmap("generate", folder, "Co30V40Zr30").output
+
+
+def test_map_says_where_all_alloys_are(replayed: tuple[Path, Result]):
+    folder, _ = replayed
+    result = glassmap("map", folder)
+    assert result.exit_code == 0
+    with CampaignStore.read_only(folder) as store:
+        _, path = store.artefact("map") or (0, None)
+    pictures = "".join(f"Picture: {folder / 'pictures' / name}\n" for name in ("delta-q-map.png", "q1-map.png"))
+    assert result.output == f"Every alloy: {path}\n{pictures}"
+
+
+def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for k in range(3):
+        (scans / f"a{k}.csv").write_text("\n".join(f"{1 + 0.1 * i},{5 + (i - k) ** 2}" for i in range(30)))
+    table = tmp_path / "table.csv"
+    table.write_text("file,Co (at.%),V (at.%)\na0.csv,10,90\na1.csv,20,80\na2.csv,30,70.2\n")
+    result = glassmap("import", scans, "--compositions", table, "-o", tmp_path / "out.nc")
+    assert result.exit_code == 0, result.output
+    assert f"Wrote 3 spectra of Co-V to {tmp_path / 'out.nc'}" in result.output
+    assert "Note: 1 of 3 compositions summed to 100.20" in result.output
+    np.testing.assert_allclose(read_dataset(tmp_path / "out.nc").compositions[:2], [[0.1, 0.9], [0.2, 0.8]])
+
+
+def test_simulate_prints_the_figures_and_draws_them(tmp_path: Path):
+    words = ["simulate", "Zr50Cu40Al10", "--atoms", 300, "--potential", "zhou-fitted", "--folder", tmp_path]
+    result = glassmap(*words, "--json", tmp_path / "found.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["alloy"], found["atoms"], found["synthetic"]) == ("Zr50Cu40Al10", 300, True)
+    assert found["density"] == pytest.approx(6.9, abs=0.25) and found["q1"] == pytest.approx(2.65, abs=0.1)
+    for figure in ("zhou-fitted (mixing rule, synthetic)", f"{found['density']:.3f} g/cm3", f"{found['q1']:.3f} 1/Å"):
+        assert figure in result.output
+    picture = next(tmp_path.glob("*.png"))
+    assert f"Picture: {picture}" in result.output and picture.stat().st_size > 20_000
+    begun = time.monotonic()
+    assert glassmap(*words).output == result.output, "once simulated, it is looked up"
+    assert time.monotonic() - begun < 60
+
+
+def test_an_estimate_comes_without_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("glassmap.simulation.cost.SIZES", (300, 600))
+    result = glassmap("simulate", "Zr50Cu40Al10", "--estimate", "--cores", 8, "--json", tmp_path / "costs.json")
+    assert result.exit_code == 0, result.output
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert [cost["atoms"] for cost in costs] == [300, 600, 40_000]
+    for cost in costs:
+        assert 0 < cost["seconds"]["quick"] < cost["seconds"]["paper"], "a third of the steps"
+    assert costs[2]["seconds"]["paper"] == pytest.approx(costs[1]["seconds"]["paper"] * 40_000 / 600)
+    assert "1176 alloys on 8" in " ".join(result.output.split())
+
+
+def test_init_writes_a_campaign_that_simulates(tmp_path: Path):
+    result = glassmap("init", tmp_path / "c", "--simulate", "Zr-Cu-Al", "--potential", "zhou-fitted")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "c" / FILE_NAME).read_text()
+    assert 'kind = "simulation"' in text and 'potential = "zhou-fitted"' in text and 'preset = "quick"' in text
+
+
+def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        "glassmap.flows.cli.demo.BUNDLED_SETTINGS", {"where": "not replicate", "batch": 10, "rounds": 1, "steps": 5}
+    )
+    result = glassmap("demo", "--folder", tmp_path / "demo")
+    assert result.exit_code == 0, result.output
+    with CampaignStore.read_only(tmp_path / "demo") as store:
+        assert store.setting("source").startswith("simulated with ZrCuAl2011.eam.alloy")
+        assert store.n_spectra() == 10
+    assert (tmp_path / "demo" / "pictures" / "delta-q-map.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("replay {none}.nc", "There is no file"),
+        ("replay {data} --batch 0 --folder {none}", "planning.batch: Input should be greater than 0"),
+        ("replay {data} --device gpu --folder {none}", "device: "),
+        ("init {none} --dataset {none}.nc", "There is no file"),
+        ("init {data} --dataset {data}", "File exists"),
+        ("run {none}", "No campaign file at"),
+        ("status {none}", "No campaign has been started in"),
+        ("map {none}", "No campaign has been started in"),
+        ("map {empty}", "No map has been made in"),
+        ("generate {none} Co30V40Zr30", "No campaign has been started in"),
+        ("generate {folder} Co30V40", "must sum to 100"),
+        ("generate {folder} Fe30V40Zr30", "names Fe which is not among"),
+        ("import {none} --compositions {none}.csv -o {none}.nc", "{none}.csv"),
+        ("demo --data {none}.nc --folder {none}", "There is no file {none}.nc"),
+        ("init {none}", "Say who measures: one of --dataset FILE.nc, --simulate SYSTEM"),
+        ("init {none} --dataset {data} --simulate Zr-Cu-Al", "Say who measures"),
+        ("init {none} --simulate Zr-Cu-Al --potential {none}.eam", "The potential {none}.eam can't be read"),
+        ("init {none} --simulate Co-V-Zr", "A Zhou potential can be generated for Cu, Ag, "),
+        ("simulate Zr50Xx50", "'Zr50Xx50' must name chemical elements, each once, got 'Xx'"),
+        ("simulate 50", "'50' must name chemical elements"),
+        ("sweep zr-Cu-Al -o {none}.nc", "'zr-Cu-Al' must name chemical elements, each once, got 'zr'"),
+        ("sweep Zr-Cu/Al -o {none}.nc", "'Zr-Cu/Al' must name chemical elements"),
+        ("init {none} --simulate Zr-Zr", "'Zr-Zr' must name chemical elements, each once"),
+        ("init {none} --dataset {data} --potential zhou-fitted", "Say who measures"),
+        ("demo --live --data {data}", "A live demo simulates and takes no --data"),
+        ("simulate Zr50Cu50 --estimate --atoms 500", "An estimate is for several sizes at once"),
+        ("simulate Zr50Cu40", "shares must sum to 100"),
+        ("simulate Zr50Cu50 --atoms 0", "atoms must be 100 or more; 1000 is quick; got 0"),
+        ("simulate Zr50Cu50 --potential {data}", "can't be read"),
+        ("simulate Zr50Cu50 --command no-such-lmp", "must start a program on the path"),
+        ("sweep Zr-Cu-Al --steps few -o {none}.nc", "Give whole numbers with commas between, such as 5,2; got 'few'"),
+        ("sweep Zr-Cu-Al --steps 7 -o {none}.nc", "step_at_pct must divide 100, got 7"),
+    ],
+)
+def test_what_is_refused_is_said_in_words(
+    words: str, message: str, replayed: tuple[Path, Result], small_dataset: Path, tmp_path: Path
+):
+    with CampaignStore.open(tmp_path / "empty"):
+        pass
+    places = {"none": tmp_path / "none", "data": small_dataset, "folder": replayed[0], "empty": tmp_path / "empty"}
+    result = glassmap(*words.format(**places).split())
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ") and "Traceback" not in result.output
+    assert message.format(**places) in result.output
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_a_prefect_server_that_does_not_answer_is_said_in_words(
+    command: str, replayed: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    result = glassmap(command, replayed[0])
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:1/api doesn't answer" in result.output and "Traceback" not in result.output
+
+
+def test_a_table_name_in_an_error_is_no_markup(tmp_path: Path):
+    (tmp_path / FILE_NAME).write_text("[planning]\n[planning]\n")
+    assert str(tmp_path) in glassmap("run", tmp_path / "[bold]").output.replace("\n", "")
+    assert "[bold]" in glassmap("run", tmp_path / "[bold]").output
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example(words: list[str]):
+    result = glassmap(*words, "--help")
+    assert result.exit_code == 0
+    assert f"Example: glassmap {' '.join(words)}" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_all_commands_are_found():
+    assert {"replay", "init", "run", "status", "map", "generate", "demo", "import", "simulate", "sweep"} <= {
+        words[0] for words in commands()
+    }
+    assert ["benchmark", "spectra"] in commands()
+
+
+@pytest.mark.parametrize("words", ["--help", "replay --help", "status {folder}"])
+def test_what_needs_no_network_loads_no_torch(words: str, replayed: tuple[Path, Result]):
+    arguments = words.format(folder=replayed[0]).split()
+    code = (
+        "import sys; from glassmap.flows.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: assert not {'torch', 'prefect'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_installed_command_prints_errors_on_the_other_channel(tmp_path: Path):
+    command = Path(sys.executable).with_name("glassmap")
+    done = subprocess.run([command, "status", tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: No campaign has been started in {tmp_path}. Start one with `glassmap replay")
+    assert "Traceback" not in done.stderr
+
+
+def test_radial_distributions_have_a_learning_curve_but_no_map(tmp_path: Path, small_dataset: Path):
+    data, folder = tmp_path / "rdf.nc", tmp_path / "rdf"
+    write_dataset(replace(read_dataset(small_dataset), axis_name="r"), data)
+    result = glassmap("replay", data, "--folder", folder, *TINY, "--rounds", 1)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["examples.png", "learning-curve.png"]
+    assert rows(folder, "SELECT q1_error, delta_q_error FROM curve") == [(None, None)]
+    assert "No map has been made" in glassmap("map", folder).output
+    assert glassmap("generate", folder, "Co30V40Zr30").exit_code == 0
+
+
+def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset, backend={"hold_out": "batch"}, stop={"max_rounds": 1})
+    assert glassmap("run", tmp_path).exit_code == 0
+    assert glassmap("map", tmp_path).exit_code == 0
+    with CampaignStore.read_only(tmp_path) as store:
+        names = [path.name for path in draw_all(store)]
+    assert names == ["learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"]
+
+
+def test_benchmarks_refuse_options_that_they_would_ignore(small_dataset: Path):
+    result = glassmap("benchmark", "spectra", small_dataset, "--ablate", "--steps", "5", "--members", "2")
+    assert result.exit_code == 1 and "--ablate takes no --members, --steps" in result.output
+    result = glassmap("benchmark", "peaks", small_dataset, "--where", "cleaned")
+    assert result.exit_code == 1 and "without --generated takes no --where" in result.output

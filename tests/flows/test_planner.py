@@ -1,0 +1,179 @@
+"""Ask and tell: the same campaign from Python, and under bluesky-adaptive."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.errors import CampaignError, CompositionError, DatasetError, SpectrumError
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.actions import approve, retract, retry
+from glassmap.flows.planner import Planner
+from glassmap.flows.provenance import trace
+from tests.support.campaigns import TINY
+from tests.support.laboratory import true_spectrum
+
+Q = np.linspace(1.2, 4.8, 300)
+CONFIG = TINY | {
+    "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
+    "backend": {"kind": "lab", "columns": "q"},
+    "stop": {"max_rounds": 2},
+}
+
+
+def config(**changes: Any) -> CampaignConfig:
+    return CampaignConfig.of(CONFIG | changes, source="test")
+
+
+def measure(alloy: Mapping[str, Any]) -> dict[str, Any]:
+    composition = np.array([alloy[element] for element in ("Co", "V", "Zr")]) / 100
+    return {"_id": alloy["_id"], "q": Q, "intensity": true_spectrum(composition, Q)}
+
+
+def test_a_campaign_is_asked_and_told_until_it_stops(tmp_path: Path):
+    seen = []
+    with Planner(tmp_path, config()) as planner:
+        while not (stop := planner.should_stop())[0]:
+            for alloy in planner.suggest(3):
+                seen.append(alloy["_id"])
+                planner.ingest([measure(alloy)])
+        planner.checkpoint()
+        assert stop[1] is not None and "budget of 2 rounds is spent" in stop[1]
+        best = planner.get_best_points()
+        with pytest.raises(CampaignError, match="has stopped"):
+            planner.suggest()
+    assert len(seen) == len(set(seen)) == 16
+    widths = [outcomes["delta_q"] for _, _, outcomes in best]
+    assert widths == sorted(widths, reverse=True) and best[0][1]["V"] > best[-1][1]["V"], "wide peaks are rich in V"
+    with CampaignStore.read_only(tmp_path) as store:
+        assert (store.n_spectra(), len(store.curve())) == (16, 2)
+
+
+def test_what_was_suggested_and_never_measured_is_suggested_again_after_a_crash(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        first = planner.suggest(8)
+        planner.ingest([measure(first[0])])
+        with pytest.raises(CampaignError, match=r"Waiting for 7 of 8 .* All that may be measured was suggested"):
+            planner.suggest()
+    with Planner(tmp_path) as planner:
+        assert planner.suggest(20) == first[1:]
+        assert planner.should_stop() == (False, None)
+
+
+def test_a_failed_suggestion_is_not_waited_for(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        alloys = planner.suggest(8)
+        planner.ingest([measure(alloy) for alloy in alloys[2:]])
+        planner.register_failures(alloys[:3])
+        planner.register_failures(alloys[:1])
+        assert planner.suggest(1)[0]["_id"] == "r002-01"
+    with CampaignStore.read_only(tmp_path) as store:
+        assert list(store.failures()) == ["r001-01", "r001-02"]
+
+
+def test_a_batch_that_nobody_approved_is_not_suggested_and_a_retried_alloy_is_again(tmp_path: Path):
+    with Planner(tmp_path, config(planning={"batch": 8, "approval": "required"})) as planner:
+        with pytest.raises(CampaignError, match="waits for approval"):
+            planner.suggest(3)
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            approve(store)
+        first = planner.suggest(8)[0]
+        planner.register_failures([first])
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            retry(store, [first["_id"]], "the tube is replaced")
+        assert planner.suggest() == [first]
+        with pytest.raises(CampaignError, match="says shares of Co alone"):
+            planner.ingest([measure(first) | {"Co": 30.0}])
+        planner.ingest([measure(first)])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert any("by lab" in line and "from Python" not in line for line in trace(store, first["_id"]))
+
+
+def test_what_is_told_twice_is_taken_once_unless_it_was_retracted(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        point = measure(planner.suggest()[0])
+        planner.ingest([point, point])
+        planner.ingest([point])
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            assert [m.id for m in store.measurements()] == ["r001-01"]
+            retract(store, ["r001-01"], "too hasty")
+        planner.ingest([point])
+        planner.ingest([point | {"intensity": point["intensity"] * 1.01}])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [m.id for m in store.measurements()] == ["r001-01", "r001-01-2", "r001-01-3"]
+
+
+def test_what_nobody_asked_for_is_taken_with_its_composition(tmp_path: Path):
+    extra = {"q": Q, "intensity": true_spectrum(np.array([0.2, 0.3, 0.5]), Q)}
+    with Planner(tmp_path, config()) as planner:
+        planner.ingest([extra | {"Co": 20.1, "V": 29.9, "Zr": 50.0}])
+        with pytest.raises(CampaignError, match="must say its composition"):
+            planner.ingest([extra])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [m.id for m in store.measurements()] == ["u0001"]
+
+
+def test_bad_points_are_refused_whole(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        good, bad = map(measure, planner.suggest(2))
+        for point, error, words in (
+            (bad | {"_id": "r009-01"}, CampaignError, "Nothing was suggested as 'r009-01'"),
+            ({"_id": bad["_id"], "q": Q}, CampaignError, "must hold `intensity`"),
+            (bad | {"q": Q + 2}, SpectrumError, "must cover the range"),
+            (bad | {"intensity": Q * np.nan}, SpectrumError, "must be finite"),
+            (bad | {"Co": 20, "V": 20, "Zr": 20}, CompositionError, "got 60"),
+        ):
+            with pytest.raises(error, match=words):
+                planner.ingest([good, point])
+        two_theta = {"_id": bad["_id"], "two_theta": np.linspace(20, 80, 300), "intensity": np.ones(300)}
+        with pytest.raises(DatasetError, match=r"Set backend\.wavelength"):
+            planner.ingest([two_theta])
+        planner.ingest([two_theta | {"wavelength": 1.5406}])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [m.id for m in store.measurements()] == [bad["_id"]]
+
+
+def test_other_settings_than_the_campaigns_are_refused(tmp_path: Path):
+    with Planner(tmp_path, config()):
+        pass
+    with pytest.raises(CampaignError, match="Changed since the campaign began: planning"):
+        Planner(tmp_path, config(planning={"batch": 4}))
+    with Planner(tmp_path) as planner:
+        assert len(planner.suggest(20)) == 8
+
+
+def test_a_replay_is_not_told(tmp_path: Path, small_dataset: Path):
+    replay = CampaignConfig.of(TINY | {"backend": {"dataset": small_dataset}}, source="test")
+    with pytest.raises(CampaignError, match=r"backend\.kind must be 'lab'; got 'replay'"):
+        Planner(tmp_path, replay)
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_bluesky_adaptive_drives_it(tmp_path: Path):
+    protocols = pytest.importorskip("bluesky_adaptive.protocols", reason="needs bluesky-adaptive, an optional package")
+    from bluesky import RunEngine
+    from bluesky.plan_stubs import null
+    from bluesky_adaptive.plans import optimize
+
+    measured: list[Mapping[str, Any]] = []
+
+    def acquire(suggestions: Sequence[Mapping[str, Any]], *_: Any, **__: Any):
+        yield from null()
+        measured.extend(suggestions)
+        return "run"
+
+    def evaluate(uid: str, suggestions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [measure(alloy) for alloy in suggestions]
+
+    with Planner(tmp_path, config()) as planner:
+        for protocol in ("Optimizer", "TrialFaultAware", "SupportsStoppingCriteria", "Checkpointable"):
+            assert isinstance(planner, getattr(protocols, protocol)), protocol
+        problem = protocols.OptimizationProblem(
+            optimizer=planner, actuators=[], sensors=[], evaluation_function=evaluate, acquisition_plan=acquire
+        )
+        RunEngine({})(optimize(problem, iterations=None, n_points=4, checkpoint_interval=1))
+        assert planner.should_stop()[0]
+    assert len({alloy["_id"] for alloy in measured}) == 16
