@@ -89,7 +89,7 @@ def test_of_a_run_that_was_killed_prefect_is_told_by_the_next(
             time.sleep(0.1)
         killed.kill()
     assert [run.state_name for run in runs_of(tmp_path)] == ["Running"], "Prefect doesn't notice"
-    monkeypatch.setattr(glassmap.flows.services.prefect_flows, "GRACE", timedelta(0))
+    monkeypatch.setattr("glassmap.flows.services.prefect_flows.GRACE", timedelta(0))
     assert run_campaign(tmp_path).state == "exhausted"
     orphan, run = runs_of(tmp_path)
     assert (orphan.state_name, run.state_name) == ("Crashed", "Completed")
