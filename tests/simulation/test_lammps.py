@@ -286,7 +286,7 @@ def test_a_full_disk_is_told_before_a_run_and_is_not_the_alloys_fault(tmp_path: 
     if subprocess.run(["unshare", "-rm", "sh", "-c", f"{mount} {tmp_path}"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a file system of their own")
     code = (
-        "from pathlib import Path; from tests.test_lammps import *\n"
+        "from pathlib import Path; from tests.simulation.test_lammps import *\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "(folder / 'ballast').write_bytes(bytes(2_500_000))\n"
         "try: run(alloy(), folder / 'runs')\n"
@@ -342,7 +342,7 @@ def test_what_is_killed_again_and_again_is_the_machines_trouble(tmp_path: Path):
     assert len(starts.read_text().split()) == 3
 
 
-LONG = "from tests.test_lammps import *\nrun(alloy(melt_ps=3000.0), Path(sys.argv[1]), timeout=600.0{})"
+LONG = "from tests.simulation.test_lammps import *\nrun(alloy(melt_ps=3000.0), Path(sys.argv[1]), timeout=600.0{})"
 
 
 @pytest.mark.parametrize("options", ["", ", lammps=find_lammps(sys.argv[2])"], ids=["direct", "launcher"])
