@@ -13,7 +13,8 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.peak_map import block_of
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.models.ensemble import CONFIDENCE, Ensemble, Generated
+from glassmap.agent.models.config import CONFIDENCE
+from glassmap.agent.models.ensemble import Ensemble, Generated
 from glassmap.agent.peaks.peak import fit_peak, fitted_profile, measure_peaks
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.static import (

@@ -27,7 +27,7 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.scan_files import read_scan
 from glassmap.agent.data.spectrum import Substrate
 from glassmap.agent.errors import CampaignError, CompositionError
-from glassmap.agent.models.training import PRESETS, TrainingConfig
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.

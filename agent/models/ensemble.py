@@ -29,16 +29,16 @@ from torch import Tensor, nn
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import distinct_alloys
 from glassmap.agent.errors import ModelError
+from glassmap.agent.models.config import CONFIDENCE, TrainingConfig
 from glassmap.agent.models.extra_trees import Forest
 from glassmap.agent.models.gaussian_process import Kernel, Smoother
 from glassmap.agent.models.networks import Architecture, Generator
-from glassmap.agent.models.training import Report, Trainer, TrainingConfig, initialise
+from glassmap.agent.models.training import Report, Trainer, architecture_of, initialise
 from glassmap.agent.shapes import Axis, Compositions, PerPoint, PerSample, Spectra
 
 DRAWS = 4  # noise draws that a member's mean is taken over, where it takes noise
 GENERATED_AT_ONCE = 256  # compositions
 FOLDS = 5  # of the spectra; member k leaves out fold k, counted round and round
-CONFIDENCE = 0.9  # share of measured points that the band of `Generated` is to hold
 
 
 class Generated(NamedTuple):
@@ -146,7 +146,7 @@ class Ensemble:
     """ccGANs that each learn all spectra but a fold, a smoother and trees; `fit` once, then `generate`.
 
     Args:
-        config: Architecture, losses and schedule; see `glassmap.agent.models.training.PRESETS`.
+        config: Architecture, losses and schedule; see `glassmap.agent.models.config.PRESETS`.
         seed: Decides every random number of training and generation.
         device: `auto` takes a CUDA device where there is one.
 
@@ -359,7 +359,7 @@ class Ensemble:
             {
                 "format": 3,
                 "config": self.config.model_dump(),
-                "architecture": asdict(self.config.network),
+                "architecture": asdict(architecture_of(self.config)),
                 "seed": self.seed,
                 "floor": self.floor,
                 "scale": self.scale,
@@ -509,7 +509,7 @@ def joined(parts: Sequence[bytes], lesson: Lesson) -> Generator:
         "elements": lesson.compositions.shape[1],
         "points": lesson.spectra.shape[1],
     }
-    generator = initialise(Generator, lesson.config.network, sizes)
+    generator = initialise(Generator, architecture_of(lesson.config), sizes)
     generator.load_state_dict(whole)
     return generator.eval()
 

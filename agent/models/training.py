@@ -6,71 +6,15 @@ Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Integer
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.networks import ARCHITECTURES, VECTORS, Architecture, Discriminator, Generator, MemberLinear
-
-
-class TrainingConfig(BaseModel):
-    """Everything that decides how an ensemble is trained; the defaults are the preset `default`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: Literal["compact", "paper"] = "compact"
-    hidden: tuple[PositiveInt, ...] | None = None  # widths of the hidden layers; the architecture's own by default
-    noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
-    members: PositiveInt = 10
-    stacked: bool = True  # each member leaves out a fold of the spectra; a smoother and trees stand beside the networks
-    steps: PositiveInt = 1500
-    batch_size: PositiveInt = 32
-    learning_rate: PositiveFloat = 2e-3
-    critic_learning_rate: PositiveFloat = 5e-4
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
-    adversarial: NonNegativeFloat = 0.0  # weight of fooling the discriminator
-    composition: NonNegativeFloat = 0.0  # weight of the composition that the discriminator believes to see
-    fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
-    vicinity: Literal["soft", "hard"] = "soft"  # SVDL or HVDL
-    jitter: NonNegativeFloat = 0.0  # of target compositions, in units of the median nearest-neighbour distance
-    averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
-
-    @property
-    def network(self) -> Architecture:
-        """The widths of the networks."""
-        own = ARCHITECTURES[self.architecture]
-        return replace(
-            own,
-            stem=own.stem if self.hidden is None else self.hidden,
-            noise=own.noise if self.noise is None else self.noise,
-        )
-
-
-PRESETS = {
-    # Fidelity alone, without noise: what the discriminator added in docs/results.md was not worth its time.
-    "default": TrainingConfig(),
-    # The published network and its terms. The paper gives neither step count, batch size nor learning rate: these
-    # are the usual ones of DCGAN (Radford et al., 2016), long enough for the losses to settle.
-    "paper": TrainingConfig(
-        architecture="paper",
-        members=5,
-        stacked=False,
-        steps=6000,
-        batch_size=32,
-        learning_rate=2e-4,
-        critic_learning_rate=2e-4,
-        momentum=0.5,
-        adversarial=1.0,
-        composition=10.0,
-        fidelity=0.0,
-        jitter=0.5,
-        averaging=0.999,
-    ),
-}
 
 
 class Losses(NamedTuple):
@@ -139,7 +83,7 @@ class Trainer:
         device: torch.device,
         seen: Bool[Tensor, "m n"] | None = None,
     ) -> None:
-        architecture = config.network
+        architecture = architecture_of(config)
         self.config, self.device, self.compositions, self.spectra = config, device, compositions, spectra.to(device)
         everything = torch.ones(len(seeds), len(spectra), dtype=torch.bool)
         self.seen = [torch.nonzero(mine).squeeze(1) for mine in (everything if seen is None else seen)]
@@ -258,6 +202,16 @@ class Trainer:
                 value.lerp_(new[name], 1 - decay)
             else:
                 value.copy_(new[name])
+
+
+def architecture_of(config: TrainingConfig) -> Architecture:
+    """Return the widths of the networks."""
+    own = ARCHITECTURES[config.architecture]
+    return replace(
+        own,
+        stem=own.stem if config.hidden is None else config.hidden,
+        noise=own.noise if config.noise is None else config.noise,
+    )
 
 
 Network = TypeVar("Network", Generator, Discriminator)

@@ -9,8 +9,8 @@ import numpy as np
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import PRESETS, TrainingConfig
 from glassmap.flows.benchmarks.spectra import draw_split
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import MeasurementError
 from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import TrainingConfig
 from glassmap.flows.benchmarks.planning import ELEMENTS
 from glassmap.flows.benchmarks.speed import FIT_STEPS, made_up_spectra
 from glassmap.flows.compute.dask_cluster import Cluster

@@ -10,8 +10,8 @@ from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.outliers import screen
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import PRESETS, TrainingConfig
 from glassmap.agent.shapes import Mask
 from glassmap.flows.backends.backends import counts_of, split
 

@@ -14,8 +14,8 @@ from scipy.stats import rankdata
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.models.baselines import BASELINES
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import PRESETS, TrainingConfig
 from glassmap.agent.peaks.peak import mean_peak_errors, measure_peaks
 from glassmap.agent.planning.acquisition import plan_batch
 from glassmap.agent.shapes import Compositions, PerSample, Rows, Spectra

@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.maps.peak_map import SHARD, GlassMap
+from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
-from glassmap.agent.models.training import Trainer, TrainingConfig
+from glassmap.agent.models.training import Trainer
 from glassmap.agent.peaks.peak import fit_peak, measure_peaks
 from glassmap.agent.shapes import Axis, Compositions, Spectra
 from glassmap.flows.benchmarks.planning import ELEMENTS, peak_mib

@@ -589,7 +589,7 @@ def benchmark_spectra(
 
     Example: `glassmap benchmark spectra co-v-zr.nc --seeds 5 --split random --json records.json`
     """
-    from glassmap.agent.models.training import PRESETS
+    from glassmap.agent.models.config import PRESETS
     from glassmap.flows.benchmarks import spectra
 
     with errors_in_words():
@@ -646,7 +646,7 @@ def benchmark_speed(
 
     Example: `glassmap benchmark speed --preset paper --points 3743 --device cuda`
     """
-    from glassmap.agent.models.training import PRESETS
+    from glassmap.agent.models.config import PRESETS
     from glassmap.flows.benchmarks import speed
 
     with errors_in_words():
@@ -684,7 +684,7 @@ def benchmark_runner(
 
     Example: `glassmap benchmark runner --json records.json`
     """
-    from glassmap.agent.models.training import PRESETS
+    from glassmap.agent.models.config import PRESETS
     from glassmap.flows.benchmarks import runner
 
     with errors_in_words():
@@ -793,7 +793,7 @@ def benchmark_curve(
 
     Example: `glassmap benchmark curve zr-cu-al.nc --variable rdf --where "not replicate" --picture curve.png`
     """
-    from glassmap.agent.models.training import PRESETS
+    from glassmap.agent.models.config import PRESETS
     from glassmap.flows.benchmarks import curve
 
     with errors_in_words():

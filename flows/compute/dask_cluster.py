@@ -25,8 +25,9 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import ClusterError, GlassmapError, MeasurementError, SimulationError
 from glassmap.agent.maps.peak_map import GlassMap
 from glassmap.agent.models import networks as ccgan
+from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, Lesson, joined, resolve_device, state_of, train_networks
-from glassmap.agent.models.training import Losses, Report, TrainingConfig
+from glassmap.agent.models.training import Losses, Report
 from glassmap.simulation.lammps import TELL_SECONDS, Update, available_cores, find_lammps, find_result, simulate
 from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.potential import Potential

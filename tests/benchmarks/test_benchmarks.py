@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import PRESETS, TrainingConfig
 from glassmap.flows.benchmarks import curve, noise, peaks, runner, spectra, speed
 from glassmap.simulation.sweep import RDF, write_sweep
 from tests.simulation.test_sweep import structures, sweep

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.errors import ModelError
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, Votes, _Blends, _Voices, resolve_device, weigh
 from glassmap.agent.models.networks import ARCHITECTURES, Discriminator, Generator
-from glassmap.agent.models.training import PRESETS, Trainer, TrainingConfig, Vicinity, initialise
+from glassmap.agent.models.training import Trainer, Vicinity, initialise
 
 TINY = TrainingConfig(members=2, steps=30, batch_size=8)
 

@@ -22,8 +22,8 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, SimulationError
 from glassmap.agent.maps import peak_map as glass_map
 from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import TrainingConfig
 from glassmap.flows.compute import dask_cluster as cluster_module
 from glassmap.flows.compute.dask_cluster import Cluster
 from glassmap.flows.rounds.stages import advance, open_campaign

@@ -1,0 +1,53 @@
+"""How an ensemble is trained, as a campaign file says it; settings need this file, and it needs no torch."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+CONFIDENCE = 0.9  # share of measured points that the band of a prediction is to hold
+
+
+class TrainingConfig(BaseModel):
+    """Everything that decides how an ensemble is trained; the defaults are the preset `default`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["compact", "paper"] = "compact"
+    hidden: tuple[PositiveInt, ...] | None = None  # widths of the hidden layers; the architecture's own by default
+    noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
+    members: PositiveInt = 10
+    stacked: bool = True  # each member leaves out a fold of the spectra; a smoother and trees stand beside the networks
+    steps: PositiveInt = 1500
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 2e-3
+    critic_learning_rate: PositiveFloat = 5e-4
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
+    adversarial: NonNegativeFloat = 0.0  # weight of fooling the discriminator
+    composition: NonNegativeFloat = 0.0  # weight of the composition that the discriminator believes to see
+    fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
+    vicinity: Literal["soft", "hard"] = "soft"  # SVDL or HVDL
+    jitter: NonNegativeFloat = 0.0  # of target compositions, in units of the median nearest-neighbour distance
+    averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
+
+
+PRESETS = {
+    # Fidelity alone, without noise: what the discriminator added in docs/results.md was not worth its time.
+    "default": TrainingConfig(),
+    # The published network and its terms. The paper gives neither step count, batch size nor learning rate: these
+    # are the usual ones of DCGAN (Radford et al., 2016), long enough for the losses to settle.
+    "paper": TrainingConfig(
+        architecture="paper",
+        members=5,
+        stacked=False,
+        steps=6000,
+        batch_size=32,
+        learning_rate=2e-4,
+        critic_learning_rate=2e-4,
+        momentum=0.5,
+        adversarial=1.0,
+        composition=10.0,
+        fidelity=0.0,
+        jitter=0.5,
+        averaging=0.999,
+    ),
+}
