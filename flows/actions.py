@@ -12,7 +12,8 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore, Measured, Standing
 from glassmap.flows.backends.lab.laboratory import write_orders
-from glassmap.flows.rounds.stages import Campaign, next_round, replace_suggestions
+from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.plan import replace_suggestions
 
 
 def person() -> str:
@@ -31,7 +32,7 @@ def approve(store: CampaignStore) -> str:
     return f"Round {round_} may be measured."
 
 
-def reject(campaign: Campaign, ids: Sequence[str], reason: str) -> str:
+def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
     """Take alloys off the batch for good and plan as many others in their place."""
     store, ids = campaign.store, list(dict.fromkeys(ids))
     rule = "what is yet to be measured can be rejected"

@@ -25,7 +25,7 @@ from glassmap.dashboard.plots.static import (
     draw_structure,
 )
 from glassmap.flows.backends.backends import BACKENDS, MeasurementBackend
-from glassmap.flows.rounds.stages import check_data
+from glassmap.flows.rounds.campaign import check_data
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of
 

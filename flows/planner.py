@@ -25,17 +25,11 @@ from glassmap.agent.data.dataset import AxisName
 from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.peak import measure_peaks
+from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import Suggestion
 from glassmap.flows.backends.lab.laboratory import FROM_PYTHON, Laboratory, is_in_use, record_scan
-from glassmap.flows.rounds.stages import (
-    Campaign,
-    Reporter,
-    advance,
-    ignore,
-    next_round,
-    open_campaign,
-    round_of_arrivals,
-)
+from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
+from glassmap.flows.rounds.loop import advance
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
@@ -58,7 +52,7 @@ class Planner:
         StoreError: If another process advances the campaign.
     """
 
-    def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Reporter = ignore) -> None:
+    def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Report = ignore) -> None:
         path = folder / FILE_NAME
         settings = config or CampaignConfig.from_toml(path)
         if settings.backend.kind != "lab":
@@ -68,7 +62,7 @@ class Planner:
                 config.check_continues(CampaignConfig.from_toml(path).model_dump(mode="json"))
             config.to_toml(path)
         self._stack = ExitStack()
-        self._campaign: Campaign = self._stack.enter_context(open_campaign(folder, report=report))
+        self._campaign: OpenCampaign = self._stack.enter_context(open_campaign(folder, report=report))
         assert isinstance(self._campaign.backend, Laboratory)
         self._lab = self._campaign.backend
         self._given: set[str] = set()  # suggested by this process

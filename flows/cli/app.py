@@ -172,7 +172,8 @@ def run(folder: Folder) -> None:
 
                 reached = run_campaign(folder, report=report)
             else:
-                from glassmap.flows.rounds.stages import advance, open_campaign
+                from glassmap.flows.rounds.campaign import open_campaign
+                from glassmap.flows.rounds.loop import advance
 
                 with open_campaign(folder, report=report) as campaign:
                     reached = advance(campaign)
@@ -185,8 +186,8 @@ def retrain(folder: Folder) -> None:
 
     Example: `glassmap retrain campaigns/co-v-zr`
     """
-    from glassmap.flows.rounds.stages import open_campaign
-    from glassmap.flows.rounds.stages import retrain as retrain_now
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.retrain import retrain as retrain_now
 
     with errors_in_words(), progress() as report, open_campaign(folder, report=report) as campaign:
         say(retrain_now(campaign))
@@ -876,7 +877,8 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
     from glassmap.agent.config.campaign import FILE_NAME
     from glassmap.agent.store.campaign_store import CampaignStore
     from glassmap.flows.figures import draw_all
-    from glassmap.flows.rounds.stages import advance, open_campaign
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.loop import advance
 
     with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
         config.to_toml(folder / FILE_NAME)

@@ -70,7 +70,7 @@ def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
     Example: `glassmap reject campaigns/lab r003-07 r003-11 --reason "too brittle"`
     """
     from glassmap.flows.actions import person, reject
-    from glassmap.flows.rounds.stages import open_campaign
+    from glassmap.flows.rounds.campaign import open_campaign
 
     with errors_in_words(), open_campaign(folder, person=person()) as campaign:
         say(reject(campaign, samples, reason))
@@ -186,7 +186,8 @@ def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Sca
     Example: `glassmap ingest campaigns/lab r003-07.xrdml edx.csv`
     """
     from glassmap.flows.actions import person
-    from glassmap.flows.rounds.stages import open_campaign, receive
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.measure import receive
 
     with errors_in_words(), open_campaign(folder, person=person()) as campaign:
         for text in receive(campaign, files=files):

@@ -75,17 +75,14 @@ def progress() -> Iterator[Callable[..., None]]:
         disable=not console.is_terminal,
     )
     task = bar.add_task("", total=None, text="")
-    round_ = ""
 
-    def report(stage: str, done: int, total: int, text: str = "") -> None:
-        nonlocal round_
-        if text.startswith("round "):
-            round_, text = text, ""
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        of_round = "" if round_ is None else f"round {round_}"
         if done == 0:
-            bar.reset(task, description=f"{round_} {stage}".strip())
+            bar.reset(task, description=f"{of_round} {stage}".strip())
         bar.update(task, completed=done, total=total, text=text)
         if stage == "decide" and done:
-            say(f"{round_}: {text}")
+            say(f"{of_round}: {text}")
 
     with bar:
         yield report

@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from glassmap.agent.errors import MeasurementError
-from glassmap.flows.rounds.stages import Reporter
+from glassmap.agent.progress import Report
 from glassmap.simulation.lammps import find_lammps, find_result, generous_timeout, lammps_version, simulate_all
 from glassmap.simulation.structure import Structure
 from glassmap.simulation.sweep import RDF, Sweep, read_sweep, write_sweep
@@ -19,7 +19,7 @@ def run_sweep(
     command: str | None,
     workers: int,
     hours: float | None,
-    report: Reporter,
+    report: Report,
 ) -> tuple[int, dict[str, str]]:
     """Simulate what `output` doesn't hold yet, then write it.
 

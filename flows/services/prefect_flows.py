@@ -1,4 +1,4 @@
-"""The campaign as Prefect flows: the loop of `glassmap.flows.rounds.stages`, each stage a task.
+"""The campaign as Prefect flows: the loop of `glassmap.flows.rounds.loop`, each stage a task.
 
 Prefect shows the runs and starts them; what is done is known from the store alone, so a run that was killed is simply
 run again. No task result is cached or kept: a stage that runs again has a reason to. What Prefect shows is a view:
@@ -28,18 +28,11 @@ from prefect.states import Crashed
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, slug
 from glassmap.agent.errors import CampaignBusy
-from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.flows.rounds.stages import (
-    STAGES,
-    Campaign,
-    Reporter,
-    Status,
-    advance,
-    advance_unattended,
-    ignore,
-    open_campaign,
-    retrain,
-)
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.store.campaign_store import CampaignStore, Status
+from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
+from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
+from glassmap.flows.rounds.retrain import retrain
 
 SERVED_BY = "GLASSMAP_SERVED_BY"  # environment: the process that serves, which its runs don't outlive
 SHOWN_SECONDS = 2.0  # between two updates of a progress bar
@@ -47,7 +40,7 @@ GRACE = timedelta(minutes=1)  # a run that has just begun may not have asked for
 TASKS = {name: task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage) for name, stage in STAGES.items()}
 
 
-def run_campaign(folder: Path, *, report: Reporter = ignore) -> Status:
+def run_campaign(folder: Path, *, report: Report = ignore) -> Status:
     """Plan, measure, train, map, decide; round again until the campaign stops or waits for measurements.
 
     Args:
@@ -96,12 +89,12 @@ def tag_of(folder: Path) -> str:
 
 
 @contextmanager
-def _opened(folder: Path, report: Reporter = ignore) -> Iterator[Campaign]:
+def _opened(folder: Path, report: Report = ignore) -> Iterator[OpenCampaign]:
     config = CampaignConfig.from_toml(folder / FILE_NAME)
     name, bar = config.name, _Bar(config.name)
 
-    def report_to_both(stage: str, done: int, total: int, text: str = "") -> None:
-        report(stage, done, total, text)
+    def report_to_both(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        report(stage, done, total, text, round_=round_)
         bar(stage, done, total, text)
 
     with open_campaign(folder, config=config, report=report_to_both) as campaign:

@@ -40,7 +40,8 @@ from glassmap.dashboard.report import write_report
 from glassmap.dashboard.serve import serve_dashboard
 from glassmap.flows.benchmarks.dashboard import FLAGS, find_browser, make_campaign, served
 from glassmap.flows.cli.app import app
-from glassmap.flows.rounds.stages import advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
@@ -342,7 +343,8 @@ def test_neither_torch_nor_prefect_is_loaded():
 
 def test_a_round_is_never_half_on_screen_while_a_campaign_runs(small_dataset: Path, tmp_path: Path):
     write_campaign(tmp_path, small_dataset, stop={"max_rounds": 4, "tolerance": 0.001})
-    run = "import sys; from pathlib import Path; from glassmap.flows.rounds.stages import *\n"
+    run = "import sys; from pathlib import Path; from glassmap.flows.rounds.loop import *\n"
+    run += "from glassmap.flows.rounds.campaign import open_campaign\n"
     run += "with open_campaign(Path(sys.argv[1])) as campaign: advance(campaign)"
     process = subprocess.Popen([sys.executable, "-c", run, str(tmp_path)])
     seen = set()

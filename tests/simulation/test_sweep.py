@@ -8,8 +8,8 @@ import xarray as xr
 
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.errors import CompositionError, DatasetError, MeasurementError, SimulationError
+from glassmap.agent.progress import ignore
 from glassmap.flows.compute.sweep import run_sweep
-from glassmap.flows.rounds.stages import ignore
 from glassmap.simulation.melt_quench import PRESETS
 from glassmap.simulation.structure import RDF_BINS, Q, spectrum_of
 from glassmap.simulation.sweep import RDF, RDF_RESOLUTION, Sweep, read_sweep, write_sweep
@@ -141,7 +141,7 @@ def test_a_sweep_that_is_stopped_goes_on_from_its_runs_or_from_its_file(tmp_path
     command, starts = counting_lammps(tmp_path)
 
     def run(folder: str, hours: float | None = None, stop_after: int = 99) -> int:
-        def report(stage: str, done: int, total: int, text: str = "") -> None:
+        def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
             if done == stop_after:
                 raise KeyboardInterrupt
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.campaign_store import FILE_NAME as STORE
-from glassmap.flows.rounds.stages import advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 
 TINY: dict[str, Any] = {
     "name": "small",
@@ -42,9 +43,12 @@ def processes() -> ForkServerContext:
 
 def run_and_tell(folder: Path, told: Connection) -> None:
     """Advance a campaign to its end and tell of every stage as it begins; for a process that will be killed."""
+    at: tuple[int | None, str] | None = None
 
-    def report(stage: str, done: int, total: int, text: str = "") -> None:
-        if text.startswith("round"):
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        nonlocal at
+        if (round_, stage) != at:
+            at = round_, stage
             told.send(stage)
 
     with open_campaign(folder, report=report) as campaign:

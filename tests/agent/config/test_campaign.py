@@ -6,7 +6,7 @@ import pytest
 from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig, ReplayConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import PRESETS
-from glassmap.flows.rounds.stages import open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
 
 LEAST: dict[str, Any] = {
     "name": "small",

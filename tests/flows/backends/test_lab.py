@@ -16,7 +16,9 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.campaign_store import CampaignStore, Status
 from glassmap.flows.actions import abandon, accept, approve, extend, go_on, pause, reject, resume, retract, retry
-from glassmap.flows.rounds.stages import STAGES, advance, open_campaign, receive
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import STAGES, advance
+from glassmap.flows.rounds.measure import receive
 from tests.support.campaigns import TINY, fingerprint, processes, rows, run_and_tell
 from tests.support.laboratory import deliver, scan_text, work
 

@@ -16,7 +16,8 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import extend
 from glassmap.flows.backends.backends import MolecularDynamics
 from glassmap.flows.figures import draw_all
-from glassmap.flows.rounds.stages import STAGES, advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.simulation.result import read_structure
 from tests.simulation.test_lammps import processes_in, wait_until
 from tests.support.campaigns import fingerprint, rows

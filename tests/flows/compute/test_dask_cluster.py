@@ -26,7 +26,8 @@ from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.flows.compute import dask_cluster as cluster_module
 from glassmap.flows.compute.dask_cluster import Cluster
-from glassmap.flows.rounds.stages import advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 from glassmap.simulation.lammps import Update
 from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.result import read_structure
@@ -251,8 +252,8 @@ def test_a_driver_that_is_killed_leaves_nothing_running_and_goes_on_to_the_same_
     command, starts = counting_lammps(tools)
     write_campaign(folder, machines, command=command)
     program = (
-        "import sys, pathlib, glassmap.flows.rounds.stages as s\n"
-        "with s.open_campaign(pathlib.Path(sys.argv[1])) as c: s.advance(c)"
+        "import sys, pathlib, glassmap.flows.rounds.campaign as rounds, glassmap.flows.rounds.loop as loop\n"
+        "with rounds.open_campaign(pathlib.Path(sys.argv[1])) as c: loop.advance(c)"
     )
     driver = subprocess.Popen([sys.executable, "-c", program, str(folder)], cwd=ROOT)
     wait_until(lambda: starts.exists() and len(starts.read_text().split()) > 2 and machines.simulating(), 60)

@@ -14,7 +14,8 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore, Status
 from glassmap.flows.actions import retract, retry
 from glassmap.flows.planner import Planner
-from glassmap.flows.rounds.stages import advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import TINY
 
 RANGE = {"low": 1.5, "high": 4.5, "points": 96}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glassmap.flows.rounds.stages import STAGES
+from glassmap.flows.rounds.loop import STAGES
 from tests.support.campaigns import fingerprint, processes, rows, run_and_tell, write_campaign
 
 KILLS = 30

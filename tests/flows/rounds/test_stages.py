@@ -19,7 +19,8 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore, Status, Suggestion
 from glassmap.flows.backends.backends import News, Replay
-from glassmap.flows.rounds.stages import STAGES, Campaign, advance, open_campaign
+from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
+from glassmap.flows.rounds.loop import STAGES, advance
 from tests.support.campaigns import fingerprint, rows, write_campaign
 
 
@@ -189,7 +190,7 @@ def test_an_exhausted_space_ends_the_campaign_with_its_last_alloy(tmp_path: Path
 def test_a_stage_that_fails_is_recorded_and_tried_again(tmp_path: Path, small_dataset: Path, finished: Path):
     write_campaign(tmp_path, small_dataset)
 
-    def broken(campaign: Campaign, round_: int) -> str:
+    def broken(campaign: OpenCampaign, round_: int) -> str:
         raise MeasurementError("The furnace is cold.")
 
     with open_campaign(tmp_path) as campaign, pytest.raises(MeasurementError, match="furnace"):

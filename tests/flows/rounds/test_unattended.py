@@ -17,8 +17,10 @@ from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.campaign_store import CampaignStore, Status
 from glassmap.flows import notify as notices
 from glassmap.flows.actions import abandon, extend, retract
+from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.journal import FILE_NAME as JOURNAL
-from glassmap.flows.rounds.stages import STAGES, Campaign, advance, advance_unattended, open_campaign, retrain
+from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
+from glassmap.flows.rounds.retrain import retrain
 from tests.flows.backends.test_lab import drop_scan, drop_table, edit, measure_all, order, run
 from tests.flows.backends.test_lab import write_campaign as write_lab
 from tests.support.campaigns import rows, write_campaign
@@ -145,7 +147,7 @@ def test_retraining_changes_nothing_of_what_the_campaign_finds(tmp_path: Path, s
 # --- one line a stage
 
 
-def failing(campaign: Campaign, round_: int) -> str:
+def failing(campaign: OpenCampaign, round_: int) -> str:
     return str(1 / 0)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from glassmap.flows.rounds.stages import advance, open_campaign
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 from tests.flows.services.test_supervisor import Services, free_port, running, state_of, wait_until
 from tests.support.campaigns import fingerprint, rows, write_campaign
 

@@ -16,8 +16,9 @@ from prefect.states import Scheduled
 
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.errors import CampaignError
+from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.journal import FILE_NAME as JOURNAL
-from glassmap.flows.rounds.stages import STAGES, Campaign, advance, open_campaign
+from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.flows.services.prefect_flows import TASKS, run_campaign, tag_of
 from glassmap.flows.services.schedules import deployments_of, forget_missed
 from tests.support.campaigns import fingerprint, rows, write_campaign
@@ -37,7 +38,11 @@ def test_prefect_runs_the_same_campaign_as_the_plain_loop(tmp_path: Path, small_
     with open_campaign(folders["plain"]) as campaign:
         plain = advance(campaign)
     said: list[str] = []
-    assert run_campaign(folders["prefect"], report=lambda stage, done, total, text="": said.append(stage)) == plain
+
+    def tell(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        said.append(stage)
+
+    assert run_campaign(folders["prefect"], report=tell) == plain
     assert list(dict.fromkeys(said)) == list(STAGES), "the terminal is told as well"
     assert fingerprint(folders["prefect"]) == fingerprint(folders["plain"])
     assert run_campaign(folders["prefect"]) == plain, "a campaign that has stopped is left as it is"
@@ -47,10 +52,10 @@ def test_prefect_runs_the_same_campaign_as_the_plain_loop(tmp_path: Path, small_
 def test_a_task_is_handed_the_very_campaign_that_was_opened(prefect_server: None):
     """Prefect walks through dataclasses, models and collections among a task's arguments, and may rebuild them."""
     seen: list[Any] = []
-    given = Campaign(*[object()] * 3)  # type: ignore[arg-type]
+    given = OpenCampaign(*[object()] * 3)  # type: ignore[arg-type]
 
     @task(cache_policy=NO_CACHE)
-    def remember(campaign: Campaign) -> None:
+    def remember(campaign: OpenCampaign) -> None:
         seen.append(campaign)
 
     @flow

@@ -1,0 +1,178 @@
+"""What a stage works with: the open campaign, who measures in a round, and what its budget leaves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glassmap.agent.atomic_file import sweep_partials
+from glassmap.agent.config.campaign import FILE_NAME, AnyBackend, CampaignConfig
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.planning.convergence import Budget
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.store.campaign_store import DRIVER, CampaignStore
+from glassmap.flows.backends.backends import BACKENDS, MeasurementBackend, MolecularDynamics
+from glassmap.flows.compute.dask_cluster import Cluster, open_cluster
+
+PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
+
+
+class OpenCampaign:
+    """What a stage works with: settings, memory, who measures, who is told.
+
+    No dataclass on purpose: Prefect walks through those among a task's arguments, down to every array.
+    """
+
+    def __init__(
+        self,
+        config: CampaignConfig,
+        store: CampaignStore,
+        backend: MeasurementBackend,
+        report: Report = ignore,
+        guide: MeasurementBackend | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
+        self.cluster = cluster
+        for one in (backend, guide):
+            if isinstance(one, MolecularDynamics):
+                one.cluster = cluster
+
+    def at(self, round_: int) -> "RoundContext":
+        """Who measures in a round, and since which round they do."""
+        if self.config.guide is None or self.guide is None:
+            return RoundContext(self.backend, self.config.backend, 1, is_guide=False)
+        if round_ < self.config.first_own_round:
+            return RoundContext(self.guide, self.config.guide.backend, 1, is_guide=True)
+        return RoundContext(self.backend, self.config.backend, self.config.first_own_round, is_guide=False)
+
+
+class RoundContext(NamedTuple):
+    """Who measures in a round; the rounds of a guide and the campaign's own are learned from and judged apart."""
+
+    backend: MeasurementBackend
+    settings: AnyBackend
+    since: int  # their first round
+    is_guide: bool
+
+
+@contextmanager
+def open_campaign(
+    folder: Path, *, config: CampaignConfig | None = None, report: Report = ignore, person: str = DRIVER
+) -> Iterator[OpenCampaign]:
+    """Open a campaign folder to advance it, and hold its lock until the block ends.
+
+    Args:
+        folder: Made where it doesn't exist.
+        config: The campaign's settings; those of its campaign file by default.
+        report: Told how far each stage is.
+        person: Who does it, for the log.
+
+    Raises:
+        CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
+        StoreError: If another process advances the campaign.
+    """
+    config = config or CampaignConfig.from_toml(folder / FILE_NAME)
+    backend, guide = BACKENDS[config.backend.kind](config, folder), None
+    if config.guide is not None:
+        guided = config.model_copy(update={"backend": config.guide.backend})
+        guide = BACKENDS[guided.backend.kind](guided, folder)
+        check_guide(backend, guide)
+    with CampaignStore.open(folder, person=person) as store, open_cluster(config) as cluster:
+        for part in (folder, *(folder / name for name in PARTS)):
+            sweep_partials(part)
+        _record_settings(store, config, backend, guide)
+        yield OpenCampaign(config, store, backend, report, guide, cluster)
+
+
+def _record_settings(
+    store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend, guide: MeasurementBackend | None
+) -> None:
+    """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
+    new, old = config.model_dump(mode="json"), store.setting("config")
+    if old is None:
+        with store.transaction():
+            store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
+            store.record_setting("elements", config.space.elements)
+            store.record_setting("fingerprint", backend.fingerprint)
+            store.record_setting("guide_fingerprint", guide and guide.fingerprint)
+            store.record_setting("source", backend.source)
+            store.record_setting("config", new)
+            store.log("campaign started")
+        return
+    config.check_continues(old)
+    check_data(store, backend)
+    if guide is not None:
+        check_data(store, guide, of="guide_fingerprint")
+    if new != old:
+        with store.transaction():
+            store.record_setting("read_again", True)
+            if new["stop"] != old["stop"] and next_round(store) is None:
+                store.reopen_decision()
+            store.record_setting("config", new)
+            store.log("settings changed")
+
+
+def check_guide(backend: MeasurementBackend, guide: MeasurementBackend) -> None:
+    """Refuse a guide whose spectra are on another axis.
+
+    Raises:
+        CampaignError: If axis or wavelength differ.
+    """
+    if (guide.axis_name, guide.wavelength) != (backend.axis_name, backend.wavelength) or not np.array_equal(
+        guide.axis, backend.axis
+    ):
+        raise CampaignError(
+            f"A guide's spectra must be on the campaign's axis, {backend.axis_name} {backend.axis[0]:g} to "
+            f"{backend.axis[-1]:g} with {len(backend.axis)} points; got {guide.axis_name} {guide.axis[0]:g} to "
+            f"{guide.axis[-1]:g} with {len(guide.axis)}. Set spectrum.low, high and points so that both cover them."
+        )
+
+
+def check_data(store: CampaignStore, backend: MeasurementBackend, *, of: str = "fingerprint") -> None:
+    """Refuse to go on with other data than the campaign began with.
+
+    Raises:
+        CampaignError: If axis, compositions, spectra, hold-out or potential differ.
+    """
+    if backend.fingerprint != store.setting(of):
+        raise CampaignError(
+            f"The data set, substrate or potential changed since the campaign in {store.folder} began: axis, "
+            "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "
+            "campaign."
+        )
+
+
+def next_round(store: CampaignStore) -> int | None:
+    """The round to work on; None once the campaign has stopped."""
+    last = store.decision()
+    if last is None:
+        return 1
+    round_, decision = last
+    return round_ + 1 if decision.state == "continue" else None
+
+
+def round_of_arrivals(store: CampaignStore) -> int:
+    """The round that what comes now is counted to: the one at work, or the last of a campaign that has stopped."""
+    return next_round(store) or len(store.curve())
+
+
+def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
+    """What the campaign may use up: by its file, or more where a person extended it; but for the rounds."""
+    stop, extended = config.stop, store.setting("extended_limits") or {}
+    limits = {"spectra": stop.max_spectra, "hours": stop.max_hours, "cpu_hours": stop.max_cpu_hours}
+    allowed = {name: limit and max(limit, extended.get(name, 0)) for name, limit in limits.items()}
+    return Budget(stop.max_rounds, **allowed)
+
+
+def least_batch(campaign: OpenCampaign, round_: int) -> int:
+    """The smallest batch: one to learn from, and one to be judged by where the backend has no test set."""
+    return 1 if campaign.at(round_).backend.hold_out() else 2
+
+
+def spectra_left(campaign: OpenCampaign) -> int | None:
+    """How many may still be measured; None for no limit."""
+    limit = budget_of(campaign.store, campaign.config).spectra
+    return None if limit is None else limit - campaign.store.n_spectra()

@@ -1,0 +1,51 @@
+"""Decide: go on or stop, by the learning curve."""
+
+from collections.abc import Sequence
+
+from glassmap.agent.errors import SpaceExhausted
+from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.agent.planning.convergence import CurvePoint, Decision, decide
+from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, spectra_left
+
+
+def decide_round(campaign: OpenCampaign, round_: int) -> str:
+    """Go on or stop, by the learning curve."""
+    store, at = campaign.store, campaign.at(round_)
+    room_left = at.is_guide or _room_left(campaign, round_)
+    with store.transaction():  # a person may extend the campaign right now
+        if at.is_guide:
+            assert campaign.config.guide is not None, "who is a guide is named"
+            reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
+            decision = Decision("continue", reason, ())
+        else:
+            curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, campaign.config), store.used()
+            if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, round_):
+                used = used._replace(spectra=budget.spectra)  # what is left is no batch
+            decision = decide(
+                curve,
+                tolerance=campaign.config.stop.tolerance,
+                patience=campaign.config.stop.patience,
+                budget=budget,
+                used=used._replace(rounds=len(curve)),
+                room_left=room_left,
+                extended_to=(store.setting("extended_to") or 0) - at.since + 1,
+            )
+        store.record_decision(round_, decision)
+        store.log("decided", decision.reason)
+        store.end_stage(round_, "decide", "done")
+    campaign.report("decide", 1, 1, describe_curve(store.curve()), round_=round_)
+    return "done"
+
+
+def describe_curve(curve: Sequence[CurvePoint]) -> str:
+    """The learning curve in a line."""
+    return "MSE after n spectra: " + ", ".join(f"{point.spectra}: {point.mse:.3g}" for point in curve)
+
+
+def _room_left(campaign: OpenCampaign, round_: int) -> bool:
+    backend, _, since, _ = campaign.at(round_)
+    try:
+        plan_batch(backend.candidates(), 1, taken=campaign.store.taken(since=since), method="random", seed=0)
+    except SpaceExhausted:
+        return False
+    return True

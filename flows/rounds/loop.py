@@ -1,0 +1,83 @@
+"""The loop: plan, measure, train, map, decide; then the next round or the end. No Prefect, no arithmetic.
+
+A stage looks at what is recorded, does the missing part and records it together with 'done' in one transaction. A
+round can therefore stop anywhere, and the next `advance` goes on.
+"""
+
+from collections.abc import Callable, Mapping
+
+from glassmap.agent.store.campaign_store import Status
+from glassmap.flows.notify import announce
+from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.decide import decide_round
+from glassmap.flows.rounds.journal import timed
+from glassmap.flows.rounds.map import map_alloys
+from glassmap.flows.rounds.measure import measure, receive
+from glassmap.flows.rounds.plan import plan
+from glassmap.flows.rounds.train import train
+
+ATTEMPTS = 3  # at a stage that fails while nobody watches
+Stage = Callable[[OpenCampaign, int], str]  # does what is missing of a round; returns its status, `done` or `waiting`
+
+
+STAGES: Mapping[str, Stage] = {
+    "plan": plan,
+    "measure": measure,
+    "train": train,
+    "map": map_alloys,
+    "decide": decide_round,
+}
+
+
+def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
+    """Run stages until the campaign stops or waits for measurements; tell who is to be told.
+
+    Args:
+        campaign: Open.
+        stages: The five, as they are or wrapped (as Prefect tasks).
+    """
+    try:
+        if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
+            receive(campaign)
+        while (round_ := next_round(campaign.store)) is not None:
+            if not run_round(campaign, round_, stages=stages):
+                break
+        return campaign.store.status()
+    finally:
+        announce(campaign.store, campaign.config.name, campaign.config.notify)
+
+
+def advance_unattended(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
+    """As `advance`, but what failed several times is left alone until something happens: a person acts, a file comes.
+
+    Otherwise a schedule would repeat it, simulations and all, for ever.
+    """
+    stage = campaign.store.last_stage()
+    if stage is not None and stage["status"] == "failed" and stage["attempts"] >= ATTEMPTS:
+        receive(campaign)
+        if not campaign.store.has_happened(since=stage["finished"]):
+            return campaign.store.status()
+    return advance(campaign, stages=stages)
+
+
+def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage] = STAGES) -> bool:
+    """Do what is missing of a round; False where it has to wait, or a person paused it."""
+    for name, stage in stages.items():
+        if campaign.store.setting("paused") is not None:
+            return False
+        if campaign.store.stage_status(round_, name) == "done":
+            continue
+        attempt = campaign.store.start_stage(round_, name)
+        campaign.report(name, 0, 1, round_=round_)
+        try:
+            with timed(campaign.store.folder, round=round_, stage=name, attempt=attempt) as line:
+                line["status"] = status = stage(campaign, round_)
+                line["spectra"] = campaign.store.n_spectra()
+        except Exception as error:
+            with campaign.store.transaction():
+                campaign.store.end_stage(round_, name, "failed", f"{type(error).__name__}: {error}")
+                campaign.store.log("failed", f"round {round_}, {name}: {error}")
+            raise
+        if status != "done":
+            return False
+    return True

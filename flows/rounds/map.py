@@ -1,0 +1,110 @@
+"""Map: generate the spectrum of every alloy, and keep its peak figures and the spectra that people look at."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.config.campaign import binding_settings
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Views, read_map, write_atlas
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.peaks.peak import fitted_profiles, measure_peaks
+from glassmap.agent.shapes import Ranks
+from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.train import checkpoint_of, spectra_to_judge, spectra_to_learn
+
+
+def map_alloys(campaign: OpenCampaign, round_: int) -> str:
+    """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
+    store = campaign.store
+    checkpoint = checkpoint_of(store, round_)
+    ensemble = Ensemble.load(checkpoint, device=campaign.config.device)
+    path = write_map(campaign, round_, ensemble, checkpoint)
+    atlas = write_alloys(campaign, round_, ensemble, path)
+    with store.transaction():
+        if path is not None:
+            store.record_artefact(round_, "map", path)
+        store.record_only_artefact(round_, "atlas", atlas)
+        store.log("mapped", f"round {round_}")
+        store.end_stage(round_, "map", "done")
+    drop_other_atlases(atlas)
+    return "done"
+
+
+def write_map(campaign: OpenCampaign, round_: int, ensemble: Ensemble, checkpoint: Path) -> Path | None:
+    """Write the map of a round's model; returns its path, None where the axis is no q."""
+    config, store = campaign.config, campaign.store
+    q = q_axis(*store.axis())
+    if q is None:
+        return None
+    glass_map = GlassMap(
+        ensemble,
+        config.space.build(),
+        q,
+        measured=spectra_to_learn(campaign, round_)[1],
+        metadata={
+            "campaign": config.name,
+            "round": round_,
+            "checkpoint": checkpoint.stem,
+            "config": binding_settings(store.setting("config")),
+        },
+    )
+    folder = store.folder / "maps"
+
+    def report(done: int, total: int) -> None:
+        campaign.report("map", done, total, round_=round_)
+
+    if campaign.cluster is not None:
+        campaign.cluster.make_shards(glass_map, folder, checkpoint=checkpoint, report=report)
+    path = glass_map.write(folder, report=report)
+    for left in folder.glob(".shards-*"):  # of a map of other settings that was cut
+        shutil.rmtree(left)
+    return path
+
+
+def write_alloys(campaign: OpenCampaign, round_: int, ensemble: Ensemble, map_: Path | None) -> Path:
+    """Generate the spectra that people look at, and measure the peaks of those that there are."""
+    store, space = campaign.store, campaign.config.space.build()
+    ids, compositions, spectra = spectra_to_learn(campaign, round_)
+    held_compositions, held = spectra_to_judge(campaign, round_)
+    known = np.concatenate([compositions, held_compositions])
+    hold_out = np.arange(len(known)) >= len(ids)
+    intensity = np.concatenate([spectra, held])
+    names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
+    shown = np.concatenate([space.compositions(_ranks_to_show(space, map_)), known])
+    generated = ensemble.describe(shown)
+    fits, measured_fit = np.full_like(generated.mean, np.nan), np.full_like(intensity, np.nan)
+    q1 = delta_q = np.full(len(known), np.nan)
+    if (q := q_axis(*store.axis())) is not None:
+        fits = fitted_profiles(q, torch.from_numpy(generated.mean)).numpy()
+        measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
+        q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
+    views = Views(generated.mean, generated.between, generated.within, generated.band, fits)
+    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
+    path = store.folder / "maps" / f"round-{round_:03d}.h5"
+    with whole_file(path) as partial:
+        write_atlas(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
+    return path
+
+
+def _ranks_to_show(space: CompositionSpace, map_: Path | None) -> Ranks:
+    """Every alloy of a small space; of a large one those of largest Δq, and as many spread evenly over the ranks."""
+    if len(space) <= KEPT_ALLOYS:
+        return np.arange(len(space))
+    evenly = np.linspace(0, len(space) - 1, KEPT_ALLOYS // 2).astype(np.int64)
+    if map_ is None:
+        return evenly
+    widest = np.argsort(-np.nan_to_num(read_map(map_)[0]["delta_q"]), kind="stable")[: KEPT_ALLOYS // 2]
+    return np.union1d(evenly, widest)
+
+
+def drop_other_atlases(atlas: Path) -> None:
+    """Remove those of earlier rounds: they are large, and could be made again."""
+    for other in atlas.parent.glob("round-*.h5"):
+        if other != atlas:
+            other.unlink()

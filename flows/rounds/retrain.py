@@ -1,0 +1,52 @@
+"""Retrain: learn from what is in now, without waiting for the end of the round."""
+
+import json
+
+from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.journal import timed
+from glassmap.flows.rounds.map import drop_other_atlases, write_alloys, write_map
+from glassmap.flows.rounds.measure import receive
+from glassmap.flows.rounds.screen import screen_new
+from glassmap.flows.rounds.train import fit_model, spectra_to_judge, spectra_to_learn
+
+
+def retrain(campaign: OpenCampaign) -> str:
+    """Train on all that is in now, and map, without waiting for the round's end; returns what was done, in words.
+
+    The model and its map are those of the round at work until that trains its own, on the whole batch; neither planning
+    nor the learning curve looks at them. Where nothing came or went since the last training nothing is done.
+    """
+    store = campaign.store
+    round_ = next_round(store) or len(store.curve()) + 1
+    receive(campaign)
+    if store.stage_status(round_, "train") == "done":
+        return f"Round {round_} is trained already."
+    screen_new(campaign, round_)
+    learned = ids, *_ = spectra_to_learn(campaign, round_)
+    if not ids:
+        return "There is nothing to learn from yet."
+    before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
+    last = store.artefact("checkpoint")
+    if last is not None and json.loads(last[1].read_text())["record"]["training_ids"] == ids:
+        return f"Nothing came since the last training on {len(ids)} spectra."
+    with timed(store.folder, round=round_, stage="retrain") as line:
+        ensemble, checkpoint = fit_model(campaign, round_, learned)
+        path = write_map(campaign, round_, ensemble, checkpoint)
+        atlas = write_alloys(campaign, round_, ensemble, path)
+        compositions, spectra = spectra_to_judge(campaign, round_)
+        mse = mean_squared_error(ensemble.generate(compositions), spectra) if len(spectra) else None
+        judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
+        with store.transaction():
+            store.record_artefact(round_, "checkpoint", checkpoint)
+            if path is not None:
+                store.record_artefact(round_, "map", path)
+            store.record_only_artefact(round_, "atlas", atlas)
+            store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
+        line |= {"status": "done", "spectra": store.n_spectra()}
+    drop_other_atlases(atlas)
+    for found in filter(None, before.values()):  # of last night, that nothing refers to any more
+        if found[1] not in (checkpoint, path):
+            for file in found[1].parent.glob(f"{found[1].stem}.*"):
+                file.unlink()
+    return f"Retrained on {len(ids)} spectra{judged}."

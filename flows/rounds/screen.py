@@ -1,0 +1,56 @@
+"""Screen: flag measurements that lie far from what their neighbours and the last model let expect."""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from glassmap.agent.config.campaign import SimulationConfig
+from glassmap.agent.data.composition import label
+from glassmap.agent.data.outliers import screen
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.dashboard.plots.static import draw_doubtful
+from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.train import last_ensemble
+
+WITNESSES = 30  # nearest measurements that a new one is screened against
+
+
+def screen_new(campaign: OpenCampaign, round_: int) -> None:
+    """Record which of the measurements that nobody has looked at are doubtful, and why, with a picture of each."""
+    store, at = campaign.store, campaign.at(round_)
+    q = q_axis(*store.axis())
+    used = [m for m in store.measurements() if m.state == "used" and m.round >= at.since]
+    new = np.array([not m.screened for m in used], dtype=bool)
+    if q is None or isinstance(at.settings, SimulationConfig) or not new.any():
+        return  # g(r) and what was simulated have neither substrate nor saturation
+    compositions = np.array([m.composition for m in used])
+    near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
+    rows = np.unique(near)  # of all there may be very many
+    used, new, compositions = [used[row] for row in rows], new[rows], compositions[rows]
+    spectra = store.spectra_of([m.id for m in used])
+    reasons = screen(
+        q,
+        compositions,
+        spectra,
+        counts=np.array([m.facts.get("counts", np.nan) for m in used]),
+        new=new,
+        expected=last_ensemble(campaign, round_).generate(compositions) if round_ > at.since else None,
+    )
+    doubts = {row: reason for row, reason in enumerate(reasons) if reason}
+    for row, reason in doubts.items():
+        beside = np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1:5]
+        draw_doubtful(
+            q,
+            spectra[row],
+            spectra[beside],
+            store.folder / "pictures" / f"doubtful-{used[row].id}.png",
+            title=f"{used[row].id}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
+        )
+    with store.transaction():
+        store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
+        for row, reason in doubts.items():
+            now = store.measurement(used[row].id)
+            if now is None or now.state != "used":
+                continue  # a person was faster
+            if at.settings.doubtful == "hold":
+                store.judge_measurement(now.id, "doubtful", reason)
+            store.log("doubtful", reason, subject=now.id)
