@@ -18,16 +18,9 @@ from glassmap.agent.maps.spectra_archive import Atlas, read_atlas, read_map
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
 from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
-from glassmap.agent.store.campaign_store import (
-    FILE_NAME,
-    CampaignStore,
-    LogLine,
-    Measured,
-    Standing,
-    Status,
-    Suggestion,
-    is_advanced,
-)
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import FILE_NAME, is_advanced
+from glassmap.agent.store.records import LogLine, Measurement, Status, Suggestion, SuggestionStatus
 
 CAMPAIGN_FILE = "campaign.toml"
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
@@ -54,7 +47,7 @@ class Campaign(NamedTuple):
     coverage: list[Coverage]
     decisions: dict[int, Decision]
     suggestions: list[Suggestion]
-    measured: list[Measured]
+    measured: list[Measurement]
     failures: dict[str, str]
     running: list[tuple[Suggestion, float]]
     used: Budget
@@ -176,10 +169,10 @@ def _read(store: CampaignStore) -> Campaign:
     )
 
 
-def read_standings(folder: Path, round_: int) -> list[Standing]:
+def read_suggestion_statuses(folder: Path, round_: int) -> list[SuggestionStatus]:
     """What became of each alloy of a round."""
     with CampaignStore.read_only(folder) as store:
-        return store.standings(round_)
+        return store.suggestion_statuses(round_)
 
 
 def read_log(folder: Path) -> list[LogLine]:

@@ -15,7 +15,8 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import StoreError
 from glassmap.agent.maps.spectra_archive import Atlas
-from glassmap.agent.store.campaign_store import DRIVER, LogLine
+from glassmap.agent.store.connection import DRIVER
+from glassmap.agent.store.records import LogLine
 from glassmap.dashboard.data import (
     REACH_AT_PCT,
     TOP_SHARE,

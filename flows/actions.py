@@ -10,7 +10,8 @@ import numpy as np
 from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.store.campaign_store import CampaignStore, Measured, Standing
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Measurement, SuggestionStatus
 from glassmap.flows.backends.lab.laboratory import write_orders
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.plan import replace_suggestions
@@ -36,16 +37,16 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
     """Take alloys off the batch for good and plan as many others in their place."""
     store, ids = campaign.store, list(dict.fromkeys(ids))
     rule = "what is yet to be measured can be rejected"
-    standings = _standings(store, ids, ("missing", "failed"), rule)
-    rounds = {one.suggestion.round for one in standings}
+    statuses = _suggestion_statuses(store, ids, ("missing", "failed"), rule)
+    rounds = {one.suggestion.round for one in statuses}
     if len(rounds) > 1:
         raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
     with _recording(store, ids):
-        for one in standings:
+        for one in statuses:
             store.record_verdict(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
-        others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in standings])
-        for before, other in zip(standings, others, strict=False):
+        others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in statuses])
+        for before, other in zip(statuses, others, strict=False):
             store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
     elements = campaign.config.space.elements
     alloys = ", ".join(f"{other.id} {label(np.array(other.composition), elements)}" for other in others)
@@ -54,7 +55,7 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
 
 def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     """Wait for some alloys no longer; what comes of them nevertheless is used."""
-    _standings(store, ids, ("missing", "failed"), "what is still to be measured can be abandoned")
+    _suggestion_statuses(store, ids, ("missing", "failed"), "what is still to be measured can be abandoned")
     with _recording(store, ids):
         for id_ in ids:
             store.record_verdict(id_, "abandoned", reason)
@@ -66,7 +67,7 @@ def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
     rule = "what failed, was abandoned or retracted can be tried again"
     first = first_own_round(store.setting("config"))
-    for one in _standings(store, ids, ("failed", "abandoned", "retracted"), rule):
+    for one in _suggestion_statuses(store, ids, ("failed", "abandoned", "retracted"), rule):
         if one.suggestion.round < first <= (next_round(store) or first):
             raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
     with _recording(store, ids):
@@ -87,7 +88,7 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
         for one in found:
             store.judge_measurement(one.id, "retracted", reason)
             store.log("retracted", reason, subject=one.id)
-            if one.suggestion is not None and _standing(store, one.suggestion).measurement is None:
+            if one.suggestion is not None and _suggestion_status(store, one.suggestion).measurement is None:
                 store.record_verdict(one.suggestion, "retracted", reason)
     return (
         f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
@@ -179,31 +180,33 @@ def _recording(store: CampaignStore, suggestions: Sequence[str | None]) -> Itera
     with store.transaction():
         yield
         for id_ in filter(None, suggestions):
-            store.mark_order(_standing(store, id_).suggestion.round)
+            store.mark_order(_suggestion_status(store, id_).suggestion.round)
     write_orders(store)
 
 
-def _standings(store: CampaignStore, ids: Sequence[str], states: Sequence[str], rule: str) -> list[Standing]:
+def _suggestion_statuses(
+    store: CampaignStore, ids: Sequence[str], states: Sequence[str], rule: str
+) -> list[SuggestionStatus]:
     """What became of some suggestions.
 
     Raises:
         CampaignError: If one is in another state than the rule allows.
     """
-    found = [_standing(store, id_) for id_ in ids]
+    found = [_suggestion_status(store, id_) for id_ in ids]
     for one in found:
         if one.state not in states:
             raise CampaignError(f"{one.suggestion.id} is {one.state}; only {rule}.")
     return found
 
 
-def _standing(store: CampaignStore, id_: str) -> Standing:
+def _suggestion_status(store: CampaignStore, id_: str) -> SuggestionStatus:
     suggestion = store.suggestion(id_)
     if suggestion is None:
         raise CampaignError(f"No alloy was asked for as {id_!r}. `glassmap orders {store.folder}` lists them.")
-    return store.standing(suggestion)
+    return store.suggestion_status(suggestion)
 
 
-def _measurement(store: CampaignStore, id_: str) -> Measured:
+def _measurement(store: CampaignStore, id_: str) -> Measurement:
     found = store.measurement(id_)
     if found is None:
         raise CampaignError(f"There is no measurement {id_!r}. `glassmap ledger {store.folder}` lists them.")

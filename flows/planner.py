@@ -26,7 +26,7 @@ from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.peak import measure_peaks
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.store.campaign_store import Suggestion
+from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.laboratory import FROM_PYTHON, Laboratory, is_in_use, record_scan
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.loop import advance

@@ -9,7 +9,8 @@ import numpy as np
 from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.store.campaign_store import CampaignStore, Measured
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Measurement
 from glassmap.flows.backends.lab.laboratory import FROM_PYTHON
 
 NEAREST = 5  # measurements that are named for an alloy
@@ -32,10 +33,10 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
     """From the suggestion to everything that was made with its measurements."""
     elements = store.setting("elements")
     if (suggestion := store.suggestion(id_)) is not None:
-        standing = store.standing(suggestion)
+        status = store.suggestion_status(suggestion)
         alloy = label(np.array(suggestion.composition), elements)
         held = ", held out" if suggestion.hold_out else ""
-        yield f"{id_}: asked for in round {suggestion.round} as {alloy}{held}; {standing.state}. {standing.reason}"
+        yield f"{id_}: asked for in round {suggestion.round} as {alloy}{held}; {status.state}. {status.reason}"
     mine = [m for m in store.measurements() if id_ in (m.id, m.suggestion)]
     for measured in mine:
         yield _describe(measured, elements)
@@ -71,7 +72,7 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
         yield f"  {_describe(trained[k], elements)}"
 
 
-def _describe(measured: Measured, elements: list[str]) -> str:
+def _describe(measured: Measurement, elements: list[str]) -> str:
     alloy = label(np.array(measured.composition), elements)
     facts = measured.facts
     is_dropped = "hash" in facts and facts["file"] != FROM_PYTHON

@@ -1,4 +1,4 @@
-"""The tables of the campaign store, version by version. Rows are written and read by `agent.store.campaign_store`."""
+"""The tables of the campaign store, version by version. Rows are written and read by the files beside this one."""
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations

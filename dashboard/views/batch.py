@@ -9,8 +9,8 @@ from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.shapes import Compositions
-from glassmap.agent.store.campaign_store import Suggestion
-from glassmap.dashboard.data import Campaign, read_standings
+from glassmap.agent.store.records import Suggestion
+from glassmap.dashboard.data import Campaign, read_suggestion_statuses
 from glassmap.dashboard.live import chosen, map_now
 from glassmap.dashboard.plots.interactive import Marks, draw_ternary
 
@@ -57,11 +57,11 @@ def _show(campaign: Campaign) -> None:
         return
     last = campaign.round_at_work
     round_ = st.number_input("Round", 1, last, last, key=f"round of {last}") if last > 1 else 1
-    standings = read_standings(campaign.folder, int(round_))
+    statuses = read_suggestion_statuses(campaign.folder, int(round_))
     before = _shares(campaign, [one for one in campaign.suggestions if one.round < round_])
     measured = {m.id: m for m in campaign.measured}
     rows = []
-    for one, (nearest, beside) in zip(standings, _nearest(campaign, int(round_)), strict=False):
+    for one, (nearest, beside) in zip(statuses, _nearest(campaign, int(round_)), strict=False):
         found = measured.get(one.measurement or "")
         rows.append(
             {
@@ -88,7 +88,7 @@ def _show(campaign: Campaign) -> None:
     if missing:
         st.markdown(f"**Missing:** {', '.join(missing[:30])}{' …' if len(missing) > 30 else ''}")
     if len(campaign.elements) == 3:
-        shares = _shares(campaign, [one.suggestion for one in standings])
+        shares = _shares(campaign, [one.suggestion for one in statuses])
         map_ = map_now(campaign)
         figure = draw_ternary(
             np.empty((0, 3)) if map_ is None else map_.compositions,
@@ -96,7 +96,7 @@ def _show(campaign: Campaign) -> None:
             quantity="distance",
             elements=campaign.elements,
             limits=(0.0, 15.0),
-            marks=Marks(measured=before, batch=shares, batch_texts=[one.suggestion.id for one in standings]),
+            marks=Marks(measured=before, batch=shares, batch_texts=[one.suggestion.id for one in statuses]),
         )
         st.plotly_chart(figure, width="stretch", key="batch")
         st.caption("Circles: asked for in earlier rounds; crosses: this batch. Colour: distance as of the last map.")

@@ -16,7 +16,7 @@ from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.spectrum import Preprocessing
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
-from glassmap.agent.store.campaign_store import Suggestion
+from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.laboratory import Laboratory
 from glassmap.flows.compute.dask_cluster import Cluster
 from glassmap.simulation.first_peak import first_peak

@@ -27,7 +27,8 @@ from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Vie
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
-from glassmap.agent.store.campaign_store import CampaignStore, Suggestion
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Suggestion
 from glassmap.dashboard.serve import HOST, command_of, environment_of
 from glassmap.simulation.supervised_process import start_kept, stop_kept
 

@@ -11,7 +11,8 @@ import numpy as np
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.planning.acquisition import Coverage, plan_batch
 from glassmap.agent.planning.convergence import CurvePoint, Decision
-from glassmap.agent.store.campaign_store import CampaignStore, Suggestion
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Suggestion
 
 ROUNDS = 500
 POINTS = 800

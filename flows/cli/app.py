@@ -25,7 +25,7 @@ from glassmap.flows.cli.terminal import (
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
-    from glassmap.agent.store.campaign_store import Status
+    from glassmap.agent.store.records import Status
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 benchmark = typer.Typer(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassmap.flows.cli.terminal import errors_in_words, print_ledger, print_log, print_standings, say, write_json
+from glassmap.flows.cli.terminal import (
+    errors_in_words,
+    print_ledger,
+    print_log,
+    print_suggestion_statuses,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from glassmap.agent.store.campaign_store import CampaignStore
@@ -46,9 +53,9 @@ def orders(
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         asked = store.suggestions()
-        standings = store.standings(round_ or (asked[-1].round if asked else 0))
-        print_standings(standings, {m.id: m for m in store.measurements()}, store.setting("elements"))
-        write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in standings])
+        statuses = store.suggestion_statuses(round_ or (asked[-1].round if asked else 0))
+        print_suggestion_statuses(statuses, {m.id: m for m in store.measurements()}, store.setting("elements"))
+        write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses])
 
 
 @command()
@@ -205,11 +212,11 @@ def ledger(folder: Folder, json_file: Json = None) -> None:
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         files, measured = store.files(), store.measurements()
         rounds = sorted({s.round for s in store.suggestions()})
-        standings = [one for round_ in rounds for one in store.standings(round_)]
-        print_ledger(files, standings, measured, store.setting("elements"))
+        statuses = [one for round_ in rounds for one in store.suggestion_statuses(round_)]
+        print_ledger(files, statuses, measured, store.setting("elements"))
         content = {
             "files": [file._asdict() for file in files],
-            "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in standings],
+            "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses],
             "measurements": [one._asdict() for one in measured],
         }
         write_json(json_file, content)

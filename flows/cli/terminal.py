@@ -116,16 +116,16 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
     console.print(table)
 
 
-def print_standings(standings: Sequence, measured: dict[str, Any], elements: Sequence[str]) -> None:
+def print_suggestion_statuses(statuses: Sequence, measured: dict[str, Any], elements: Sequence[str]) -> None:
     """A row an alloy that was asked for: target, what became of it, and what was found.
 
     Args:
-        standings: `glassmap.agent.store.campaign_store.Standing`s of one round.
-        measured: `glassmap.agent.store.campaign_store.Measured`s by id.
+        statuses: `glassmap.agent.store.records.SuggestionStatus`s of one round.
+        measured: `glassmap.agent.store.records.Measurement`s by id.
         elements: Of the campaign.
     """
     table = Table("sample", "target (at.%)", "state", "found (at.%)", "remark")
-    for one in standings:
+    for one in statuses:
         found = measured.get(one.measurement)
         shown = "" if found is None else _alloy(found.composition, elements)
         held = "held out. " if one.suggestion.hold_out else ""
@@ -135,18 +135,18 @@ def print_standings(standings: Sequence, measured: dict[str, Any], elements: Seq
     console.print(table)
 
 
-def print_ledger(files: Sequence, standings: Sequence, measured: Sequence, elements: Sequence[str]) -> None:
+def print_ledger(files: Sequence, statuses: Sequence, measured: Sequence, elements: Sequence[str]) -> None:
     """How many files, alloys and measurements came to what, and a row for each that needs a look.
 
     Args:
-        files: `glassmap.agent.store.campaign_store.DroppedFile`s.
-        standings: `glassmap.agent.store.campaign_store.Standing`s of all rounds.
-        measured: `glassmap.agent.store.campaign_store.Measured`s.
+        files: `glassmap.agent.store.records.DroppedFile`s.
+        statuses: `glassmap.agent.store.records.SuggestionStatus`s of all rounds.
+        measured: `glassmap.agent.store.records.Measurement`s.
         elements: Of the campaign.
     """
     for what, states in (
         ("files", [file.state for file in files]),
-        ("alloys asked for", [one.state for one in standings]),
+        ("alloys asked for", [one.state for one in statuses]),
         ("measurements", [one.state for one in measured]),
     ):
         counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
@@ -167,7 +167,7 @@ def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
 
 
 def print_log(lines: Sequence) -> None:
-    """A row a line of the audit log (`glassmap.agent.store.campaign_store.LogLine`), oldest first."""
+    """A row a line of the audit log (`glassmap.agent.store.records.LogLine`), oldest first."""
     table = Table("time", "who", "what", "about", "detail")
     for line in lines:
         time = line.time[:19].replace("T", " ")

@@ -12,7 +12,8 @@ from glassmap.agent.config.campaign import FILE_NAME, AnyBackend, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.store.campaign_store import DRIVER, CampaignStore
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import DRIVER
 from glassmap.flows.backends.backends import BACKENDS, MeasurementBackend, MolecularDynamics
 from glassmap.flows.compute.dask_cluster import Cluster, open_cluster
 

@@ -6,7 +6,7 @@ round can therefore stop anywhere, and the next `advance` goes on.
 
 from collections.abc import Callable, Mapping
 
-from glassmap.agent.store.campaign_store import Status
+from glassmap.agent.store.records import Status
 from glassmap.flows.notify import announce
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.decide import decide_round

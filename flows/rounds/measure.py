@@ -138,7 +138,7 @@ def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
     hours = budget_of(store, campaign.config).hours
     if hours is not None and (store.used().hours or 0) >= hours and (round_ > 1 or store.n_spectra()):
         return True
-    states = [one.state for one in store.standings(round_) if one.state != "rejected"]
+    states = [one.state for one in store.suggestion_statuses(round_) if one.state != "rejected"]
     found = sum(state in ("measured", "doubtful") for state in states)
     ordered = store.batch_time(round_, "ordered")
     assert ordered is not None, "what is measured was ordered"
@@ -154,7 +154,7 @@ def _is_cut(campaign: OpenCampaign, round_: int) -> bool:
     limit = budget_of(store, campaign.config)._replace(spectra=None)
     if limit.spent(store.used()._replace(rounds=0)) is None:
         return False
-    return sum(one.state == "measured" for one in store.standings(round_)) >= least_batch(campaign, round_)
+    return sum(one.state == "measured" for one in store.suggestion_statuses(round_)) >= least_batch(campaign, round_)
 
 
 def _share_out(campaign: OpenCampaign, round_: int) -> None:
@@ -164,7 +164,7 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
         MeasurementError: If none of the batch was measured, or too few for both.
     """
     store, failures = campaign.store, campaign.store.failures(round_=round_)
-    measured = [one.suggestion for one in store.standings(round_) if one.state == "measured"]
+    measured = [one.suggestion for one in store.suggestion_statuses(round_) if one.state == "measured"]
     learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
     at = campaign.at(round_)
     needs_held = not (at.backend.hold_out() or store.spectra(hold_out=True, since=at.since)[0])
@@ -174,7 +174,7 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
         store.record_hold_out(learn[0], hold_out=True)
     elif needs_held or (not learn and (failures or not store.spectra(hold_out=False, since=at.since)[0])):
         asked, first = len(store.suggestions(round_=round_)), next(iter(failures.values()), "")
-        doubtful = [one.suggestion.id for one in store.standings(round_) if one.state == "doubtful"]
+        doubtful = [one.suggestion.id for one in store.suggestion_statuses(round_) if one.state == "doubtful"]
         if doubtful:
             raise MeasurementError(
                 f"Of round {round_}, {len(measured)} of {asked} can be used, too few to learn from and to judge by; "

@@ -6,7 +6,7 @@ import numpy as np
 
 from glassmap.agent.planning.acquisition import Batch, plan_batch
 from glassmap.agent.shapes import Compositions
-from glassmap.agent.store.campaign_store import Suggestion
+from glassmap.agent.store.records import Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, least_batch, spectra_left
 from glassmap.flows.rounds.train import last_ensemble
 

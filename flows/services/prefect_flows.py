@@ -29,7 +29,8 @@ from prefect.states import Crashed
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, slug
 from glassmap.agent.errors import CampaignBusy
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.store.campaign_store import CampaignStore, Status
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Status
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
 from glassmap.flows.rounds.retrain import retrain

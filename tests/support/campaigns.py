@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from glassmap.agent.store.campaign_store import FILE_NAME as STORE
+from glassmap.agent.store.connection import FILE_NAME as STORE
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 

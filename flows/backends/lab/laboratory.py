@@ -26,7 +26,8 @@ from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_ra
 from glassmap.agent.data.spectrum import Preprocessing, q_axis
 from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum
-from glassmap.agent.store.campaign_store import CampaignStore, DroppedFile, Suggestion
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import DroppedFile, Suggestion
 
 FROM_PYTHON = "from Python"  # instead of a file's name, of what was told and not dropped
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")  # endings of files that something still writes
@@ -127,15 +128,15 @@ def _order(store: CampaignStore, round_: int) -> dict[str, str]:
         return {}
     rows = [
         {
-            "sample": standing.suggestion.id,
+            "sample": status.suggestion.id,
             **{
                 f"{element} (at.%)": round(100 * share, 4)
-                for element, share in zip(elements, standing.suggestion.composition, strict=True)
+                for element, share in zip(elements, status.suggestion.composition, strict=True)
             },
-            "state": standing.state,
-            "remark": standing.reason,
+            "state": status.state,
+            "remark": status.reason,
         }
-        for standing in store.standings(round_)
+        for status in store.suggestion_statuses(round_)
     ]
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

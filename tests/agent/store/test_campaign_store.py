@@ -15,7 +15,9 @@ from sqlite_utils import Database
 from glassmap.agent.errors import StoreError
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision
-from glassmap.agent.store.campaign_store import FILE_NAME, CampaignStore, Suggestion
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import FILE_NAME
+from glassmap.agent.store.records import Suggestion
 from glassmap.agent.store.schema import migrations
 
 ALLOYS = [(0.2, 0.3, 0.5), (0.4, 0.4, 0.2), (0.1, 0.1, 0.8)]

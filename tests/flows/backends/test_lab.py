@@ -14,7 +14,8 @@ import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, MeasurementError
-from glassmap.agent.store.campaign_store import CampaignStore, Status
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Status
 from glassmap.flows.actions import abandon, accept, approve, extend, go_on, pause, reject, resume, retract, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
@@ -107,7 +108,7 @@ def stopped(tmp_path: Path) -> Path:
 
 def states(folder: Path) -> dict[str, str]:
     with CampaignStore.read_only(folder) as store:
-        return {one.suggestion.id: one.state for r in range(1, 20) for one in store.standings(r)}
+        return {one.suggestion.id: one.state for r in range(1, 20) for one in store.suggestion_statuses(r)}
 
 
 def files(folder: Path) -> dict[str, tuple[str, str]]:
@@ -124,7 +125,9 @@ def account(folder: Path, journal: Path) -> Counter[str]:
     with CampaignStore.read_only(folder) as store:
         seen = {str(folder / file.path): file for file in store.files()}
         found, asked = {m.id: m for m in store.measurements()}, store.suggestions()
-        standing = {one.suggestion.id: one.state for r in {s.round for s in asked} for one in store.standings(r)}
+        status = {
+            one.suggestion.id: one.state for r in {s.round for s in asked} for one in store.suggestion_statuses(r)
+        }
     assert set(seen) == set(told["files"]), "every file that was dropped, and none besides"
     by_content: dict[str, list[str]] = {}
     for path in sorted(seen):
@@ -143,7 +146,7 @@ def account(folder: Path, journal: Path) -> Counter[str]:
     late = {name.partition(".")[0] for name, _ in told["late"]}
     for id_, fault in told["fates"].items():
         missing = fault in ("never", "no table") or id_ in late
-        assert standing[id_] == ("missing" if missing else "measured"), (id_, fault)
+        assert status[id_] == ("missing" if missing else "measured"), (id_, fault)
     assert {s.id for s in asked} == set(told["fates"])
     unsolicited = [m for m in found.values() if m.suggestion is None]
     assert len(unsolicited) >= len(told["rounds"]) - 1
@@ -764,7 +767,7 @@ def test_an_abandoned_alloy_is_not_waited_for_until_somebody_wants_it_again(lab:
     measure_all(lab, skip=1)
     with CampaignStore.amend(lab, person="ada") as store:
         abandon(store, ["r001-01"], "the wafer broke")
-        assert store.standings(1)[0][1:3] == ("abandoned", "the wafer broke")
+        assert store.suggestion_statuses(1)[0][1:3] == ("abandoned", "the wafer broke")
     assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
     with CampaignStore.amend(lab, person="ada") as store:
         retry(store, ["r001-01"], "")

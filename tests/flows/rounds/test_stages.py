@@ -17,7 +17,8 @@ from glassmap.agent.errors import CampaignError, MeasurementError, SpaceExhauste
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.planning.acquisition import Coverage
-from glassmap.agent.store.campaign_store import CampaignStore, Status, Suggestion
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Status, Suggestion
 from glassmap.flows.backends.backends import News, Replay
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from glassmap.agent.errors import CampaignError, MeasurementError
-from glassmap.agent.store.campaign_store import CampaignStore, Status
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Status
 from glassmap.flows import notify as notices
 from glassmap.flows.actions import abandon, extend, retract
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign

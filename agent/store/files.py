@@ -1,0 +1,77 @@
+"""The files that a laboratory dropped, and what its composition tables say."""
+
+import json
+from typing import Literal
+
+from glassmap.agent.shapes import Composition
+from glassmap.agent.store.connection import StoreConnection, now
+from glassmap.agent.store.records import DroppedFile
+
+
+class Files(StoreConnection):
+    """The tables `files` and `samples`."""
+
+    def files(self, *, state: str | None = None) -> list[DroppedFile]:
+        """Every file that was dropped, in the order they were seen; or only those of one state."""
+        query = "SELECT * FROM files WHERE :state IS NULL OR state = :state ORDER BY id"
+        return [DroppedFile(**row) for row in self._db.query(query, {"state": state})]
+
+    def file_of(self, hash_: str) -> DroppedFile | None:
+        """The file of that content that was used, the last time, or waits, if there is one."""
+        query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, time DESC LIMIT 1"
+        row = next(self._db.query(query, [hash_]), None)
+        return None if row is None else DroppedFile(**row)
+
+    def paths_of(self, hash_: str) -> list[str]:
+        """Every path that a content was dropped under, the last first."""
+        query = "SELECT path FROM files WHERE hash = ? ORDER BY time DESC, id DESC"
+        return [row["path"] for row in self._db.query(query, [hash_])]
+
+    def record_file(
+        self,
+        path: str,
+        *,
+        size: int,
+        modified: int,
+        hash_: str,
+        kind: Literal["scan", "table"],
+        state: Literal["used", "waiting", "duplicate", "quarantined"],
+        reason: str = "",
+        measurement: str | None = None,
+    ) -> int:
+        """Record what became of a file, in place of what the same file was before; call within a transaction."""
+        self._db.execute(
+            """INSERT INTO files (path, size, modified, hash, kind, state, reason, measurement, time)
+            VALUES (:path, :size, :modified, :hash, :kind, :state, :reason, :measurement, :time)
+            ON CONFLICT (path, size, modified) DO UPDATE SET hash = :hash, kind = :kind, state = :state,
+            reason = :reason, measurement = :measurement, time = :time""",
+            {
+                "path": path,
+                "size": size,
+                "modified": modified,
+                "hash": hash_,
+                "kind": kind,
+                "state": state,
+                "reason": reason,
+                "measurement": measurement,
+                "time": now(),
+            },
+        )
+        query = "SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?"
+        return next(self._db.query(query, [path, size, modified]))["id"]
+
+    def record_sample(self, name: str, composition: Composition, *, file: int) -> None:
+        """Record a row of a composition table; call within a transaction."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO samples (name, composition, file) VALUES (?, ?, ?)",
+            [name, json.dumps(composition.tolist()), file],
+        )
+
+    def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
+        """What tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+        rows = self._db.query(
+            """SELECT path, composition FROM samples JOIN files ON files.id = samples.file
+            WHERE name = ? ORDER BY samples.id DESC""",
+            [name],
+        )
+        return [(row["path"], tuple(json.loads(row["composition"]))) for row in rows]

@@ -1,0 +1,153 @@
+"""The measurements: their spectra, what else was found, and whether they are used."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.records import Measurement, Suggestion
+from glassmap.agent.store.settings import Settings
+
+
+class Measurements(Settings):
+    """The table `spectra`."""
+
+    def taken(self, *, since: int = 0) -> TakenCompositions:
+        """Every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
+        condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
+        tables = (self._db.execute(f"SELECT composition FROM {t} {condition}") for t in ("suggestions", "spectra"))
+        texts = sorted({text for table in tables for (text,) in table})
+        compositions = json.loads(f"[{','.join(texts)}]")  # at once: there may be 100,000
+        return np.array(compositions, dtype=np.float64).reshape(-1, len(self.setting("elements")))
+
+    def record_spectrum(
+        self,
+        suggestion: Suggestion | None,
+        composition: Composition,
+        spectrum: Spectrum,
+        *,
+        backend: str,
+        facts: Mapping[str, Any] | None = None,
+        id_: str | None = None,
+        round_: int | None = None,
+        hold_out: bool | None = None,
+    ) -> None:
+        """Record a measurement, once and for all; call within a transaction.
+
+        Args:
+            suggestion: What was asked for; None where nobody asked.
+            composition: As found, atomic fraction.
+            spectrum: On the campaign's axis.
+            backend: Who measured.
+            facts: What else it found, such as a density; JSON types.
+            id_: The suggestion's by default; see `new_measurement_id`.
+            round_: That it came in; the suggestion's by default.
+            hold_out: Never trained on; as the suggestion by default.
+
+        Raises:
+            sqlite3.IntegrityError: If the id is taken: the suggestion is already measured.
+        """
+        asked = suggestion or Suggestion("", 0, 0, (), hold_out=False)
+        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
+        self._db.execute(
+            """INSERT INTO spectra (id, suggestion, round, hold_out, composition, intensity, backend, taken, facts)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            [
+                id_ or asked.id,
+                asked.id or None,
+                asked.round if round_ is None else round_,
+                int(asked.hold_out if hold_out is None else hold_out),
+                json.dumps(composition.tolist()),
+                spectrum.astype("<f4").tobytes(),
+                backend,
+                now(),
+                json.dumps(facts or {}),
+            ],
+        )
+
+    def new_measurement_id(self, suggestion: Suggestion | None) -> str:
+        """The id of the next measurement of a suggestion, or of the next that nobody asked for."""
+        known = {"suggestion": suggestion.id if suggestion else None}
+        count = next(self._db.query("SELECT COUNT(*) AS n FROM spectra WHERE suggestion IS :suggestion", known))["n"]
+        if suggestion is None:
+            return f"u{count + 1:04d}"
+        return f"{suggestion.id}-{count + 1}" if count else suggestion.id
+
+    def measurements(self) -> list[Measurement]:
+        """Every measurement, in the order they came."""
+        return [_measured(row) for row in self._db.query(f"SELECT {', '.join(Measurement._fields)} FROM spectra")]
+
+    def measurement(self, id_: str) -> Measurement | None:
+        """A measurement by its id, if there is one."""
+        query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE id = ?"
+        row = next(self._db.query(query, [id_]), None)
+        return None if row is None else _measured(row)
+
+    def measurements_of(self, hash_: str) -> list[Measurement]:
+        """The measurements that were read from a content."""
+        query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE json_extract(facts, '$.hash') = ?"
+        return [_measured(row) for row in self._db.query(query, [hash_])]
+
+    def spectra_of(self, ids: Sequence[str]) -> Spectra:
+        """The spectra of some measurements, whatever their state, `(n, q)`."""
+        query = "SELECT intensity FROM spectra WHERE id = ?"
+        found = [next(self._db.query(query, [id_]))["intensity"] for id_ in ids]
+        return np.array([np.frombuffer(intensity, "<f4") for intensity in found], dtype=np.float64).reshape(
+            len(ids), len(self.axis()[1])
+        )
+
+    def spectra(
+        self, *, hold_out: bool, round_: int | None = None, since: int = 0
+    ) -> tuple[list[str], Compositions, Spectra]:
+        """Ids, measured compositions and spectra that are used, to train on or held out, in the order planned.
+
+        Args:
+            hold_out: Which of the two.
+            round_: Only what came in that round.
+            since: Only what came in that round or later.
+        """
+        rows = list(
+            self._db.query(
+                """SELECT spectra.id, spectra.composition, intensity FROM spectra
+                LEFT JOIN suggestions ON suggestions.id = suggestion
+                WHERE state = 'used' AND spectra.hold_out = :hold_out AND spectra.round >= :since
+                    AND (:round IS NULL OR spectra.round = :round)
+                ORDER BY COALESCE(suggestions.round, spectra.round), COALESCE(position, 1000000), spectra.id""",
+                {"hold_out": int(hold_out), "round": round_, "since": since},
+            )
+        )
+        compositions = np.array([json.loads(row["composition"]) for row in rows], dtype=np.float64)
+        spectra = np.array([np.frombuffer(row["intensity"], "<f4") for row in rows], dtype=np.float64)
+        if not rows:
+            return [], np.empty((0, len(self.setting("elements")))), np.empty((0, len(self.axis()[1])))
+        return [row["id"] for row in rows], compositions, spectra
+
+    def n_spectra(self) -> int:
+        """Measurements so far."""
+        return self._db["spectra"].count
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What else each measurement found, by its id."""
+        return {row["id"]: json.loads(row["facts"]) for row in self._db.query("SELECT id, facts FROM spectra")}
+
+    def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
+        """Use a measurement or not, from the next training on, for good; call within a transaction."""
+        self._db.execute("UPDATE spectra SET state = ?, reason = ?, screened = 1 WHERE id = ?", [state, reason, id_])
+
+    def record_screening(self, ids: Sequence[str]) -> None:
+        """Remember that measurements were held against their neighbours; call within a transaction."""
+        for id_ in ids:
+            self._db.execute("UPDATE spectra SET screened = 1 WHERE id = ?", [id_])
+
+    def record_hold_out(self, suggestion: Suggestion, *, hold_out: bool) -> None:
+        """Hold a measured alloy out of training after all, or not; call within a transaction."""
+        for table, column in (("suggestions", "id"), ("spectra", "suggestion")):
+            self._db.execute(f"UPDATE {table} SET hold_out = ? WHERE {column} = ?", [int(hold_out), suggestion.id])
+
+
+def _measured(row: Mapping[str, Any]) -> Measurement:
+    read = {"composition": tuple(json.loads(row["composition"])), "facts": json.loads(row["facts"])}
+    return Measurement(**{**row, **read, "hold_out": bool(row["hold_out"]), "screened": bool(row["screened"])})
