@@ -15,6 +15,7 @@ Parts = Integer[np.ndarray, "n e"]  # integer parts of 1/step; every row sums to
 Ranks = Integer[np.ndarray, " n"]  # number of an alloy within its space
 Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
 Neighbours = Integer[np.ndarray, "n k"]  # rows of the nearest others, the nearest first
+Distances = Float[np.ndarray, "n k"]  # from each to its nearest others, the nearest first
 Groups = Integer[np.ndarray, " n"]  # which of the distinct alloys each sample is of
 Mask = Bool[np.ndarray, " n"]
 Weights = Float[np.ndarray, " n"]

@@ -28,6 +28,7 @@ from glassmap.agent.data.scan_files import read_scan
 from glassmap.agent.data.spectrum import Substrate
 from glassmap.agent.errors import CampaignError, CompositionError
 from glassmap.agent.models.config import PRESETS, TrainingConfig
+from glassmap.agent.planning.acquisition import RULES
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds; anything else would make those before and after incomparable.
@@ -177,15 +178,24 @@ class PlanningConfig(_Settings):
     """How the next batch is chosen; see `glassmap.agent.planning.acquisition.plan_batch`."""
 
     batch: PositiveInt = 20
-    method: Literal["uniform", "farthest", "random"] = "uniform"
+    method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
     weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble is unsure
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
 
+    @field_validator("method")
+    @classmethod
+    def _is_a_rule(cls, value: str) -> str:
+        if value not in RULES:
+            *others, last = map(repr, RULES)
+            raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
+        return value
+
     @model_validator(mode="after")
     def _weights_count(self) -> "PlanningConfig":
-        if self.weights != "even" and self.method != "uniform":
-            raise ValueError(f"planning.weights = {self.weights!r} needs planning.method = 'uniform'")
+        if self.weights != "even" and not RULES[self.method].takes_weights:
+            takers = " or ".join(repr(rule.name) for rule in RULES.values() if rule.takes_weights)
+            raise ValueError(f"planning.weights = {self.weights!r} needs planning.method = {takers}")
         return self
 
 

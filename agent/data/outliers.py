@@ -11,9 +11,10 @@ from scipy.ndimage import median_filter
 from scipy.signal import find_peaks, peak_widths
 from scipy.spatial.distance import cdist
 
-from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Ranks, Spectra, Spectrum
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
+WITNESSES = 30  # nearest measurements that a new one is screened with
 NEIGHBOURS = 6  # nearest measured alloys that a spectrum is held against
 LINE_WIDTH = 0.035  # 1/Å; a narrower line needs crystals of 160 nm (Scherrer), larger than a film's
 LINE_HEIGHT = 15.0  # of 100, above what lies within LINE_SURROUNDINGS
@@ -70,6 +71,25 @@ def screen(
                 found.append(f"It has {share:.0%} of the counts of its neighbours: no film?")
         reasons.append(" ".join(filter(None, found)))
     return reasons
+
+
+def witnesses(compositions: Compositions, new: Mask) -> Ranks:
+    """Return which measurements are needed to judge the new ones: themselves and the `WITNESSES` nearest of each.
+
+    Args:
+        compositions: Of all measurements that are used, of which there may be very many; `(n, e)`.
+        new: Which of them to judge, `(n,)`.
+
+    Returns:
+        Rows, increasing.
+    """
+    near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
+    return np.unique(near)
+
+
+def nearest_rows(compositions: Compositions, row: int, *, n: int = 4) -> Ranks:
+    """Return the rows of the `n` measurements nearest to one, the nearest first."""
+    return np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1 : n + 1]
 
 
 def _nearest(compositions: Compositions) -> Neighbours:

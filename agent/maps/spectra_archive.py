@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glassmap.agent.errors import ModelError
-from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerSample, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
 
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
@@ -42,6 +42,25 @@ class View(NamedTuple):
     within: Spectrum
     band: Spectrum
     fit: Spectrum
+
+
+def ranks_to_show(n_alloys: int, delta_q: PerAlloy | None) -> Ranks:
+    """Return whose spectra are kept: of a large space the alloys of largest Δq, and as many spread evenly over it.
+
+    Args:
+        n_alloys: Of the space; up to `KEPT_ALLOYS` all are kept.
+        delta_q: Of each alloy, 1/Å, NaN where it isn't known; None where there is no map.
+
+    Returns:
+        Ranks in the space, increasing.
+    """
+    if n_alloys <= KEPT_ALLOYS:
+        return np.arange(n_alloys)
+    evenly = np.linspace(0, n_alloys - 1, KEPT_ALLOYS // 2).astype(np.int64)
+    if delta_q is None:
+        return evenly
+    widest = np.argsort(-np.nan_to_num(delta_q), kind="stable")[: KEPT_ALLOYS // 2]
+    return np.union1d(evenly, widest)
 
 
 class MeasuredAlloys(NamedTuple):

@@ -1,24 +1,32 @@
-"""Which alloys to measure next: a sparse batch, spread evenly over what is not yet known.
+"""Which alloys to measure next: the rules that choose a batch.
 
-The uniform batch is a centroidal Voronoi design: it minimises the mean distance from an alloy of the space to the
-nearest alloy that is measured, pending or in the batch. Farthest-point sampling, the usual "uniform" rule, spends a
+A rule is a function of the `Pool` that it chooses from, and an entry of `RULES`; nothing else has to know of it.
+`uniform` is the paper's: a centroidal Voronoi design, which minimises the mean distance from an alloy of the space to
+the nearest alloy that is measured, pending or in the batch. Farthest-point sampling, the usual "uniform" rule, spends a
 batch on the corners and faces as soon as there are more than three elements.
 Source: Du, Faber, Gunzburger, SIAM Review 41, 637 (1999); with Weiszfeld's step to the geometric median, because the
 distance counts and not its square.
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CompositionError, SpaceExhausted
-from glassmap.agent.shapes import BatchCompositions, Compositions, Ranks, Rows, TakenCompositions, Weights
-
-Method = Literal["uniform", "farthest", "random"]
+from glassmap.agent.shapes import (
+    BatchCompositions,
+    Compositions,
+    Distances,
+    Neighbours,
+    Ranks,
+    Rows,
+    TakenCompositions,
+    Weights,
+)
 
 DIAMETER = math.sqrt(2)  # no two compositions lie farther apart, as atomic fractions
 SAME = 1e-6  # closer than this, two compositions are one
@@ -28,6 +36,8 @@ REFERENCE = 200_000  # alloys that stand for a larger space in the coverage figu
 STARTS, START_SAMPLE, START_STEPS = 16, 4_000, 20  # enough to find the same quaternary optimum from any seed
 STEPS = 60
 OVERSTEP = 1.7  # Weiszfeld's step is too short; converges about twice as fast
+
+Cost = Callable[[int, Weights], Weights]  # of each point as number k of a batch, by its distance to the nearest known
 
 
 class Coverage(NamedTuple):
@@ -46,14 +56,159 @@ class Batch(NamedTuple):
     coverage: Coverage
 
 
+class Forecast(Protocol):
+    """What a rule may ask the last round's model."""
+
+    def figures(self, compositions: Compositions) -> Mapping[str, Weights]:
+        """Return the columns of a map for some alloys: `delta_q` and `delta_q_std` (1/Å), … `peak_share`.
+
+        NaN where the alloy's spectrum has no trustworthy peak.
+        """
+        ...
+
+    def disagreement(self, compositions: Compositions) -> Weights:
+        """Return how far the base models' spectra of some alloys lie apart, 0-100."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The alloys that a rule chooses a batch from, and all that it may look at."""
+
+    candidates: CompositionSpace | Compositions
+    """The space, or a list of the only alloys there are."""
+    rows: Ranks
+    """Which of the candidates these are: all, or a sample of a large space. Shape `(n,)`."""
+    points: Compositions
+    """Their compositions, shape `(n, e)`."""
+    taken: TakenCompositions
+    """Measured, pending and rejected alloys, shape `(t, e)`."""
+    nearest: Weights
+    """Distance from each point to the nearest taken one, atomic fraction, shape `(n,)`."""
+    size: int
+    """How many to choose."""
+    spacing: float
+    """What is no farther than this is adjacent, atomic fraction."""
+    rng: np.random.Generator
+    """The only source of chance."""
+    weigh: Callable[[Compositions], Weights] | None = None
+    """What an alloy counts, of rules that take weights; None for all the same."""
+    forecast: Forecast | None = None
+    """The last model, for rules that need it."""
+
+    @property
+    def weights(self) -> Weights:
+        """What each point counts; 1 where nothing else was said.
+
+        Raises:
+            CompositionError: If weights are negative, not finite, or all 0.
+        """
+        weights = np.ones(len(self.points)) if self.weigh is None else self.weigh(self.points).astype(float)
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise CompositionError(
+                f"Weights must be finite, 0 or more and not all 0, got {weights.min():g} to {weights.max():g}; "
+                "leave them out to weigh every alloy the same."
+            )
+        return weights
+
+    def refined(self, places: BatchCompositions) -> "Pool":
+        """Return the pool with the grid points nearest to some places, which a sample of a large space may lack."""
+        rows, points, nearest = self.rows, self.points, self.nearest
+        if isinstance(self.candidates, CompositionSpace) and len(rows) < len(self.candidates):
+            rows = np.union1d(rows, self.candidates.snap(places))
+            points = self.candidates.compositions(rows)
+            nearest = _distance(points, self.taken)
+        free = np.flatnonzero(nearest > SAME)  # in a space that is nearly all measured, few
+        return replace(self, rows=rows[free], points=points[free], nearest=nearest[free])
+
+    def pick(self, cost: Cost) -> tuple[Rows, BatchCompositions]:
+        """Take the cheapest point that keeps its distance, one by one; an adjacent one only where no other is left.
+
+        Args:
+            cost: Cost of each point as number k of the batch, given its distance to the nearest taken or chosen one.
+
+        Returns:
+            Rows among the candidates and compositions of the batch, which may be smaller than asked for.
+        """
+        nearest, chosen = self.nearest, list[int]()
+        while len(chosen) < self.size:
+            clear = np.flatnonzero(nearest > self.spacing)
+            if not clear.size:
+                clear = np.flatnonzero(nearest > SAME)
+            if not clear.size:
+                break
+            chosen.append(int(clear[cost(len(chosen), nearest)[clear].argmin()]))
+            nearest = np.minimum(nearest, np.linalg.norm(self.points - self.points[chosen[-1]], axis=1))
+        return self.rows[chosen], self.points[chosen]
+
+
+@dataclass(frozen=True)
+class AcquisitionRule:
+    """A way to choose the alloys of a batch."""
+
+    name: str
+    """As `planning.method` of a campaign file says it."""
+    sentence: str
+    """Why alloys are chosen, for people: the beginning of a sentence, without its full stop."""
+    choose: Callable[[Pool], tuple[Rows, BatchCompositions]]
+    """Returns rows among the candidates and compositions; best by `Pool.pick`, which keeps a batch apart."""
+    takes_weights: bool = False
+    """Whether `planning.weights` may say where to look more closely."""
+    needs_model: bool = False
+    """Whether it asks the last round's model, `Pool.forecast`; a round without one is planned by `FIRST_RULE`."""
+
+
+def choose_uniform(pool: Pool) -> tuple[Rows, BatchCompositions]:
+    """Choose the alloys with the smallest mean distance from an alloy of the space to its nearest."""
+    places = _spread(pool.points, pool.weights, pool.nearest, pool.size, pool.rng)
+    pool = pool.refined(places)
+    return pool.pick(lambda k, _: np.linalg.norm(pool.points - places[k], axis=1))
+
+
+def choose_farthest(pool: Pool) -> tuple[Rows, BatchCompositions]:
+    """Choose one after the other the alloy that is farthest from all before."""
+    return pool.pick(lambda _, nearest: -nearest)
+
+
+def choose_random(pool: Pool) -> tuple[Rows, BatchCompositions]:
+    """Draw alloys."""
+    lots = pool.rng.random(len(pool.points))
+    return pool.pick(lambda _k, _nearest: lots)
+
+
+RULES: dict[str, AcquisitionRule] = {
+    rule.name: rule
+    for rule in (
+        AcquisitionRule(
+            "uniform",
+            "Chosen so that the alloys that are far from every one asked for so far get the nearest new one",
+            choose_uniform,
+            takes_weights=True,
+        ),
+        AcquisitionRule(
+            "farthest", "Chosen as the alloys that are farthest from every one asked for so far", choose_farthest
+        ),
+        AcquisitionRule("random", "Drawn at random", choose_random),
+    )
+}
+FIRST_RULE = "uniform"  # of rounds that a rule that needs a model has none for
+
+
+def rule_of(method: str, *, has_model: bool) -> AcquisitionRule:
+    """Return the rule that plans a round: that of the campaign, or `FIRST_RULE` where it lacks the model it needs."""
+    rule = RULES[method]
+    return RULES[FIRST_RULE] if rule.needs_model and not has_model else rule
+
+
 def plan_batch(
     candidates: CompositionSpace | Compositions,
     size: int,
     *,
     taken: TakenCompositions,
     seed: int | np.random.Generator,
-    method: Method = "uniform",
+    method: str = "uniform",
     weights: Callable[[Compositions], Weights] | None = None,
+    forecast: Forecast | None = None,
 ) -> Batch:
     """Choose the next alloys to measure.
 
@@ -65,18 +220,27 @@ def plan_batch(
         size: Number of alloys; fewer come back where fewer are left.
         taken: Measured, pending and rejected alloys, on the grid or off it, shape `(t, e)`.
         seed: The same seed and state plan the same batch.
-        method: `uniform` has the smallest mean distance; `farthest` and `random` are there to compare.
-        weights: What a composition counts in the mean, 0 or more, such as the ensemble's spread. Uniform only.
+        method: A name of `RULES`: `uniform` has the smallest mean distance; `farthest` and `random` are there to
+            compare.
+        weights: What a composition counts in the mean, 0 or more, such as the ensemble's spread. For rules that take
+            weights.
+        forecast: The last round's model, for rules that need one.
 
     Raises:
         SpaceExhausted: If every candidate is taken.
         CompositionError: If an argument breaks its rule, such as `taken` in at.% or weights that are all zero.
     """
     rng = np.random.default_rng(seed)
-    if size < 1 or method not in get_args(Method) or (weights is not None and method != "uniform"):
+    rule = RULES.get(method)
+    if size < 1 or rule is None or (weights is not None and not rule.takes_weights):
+        takers = " and ".join(one.name for one in RULES.values() if one.takes_weights)
         raise CompositionError(
-            f"A batch needs size >= 1 and a method of {', '.join(get_args(Method))}, and only uniform takes weights; "
+            f"A batch needs size >= 1 and a method of {', '.join(RULES)}, and only {takers} takes weights; "
             f"got size = {size}, method = {method!r}."
+        )
+    if rule.needs_model and forecast is None:
+        raise CompositionError(
+            f"method = {method!r} asks a model, and none was given; plan the first batch with {FIRST_RULE!r}."
         )
     if isinstance(candidates, CompositionSpace):
         n_elements, step_at_pct = len(candidates.elements), candidates.step_at_pct
@@ -91,32 +255,45 @@ def plan_batch(
     if len(rows) < len(candidates) and np.count_nonzero(nearest > spacing) < blocked:
         rows, points = _sample(candidates, len(candidates), rng)
         nearest = _distance(points, taken)
-    if method == "uniform":
-        centres = _spread(points, _shares(points, weights), nearest, size, rng)
-        if isinstance(candidates, CompositionSpace) and len(rows) < len(candidates):
-            rows = np.union1d(rows, candidates.snap(centres))
-            points = candidates.compositions(rows)
-            nearest = _distance(points, taken)
-        free = np.flatnonzero(nearest > SAME)  # in a space that is nearly all measured, few
-        rows, points, nearest = rows[free], points[free], nearest[free]
-        chosen = _choose(points, nearest, size, spacing, lambda k, _: np.linalg.norm(points - centres[k], axis=1))
-    elif method == "farthest":
-        chosen = _choose(points, nearest, size, spacing, lambda _, nearest: -nearest)
-    else:
-        lots = rng.random(len(points))
-        chosen = _choose(points, nearest, size, spacing, lambda *_: lots)
-    if not chosen:
+    chosen, compositions = rule.choose(
+        Pool(candidates, rows, points, taken, nearest, size, spacing, rng, weigh=weights, forecast=forecast)
+    )
+    if not len(chosen):
         raise SpaceExhausted(
             f"All {len(candidates)} candidates are measured, pending or rejected; widen the bounds or take a smaller "
             "step_at_pct to go on."
         )
-    return Batch(rows[chosen], points[chosen], coverage_of(candidates, points[chosen], taken=taken))
+    return Batch(chosen, compositions, coverage_of(candidates, compositions, taken=taken))
+
+
+def has_room(candidates: CompositionSpace | Compositions, *, taken: TakenCompositions) -> bool:
+    """Return whether any candidate is left to plan."""
+    try:
+        plan_batch(candidates, 1, taken=taken, method="random", seed=0)
+    except SpaceExhausted:
+        return False
+    return True
+
+
+def spread_evenly(compositions: BatchCompositions, share: float) -> Rows:
+    """Return which of a batch to hold out, such that they lie most evenly among it.
+
+    Args:
+        compositions: Of the batch, shape `(b, e)`.
+        share: Of the batch, 0 to 1.
+
+    Returns:
+        Rows of the batch: at least one, and at least one fewer than there are; none of a batch of one.
+    """
+    n = min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
+    none = np.empty((0, compositions.shape[1]))
+    return plan_batch(compositions, n, taken=none, seed=0).rows if n else np.empty(0, dtype=np.int64)
 
 
 def coverage_of(
     candidates: CompositionSpace | Compositions, compositions: BatchCompositions, *, taken: TakenCompositions
 ) -> Coverage:
-    """How evenly `compositions` and `taken` cover the candidates.
+    """Return how evenly `compositions` and `taken` cover the candidates.
 
     Spaces of more than 200 000 alloys are represented by a fixed sample of as many, which makes `worst` a close lower
     bound.
@@ -129,7 +306,7 @@ def coverage_of(
     known = np.concatenate([compositions, taken])
     _, points = _sample(candidates, REFERENCE, np.random.default_rng(0))
     distance = 100 * _distance(points, known)
-    gaps, _ = KDTree(known).query(compositions, k=2)  # the nearest of each is itself
+    gaps, _ = _nearest(compositions, known, k=2)  # the nearest of each is itself
     return Coverage(100 * float(gaps[:, 1].min()), float(distance.max()), float(distance.mean()))
 
 
@@ -148,7 +325,7 @@ def _check(compositions: Compositions, n_elements: int, name: str) -> None:
 def _sample(
     candidates: CompositionSpace | Compositions, n: int, rng: np.random.Generator
 ) -> tuple[Ranks, Compositions]:
-    """All candidates, or about `n` of a larger space: their rows and compositions."""
+    """Return rows and compositions of all candidates, or of about `n` of a larger space."""
     if not isinstance(candidates, CompositionSpace):
         return np.arange(len(candidates)), candidates
     rows = np.arange(len(candidates)) if len(candidates) <= n else np.unique(candidates.sample(n, rng))
@@ -156,25 +333,26 @@ def _sample(
 
 
 def _distance(points: Compositions, known: TakenCompositions) -> Weights:
-    """Distance from each point to the nearest known composition, atomic fraction."""
-    return KDTree(known).query(points)[0] if len(known) else np.full(len(points), DIAMETER)
+    """Return the distance from each point to the nearest known composition, atomic fraction."""
+    return _nearest(points, known)[0][:, 0] if len(known) else np.full(len(points), DIAMETER)
 
 
-def _shares(points: Compositions, weights: Callable[[Compositions], Weights] | None) -> Weights:
-    """What each point counts in the mean."""
-    shares = np.ones(len(points)) if weights is None else weights(points).astype(float)
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any()):
-        raise CompositionError(
-            f"Weights must be finite, 0 or more and not all 0, got {shares.min():g} to {shares.max():g}; "
-            "leave them out to weigh every alloy the same."
-        )
-    return shares
+def _nearest(
+    points: Compositions, known: TakenCompositions, *, k: int = 1, within: float = math.inf
+) -> tuple[Distances, Neighbours]:
+    """Return distance (atomic fraction) and row of the `k` nearest known compositions of each point, `(n, k)`."""
+    # here, because its import takes longer than a light command does
+    from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
+
+    tree: Any = KDTree(known)
+    distances, rows = tree.query(points, k=range(1, k + 1), distance_upper_bound=within)
+    return np.asarray(distances), np.asarray(rows)
 
 
 def _spread(
     points: Compositions, shares: Weights, nearest: Weights, size: int, rng: np.random.Generator
 ) -> BatchCompositions:
-    """Places, anywhere in the simplex, that minimise the mean distance of `points` given the `nearest` known ones."""
+    """Return places, anywhere in the simplex, that minimise the mean distance of `points`, given `nearest` known."""
     best, lowest = points[:1], math.inf
     few = rng.permutation(len(points))[:START_SAMPLE]
     for _ in range(STARTS):
@@ -189,7 +367,7 @@ def _spread(
 def _start(
     points: Compositions, shares: Weights, nearest: Weights, size: int, rng: np.random.Generator
 ) -> BatchCompositions:
-    """Points drawn one by one, each with a chance that grows with its distance to those before (k-means++)."""
+    """Draw points one by one, each with a chance that grows with its distance to those before (k-means++)."""
     centres = np.empty((size, points.shape[1]))
     for k in range(size):
         chance = np.cumsum(shares * (nearest + SAME))
@@ -206,39 +384,12 @@ def _refine(
     points, shares, nearest = points[free], shares[free], nearest[free]
     for _ in range(steps if len(points) else 0):
         reach = float(nearest.max())  # who is farther from every centre has a nearer known one, and pulls at none
-        distance, owner = KDTree(centres).query(points, distance_upper_bound=reach)
+        distances, owners = _nearest(points, centres, within=reach)
+        distance, owner = distances[:, 0], owners[:, 0]
         pulls = np.flatnonzero(distance < nearest)
-        owner, pull = np.asarray(owner)[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
+        owner, pull = owner[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
         total = np.bincount(owner, pull, len(centres))
         sums = np.column_stack([np.bincount(owner, pull * column[pulls], len(centres)) for column in points.T])
         moved = total > 0  # a centre that serves no point stays
         centres[moved] += OVERSTEP * (sums[moved] / total[moved, None] - centres[moved])
     return centres
-
-
-def _choose(
-    points: Compositions,
-    nearest: Weights,
-    size: int,
-    spacing: float,
-    cost: Callable[[int, Weights], Weights],
-) -> list[int]:
-    """Take the cheapest point that keeps its distance, one by one; an adjacent point only where no other is left.
-
-    Args:
-        points: Allowed compositions, shape `(n, e)`.
-        nearest: Distance from each to the nearest known composition, shape `(n,)`.
-        size: Number of points.
-        spacing: What is no farther than this is adjacent, atomic fraction.
-        cost: Cost of each point as number k of the batch, given its distance to the nearest known or chosen one.
-    """
-    chosen: list[int] = []
-    while len(chosen) < size:
-        clear = np.flatnonzero(nearest > spacing)
-        if not clear.size:
-            clear = np.flatnonzero(nearest > SAME)
-        if not clear.size:
-            break
-        chosen.append(int(clear[cost(len(chosen), nearest)[clear].argmin()]))
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return chosen

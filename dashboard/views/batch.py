@@ -8,6 +8,7 @@ import streamlit as st
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.planning.acquisition import rule_of
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.records import Suggestion
 from glassmap.dashboard.data import Campaign, read_suggestion_statuses
@@ -18,14 +19,11 @@ from glassmap.dashboard.plots.interactive import Marks, draw_ternary
 def _rule(campaign: Campaign, round_: int) -> str:
     """Why alloys of a batch are chosen, in a sentence."""
     planning = campaign.config["planning"]
-    rule = {
-        "uniform": "Chosen so that the alloys that are far from every one asked for so far get the nearest new one",
-        "farthest": "Chosen as the alloys that are farthest from every one asked for so far",
-        "random": "Drawn at random",
-    }[planning["method"]]
+    rule = rule_of(planning["method"], has_model=round_ > 1)
+    why = rule.sentence
     if planning["weights"] == "disagreement" and round_ > 1:
-        rule += ", the more where the model is unsure"
-    return f"{rule}; never one that is measured or pending, nor two side by side."
+        why += ", the more where the model is unsure"
+    return f"{why}; never one that is measured or pending, nor two side by side."
 
 
 def _nearest(campaign: Campaign, round_: int) -> list[tuple[str, float]]:

@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.planning.acquisition import Method, plan_batch
+from glassmap.agent.planning.acquisition import RULES, plan_batch
 
 ELEMENTS = ("Co", "V", "Zr", "Al", "Cu", "Ni", "Fe", "Ti")  # the planner sees numbers; any symbols would do
 
@@ -23,7 +23,7 @@ ELEMENTS = ("Co", "V", "Zr", "Al", "Cu", "Ni", "Fe", "Ti")  # the planner sees n
 def run(
     elements_counts: Sequence[int] = (3, 4, 5),
     batch: int = 20,
-    methods: Sequence[Method] = get_args(Method),
+    methods: Sequence[str] = tuple(RULES),
     seeds: Sequence[int] = (0, 1, 2),
 ) -> list[dict[str, Any]]:
     """Plan a first batch on interior 1 at.% grids, one record per run.
@@ -47,7 +47,7 @@ def _in_new_process(*settings: int | str) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _plan_once(n_elements: int, batch: int, method: Method, seed: int) -> dict[str, Any]:
+def _plan_once(n_elements: int, batch: int, method: str, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     space = CompositionSpace(ELEMENTS[:n_elements])
     plan = plan_batch(space, batch, taken=np.empty((0, n_elements)), method=method, seed=seed)

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from glassmap.agent.errors import SpaceExhausted
-from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.agent.planning.acquisition import has_room
 from glassmap.agent.planning.convergence import CurvePoint, Decision, decide
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, spectra_left
 
@@ -11,7 +10,7 @@ from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch,
 def decide_round(campaign: OpenCampaign, round_: int) -> str:
     """Go on or stop, by the learning curve."""
     store, at = campaign.store, campaign.at(round_)
-    room_left = at.is_guide or _room_left(campaign, round_)
+    room_left = at.is_guide or has_room(at.backend.candidates(), taken=store.taken(since=at.since))
     with store.transaction():  # a person may extend the campaign right now
         if at.is_guide:
             assert campaign.config.guide is not None, "who is a guide is named"
@@ -40,12 +39,3 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
 def describe_curve(curve: Sequence[CurvePoint]) -> str:
     """The learning curve in a line."""
     return "MSE after n spectra: " + ", ".join(f"{point.spectra}: {point.mse:.3g}" for point in curve)
-
-
-def _room_left(campaign: OpenCampaign, round_: int) -> bool:
-    backend, _, since, _ = campaign.at(round_)
-    try:
-        plan_batch(backend.candidates(), 1, taken=campaign.store.taken(since=since), method="random", seed=0)
-    except SpaceExhausted:
-        return False
-    return True

@@ -8,13 +8,11 @@ import torch
 
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.config.campaign import binding_settings
-from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import GlassMap
-from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Views, read_map, write_atlas
+from glassmap.agent.maps.spectra_archive import MeasuredAlloys, Views, ranks_to_show, read_map, write_atlas
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.peak import fitted_profiles, measure_peaks
-from glassmap.agent.shapes import Ranks
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import checkpoint_of, spectra_to_judge, spectra_to_learn
 
@@ -76,7 +74,8 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: Ensemble, map_: 
     hold_out = np.arange(len(known)) >= len(ids)
     intensity = np.concatenate([spectra, held])
     names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
-    shown = np.concatenate([space.compositions(_ranks_to_show(space, map_)), known])
+    delta_q = None if map_ is None else read_map(map_)[0]["delta_q"]
+    shown = np.concatenate([space.compositions(ranks_to_show(len(space), delta_q)), known])
     generated = ensemble.describe(shown)
     fits, measured_fit = np.full_like(generated.mean, np.nan), np.full_like(intensity, np.nan)
     q1 = delta_q = np.full(len(known), np.nan)
@@ -90,17 +89,6 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: Ensemble, map_: 
     with whole_file(path) as partial:
         write_atlas(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
     return path
-
-
-def _ranks_to_show(space: CompositionSpace, map_: Path | None) -> Ranks:
-    """Every alloy of a small space; of a large one those of largest Δq, and as many spread evenly over the ranks."""
-    if len(space) <= KEPT_ALLOYS:
-        return np.arange(len(space))
-    evenly = np.linspace(0, len(space) - 1, KEPT_ALLOYS // 2).astype(np.int64)
-    if map_ is None:
-        return evenly
-    widest = np.argsort(-np.nan_to_num(read_map(map_)[0]["delta_q"]), kind="stable")[: KEPT_ALLOYS // 2]
-    return np.union1d(evenly, widest)
 
 
 def drop_other_atlases(atlas: Path) -> None:

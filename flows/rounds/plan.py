@@ -1,35 +1,47 @@
 """Plan: choose the batch of a round, and what of it is held out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glassmap.agent.planning.acquisition import Batch, plan_batch
-from glassmap.agent.shapes import Compositions
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.planning.acquisition import FIRST_RULE, Batch, Forecast, plan_batch, rule_of, spread_evenly
+from glassmap.agent.shapes import Axis, Compositions, Weights
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, least_batch, spectra_left
-from glassmap.flows.rounds.train import last_ensemble
+
+if TYPE_CHECKING:
+    from glassmap.agent.models.ensemble import Ensemble
 
 
 def plan(campaign: OpenCampaign, round_: int) -> str:
     """Choose the round's batch, away from everything measured or pending, and what of it is held out."""
     config, store = campaign.config, campaign.store
-    backend, _, since, _ = campaign.at(round_)
-    after_guide = 1 < since == round_  # measure what the guide can't tell
+    at = campaign.at(round_)
+    after_guide = 1 < at.since == round_  # measure what the guide can't tell
     left = spectra_left(campaign)
     size = config.planning.batch
     if left is not None:
         size = min(size, max(left, least_batch(campaign, round_)))
-    has_weights = (config.planning.weights == "disagreement" and round_ > since) or after_guide
-    batch = plan_batch(
-        backend.candidates(),
-        size,
-        taken=store.taken(since=since),
-        method="uniform" if after_guide else config.planning.method,
-        seed=np.random.default_rng([config.seed, round_]),
-        weights=last_ensemble(campaign, round_).disagreement if has_weights else None,
+    rule = rule_of(FIRST_RULE if after_guide else config.planning.method, has_model=round_ > at.since)
+    has_weights = rule.takes_weights and (
+        after_guide or (config.planning.weights == "disagreement" and round_ > at.since)
     )
-    held = [] if backend.hold_out() else _spread_evenly(batch.compositions, config.planning.hold_out_share)
+    model = _last_model(campaign, round_) if rule.needs_model or has_weights else None
+    batch = plan_batch(
+        at.backend.candidates(),
+        size,
+        taken=store.taken(since=at.since),
+        method=rule.name,
+        seed=np.random.default_rng([config.seed, round_]),
+        weights=model.disagreement if model is not None and has_weights else None,
+        forecast=model,
+    )
+    has_test_set = at.backend.hold_out() is not None
+    held = set() if has_test_set else {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
     suggestions = [_suggestion(round_, k, batch, k, k in held) for k in range(len(batch.rows))]
     with store.transaction():
         store.record_batch(round_, suggestions, batch.coverage)
@@ -40,14 +52,16 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
 
 def replace_suggestions(campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
     """Plan as many other alloys as were rejected, each held out as the one that it replaces; call in a transaction."""
-    config, store = campaign.config, campaign.store
+    config, store, at = campaign.config, campaign.store, campaign.at(round_)
     before = len(store.suggestions(round_=round_))
+    rule = rule_of(config.planning.method, has_model=round_ > at.since)
     batch = plan_batch(
-        campaign.at(round_).backend.candidates(),
+        at.backend.candidates(),
         len(rejected),
-        taken=store.taken(since=campaign.at(round_).since),
-        method=config.planning.method,
+        taken=store.taken(since=at.since),
+        method=rule.name,
         seed=np.random.default_rng([config.seed, round_, before]),
+        forecast=_last_model(campaign, round_) if rule.needs_model else None,
     )
     found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
     others = [_suggestion(round_, before + k, batch, k, one.hold_out) for k, one in found]
@@ -56,13 +70,30 @@ def replace_suggestions(campaign: OpenCampaign, round_: int, rejected: Sequence[
 
 
 def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:
-    """Number `k` of a batch, at a place of the round."""
+    """Return number `k` of a batch as a suggestion, at a place of the round."""
     composition = tuple(map(float, batch.compositions[k]))
     return Suggestion(f"r{round_:03d}-{place + 1:02d}", round_, int(batch.rows[k]), composition, hold_out)
 
 
-def _spread_evenly(compositions: Compositions, share: float) -> list[int]:
-    """Which of a batch to hold out: at least one, those that lie most evenly among it."""
-    n = min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
-    none = np.empty((0, compositions.shape[1]))
-    return plan_batch(compositions, n, taken=none, seed=0).rows.tolist() if n else []
+@dataclass(frozen=True)
+class _Model:
+    """The model of the round before, as a rule may ask it: a `Forecast`."""
+
+    ensemble: "Ensemble"
+    q: Axis | None
+
+    def figures(self, compositions: Compositions) -> Mapping[str, Weights]:
+        from glassmap.agent.maps.peak_map import map_block
+
+        if self.q is None:
+            raise CampaignError("The planning rule asks for peak figures, and g(r) has none; choose another rule.")
+        return map_block(self.ensemble, compositions, q=self.q)._asdict()
+
+    def disagreement(self, compositions: Compositions) -> Weights:
+        return self.ensemble.disagreement(compositions)
+
+
+def _last_model(campaign: OpenCampaign, round_: int) -> Forecast:
+    from glassmap.flows.rounds.train import last_ensemble  # loads torch, which most rules need not
+
+    return _Model(last_ensemble(campaign, round_), q_axis(*campaign.store.axis()))

@@ -1,17 +1,14 @@
 """Screen: flag measurements that lie far from what their neighbours and the last model let expect."""
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from glassmap.agent.config.campaign import SimulationConfig
 from glassmap.agent.data.composition import label
-from glassmap.agent.data.outliers import screen
+from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.dashboard.plots.static import draw_doubtful
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import last_ensemble
-
-WITNESSES = 30  # nearest measurements that a new one is screened against
 
 
 def screen_new(campaign: OpenCampaign, round_: int) -> None:
@@ -23,8 +20,7 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
     if q is None or isinstance(at.settings, SimulationConfig) or not new.any():
         return  # g(r) and what was simulated have neither substrate nor saturation
     compositions = np.array([m.composition for m in used])
-    near = np.argsort(cdist(compositions[new], compositions), axis=1)[:, :WITNESSES]
-    rows = np.unique(near)  # of all there may be very many
+    rows = witnesses(compositions, new)
     used, new, compositions = [used[row] for row in rows], new[rows], compositions[rows]
     spectra = store.spectra_of([m.id for m in used])
     reasons = screen(
@@ -37,11 +33,10 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
     )
     doubts = {row: reason for row, reason in enumerate(reasons) if reason}
     for row, reason in doubts.items():
-        beside = np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1:5]
         draw_doubtful(
             q,
             spectra[row],
-            spectra[beside],
+            spectra[nearest_rows(compositions, row)],
             store.folder / "pictures" / f"doubtful-{used[row].id}.png",
             title=f"{used[row].id}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
         )
