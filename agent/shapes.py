@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Integer
 Composition = Float[np.ndarray, " e"]  # one composition: atomic fraction, sums to 1
 Compositions = Float[np.ndarray, "n e"]  # atomic fraction; every row sums to 1
 BatchCompositions = Float[np.ndarray, "b e"]  # atomic fraction; the alloys planned together
+CandidateCompositions = Float[np.ndarray, "c e"]  # atomic fraction; the only alloys that may be planned
 TakenCompositions = Float[np.ndarray, "t e"]  # atomic fraction; what is measured, pending or rejected
 Parts = Integer[np.ndarray, "n e"]  # integer parts of 1/step; every row sums to 100/step
 Ranks = Integer[np.ndarray, " n"]  # number of an alloy within its space

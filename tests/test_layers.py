@@ -40,7 +40,7 @@ def packages(file: str) -> set[str]:
 
 def test_the_files_are_found():
     assert {"agent/store/schema.py", "flows/rounds/loop.py", "simulation/lammps.py"} <= set(FILES)
-    assert "glassmap.agent.store.campaign_store" in imported("flows/rounds/loop.py")
+    assert "glassmap.agent.store.campaign_store" in imported("flows/rounds/campaign.py")
     assert "prefect" in packages("flows/services/prefect_flows.py")
 
 

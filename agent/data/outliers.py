@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter
 from scipy.signal import find_peaks, peak_widths
 from scipy.spatial.distance import cdist
 
-from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Ranks, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
 WITNESSES = 30  # nearest measurements that a new one is screened with
@@ -73,7 +73,7 @@ def screen(
     return reasons
 
 
-def witnesses(compositions: Compositions, new: Mask) -> Ranks:
+def witnesses(compositions: Compositions, new: Mask) -> Rows:
     """Return which measurements are needed to judge the new ones: themselves and the `WITNESSES` nearest of each.
 
     Args:
@@ -87,7 +87,7 @@ def witnesses(compositions: Compositions, new: Mask) -> Ranks:
     return np.unique(near)
 
 
-def nearest_rows(compositions: Compositions, row: int, *, n: int = 4) -> Ranks:
+def nearest_rows(compositions: Compositions, row: int, *, n: int = 4) -> Rows:
     """Return the rows of the `n` measurements nearest to one, the nearest first."""
     return np.argsort(cdist(compositions[[row]], compositions)[0], kind="stable")[1 : n + 1]
 

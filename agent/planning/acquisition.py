@@ -11,7 +11,7 @@ distance counts and not its square.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CompositionError, SpaceExhausted
 from glassmap.agent.shapes import (
     BatchCompositions,
+    CandidateCompositions,
     Compositions,
     Distances,
     Neighbours,
@@ -56,6 +57,7 @@ class Batch(NamedTuple):
     coverage: Coverage
 
 
+@runtime_checkable
 class Forecast(Protocol):
     """What a rule may ask the last round's model."""
 
@@ -75,7 +77,7 @@ class Forecast(Protocol):
 class Pool:
     """The alloys that a rule chooses a batch from, and all that it may look at."""
 
-    candidates: CompositionSpace | Compositions
+    candidates: CompositionSpace | CandidateCompositions
     """The space, or a list of the only alloys there are."""
     rows: Ranks
     """Which of the candidates these are: all, or a sample of a large space. Shape `(n,)`."""
@@ -275,11 +277,11 @@ def has_room(candidates: CompositionSpace | Compositions, *, taken: TakenComposi
     return True
 
 
-def spread_evenly(compositions: BatchCompositions, share: float) -> Rows:
+def spread_evenly(compositions: Compositions, share: float) -> Rows:
     """Return which of a batch to hold out, such that they lie most evenly among it.
 
     Args:
-        compositions: Of the batch, shape `(b, e)`.
+        compositions: Of the batch, shape `(n, e)`.
         share: Of the batch, 0 to 1.
 
     Returns:

@@ -7,8 +7,9 @@ import pandas as pd
 import streamlit as st
 from scipy.spatial.distance import cdist
 
+from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.data.composition import label
-from glassmap.agent.planning.acquisition import rule_of
+from glassmap.agent.planning.acquisition import RULES, rule_of
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.records import Suggestion
 from glassmap.dashboard.data import Campaign, read_suggestion_statuses
@@ -19,8 +20,11 @@ from glassmap.dashboard.plots.interactive import Marks, draw_ternary
 def _rule(campaign: Campaign, round_: int) -> str:
     """Why alloys of a batch are chosen, in a sentence."""
     planning = campaign.config["planning"]
-    rule = rule_of(planning["method"], has_model=round_ > 1)
-    why = rule.sentence
+    method = planning["method"]
+    if method in RULES:
+        why = rule_of(method, has_model=round_ not in (1, first_own_round(campaign.config))).sentence
+    else:
+        why = f"Chosen by the rule {method!r}, which this dashboard doesn't know"
     if planning["weights"] == "disagreement" and round_ > 1:
         why += ", the more where the model is unsure"
     return f"{why}; never one that is measured or pending, nor two side by side."

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.data.outliers import LINE_WIDTH, screen
+from glassmap.agent.data.outliers import LINE_WIDTH, WITNESSES, nearest_rows, screen, witnesses
 
 Q = np.linspace(1, 5, 801)
 
@@ -79,6 +79,19 @@ def test_only_new_ones_are_judged_and_few_are_no_measure():
 def test_counts_that_are_not_known_raise_no_doubt():
     x, y, counts = halos(30)
     assert not any(judge(x, y, counts * np.nan))
+
+
+def test_a_new_one_is_screened_with_the_nearest_of_very_many():
+    x, _, _ = halos(500)
+    new = np.arange(500) % 250 == 7
+    rows = witnesses(x, new)
+    assert {7, 257} <= set(rows.tolist()) and len(rows) <= 2 * WITNESSES
+    assert (np.diff(rows) > 0).all()
+    for row in (7, 257):
+        nearest = np.linalg.norm(x - x[row], axis=1).argsort()[:WITNESSES]
+        assert set(nearest.tolist()) <= set(rows.tolist())
+        assert nearest_rows(x, row).tolist() == nearest[1:5].tolist(), "itself is no neighbour"
+    assert witnesses(x[:3], np.array([True, False, False])).tolist() == [0, 1, 2], "all of few"
 
 
 @pytest.mark.parametrize("seed", [0, 1])

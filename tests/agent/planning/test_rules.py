@@ -1,0 +1,121 @@
+"""A new rule is one entry of `RULES`: it is checked, planned with and shown without another file knowing of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.errors import CampaignError, CompositionError
+from glassmap.agent.planning.acquisition import (
+    RULES,
+    AcquisitionRule,
+    Pool,
+    has_room,
+    plan_batch,
+    rule_of,
+    spread_evenly,
+)
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard import app
+from glassmap.dashboard.serve import FOLDERS
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
+from tests.support.campaigns import write_campaign
+
+APP = Path(app.__file__)
+SPACE = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5)
+NOTHING = np.empty((0, 3))
+
+
+def choose_rich(pool: Pool):
+    """The alloys richest in the first element."""
+    return pool.pick(lambda _k, _nearest: -pool.points[:, 0])
+
+
+def choose_upper_bound(pool: Pool):
+    """The alloys that may have the widest peaks, by an upper confidence bound."""
+    assert pool.forecast is not None
+    figures = pool.forecast.figures(pool.points)
+    bound = np.nan_to_num(figures["delta_q"]) + 2 * np.nan_to_num(figures["delta_q_std"])
+    return pool.pick(lambda _k, _nearest: -bound)
+
+
+RICH = AcquisitionRule("rich", "Chosen as the alloys that are richest in the first element", choose_rich)
+UPPER_BOUND = AcquisitionRule(
+    "upper-bound", "Chosen as the alloys whose Δq may be largest", choose_upper_bound, needs_model=True
+)
+
+
+def shown_on_the_batch_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(FOLDERS, str(folder))
+    page = AppTest.from_file(str(APP), default_timeout=60).run().switch_page("views/batch.py").run()
+    assert not page.exception
+    return " ".join(element.value for element in page.markdown)
+
+
+@pytest.mark.parametrize("rule", [RICH, UPPER_BOUND], ids=lambda rule: rule.name)
+def test_a_new_rule_runs_a_campaign_and_says_on_the_dashboard_why_it_chose(
+    rule: AcquisitionRule, tmp_path: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(RULES, rule.name, rule)
+    write_campaign(tmp_path, small_dataset, planning={"method": rule.name}, stop={"max_rounds": 2})
+    with open_campaign(tmp_path) as campaign:
+        assert advance(campaign).state == "exhausted"
+        pool = campaign.backend.candidates()
+    with CampaignStore.read_only(tmp_path) as store:
+        batches = [np.array([s.composition for s in store.suggestions(round_=k)]) for k in (1, 2)]
+    uniform = plan_batch(pool, 8, taken=NOTHING, seed=np.random.default_rng([0, 1])).compositions
+    assert np.array_equal(batches[0], uniform) == rule.needs_model, "without a model, as `uniform` plans"
+    column = 0 if rule is RICH else 1  # of the small data set, the widest peaks are those of V
+    assert batches[1][:, column].mean() > pool[:, column].mean()
+    assert rule.sentence in shown_on_the_batch_page(tmp_path, monkeypatch)
+
+
+def test_a_rule_that_asks_no_model_gets_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_dataset: Path):
+    def load(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2})
+    monkeypatch.setattr("glassmap.flows.rounds.plan._last_model", load)
+    with open_campaign(tmp_path) as campaign:
+        assert advance(campaign).state == "exhausted"
+
+
+def test_a_rule_that_asks_a_model_is_refused_without_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(RULES, "upper-bound", UPPER_BOUND)
+    with pytest.raises(CompositionError, match="asks a model, and none was given; plan the first batch with 'uniform'"):
+        plan_batch(SPACE, 3, taken=NOTHING, seed=0, method="upper-bound")
+    assert rule_of("upper-bound", has_model=True) is UPPER_BOUND
+    assert rule_of("upper-bound", has_model=False) is RULES["uniform"]
+
+
+def test_a_campaign_file_may_name_any_rule_and_no_other(monkeypatch: pytest.MonkeyPatch):
+    settings = {
+        "name": "small",
+        "space": {"elements": ["Co", "V", "Zr"]},
+        "backend": {"dataset": "x.nc"},
+        "planning": {"method": "rich"},
+    }
+    with pytest.raises(CampaignError, match="'uniform', 'farthest' or 'random', got 'rich'"):
+        CampaignConfig.of(settings, source="test")
+    monkeypatch.setitem(RULES, "rich", RICH)
+    assert CampaignConfig.of(settings, source="test").planning.method == "rich"
+    leaning = settings | {"planning": {"method": "rich", "weights": "disagreement"}}
+    with pytest.raises(CampaignError, match=r"weights = 'disagreement' needs planning.method = 'uniform'"):
+        CampaignConfig.of(leaning, source="test")
+
+
+def test_what_is_held_out_lies_evenly_in_the_batch_and_leaves_one_to_learn_from():
+    batch = SPACE.compositions(np.arange(0, len(SPACE), 17))
+    assert len(spread_evenly(batch, 0.2)) == round(0.2 * len(batch))
+    assert [len(spread_evenly(batch[:n], 0.9)) for n in (1, 2, 3)] == [0, 1, 2]
+    assert len(spread_evenly(batch[:3], 0.01)) == 1
+
+
+def test_there_is_room_until_every_alloy_is_taken():
+    every = SPACE.compositions(np.arange(len(SPACE)))
+    assert has_room(SPACE, taken=every[1:])
+    assert not has_room(SPACE, taken=every)
