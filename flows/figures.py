@@ -24,7 +24,8 @@ from glassmap.dashboard.plots.static import (
     draw_peak_maps,
     draw_structure,
 )
-from glassmap.flows.backends.backends import BACKENDS, MeasurementBackend
+from glassmap.flows.backends.protocol import MeasurementBackend
+from glassmap.flows.backends.registry import BACKENDS
 from glassmap.flows.rounds.campaign import check_data
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of

@@ -27,7 +27,8 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.peak import measure_peaks
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.lab.laboratory import FROM_PYTHON, Laboratory, is_in_use, record_scan
+from glassmap.flows.backends.lab.backend import Laboratory
+from glassmap.flows.backends.lab.intake import FROM_PYTHON, is_in_use, record_scan
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.loop import advance
 

@@ -13,7 +13,7 @@ from glassmap.agent.errors import DatasetError
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.shapes import Mask
-from glassmap.flows.backends.backends import counts_of, split
+from glassmap.flows.backends.replay import counts_of, split
 
 BATCH = 20  # spectra that come together
 

@@ -19,7 +19,7 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.peak import mean_peak_errors, measure_peaks
 from glassmap.agent.planning.acquisition import plan_batch
 from glassmap.agent.shapes import Compositions, PerSample, Rows, Spectra
-from glassmap.flows.backends.backends import split
+from glassmap.flows.backends.replay import split
 
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.

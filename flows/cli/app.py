@@ -378,7 +378,7 @@ def simulate(
 
     from glassmap.agent.data.composition import elements_of, parse_composition
     from glassmap.agent.errors import SimulationError
-    from glassmap.flows.backends.backends import facts_of
+    from glassmap.flows.backends.simulation import facts_of
     from glassmap.flows.figures import draw_simulation
     from glassmap.simulation.cost import estimate_costs
     from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout

@@ -14,7 +14,9 @@ from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
-from glassmap.flows.backends.backends import BACKENDS, MeasurementBackend, MolecularDynamics
+from glassmap.flows.backends.protocol import MeasurementBackend
+from glassmap.flows.backends.registry import BACKENDS
+from glassmap.flows.backends.simulation import MolecularDynamics
 from glassmap.flows.compute.dask_cluster import Cluster, open_cluster
 
 PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files

@@ -10,8 +10,10 @@ import numpy as np
 from glassmap.agent.config.campaign import LabConfig, SimulationConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError, MeasurementError
-from glassmap.flows.backends.backends import Failure, Measurement, Progress
-from glassmap.flows.backends.lab.laboratory import Laboratory, take_in, write_orders
+from glassmap.flows.backends.lab.backend import Laboratory
+from glassmap.flows.backends.lab.intake import take_in
+from glassmap.flows.backends.lab.orders import write_orders
+from glassmap.flows.backends.protocol import Failure, Measurement, Progress
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, round_of_arrivals
 from glassmap.flows.rounds.screen import screen_new
 

@@ -35,7 +35,7 @@ from tzlocal import get_localzone_name
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, LabConfig, slug
 from glassmap.agent.errors import CampaignBusy, CampaignError
-from glassmap.flows.backends.lab.laboratory import quiet_files
+from glassmap.flows.backends.lab.intake import quiet_files
 from glassmap.flows.services.prefect_flows import SERVED_BY, advance_campaign, retrain_campaign, tag_of
 
 ARRIVAL = "glassmap.arrival"  # event: something came into a campaign's drop folders

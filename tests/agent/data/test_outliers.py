@@ -97,7 +97,7 @@ def test_a_new_one_is_screened_with_the_nearest_of_very_many():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_of_real_wafers_few_good_points_are_doubted(shared_data: Path, seed: int):
     from glassmap.agent.data.dataset import read_dataset
-    from glassmap.flows.backends.backends import counts_of
+    from glassmap.flows.backends.replay import counts_of
 
     raw = read_dataset(shared_data / "synchrotron" / "co-v-zr.nc")
     rows = np.random.default_rng(seed).permutation(len(raw))[:100]

@@ -14,7 +14,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, MeasurementError, SimulationError, SpectrumError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import extend
-from glassmap.flows.backends.backends import MolecularDynamics
+from glassmap.flows.backends.simulation import MolecularDynamics
 from glassmap.flows.figures import draw_all
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance

@@ -19,7 +19,8 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Status, Suggestion
-from glassmap.flows.backends.backends import News, Replay
+from glassmap.flows.backends.protocol import News
+from glassmap.flows.backends.replay import Replay
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from tests.support.campaigns import fingerprint, rows, write_campaign

@@ -1,33 +1,31 @@
-"""A laboratory: orders go out as files, scans and composition tables come back into folders, late, partly and wrong.
+"""Taking in what a laboratory drops.
 
 Nothing that is dropped is lost. Each file is read once (by the hash of its content), copied byte for byte into the
 campaign's `scans`, and entered into the ledger of the store as used, waiting for its composition, duplicate, or
 quarantined with the reason. The drop folders themselves are never changed.
 """
 
-import csv
 import hashlib
-import io
-import json
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Never
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
-from glassmap.agent.config.campaign import CampaignConfig, LabConfig, first_own_round
-from glassmap.agent.data.composition import CompositionSpace, label
+from glassmap.agent.config.campaign import LabConfig
+from glassmap.agent.data.composition import label
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
-from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
-from glassmap.agent.data.spectrum import Preprocessing, q_axis
-from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
-from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum
+from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, read_raw_scan
+from glassmap.agent.errors import DatasetError, GlassmapError
+from glassmap.agent.shapes import Composition, Compositions, Spectrum
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import DroppedFile, Suggestion
+from glassmap.flows.backends.lab.backend import Laboratory
+from glassmap.flows.backends.lab.matching import composition_of, identify, is_beside_held_out, nearest_pending, plain
 
 FROM_PYTHON = "from Python"  # instead of a file's name, of what was told and not dropped
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")  # endings of files that something still writes
@@ -40,120 +38,6 @@ class Found(NamedTuple):
     name: str  # as the ledger calls it: relative to the campaign where it lies within
     size: int  # bytes
     modified: int  # ns, since 1970
-
-
-class Laboratory:
-    """Measures nothing itself: it orders, and takes in what arrives."""
-
-    axis_name = "q"
-    wavelength: float | None = None
-    source = ""
-
-    def __init__(self, config: CampaignConfig, folder: Path) -> None:
-        assert isinstance(config.backend, LabConfig)
-        self.settings, self.elements = config.backend, config.space.elements
-        for drop in self.settings.drop:
-            if drop.is_relative_to(folder.resolve()):
-                drop.mkdir(parents=True, exist_ok=True)
-            elif not drop.is_dir():
-                raise CampaignError(f"There is no drop folder {drop}. Mount or make it, or correct backend.drop.")
-        self._space = config.space.build()
-        self.steps = Preprocessing("q", **config.spectrum.read())
-        self.axis = self.steps.grid()
-        self.since = config.first_own_round
-        bare = self.steps.substrate
-        substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
-        content = [self.axis.tolist(), config.spectrum.background, self.settings.composition, substrate]
-        self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-    def candidates(self) -> CompositionSpace:
-        """Every alloy of the space."""
-        return self._space
-
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[Never]:
-        """Nothing comes at once; see `take_in`."""
-        yield from ()
-
-    def hold_out(self) -> tuple[Compositions, Spectra] | None:
-        """Each batch gives its share."""
-
-    def archive(self) -> tuple[Compositions, Spectra] | None:
-        """Nothing is known but what was measured."""
-
-    def prepare(self, scan: RawScan) -> Spectrum:
-        """A scan on the campaign's axis in q.
-
-        Raises:
-            DatasetError: If it is over 2θ and neither file nor campaign says the wavelength.
-            SpectrumError: If it doesn't cover the range, or holds no signal.
-        """
-        wavelength = scan.wavelength or self.settings.wavelength
-        if scan.axis_name == "two_theta" and wavelength is None:
-            raise DatasetError(
-                "The scan is over 2θ and the file says no wavelength. Set backend.wavelength in the campaign file."
-            )
-        q = q_axis(scan.axis_name, scan.axis, wavelength)
-        assert q is not None, "a lab's scans are over q or 2θ"
-        return self.steps.prepare(q, scan.intensity)
-
-
-# --- orders
-
-
-def write_orders(store: CampaignStore) -> None:
-    """Write the orders of which something changed: what to make, and what is still missing.
-
-    A file that says the same already is left as it is. Only a laboratory has orders; a guide's rounds have none.
-    """
-    config = store.setting("config")
-    for round_ in store.orders_to_write():
-        is_own = config["backend"]["kind"] == "lab" and round_ >= first_own_round(config)
-        is_written = False
-        while not is_written:
-            content = _order(store, round_) if is_own else {}
-            for name, text in content.items():
-                file = store.folder / "orders" / name
-                if not file.exists() or file.read_text(encoding="utf-8") != text:
-                    write_whole(file, text.encode())
-            with store.transaction():  # a person may have decided something in the meantime
-                if is_written := not is_own or _order(store, round_) == content:
-                    left = [other for other in store.orders_to_write() if other != round_]
-                    store.record_setting("orders_to_write", left)
-
-
-def _order(store: CampaignStore, round_: int) -> dict[str, str]:
-    """The files of a round's order, by name: for people and for programs; none before it is ordered."""
-    ordered, elements = store.batch_time(round_, "ordered"), store.setting("elements")
-    if ordered is None:
-        return {}
-    rows = [
-        {
-            "sample": status.suggestion.id,
-            **{
-                f"{element} (at.%)": round(100 * share, 4)
-                for element, share in zip(elements, status.suggestion.composition, strict=True)
-            },
-            "state": status.state,
-            "remark": status.reason,
-        }
-        for status in store.suggestion_statuses(round_)
-    ]
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    order = {
-        "campaign": store.setting("config")["name"],
-        "round": round_,
-        "ordered": ordered.isoformat(timespec="seconds"),
-        "elements": elements,
-        "samples": rows,
-        "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
-    }
-    return {f"round-{round_:03d}.csv": text.getvalue(), f"round-{round_:03d}.json": json.dumps(order, indent=1)}
-
-
-# --- taking in
 
 
 def take_in(store: CampaignStore, lab: Laboratory, round_: int, files: Sequence[Path] | None = None) -> list[str]:
@@ -291,7 +175,7 @@ def _counts_again(store: CampaignStore, lab: Laboratory, before: DroppedFile, fi
     """
     if before.kind == "scan":
         return by_hand and not is_in_use(store, before.hash)
-    samples, compositions, _ = _read_table(_kept(store, before.path, before.hash), lab)
+    samples, compositions, _ = read_table(_kept(store, before.path, before.hash), lab)
     folder = Path(file.name).parent
     return any(
         [c for path, c in store.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
@@ -330,7 +214,7 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-def _read_table(kept: Path, lab: Laboratory) -> tuple[list[str], Compositions, tuple[str, ...]]:
+def read_table(kept: Path, lab: Laboratory) -> tuple[list[str], Compositions, tuple[str, ...]]:
     """Samples by their plain names, their compositions, and notes."""
     settings = lab.settings.table
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
@@ -339,7 +223,7 @@ def _read_table(kept: Path, lab: Laboratory) -> tuple[list[str], Compositions, t
             f"Its shares must be those of {', '.join(lab.elements)}, each once; got {', '.join(table.elements)}. "
             "Name the columns in [backend.table] of the campaign file."
         )
-    samples = [_plain(sample) for sample in table.samples]
+    samples = [plain(sample) for sample in table.samples]
     if repeated := [sample for sample in samples if samples.count(sample) > 1]:
         raise DatasetError(f"It names the sample {repeated[0]} more than once. Keep the row that counts.")
     order = [table.elements.index(element) for element in lab.elements]
@@ -348,7 +232,7 @@ def _read_table(kept: Path, lab: Laboratory) -> tuple[list[str], Compositions, t
 
 def _take_table(store: CampaignStore, lab: Laboratory, entry: dict[str, Any], kept: Path) -> str:
     """Record what a composition table says."""
-    samples, compositions, notes = _read_table(kept, lab)
+    samples, compositions, notes = read_table(kept, lab)
     said = dict(zip(samples, compositions, strict=True))
     with store.transaction():
         number = store.record_file(**entry, state="used")
@@ -364,10 +248,10 @@ def _too_late(store: CampaignStore, said: Mapping[str, Composition]) -> Iterator
     """What a new table says otherwise of samples whose scans were taken already."""
     for file in store.files():
         measured = store.measurement(file.measurement) if file.measurement and file.state == "used" else None
-        name = _plain(Path(file.path).name)
+        name = plain(Path(file.path).name)
         if name not in said or measured is None or measured.state == "retracted":
             continue
-        now, _ = _composition_of(store, [name], Path(file.path).parent)
+        now, _ = composition_of(store, [name], Path(file.path).parent)
         if now is None or not np.allclose(now, said[name]):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not np.allclose(now, measured.composition):
@@ -383,13 +267,13 @@ def _take_scan(store: CampaignStore, lab: Laboratory, round_: int, entry: dict[s
             reason = "Another scan of the same name came while it waited for its composition; that one counts."
             copy = _kept(store, file.path, file.hash)
             _quarantine(store, _entry_of(file), copy.read_bytes() if copy.exists() else None, reason)
-    asked, composition, reason = _identify(store, lab, entry["path"], entry["hash_"], scan)
+    asked, composition, reason = identify(store, lab, entry["path"], entry["hash_"], scan)
     if composition is None:
         with store.transaction():
             store.record_file(**entry, state="waiting", reason=reason)
             store.log("waiting", f"{entry['path']}: {reason}")
         return f"{entry['path']}: waits. {reason}"
-    asked = asked or _nearest_pending(store, composition, lab)
+    asked = asked or nearest_pending(store, composition, lab)
     facts = {
         "file": entry["path"],
         "hash": entry["hash_"],
@@ -429,7 +313,7 @@ def record_scan(
         facts=facts,
         id_=number,
         round_=round_,
-        hold_out=asked.hold_out if asked else _is_beside_held_out(store, composition, lab),
+        hold_out=asked.hold_out if asked else is_beside_held_out(store, composition, lab),
     )
     store.log(what, f"{facts['file']}: {label(composition, lab.elements)}", subject=number)
     return number, what
@@ -445,67 +329,11 @@ def _take_waiting(store: CampaignStore, lab: Laboratory, round_: int, file: Drop
         return
     try:
         scan = read_raw_scan(kept, axis=lab.settings.columns)
-        _, composition, reason = _identify(store, lab, file.path, file.hash, scan)
+        _, composition, reason = identify(store, lab, file.path, file.hash, scan)
         if composition is not None or reason != file.reason:
             yield _take_scan(store, lab, round_, entry, kept)
     except GlassmapError as error:  # its copy is gone, or the campaign reads scans otherwise now
         yield _quarantine(store, entry, None, str(error))
-
-
-def _identify(
-    store: CampaignStore, lab: Laboratory, path: str, hash_: str, scan: RawScan
-) -> tuple[Suggestion | None, Composition | None, str]:
-    """What a scan is of: the alloy that was asked for, its composition, or why that isn't known.
-
-    It may be called in a table, or an order, by any of its files, the last first, or as the instrument says.
-    """
-    called = (*(Path(name).name for name in (path, *store.paths_of(hash_))), scan.sample)
-    names = list(dict.fromkeys(_plain(name) for name in called if name))
-    asked = next((s for s in map(store.suggestion, names) if s is not None and s.round >= lab.since), None)
-    composition, reason = _composition_of(store, names, Path(path).parent)
-    if composition is None and asked is not None and lab.settings.composition == "target":
-        composition = np.array(asked.composition)
-    return asked, composition, reason
-
-
-def _composition_of(store: CampaignStore, names: Sequence[str], folder: Path) -> tuple[Composition | None, str]:
-    """What composition tables say of a scan in a folder, or why they don't.
-
-    An alloy of an order has its name to itself: the last table that holds it counts. Other names, such as `1`, come
-    again with every wafer: a table in the scan's own folder counts, else those of other folders where they agree.
-    """
-    for name in names:
-        said = store.samples(name)
-        if store.suggestion(name) is None:
-            last = {Path(path).parent: (path, composition) for path, composition in reversed(said)}
-            said = [last[folder]] if folder in last else list(last.values())
-            if len({composition for _, composition in said}) > 1:
-                tables = " and ".join(sorted(path for path, _ in said))
-                return None, f"{tables} differ in what they say of {name}. Copy the right one beside the scan."
-        if said:
-            return np.array(said[0][1]), ""
-    return None, f"No composition table names {' or '.join(names)}."
-
-
-def _plain(name: str) -> str:
-    """A sample's name without the ending of a scan, in lower case."""
-    path = Path(name.strip())
-    return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
-
-
-def _nearest_pending(store: CampaignStore, composition: Composition, lab: Laboratory) -> Suggestion | None:
-    """The alloy that is waited for and was probably meant."""
-    pending = [s for s in store.suggestions(pending=True) if s.round >= lab.since]
-    off = [100 * float(np.abs(composition - np.array(s.composition)).max()) for s in pending]
-    nearest = int(np.argmin(off)) if off else 0
-    return pending[nearest] if off and off[nearest] <= lab.settings.tolerance_at_pct else None
-
-
-def _is_beside_held_out(store: CampaignStore, composition: Composition, lab: Laboratory) -> bool:
-    """Whether learning from an alloy would show the model one that it is judged by."""
-    held = store.spectra(hold_out=True, since=lab.since)[1]
-    tolerance = lab.settings.tolerance_at_pct / 100
-    return bool(len(held)) and float(np.abs(held - composition).max(axis=1).min()) <= tolerance
 
 
 def _quarantine(store: CampaignStore, entry: dict[str, Any], content: bytes | None, reason: str) -> str:

@@ -1,0 +1,62 @@
+"""Orders: what a laboratory is to make, and what is still missing, as files for people and for programs."""
+
+import csv
+import io
+import json
+
+from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.store.campaign_store import CampaignStore
+
+
+def write_orders(store: CampaignStore) -> None:
+    """Write the orders of which something changed: what to make, and what is still missing.
+
+    A file that says the same already is left as it is. Only a laboratory has orders; a guide's rounds have none.
+    """
+    config = store.setting("config")
+    for round_ in store.orders_to_write():
+        is_own = config["backend"]["kind"] == "lab" and round_ >= first_own_round(config)
+        is_written = False
+        while not is_written:
+            content = _order(store, round_) if is_own else {}
+            for name, text in content.items():
+                file = store.folder / "orders" / name
+                if not file.exists() or file.read_text(encoding="utf-8") != text:
+                    write_whole(file, text.encode())
+            with store.transaction():  # a person may have decided something in the meantime
+                if is_written := not is_own or _order(store, round_) == content:
+                    left = [other for other in store.orders_to_write() if other != round_]
+                    store.record_setting("orders_to_write", left)
+
+
+def _order(store: CampaignStore, round_: int) -> dict[str, str]:
+    """The files of a round's order, by name: for people and for programs; none before it is ordered."""
+    ordered, elements = store.batch_time(round_, "ordered"), store.setting("elements")
+    if ordered is None:
+        return {}
+    rows = [
+        {
+            "sample": status.suggestion.id,
+            **{
+                f"{element} (at.%)": round(100 * share, 4)
+                for element, share in zip(elements, status.suggestion.composition, strict=True)
+            },
+            "state": status.state,
+            "remark": status.reason,
+        }
+        for status in store.suggestion_statuses(round_)
+    ]
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    order = {
+        "campaign": store.setting("config")["name"],
+        "round": round_,
+        "ordered": ordered.isoformat(timespec="seconds"),
+        "elements": elements,
+        "samples": rows,
+        "how": "Name each scan after its sample, such as r001-01.xrdml, or name the sample in a composition table.",
+    }
+    return {f"round-{round_:03d}.csv": text.getvalue(), f"round-{round_:03d}.json": json.dumps(order, indent=1)}

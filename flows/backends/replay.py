@@ -1,0 +1,101 @@
+"""Look spectra up in a data set, so that a campaign can be judged against what was really measured."""
+
+import hashlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from glassmap.agent.config.campaign import CampaignConfig, ReplayConfig
+from glassmap.agent.data.dataset import SpectraSet, read_dataset
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra
+from glassmap.agent.store.records import Suggestion
+from glassmap.flows.backends.protocol import Measurement, News
+
+
+class Replay:
+    """Looks the answer up in a data set, so that a campaign can be judged against what was really measured.
+
+    The data set is split once, by the campaign's seed: into alloys that may be planned and alloys held out.
+    """
+
+    def __init__(self, config: CampaignConfig, folder: Path) -> None:
+        settings = config.backend
+        assert isinstance(settings, ReplayConfig)
+        spectra = read_dataset(settings.dataset, variable=settings.variable)
+        if spectra.elements != config.space.elements:
+            raise CampaignError(
+                f"space.elements must be those of the data set in its order, {', '.join(spectra.elements)}; "
+                f"got {', '.join(config.space.elements)}. Correct it in the campaign file."
+            )
+        if settings.where is not None:
+            spectra = spectra.where(settings.where)
+        admitted = config.space.build().admits(spectra.compositions)
+        if not admitted.any():
+            raise CampaignError(
+                f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
+                "[space]. Widen them."
+            )
+        counts = counts_of(spectra.select(admitted))
+        spectra = spectra.select(admitted).prepared(**config.spectrum.read())
+        self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
+        held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
+        self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
+        self._test = spectra.select(held) if held.any() else None
+        self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
+        content = (spectra.axis, spectra.compositions, spectra.intensities, held)
+        self.fingerprint = hashlib.sha256(
+            b"".join(np.ascontiguousarray(part).tobytes() for part in content)
+        ).hexdigest()
+
+    def candidates(self) -> Compositions:
+        """The compositions of the data set that aren't held out."""
+        return self._pool.compositions
+
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+        """Look each up by its row."""
+        for s in suggestions:
+            facts = {"counts": float(self._counts[s.row])}
+            yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
+
+    def hold_out(self) -> tuple[Compositions, Spectra] | None:
+        """The test set, if the replay was asked for one."""
+        return (self._test.compositions, self._test.intensities) if self._test is not None else None
+
+    def archive(self) -> tuple[Compositions, Spectra]:
+        """Every alloy of the data set."""
+        return self._all.compositions, self._all.intensities
+
+
+def counts_of(spectra: SpectraSet) -> PerSample:
+    """The median of each spectrum as it was measured, before it is normalised."""
+    return np.median(spectra.intensities, axis=1).astype(np.float64)
+
+
+def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:
+    """Which samples are held out.
+
+    Args:
+        spectra: The data set.
+        kind: `random` (the paper's: each sample with the same chance), `wafer` (all of one wafer, honest: neighbours
+            on a wafer are near-copies) or `batch` (none).
+        share: Of the samples, for `random`.
+        seed: Picks the samples, or the wafer: seed 0 the first by name, seed 1 the next, round and round.
+
+    Raises:
+        CampaignError: If wafers are asked for and the data set names fewer than two.
+    """
+    held = np.zeros(len(spectra), dtype=bool)
+    if kind == "random":
+        held[np.random.default_rng(seed).permutation(len(spectra))[: round(share * len(spectra))]] = True
+    if kind == "wafer":
+        wafers = np.asarray(spectra.coordinates.get("wafer", []))
+        names = np.unique(wafers)
+        if len(names) < 2:
+            raise CampaignError(
+                f"Holding out a wafer needs a data set whose samples name two or more wafers, got {len(names)}. "
+                'Use hold_out = "random".'
+            )
+        held = wafers == names[seed % len(names)]
+    return held

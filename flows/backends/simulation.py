@@ -1,0 +1,138 @@
+"""Measure by melt-quench molecular dynamics in LAMMPS."""
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassmap.agent.config.campaign import CampaignConfig, SimulationConfig
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.spectrum import Preprocessing
+from glassmap.agent.errors import CampaignError, MeasurementError
+from glassmap.agent.store.records import Suggestion
+from glassmap.flows.backends.protocol import Failure, Measurement, News, Progress
+from glassmap.flows.compute.dask_cluster import Cluster
+from glassmap.simulation.first_peak import first_peak
+from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
+from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
+from glassmap.simulation.potential import Potential, load_potential
+from glassmap.simulation.structure import Structure, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
+
+
+class MolecularDynamics:
+    """Melts and quenches each alloy in LAMMPS; what a run found stays in the campaign's folder `simulations`."""
+
+    def __init__(self, config: CampaignConfig, folder: Path) -> None:
+        settings = config.backend
+        assert isinstance(settings, SimulationConfig)
+        self._settings, self._folder = settings, folder / "simulations"
+        self.cluster: Cluster | None = None  # where simulations run, if not here
+        self._space = config.space.build()
+        self._protocol = protocol_of(settings, seed=config.seed)
+        self._potential = load_potential(str(settings.potential), config.space.elements)
+        for pure in np.eye(len(config.space.elements)):  # the smallest box that there may be
+            Simulation.of(pure, config.space.elements, self._protocol, self._potential)
+        self.axis_name, axis = spectrum_axis(
+            settings.spectra, wavelength=settings.wavelength, rdf_cutoff=self._protocol.rdf_cutoff
+        )
+        self.wavelength, self.source = settings.wavelength, f"simulated with {self._potential.name}"
+        self._raw_axis = axis
+        self._steps = Preprocessing.over(self.axis_name, axis, wavelength=self.wavelength, **config.spectrum.read())
+        self.axis = self._steps.grid()
+        self._steps.prepare(axis, np.ones_like(axis))  # refuses a range that simulations don't cover
+        content = [asdict(self._protocol), settings.spectra, self._potential.digest, self.axis.tolist()]
+        self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def candidates(self) -> CompositionSpace:
+        """Every alloy of the space."""
+        return self._space
+
+    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+        """Simulate them side by side; an alloy that has been simulated is only looked up.
+
+        Raises:
+            SimulationError: If LAMMPS can't run, whatever the alloy.
+            ClusterError: If simulations run on a cluster, and that fails.
+        """
+        simulations = [
+            Simulation.of(np.array(s.composition), self._space.elements, self._protocol, self._potential)
+            for s in suggestions
+        ]
+        command = self._settings.command
+        timeout = 3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol)
+        if self.cluster is not None:
+            runs = self.cluster.simulate_all(simulations, self._folder, command=command, timeout=timeout)
+        else:
+            runs = simulate_all(
+                simulations,
+                self._folder,
+                lammps=find_lammps(command),
+                timeout=timeout,
+                workers=self._settings.workers or available_cores(),
+            )
+        with closing(runs):
+            for update in runs:
+                suggestion = suggestions[update.number]
+                match update.outcome:
+                    case None:
+                        yield Progress(suggestion, update.share)
+                    case MeasurementError() as error:
+                        yield Failure(suggestion, str(error), error.cpu_seconds)
+                    case structure:
+                        raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
+                        spectrum = self._steps.prepare(self._raw_axis, raw)
+                        facts = facts_of(structure, self._potential) | {"key": simulations[update.number].key}
+                        yield Measurement(suggestion, structure.composition, spectrum, facts)
+
+    def hold_out(self) -> None:
+        """Each batch gives its share."""
+
+    def archive(self) -> None:
+        """Nothing is known but what was simulated."""
+
+
+def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
+    """The preset with what the campaign changes of it.
+
+    Raises:
+        CampaignError: If a setting is unknown, or a number of atoms, bins or steps isn't whole.
+        SimulationError: If a value breaks its rule.
+    """
+    known = {field.name: type(getattr(PRESETS["quick"], field.name)) for field in fields(MeltQuench)}
+    del known["seed"]  # the campaign's
+    if unknown := [name for name in settings.protocol if name not in known]:
+        raise CampaignError(
+            f"unknown setting 'backend.protocol.{unknown[0]}'; allowed here: {', '.join(known)}. The seed is the "
+            "campaign's."
+        )
+    changes: dict[str, Any] = {name: known[name](value) for name, value in settings.protocol.items()}
+    if broken := [name for name, value in settings.protocol.items() if changes[name] != value]:
+        raise CampaignError(
+            f"backend.protocol.{broken[0]} must be a whole number, got {settings.protocol[broken[0]]}. Correct it."
+        )
+    return replace(PRESETS[settings.preset], seed=seed, **changes)
+
+
+def facts_of(structure: Structure, potential: Potential) -> dict[str, Any]:
+    """What a simulation found besides its spectrum, and from what."""
+    peak = first_peak(structure)
+    return {
+        "density": structure.density,  # g/cm3
+        "energy": structure.energy,  # eV an atom
+        "temperature": structure.temperature,  # K
+        "pressure": structure.pressure,  # bar
+        "q1": None if peak.reason else peak.q1,  # 1/Å, of S(q)
+        "delta_q": None if peak.reason else peak.delta_q,
+        "rdf_peak": first_rdf_peak(structure.r, total_rdf(structure)),  # Å
+        "crystalline": structure.crystalline,  # share of atoms
+        "is_crystalline": structure.is_crystalline,
+        "seed": structure.seed,
+        "cpu_seconds": structure.cpu_seconds,
+        "potential": potential.name,
+        "synthetic": potential.is_synthetic,
+    }
