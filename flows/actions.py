@@ -17,8 +17,8 @@ from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.plan import replace_suggestions
 
 
-def person() -> str:
-    """Who is at the keyboard."""
+def current_user() -> str:
+    """Return who is at the keyboard, for the log."""
     return getuser()
 
 

@@ -1,7 +1,9 @@
 """What the rounds came to: models, maps, the learning curve, decisions."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.store.connection import StoreConnection
@@ -50,18 +52,21 @@ class Results(StoreConnection):
         self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?)", values)
 
     def decision(self) -> tuple[int, Decision] | None:
-        """The last round that came to a decision, and the decision."""
-        return next(reversed(self.decisions().items()), None)
+        """Return the last round that came to a decision, and the decision."""
+        row = next(self._db.query("SELECT * FROM decisions ORDER BY round DESC LIMIT 1"), None)
+        return None if row is None else (row["round"], _decision(row))
 
     def decisions(self) -> dict[int, Decision]:
         """What each round decided."""
         rows = self._db.query("SELECT * FROM decisions ORDER BY round")
-        return {
-            row["round"]: Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"]))) for row in rows
-        }
+        return {row["round"]: _decision(row) for row in rows}
 
     def reopen_decision(self) -> None:
         """Take back the last decision, so that it is made again; call within a transaction."""
         if (last := self.decision()) is not None:
             self._db.execute("DELETE FROM decisions WHERE round = ?", [last[0]])
             self._db.execute("DELETE FROM stages WHERE round = ? AND name = 'decide'", [last[0]])
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    return Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"])))

@@ -33,9 +33,9 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write plain reco
 @contextmanager
 def _amending(folder: Path) -> Iterator["CampaignStore"]:
     from glassmap.agent.store.campaign_store import CampaignStore
-    from glassmap.flows.actions import person
+    from glassmap.flows.actions import current_user
 
-    with errors_in_words(), CampaignStore.amend(folder, person=person()) as store:
+    with errors_in_words(), CampaignStore.amend(folder, person=current_user()) as store:
         yield store
 
 
@@ -76,10 +76,10 @@ def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
 
     Example: `glassmap reject campaigns/lab r003-07 r003-11 --reason "too brittle"`
     """
-    from glassmap.flows.actions import person, reject
+    from glassmap.flows.actions import current_user, reject
     from glassmap.flows.rounds.campaign import open_campaign
 
-    with errors_in_words(), open_campaign(folder, person=person()) as campaign:
+    with errors_in_words(), open_campaign(folder, person=current_user()) as campaign:
         say(reject(campaign, samples, reason))
 
 
@@ -192,11 +192,11 @@ def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Sca
 
     Example: `glassmap ingest campaigns/lab r003-07.xrdml edx.csv`
     """
-    from glassmap.flows.actions import person
+    from glassmap.flows.actions import current_user
     from glassmap.flows.rounds.campaign import open_campaign
     from glassmap.flows.rounds.measure import receive
 
-    with errors_in_words(), open_campaign(folder, person=person()) as campaign:
+    with errors_in_words(), open_campaign(folder, person=current_user()) as campaign:
         for text in receive(campaign, files=files):
             say(text)
 

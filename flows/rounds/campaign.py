@@ -1,9 +1,9 @@
 """What a stage works with: the open campaign, who measures in a round, and what its budget leaves."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
-from glassmap.flows.backends.protocol import MeasurementBackend
-from glassmap.flows.backends.registry import BACKENDS
-from glassmap.flows.backends.simulation import MolecularDynamics
-from glassmap.flows.compute.dask_cluster import Cluster, open_cluster
+
+if TYPE_CHECKING:  # which measure, simulate and train: what only plans or records a decision need not load them
+    from glassmap.flows.backends.protocol import MeasurementBackend
+    from glassmap.flows.compute.dask_cluster import Cluster
 
 PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
 
@@ -32,16 +32,13 @@ class OpenCampaign:
         self,
         config: CampaignConfig,
         store: CampaignStore,
-        backend: MeasurementBackend,
+        backend: "MeasurementBackend",
         report: Report = ignore,
-        guide: MeasurementBackend | None = None,
-        cluster: Cluster | None = None,
+        guide: "MeasurementBackend | None" = None,
+        cluster: "Cluster | None" = None,
     ) -> None:
         self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
         self.cluster = cluster
-        for one in (backend, guide):
-            if isinstance(one, MolecularDynamics):
-                one.cluster = cluster
 
     def at(self, round_: int) -> "RoundContext":
         """Who measures in a round, and since which round they do."""
@@ -55,7 +52,7 @@ class OpenCampaign:
 class RoundContext(NamedTuple):
     """Who measures in a round; the rounds of a guide and the campaign's own are learned from and judged apart."""
 
-    backend: MeasurementBackend
+    backend: "MeasurementBackend"
     settings: AnyBackend
     since: int  # their first round
     is_guide: bool
@@ -77,21 +74,36 @@ def open_campaign(
         CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
         StoreError: If another process advances the campaign.
     """
+    from glassmap.flows.backends.registry import BACKENDS
+    from glassmap.flows.backends.simulation import MolecularDynamics
+
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
     backend, guide = BACKENDS[config.backend.kind](config, folder), None
     if config.guide is not None:
         guided = config.model_copy(update={"backend": config.guide.backend})
         guide = BACKENDS[guided.backend.kind](guided, folder)
         check_guide(backend, guide)
-    with CampaignStore.open(folder, person=person) as store, open_cluster(config) as cluster:
+    with CampaignStore.open(folder, person=person) as store, _open_cluster(config) as cluster:
+        for one in (backend, guide):
+            if isinstance(one, MolecularDynamics):
+                one.cluster = cluster
         for part in (folder, *(folder / name for name in PARTS)):
             sweep_partials(part)
         _record_settings(store, config, backend, guide)
         yield OpenCampaign(config, store, backend, report, guide, cluster)
 
 
+def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | None"]:
+    """Open the cluster that a campaign's file asks for, if it does."""
+    if config.runner != "dask":
+        return nullcontext()
+    from glassmap.flows.compute.dask_cluster import open_cluster
+
+    return open_cluster(config)
+
+
 def _record_settings(
-    store: CampaignStore, config: CampaignConfig, backend: MeasurementBackend, guide: MeasurementBackend | None
+    store: CampaignStore, config: CampaignConfig, backend: "MeasurementBackend", guide: "MeasurementBackend | None"
 ) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
     new, old = config.model_dump(mode="json"), store.setting("config")
@@ -118,7 +130,7 @@ def _record_settings(
             store.log("settings changed")
 
 
-def check_guide(backend: MeasurementBackend, guide: MeasurementBackend) -> None:
+def check_guide(backend: "MeasurementBackend", guide: "MeasurementBackend") -> None:
     """Refuse a guide whose spectra are on another axis.
 
     Raises:
@@ -134,7 +146,7 @@ def check_guide(backend: MeasurementBackend, guide: MeasurementBackend) -> None:
         )
 
 
-def check_data(store: CampaignStore, backend: MeasurementBackend, *, of: str = "fingerprint") -> None:
+def check_data(store: CampaignStore, backend: "MeasurementBackend", *, of: str = "fingerprint") -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:

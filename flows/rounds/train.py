@@ -79,13 +79,12 @@ def _judge(
 
 
 def spectra_to_learn(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
-    """What a round's model learns from: spectra of who measures then; of the guide too where the campaign says so."""
-    mixes = campaign.config.guide is not None and campaign.config.guide.learn
-    return campaign.store.spectra(hold_out=False, since=0 if mixes else campaign.at(round_).since)
+    """Return what a round's model learns from, ids and spectra: all so far, of who measures then."""
+    return campaign.store.spectra(hold_out=False, since=campaign.at(round_).since)
 
 
 def spectra_to_judge(campaign: OpenCampaign, round_: int) -> tuple[Compositions, Spectra]:
-    """What a round's model is judged by: the backend's test set, or what was held out of each batch."""
+    """Return what a round's model is judged by: the backend's test set, or what was held out of each batch."""
     at = campaign.at(round_)
     return at.backend.hold_out() or campaign.store.spectra(hold_out=True, since=at.since)[1:]
 

@@ -75,16 +75,6 @@ def test_a_guide_goes_first_and_its_spectra_are_learned_from_and_judged_apart(
     np.testing.assert_allclose(spectra, pool.intensities[rows], rtol=1e-5, atol=1e-4)
 
 
-def test_a_guides_spectra_are_learned_from_where_the_campaign_says_so(
-    small_dataset: Path, simulated: Path, tmp_path: Path
-):
-    folder = write(tmp_path / "mixed", small_dataset, simulated, learn=True)
-    run(folder)
-    with CampaignStore.read_only(folder) as store:
-        assert {id_[:4] for id_ in trained_on(store, 4)} == {"r001", "r002", "r003", "r004"}
-        assert store.curve()[3].spectra > 16
-
-
 def test_an_alloy_that_was_only_simulated_may_still_be_measured(small_dataset: Path, simulated: Path, tmp_path: Path):
     folder = write(tmp_path / "mixed", small_dataset, simulated)
     with open_campaign(folder) as campaign:
