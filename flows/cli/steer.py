@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glassmap.flows.cli.options import Folder, Json
 from glassmap.flows.cli.terminal import (
     errors_in_words,
     print_ledger,
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 people = typer.Typer(rich_markup_mode="markdown")
 command = partial(people.command, rich_help_panel="People and laboratories")
 
-Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
 Samples = Annotated[list[str], typer.Argument(help="Such as r003-07; `glassmap orders` lists them.")]
 Measurements = Annotated[list[str], typer.Argument(help="Such as r003-07 or u0001; `glassmap ledger` lists them.")]
 Reason = Annotated[str, typer.Option(help="Why, for the log.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
 
 
 @contextmanager

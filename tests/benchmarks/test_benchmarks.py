@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.flows.benchmarks import curve, noise, peaks, runner, spectra, speed
 from glassmap.simulation.sweep import RDF, write_sweep
+from tests.benchmarks import curve, noise, peaks, runner, spectra, speed
+from tests.benchmarks.__main__ import app
 from tests.simulation.test_sweep import structures, sweep
 from tests.support.glasses import TINY
 
@@ -164,3 +166,17 @@ def test_a_cluster_is_timed_beside_this_process():
     assert there["start"] > 0 and there["task_ms"] > 0
     for what in ("simulations", "training", "map"):
         assert here[what] > 0 and there[what] > 0 and faster[what] == 1
+
+
+def test_benchmarks_refuse_options_that_they_would_ignore(small_dataset: Path):
+    result = CliRunner().invoke(app, ["spectra", str(small_dataset), "--ablate", "--steps", "5", "--members", "2"])
+    assert result.exit_code == 1 and "--ablate takes no --members, --steps" in result.output
+    result = CliRunner().invoke(app, ["peaks", str(small_dataset), "--where", "cleaned"])
+    assert result.exit_code == 1 and "without --generated takes no --where" in result.output
+
+
+@pytest.mark.parametrize("name", [command.name for command in app.registered_commands])
+def test_the_help_of_every_benchmark_has_an_example(name: str):
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: python -m tests.benchmarks {name}" in " ".join(result.output.replace("│", " ").split())

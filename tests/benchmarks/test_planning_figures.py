@@ -1,4 +1,4 @@
-from glassmap.flows.benchmarks.planning import run
+from tests.benchmarks.planning import run
 
 
 def test_a_first_ternary_batch_is_as_even_as_the_published_figure_says():

@@ -38,10 +38,10 @@ from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots import interactive as plots
 from glassmap.dashboard.report import write_report
 from glassmap.dashboard.serve import serve_dashboard
-from glassmap.flows.benchmarks.dashboard import FLAGS, find_browser, make_campaign, served
 from glassmap.flows.cli.app import app
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
+from tests.benchmarks.dashboard import FLAGS, find_browser, make_campaign, served
 from tests.support.campaigns import write_campaign
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"

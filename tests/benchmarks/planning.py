@@ -43,7 +43,7 @@ def run(
 
 
 def _in_new_process(*settings: int | str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "glassmap.flows.benchmarks.planning", *map(str, settings)]
+    command = [sys.executable, "-m", "tests.benchmarks.planning", *map(str, settings)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

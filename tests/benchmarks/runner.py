@@ -17,12 +17,12 @@ from glassmap.agent.errors import MeasurementError
 from glassmap.agent.maps.peak_map import GlassMap
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.flows.benchmarks.planning import ELEMENTS
-from glassmap.flows.benchmarks.speed import FIT_STEPS, made_up_spectra
 from glassmap.flows.compute.dask_cluster import Cluster
 from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
 from glassmap.simulation.melt_quench import PRESETS, Simulation
 from glassmap.simulation.potential import load_potential
+from tests.benchmarks.planning import ELEMENTS
+from tests.benchmarks.speed import FIT_STEPS, made_up_spectra
 
 EMPTY_TASKS = 200
 SYSTEM = ("Zr", "Cu", "Al")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.flows.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
+from tests.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
 
 SAME = 1e-6  # closer than this, two compositions are one
 

@@ -16,7 +16,7 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.peak import Peaks, fit_peak, measure_peaks
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 from glassmap.dashboard.plots.static import GLASS_DELTA_Q
-from glassmap.flows.benchmarks.spectra import draw_split, learning_size, read_prepared
+from tests.benchmarks.spectra import draw_split, learning_size, read_prepared
 
 Figures = dict[str, PerSample]  # q1 and Δq of every sample
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}

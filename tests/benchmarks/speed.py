@@ -17,7 +17,7 @@ from glassmap.agent.models.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, o
 from glassmap.agent.models.training import Trainer
 from glassmap.agent.peaks.peak import fit_peak, measure_peaks
 from glassmap.agent.shapes import Axis, Compositions, Spectra
-from glassmap.flows.benchmarks.planning import ELEMENTS, peak_mib
+from tests.benchmarks.planning import ELEMENTS, peak_mib
 
 SECONDS = 5.0  # that each rate is measured for
 FIT_STEPS = 60  # of training before speeds are taken; they don't depend on what was learned

@@ -1,1 +1,0 @@
-"""What `glassmap benchmark` runs."""

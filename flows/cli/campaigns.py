@@ -1,0 +1,268 @@
+"""The commands that set a campaign up and have it go on."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from glassmap.flows.cli.options import Dataset, Folder, Json, PotentialName, Preset, Split, Where, given
+from glassmap.flows.cli.terminal import (
+    console,
+    errors_in_words,
+    print_learning_curve,
+    print_status,
+    progress,
+    say,
+    watch_again_and_again,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.store.records import Status
+
+campaigns = typer.Typer(rich_markup_mode="markdown")
+LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
+
+
+@campaigns.command()
+def replay(
+    dataset: Dataset,
+    folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/NAME` by default.")] = None,
+    hold_out: Annotated[Split, typer.Option(help="What the model is judged by.")] = Split.RANDOM,
+    batch: Annotated[int, typer.Option(help="Spectra a round.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Most rounds.")] = 12,
+    seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
+    preset: Preset = "default",
+    where: Where = None,
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps a round.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Json = None,
+) -> None:
+    """Run a whole campaign against a data set, as if each spectrum were measured when it is asked for.
+
+    Run it again to go on where it was cut.
+
+    Example: `glassmap replay co-v-zr.nc --folder campaigns/co-v-zr`
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+
+    with errors_in_words():
+        folder = folder or Path("campaigns") / dataset.stem
+        config = _replay_config(
+            folder,
+            dataset,
+            hold_out=hold_out,
+            where=where,
+            seed=seed,
+            device=device,
+            planning={"batch": batch},
+            model={"preset": preset} | given(members=members, steps=steps),
+            stop={"max_rounds": rounds},
+        )
+        path = folder / FILE_NAME
+        if path.exists():
+            earlier = CampaignConfig.from_toml(path)
+            config.check_continues(earlier.model_dump(mode="json"))
+            config = config.model_copy(update={"stop": earlier.stop.model_copy(update={"max_rounds": rounds})})
+        _run_and_draw(folder, config, json_file)
+
+
+@campaigns.command()
+def init(
+    folder: Folder,
+    dataset: Annotated[Path | None, typer.Option(help="Replay this data set.")] = None,
+    simulate: Annotated[str | None, typer.Option(help="Simulate this system, such as Zr-Cu-Al.")] = None,
+    potential: PotentialName = "zhou",
+    lab: Annotated[str | None, typer.Option(help="Measure this system in a laboratory, such as Co-V-Zr.")] = None,
+    q_range: Annotated[
+        tuple[float, float] | None, typer.Option("--range", help="In 1/Å, that every scan of the laboratory covers.")
+    ] = None,
+    columns: Annotated[Literal["q", "two_theta"], typer.Option(help="First column of scans of text.")] = "two_theta",
+    wavelength: Annotated[float | None, typer.Option(help="In Å, of scans over 2θ that don't say theirs.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
+) -> None:
+    """Write a campaign file, every setting spelled out, to be edited before `glassmap run`.
+
+    Example: `glassmap init campaigns/co-v-zr --dataset co-v-zr.nc`
+    """
+    from glassmap.agent.config.campaign import FILE_NAME
+    from glassmap.agent.errors import CampaignError
+
+    with errors_in_words():
+        if (folder / FILE_NAME).exists():
+            raise CampaignError(f"{folder / FILE_NAME} is there already. Edit it, or choose another folder.")
+        if sum(who is not None for who in (dataset, simulate, lab)) != 1 or (simulate is None and potential != "zhou"):
+            raise CampaignError(
+                "Say who measures: one of --dataset FILE.nc, --simulate SYSTEM (by --potential), or --lab SYSTEM such "
+                "as Co-V-Zr."
+            )
+        if dataset is not None:
+            config = _replay_config(folder, dataset, seed=seed)
+        elif simulate is not None:
+            config = _simulation_config(folder, simulate, potential, seed=seed)
+        else:
+            config = _lab_config(folder, str(lab), q_range, columns, wavelength, seed=seed)
+        config.to_toml(folder / FILE_NAME)
+        say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
+
+
+@campaigns.command()
+def run(folder: Folder) -> None:
+    """Advance a campaign until it stops or waits; under Prefect where PREFECT_API_URL is set.
+
+    Example: `glassmap run campaigns/co-v-zr`
+    """
+    with errors_in_words():
+        with progress() as report:
+            if server := os.environ.get("PREFECT_API_URL"):
+                from glassmap.flows.services.supervisor import require_server
+
+                require_server(server)
+                if console.is_terminal:  # Prefect's lines would tear the bar; its server has them
+                    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+                from glassmap.flows.services.prefect_flows import run_campaign
+
+                reached = run_campaign(folder, report=report)
+            else:
+                from glassmap.flows.rounds.campaign import open_campaign
+                from glassmap.flows.rounds.loop import advance
+
+                with open_campaign(folder, report=report) as campaign:
+                    reached = advance(campaign)
+        print_status(reached.state, reached.reason)
+
+
+@campaigns.command()
+def retrain(folder: Folder) -> None:
+    """Train on all that is in now, and map, without waiting for the end of the round.
+
+    Example: `glassmap retrain campaigns/co-v-zr`
+    """
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.retrain import retrain as retrain_now
+
+    with errors_in_words(), progress() as report, open_campaign(folder, report=report) as campaign:
+        say(retrain_now(campaign))
+
+
+@campaigns.command()
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Say where a campaign stands; reads only.
+
+    Example: `glassmap status campaigns/co-v-zr`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    def look() -> "Status":
+        with CampaignStore.read_only(folder) as store:
+            reached, curve = store.status(), store.curve()
+            print_status(reached.state, reached.reason)
+            if curve:
+                print_learning_curve(curve, store.coverage())
+            return reached
+
+    with errors_in_words():
+        if watch:
+            watch_again_and_again(look)
+        write_json(json_file, look()._asdict())
+
+
+@campaigns.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A data set; the Zr-Cu-Al set of this package by default.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Simulate on the spot instead: a small campaign.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/demo` by default.")] = None,
+) -> None:
+    """The main job from beginning to end: measure, learn, map, stop, and draw it.
+
+    Example: `glassmap demo --data co-v-zr.nc`
+    """
+    from glassmap.agent.errors import CampaignError
+    from glassmap.flows.cli.demo import BUNDLED, BUNDLED_SETTINGS, live_config
+
+    with errors_in_words():
+        if live and data is not None:
+            raise CampaignError("A live demo simulates and takes no --data. Leave out one of the two.")
+    if not live:
+        settings = {} if data else BUNDLED_SETTINGS
+        replay(data or BUNDLED, folder=folder or Path("campaigns/demo"), **settings)
+        return
+    with errors_in_words():
+        folder = folder or Path("campaigns/live")
+        _run_and_draw(folder, live_config(folder.resolve().name))
+
+
+def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None = None) -> None:
+    """Advance a campaign that the command line has set up, and show where it came to."""
+    from glassmap.agent.config.campaign import FILE_NAME
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.figures import draw_all
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.loop import advance
+
+    with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
+        config.to_toml(folder / FILE_NAME)
+        reached = advance(campaign)
+    with CampaignStore.read_only(folder) as store:
+        print_learning_curve(store.curve(), store.coverage())
+        print_status(reached.state, reached.reason)
+        for picture in draw_all(store):
+            say(f"Picture: {picture}")
+    write_json(json_file, reached._asdict())
+
+
+def _replay_config(
+    folder: Path, dataset: Path, *, hold_out: str = "random", where: str | None = None, **settings: Any
+) -> "CampaignConfig":
+    """The replay of a data set over the whole 1 at.% grid of its elements."""
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.dataset import read_dataset
+
+    backend = {"kind": "replay", "dataset": dataset.resolve(), "hold_out": hold_out, "where": where}
+    spectra = read_dataset(dataset)
+    for note in spectra.notes:
+        say(f"Note: {note}")
+    space = {"elements": spectra.elements}
+    return CampaignConfig.of(
+        {"name": folder.resolve().name, "space": space, "backend": backend, **settings}, source="settings"
+    )
+
+
+def _simulation_config(folder: Path, system: str, potential: str, *, seed: int) -> "CampaignConfig":
+    """A simulated campaign over the whole 1 at.% grid of a system."""
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.composition import elements_of
+    from glassmap.simulation.potential import GENERATED, load_potential
+
+    elements = elements_of(system)
+    load_potential(potential, elements)
+    backend = {"kind": "simulation", "potential": potential if potential in GENERATED else Path(potential).resolve()}
+    settings = {"name": folder.resolve().name, "seed": seed, "space": {"elements": elements}, "backend": backend}
+    return CampaignConfig.of(settings, source="settings")
+
+
+def _lab_config(
+    folder: Path, system: str, q_range: tuple[float, float] | None, columns: str, wavelength: float | None, *, seed: int
+) -> "CampaignConfig":
+    """A campaign in a laboratory, results dropped into the campaign's folder `drop`."""
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.composition import elements_of
+    from glassmap.agent.errors import CampaignError
+
+    if q_range is None:
+        raise CampaignError("Say the range in q that every scan covers, such as --range 1.5 4.5 (1/Å).")
+    settings: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "seed": seed,
+        "space": {"elements": elements_of(system)},
+        "spectrum": {"low": q_range[0], "high": q_range[1], "points": LAB_POINTS},
+        "backend": {"kind": "lab", "columns": columns} | ({"wavelength": wavelength} if wavelength else {}),
+    }
+    return CampaignConfig.of(settings, source="settings")

@@ -1,0 +1,140 @@
+"""The commands that make data sets: of a folder of scans, or by simulation."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from glassmap.flows.cli.options import Atoms, Command, Json, PotentialName, Protocol, given, numbers
+from glassmap.flows.cli.terminal import errors_in_words, print_costs, print_simulation, progress, say, write_json
+
+data = typer.Typer(rich_markup_mode="markdown")
+
+
+@data.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder of two-column scans.")],
+    compositions: Annotated[Path, typer.Option(help="CSV: file name, then a column an element, such as `Co (at.%)`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")],
+    axis: Annotated[Literal["q", "two_theta", "r"], typer.Option(help="What the first column of a scan is.")] = "q",
+    wavelength: Annotated[float | None, typer.Option(help="In Å; needed for two_theta.")] = None,
+    unit: Annotated[
+        Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
+    ] = None,
+) -> None:
+    """Make a data set of a folder of scans and a composition table.
+
+    Example: `glassmap import scans --compositions compositions.csv -o co-ti-zr.nc`
+    """
+    from glassmap.agent.data.dataset import write_dataset
+    from glassmap.agent.data.scan_folder import read_scans
+
+    with errors_in_words():
+        spectra = read_scans(folder, compositions=compositions, axis=axis, wavelength=wavelength, unit=unit)
+        write_dataset(spectra, output)
+        for note in spectra.notes:
+            say(f"Note: {note}")
+        say(f"Wrote {len(spectra)} spectra of {'-'.join(spectra.elements)} to {output}")
+
+
+@data.command()
+def simulate(
+    alloy: Annotated[str, typer.Argument(help="In at.%, such as Zr50Cu40Al10.")],
+    preset: Protocol = "quick",
+    atoms: Atoms = None,
+    potential: PotentialName = "zhou",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same g(r) to the bit.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Results and pictures.")] = Path("simulations"),
+    command: Command = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost instead.")] = False,
+    cores: Annotated[int | None, typer.Option(min=1, help="For the estimate; this machine's by default.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Melt, quench and diffract one alloy: its figures, g(r) and S(q) with the fitted peak.
+
+    Example: `glassmap simulate Zr50Cu40Al10 --potential ZrCuAl2011.eam.alloy`
+    """
+    from dataclasses import replace
+
+    from glassmap.agent.data.composition import elements_of, parse_composition
+    from glassmap.agent.errors import SimulationError
+    from glassmap.flows.backends.simulation import facts_of
+    from glassmap.flows.figures import draw_simulation
+    from glassmap.simulation.cost import estimate_costs
+    from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout
+    from glassmap.simulation.lammps import simulate as run_simulation
+    from glassmap.simulation.melt_quench import PRESETS, Simulation
+    from glassmap.simulation.potential import load_potential
+
+    with errors_in_words():
+        elements = elements_of(alloy)
+        composition = parse_composition(alloy, elements)
+        source, lammps = load_potential(potential, elements), find_lammps(command)
+        if estimate:
+            if atoms is not None:
+                raise SimulationError(f"An estimate is for several sizes at once; leave out --atoms {atoms}.")
+            costs = estimate_costs(composition, elements, source, lammps=lammps)
+            print_costs(costs, alloy, cores=cores or available_cores())
+            write_json(json_file, [cost._asdict() for cost in costs])
+            return
+        protocol = replace(PRESETS[preset], seed=seed, **given(atoms=atoms))
+        alloy_run = Simulation.of(composition, elements, protocol, source)
+        with progress() as report:
+            structure = run_simulation(
+                alloy_run,
+                folder,
+                lammps=lammps,
+                timeout=generous_timeout(protocol),
+                progress=lambda share: report("simulate", round(100 * share), 100),
+            )
+        facts = {"alloy": structure.label, "atoms": sum(structure.counts), **facts_of(structure, source)}
+        print_simulation(facts)
+        say(f"Picture: {draw_simulation(structure, source, folder / f'{alloy_run.key}.png')}")
+        write_json(json_file, facts)
+
+
+@data.command()
+def sweep(
+    system: Annotated[str, typer.Argument(help="Such as Zr-Cu-Al.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file; what it holds already is kept.")],
+    steps: Annotated[str, typer.Option(help="Of the grids in at.%, one after another.")] = "5",
+    repeats: Annotated[int, typer.Option(min=0, help="Alloys simulated twice, for the noise.")] = 0,
+    preset: Protocol = "quick",
+    atoms: Atoms = None,
+    potential: PotentialName = "zhou",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same set.")] = 0,
+    folder: Annotated[Path | None, typer.Option(help="Results, one by one; beside the output by default.")] = None,
+    command: Command = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Simulations at a time; one a core by default.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Stop after so long and write what is there.")] = None,
+) -> None:
+    """Simulate every alloy of one grid or several into one data set; stop it whenever you like, it goes on.
+
+    Example: `glassmap sweep Zr-Cu-Al --steps 5,2 --repeats 57 --potential ZrCuAl2011.eam.alloy -o zr-cu-al.nc`
+    """
+    from dataclasses import replace
+
+    from glassmap.agent.data.composition import elements_of
+    from glassmap.flows.compute.sweep import run_sweep
+    from glassmap.simulation.lammps import available_cores
+    from glassmap.simulation.melt_quench import PRESETS
+    from glassmap.simulation.potential import load_potential
+    from glassmap.simulation.sweep import Sweep
+
+    with errors_in_words():
+        elements = elements_of(system)
+        protocol = replace(PRESETS[preset], seed=seed, **given(atoms=atoms))
+        plan = Sweep(elements, load_potential(potential, elements), protocol, numbers(steps), repeats)
+        with progress() as report:
+            written, failures = run_sweep(
+                plan,
+                output,
+                folder or output.with_name(f"{output.stem}-runs"),
+                command=command,
+                workers=workers or available_cores(),
+                hours=hours,
+                report=report,
+            )
+        for name, reason in failures.items():
+            say(f"Failed: {name}: {reason}")
+        say(f"Wrote {written} of {len(plan.simulations)} simulations to {output}")

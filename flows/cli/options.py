@@ -1,0 +1,53 @@
+"""What commands have in common: arguments, options, and how they are read."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
+Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
+Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
+AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
+Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
+Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
+Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
+PotentialName = Annotated[
+    str, typer.Option("--potential", help="An eam/alloy or eam/fs file; or `zhou` or `zhou-fitted`, generated.")
+]
+Protocol = Annotated[Literal["quick", "paper"], typer.Option(help="1000 atoms in a minute, or as published.")]
+Atoms = Annotated[int | None, typer.Option(help="Number of atoms; the preset's by default.")]
+Command = Annotated[str | None, typer.Option(help="That starts LAMMPS, such as `srun -n 8 lmp`.")]
+
+
+class Split(StrEnum):
+    """What a model is judged by."""
+
+    RANDOM = "random"
+    WAFER = "wafer"
+
+
+def given(**options: int | None) -> dict[str, Any]:
+    """The options that were given; the others keep their defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def refuse(what: str, **options: Any) -> None:
+    """Refuse options that would be ignored."""
+    from glassmap.agent.errors import GlassmapError
+
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise GlassmapError(f"{what} takes no {', '.join(given)}. Leave it out.")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`5,2` as numbers."""
+    from glassmap.agent.errors import GlassmapError
+
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise GlassmapError(f"Give whole numbers with commas between, such as 5,2; got {text!r}.") from error

@@ -1,0 +1,55 @@
+"""The commands that look after campaigns while nobody watches."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassmap.flows.cli.options import AtOnce, Folders
+from glassmap.flows.cli.terminal import errors_in_words, say
+
+services = typer.Typer(rich_markup_mode="markdown")
+
+
+@services.command()
+def serve(folders: Folders, at_once: AtOnce = 2) -> None:
+    """Look after campaigns on their schedules until interrupted; needs a Prefect server, see `glassmap up`.
+
+    Example: `glassmap serve campaigns/co-v-zr campaigns/zr-cu-al`
+    """
+    from glassmap.agent.errors import CampaignError
+
+    with errors_in_words():
+        server = os.environ.get("PREFECT_API_URL")
+        if not server:
+            raise CampaignError(
+                "Serving needs a Prefect server, and PREFECT_API_URL doesn't name one. `glassmap up` starts both."
+            )
+        from glassmap.flows.services.supervisor import require_server
+
+        require_server(server)
+        from glassmap.flows.services.schedules import serve_campaigns
+
+        serve_campaigns(folders, at_once=at_once)
+
+
+@services.command()
+def up(
+    folders: Folders,
+    home: Annotated[Path, typer.Option(help="The server's database, secret and logs.")] = Path(".glassmap"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server, on loopback.")] = 4200,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the dashboard, on loopback.")] = 8501,
+    at_once: AtOnce = 2,
+) -> None:
+    """Start Prefect's server and the dashboard on loopback and serve campaigns; Ctrl-C stops all.
+
+    Example: `glassmap up campaigns/co-v-zr campaigns/zr-cu-al`
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+    from glassmap.flows.services.supervisor import run_services
+
+    with errors_in_words():
+        for folder in folders:
+            CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
+        run_services(folders, home=home, port=port, dashboard_port=dashboard_port, at_once=at_once, say=say)

@@ -1,0 +1,80 @@
+"""The commands that show what a campaign found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassmap.flows.cli.options import Folder
+from glassmap.flows.cli.terminal import errors_in_words, say
+
+show = typer.Typer(rich_markup_mode="markdown")
+
+
+@show.command()
+def dashboard(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of campaigns, or folders that hold some.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8501,
+) -> None:
+    """Show campaigns in a browser, up to date as they go; reads only. Ctrl-C ends it.
+
+    Example: `glassmap dashboard campaigns`
+    """
+    from glassmap.agent.errors import CampaignError
+    from glassmap.dashboard.serve import serve_dashboard
+
+    with errors_in_words():
+        if missing := [folder for folder in folders if not folder.is_dir()]:
+            raise CampaignError(f"There is no folder {missing[0]}. Name a campaign's folder, or one that holds some.")
+        serve_dashboard(folders, port=port)
+
+
+@show.command()
+def report(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
+) -> None:
+    """Write a campaign's story and figures into one HTML file, and the figures beside it as PNG and SVG; reads only.
+
+    Example: `glassmap report campaigns/co-v-zr -o co-v-zr.html`
+    """
+    from glassmap.dashboard.report import write_report
+
+    with errors_in_words():
+        for path in write_report(folder, output):
+            say(f"Written: {path}")
+
+
+@show.command("map")
+def map_(folder: Folder) -> None:
+    """Draw the last maps of Δq and q1 of a ternary campaign and say where the file of all alloys is.
+
+    Example: `glassmap map campaigns/co-v-zr`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.figures import draw_maps, last_map
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        say(f"Every alloy: {last_map(store)}")
+        for picture in draw_maps(store):
+            say(f"Picture: {picture}")
+
+
+@show.command()
+def generate(
+    folder: Folder,
+    alloy: Annotated[str, typer.Argument(help="In at.%, such as Co30V40Zr30.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", help="File name without ending; in the folder by default.")
+    ] = None,
+) -> None:
+    """Generate one alloy's spectrum with its spread: a CSV and a PNG.
+
+    Example: `glassmap generate campaigns/co-v-zr Co30V40Zr30`
+    """
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.figures import generate_alloy
+
+    with errors_in_words(), CampaignStore.read_only(folder) as store:
+        for path in generate_alloy(store, alloy, output):
+            say(f"Wrote {path}")

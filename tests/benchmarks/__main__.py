@@ -1,0 +1,366 @@
+"""`python -m tests.benchmarks NAME`: how good and how fast the parts are, side by side with what else there is."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassmap.flows.cli.options import (
+    Dataset,
+    Datasets,
+    Json,
+    PotentialName,
+    Preset,
+    Variable,
+    Where,
+    given,
+    numbers,
+    refuse,
+)
+from glassmap.flows.cli.terminal import errors_in_words, print_records, print_summary, say, write_json
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+
+class TestSet(StrEnum):
+    """What a benchmark tests on."""
+
+    RANDOM = "random"
+    PLANNED = "planned"
+    WAFER = "wafer"
+    EDGE = "edge"
+
+
+@app.command("growth")
+def benchmark_growth(
+    sizes: Annotated[str, typer.Option(help="Numbers of measurements.")] = "0,100,1000,10000,100000",
+    json_file: Json = None,
+) -> None:
+    """What a campaign's store takes for status, planning and the ledger, from its first to its 100,000th measurement.
+
+    Example: `python -m tests.benchmarks growth --sizes 0,1000,100000`
+    """
+    from tests.benchmarks import growth
+
+    with errors_in_words():
+        records = growth.run(sizes=numbers(sizes), tell=lambda r: say(f"{r['measurements']}: {r['plan']:.2f} s"))
+        print_records(records)
+        write_json(json_file, records)
+
+
+@app.command("screening")
+def benchmark_screening(
+    dataset: Dataset,
+    sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "50,100",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """What screening finds of the samples that a data set's authors left out (`cleaned`), and what that is worth.
+
+    Example: `python -m tests.benchmarks screening co-ti-zr.nc --seeds 5`
+    """
+    from tests.benchmarks import screening
+
+    with errors_in_words():
+        records = screening.run(
+            dataset,
+            sizes=numbers(sizes),
+            seeds=range(seeds),
+            tell=lambda r: say(
+                f"@ {r['n']} seed {r['seed']}: {r['found']} of {r['bad']} found, {r['doubted']} doubted"
+            ),
+        )
+        figures = [name for name in records[0] if name not in ("dataset", "n", "seed")]
+        print_summary(records, by=("dataset", "n"), values=figures, title="Medians")
+        write_json(json_file, records)
+
+
+@app.command("spectra")
+def benchmark_spectra(
+    datasets: Datasets,
+    n: Annotated[int | None, typer.Option(min=1, help="Spectra to learn from; the paper's number by default.")] = None,
+    split: Annotated[list[TestSet], typer.Option(help="What to test on.")] = [  # noqa: B006
+        TestSet.RANDOM,
+        TestSet.PLANNED,
+        TestSet.WAFER,
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    where: Where = None,
+    variable: Variable = "intensity",
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    published: Annotated[bool, typer.Option(help="Also the published network: takes a GPU to be quick.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="PNG of every model's errors.")] = None,
+    ablate: Annotated[bool, typer.Option(help="Instead: our preset, changed one setting at a time.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Ours, the baselines and the published network on the same splits and seeds.
+
+    Splits: random; planned (the same test set, half as many spectra, chosen by `plan_batch`); wafer (one held out);
+    edge (learned from alloys with little of some element, tested on the others). `--ablate` sees one half of each set
+    only, so that what it finds best can be judged on the other.
+
+    Example: `python -m tests.benchmarks spectra co-v-zr.nc --seeds 5 --split random --json records.json`
+    """
+    from glassmap.agent.models.config import PRESETS
+    from tests.benchmarks import spectra
+
+    with errors_in_words():
+        if ablate:
+            refuse("--ablate", members=members, steps=steps, published=published, picture=picture)
+            studied = spectra.ablate(
+                datasets,
+                n=n,
+                seeds=range(100, 100 + seeds),
+                where=where,
+                variable=variable,
+                tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
+            )
+            figures = ("mse", *(name for name in ("q1", "delta_q", "rank", "inside") if name in studied[0]))
+            print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
+            write_json(json_file, studied)
+            return
+        changes = given(members=members, steps=steps)
+        records = spectra.run(
+            datasets,
+            n=n,
+            splits=split,
+            seeds=range(seeds),
+            where=where,
+            variable=variable,
+            config=PRESETS["default"].model_copy(update=changes),
+            published=published,
+            tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+        )
+        print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
+        ours = [record for record in records if record["model"] == "ensemble"]
+        figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
+        print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
+        noise = spectra.measure_noise(datasets, where=where, variable=variable)
+        say("Noise: what samples of one alloy (1 at.%) differ by")
+        print_records(noise)
+        write_json(json_file, {"errors": records, "noise": noise})
+        if picture is not None:
+            spectra.draw(records, picture)
+
+
+@app.command("speed")
+def benchmark_speed(
+    preset: Preset = "default",
+    samples: Annotated[int, typer.Option(min=1, help="Training spectra.")] = 80,
+    points: Annotated[int, typer.Option(min=64, help="Of a spectrum; the paper's have 3743.")] = 800,
+    members: Annotated[str, typer.Option(help="Networks trained together, and in turn.")] = "1,5,10",
+    elements: Annotated[str, typer.Option(help="Of the systems to map.")] = "3,4,5",
+    longest_map: Annotated[float, typer.Option(help="Seconds; the rest of a larger map is scaled up.")] = 60.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Json = None,
+) -> None:
+    """How fast the ensemble learns, generates, is measured and maps, beside what the device could do at best.
+
+    Example: `python -m tests.benchmarks speed --preset paper --points 3743 --device cuda`
+    """
+    from glassmap.agent.models.config import PRESETS
+    from tests.benchmarks import speed
+
+    with errors_in_words():
+        records = speed.run(
+            config=PRESETS[preset],
+            samples=samples,
+            points=points,
+            members=numbers(members),
+            elements=numbers(elements),
+            longest_map=longest_map,
+            device=device,
+            tell=lambda r: say(f"{r['what']}: {r['case']}"),
+        )
+        for what in dict.fromkeys(record["what"] for record in records):
+            say(what)
+            print_records(
+                [{k: v for k, v in record.items() if k != "what"} for record in records if record["what"] == what]
+            )
+        write_json(json_file, records)
+
+
+@app.command("runner")
+def benchmark_runner(
+    preset: Preset = "default",
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    workers: Annotated[str, typer.Option(help="Numbers of worker processes.")] = "1,2",
+    alloys: Annotated[int, typer.Option(min=1, help="To simulate.")] = 8,
+    atoms: Annotated[int, typer.Option(help="Of each.")] = 500,
+    elements: Annotated[int, typer.Option(min=2, max=8, help="Of the system to map.")] = 4,
+    step: Annotated[int, typer.Option(help="Of its grid, at.%.")] = 1,
+    json_file: Json = None,
+) -> None:
+    """What `runner = "dask"` costs and gains on this machine: simulations, a training and a map, in seconds.
+
+    Example: `python -m tests.benchmarks runner --json records.json`
+    """
+    from glassmap.agent.models.config import PRESETS
+    from tests.benchmarks import runner
+
+    with errors_in_words():
+        records = runner.run(
+            config=PRESETS[preset].model_copy(update=given(members=members, steps=steps)),
+            workers=numbers(workers),
+            alloys=alloys,
+            atoms=atoms,
+            elements=elements,
+            step_at_pct=step,
+            tell=lambda r: say(r["runner"]),
+        )
+        print_records(records)
+        write_json(json_file, records)
+
+
+@app.command("dashboard")
+def benchmark_dashboard(
+    refreshes: Annotated[int, typer.Option(min=4, help="Over which the server's memory is watched.")] = 1000,
+    json_file: Json = None,
+) -> None:
+    """What people wait for at the dashboard, in Chromium, and what it costs the server and who writes.
+
+    Example: `python -m tests.benchmarks dashboard --json records.json`
+    """
+    from tests.benchmarks import dashboard
+
+    with errors_in_words():
+        records = dashboard.run(refreshes=refreshes, tell=say)
+        print_records(records)
+        write_json(json_file, records)
+
+
+@app.command("planning")
+def benchmark_planning(
+    batch: Annotated[int, typer.Option(min=1, help="Alloys a batch.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """A first batch on the 1 at.% grids of three, four and five elements, by every method.
+
+    Example: `python -m tests.benchmarks planning --json records.json`
+    """
+    from tests.benchmarks import planning
+
+    with errors_in_words():
+        records = planning.run(batch=batch, seeds=range(seeds))
+        figures = ("mean", "worst", "separation", "seconds", "peak_mib")
+        print_summary(records, by=("elements", "batch", "method"), values=figures, title="Medians (at.%, s, MiB)")
+        write_json(json_file, records)
+
+
+@app.command("peaks")
+def benchmark_peaks(
+    datasets: Datasets,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the scatter plots.")] = None,
+    generated: Annotated[bool, typer.Option(help="Instead: of generated spectra against measured ones.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, of generated spectra.")] = 3,
+    where: Where = None,
+    json_file: Json = None,
+) -> None:
+    """The batched peak finder against the fit, and the fit against the values published with the data.
+
+    Example: `python -m tests.benchmarks peaks co-v-zr.nc --picture peaks.png`
+    """
+    from tests.benchmarks import peaks
+
+    with errors_in_words():
+        if generated:
+            judged = peaks.judge_generated(
+                datasets,
+                seeds=range(seeds),
+                where=where,
+                picture=picture,
+                tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
+            )
+            figures = ("slope", "r2_origin", "r2", "mae", "n")
+            print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
+            glass = [record for record in judged if record["quantity"] == "delta_q"]
+            figures = ("both", "missed", "false", "neither")
+            print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
+            write_json(json_file, judged)
+            return
+        refuse("this without --generated", where=where)
+        records = peaks.run(datasets)
+        print_records(records)
+        write_json(json_file, records)
+        if picture is not None:
+            peaks.scatter_plot(datasets, picture)
+
+
+@app.command("curve")
+def benchmark_curve(
+    dataset: Dataset,
+    variable: Variable = "intensity",
+    where: Where = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "10,20,40,80,160",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    published: Annotated[float | None, typer.Option(help="The paper's MSE at 40 spectra, to draw beside.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the curves.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Test MSE against the number of spectra, ours and the baselines, with the noise that no model gets below.
+
+    Example: `python -m tests.benchmarks curve zr-cu-al.nc --variable rdf --where "not replicate" --picture curve.png`
+    """
+    from glassmap.agent.models.config import PRESETS
+    from tests.benchmarks import curve
+
+    with errors_in_words():
+        changes = given(members=members, steps=steps)
+        records = curve.run(
+            dataset,
+            variable=variable,
+            where=where,
+            sizes=numbers(sizes),
+            seeds=range(seeds),
+            config=PRESETS["default"].model_copy(update=changes),
+            tell=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+        )
+        floor = curve.noise_floor(dataset, variable=variable)
+        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
+        if floor is not None:
+            say(f"Noise of one simulation, MSE: {floor:.3g}")
+        write_json(json_file, {"floor": floor, "records": records})
+        if picture is not None:
+            title = f"{dataset.stem}, {variable}: {seeds} random splits"
+            curve.draw(records, picture, floor=floor, published=published, title=title)
+
+
+@app.command("noise")
+def benchmark_noise(
+    alloys: Annotated[list[str], typer.Argument(help="In at.%, of one system.")],
+    potential: PotentialName = "zhou",
+    sizes: Annotated[str, typer.Option(help="Numbers of atoms.")] = "500,1000,2000",
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds.")] = 2,
+    folder: Annotated[Path, typer.Option(help="Results.")] = Path("simulations"),
+    json_file: Json = None,
+) -> None:
+    """How far simulations of one alloy from different seeds are apart, and what they cost, against their atoms.
+
+    Example: `python -m tests.benchmarks noise Zr50Cu40Al10 Zr20Cu70Al10 --potential ZrCuAl2011.eam.alloy`
+    """
+    from glassmap.simulation.lammps import available_cores
+    from tests.benchmarks import noise
+
+    with errors_in_words():
+        records = noise.run(
+            alloys,
+            potential=potential,
+            sizes=numbers(sizes),
+            seeds=range(seeds),
+            folder=folder,
+            workers=available_cores(),
+            tell=say,
+        )
+        figures = ("mse", "mse_merged", "q1", "delta_q", "cpu_seconds")
+        print_summary(records, by=("atoms",), values=figures, title="Between two seeds: medians")
+        write_json(json_file, records)
+
+
+if __name__ == "__main__":
+    app()
