@@ -1,8 +1,9 @@
 """How long work tells how far it is: one kind of callback, wherever it is passed on."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Report(Protocol):
     """A callback that is told how far a stage is; a terminal draws it, anything else may ignore it."""
 

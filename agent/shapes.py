@@ -24,6 +24,7 @@ Axis = Float[np.ndarray, " q"]  # 2θ in degrees, q in 1/Å or r in Å; strictly
 PerPoint = Float[np.ndarray, " q"]  # a figure at each point of the axis
 Spectrum = Float[np.ndarray, " q"]  # intensity, 0-100 once prepared
 Spectra = Float[np.ndarray, "n q"]  # intensity, 0-100 once prepared
+MemberSpectra = Float[np.ndarray, "n m q"]  # of several members of an ensemble
 ScanAxis = Float[np.ndarray, " p"]  # as Axis, as an instrument measured it
 Scan = Float[np.ndarray, " c"]  # intensity as measured, any unit; c = p, which only a check at run time can refuse well
 Scans = Float[np.ndarray, "n c"]

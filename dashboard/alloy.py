@@ -87,7 +87,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         sure = "" if np.isnan(spread) else f" ± {spread:.3f}"
         words.append(f"**{symbol} {found[quantity]:.3f}{sure} Å⁻¹**")
     words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
-    st.markdown(" · ".join(words), help="Of the mean spectrum, ± spread between networks, smoother and trees.")
+    st.markdown(" · ".join(words), help="Of the mean spectrum, ± spread between the base models' members.")
 
 
 def _axis(campaign: Campaign, wavelength: float | None) -> tuple[Axis, str]:

@@ -14,7 +14,7 @@ from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.peak_map import block_of
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.config import CONFIDENCE
-from glassmap.agent.models.ensemble import Ensemble, Generated
+from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
 from glassmap.agent.peaks.peak import fit_peak, fitted_profile, measure_peaks
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.static import (
@@ -97,15 +97,15 @@ def draw_best_median_worst(store: CampaignStore, backend: MeasurementBackend) ->
     """Three held-out spectra, generated against measured: the best, the median and the worst by MSE."""
     round_, ensemble = _last_ensemble(store)
     compositions, measured = backend.hold_out() or store.spectra(hold_out=True)[1:]
-    generated = ensemble.describe(compositions)
-    errors = np.mean((generated.mean - measured) ** 2, axis=1)
+    predicted = ensemble.predict(compositions)
+    errors = np.mean((predicted.mean - measured) ** 2, axis=1)
     order = np.argsort(errors)
     name, axis, _ = store.axis()
-    (half_width, band), examples = _band(generated), []
+    (half_width, band), examples = _band(predicted), []
     for word, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
         alloy = label(compositions[row], store.setting("elements"))
         caption = f"{word}: {alloy}, MSE {errors[row]:.3g}"
-        examples.append((caption, measured[row], generated.mean[row], half_width[row]))
+        examples.append((caption, measured[row], predicted.mean[row], half_width[row]))
     path = store.folder / "pictures" / "examples.png"
     title = f"{_title(store)}, round {round_}: of {len(measured)} spectra never learned from"
     draw_examples(name, axis, examples, path, band=band, title=title)
@@ -130,19 +130,19 @@ def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None)
     block, row = block_of(
         CampaignConfig.of(store.setting("config"), source="the campaign's store").space.build(), composition
     )
-    generated = Generated(*(part[row] for part in ensemble.describe(block)))
+    predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     output = output or store.folder / "generated" / label(composition, elements)
     output.parent.mkdir(parents=True, exist_ok=True)
     csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
-    columns = {name: axis} | generated._asdict()
+    columns = {name: axis} | predicted._asdict()
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
     title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
     if (q := q_axis(*store.axis())) is not None:
-        peak = fit_peak(q, generated.mean)
+        peak = fit_peak(q, predicted.mean)
         title += f"\n{peak.reason or f'$q_1$ = {peak.q1:.3f} Å$^{{-1}}$, Δq = {peak.delta_q:.3f} Å$^{{-1}}$'}"
-    half_width, band = _band(generated)
-    draw_generated(name, axis, generated.mean, half_width, png, band=band, title=title)
+    half_width, band = _band(predicted)
+    draw_generated(name, axis, predicted.mean, half_width, png, band=band, title=title)
     return [csv, png]
 
 
@@ -169,18 +169,18 @@ def _title(store: CampaignStore) -> str:
     return f"{name}, {source}" if source else name
 
 
-def _last_ensemble(store: CampaignStore) -> tuple[int, Ensemble]:
+def _last_ensemble(store: CampaignStore) -> tuple[int, TrainedEnsemble]:
     found = store.artefact("checkpoint")
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
-    return found[0], Ensemble.load(found[1], device=store.setting("config")["device"])
+    return found[0], TrainedEnsemble.load(found[1], device=store.setting("config")["device"])
 
 
-def _band(generated: Generated) -> tuple[np.ndarray, str]:
+def _band(predicted: EnsemblePrediction) -> tuple[np.ndarray, str]:
     """The half-width of the band to draw about a mean, and what it is."""
-    if np.isfinite(generated.band).all():
-        return generated.band, f"{CONFIDENCE:.0%} of measured points are expected here"
-    return 2 * generated.between, "± 2 spreads of the model"
+    if np.isfinite(predicted.band).all():
+        return predicted.band, f"{CONFIDENCE:.0%} of measured points are expected here"
+    return 2 * predicted.epistemic_std, "± 2 spreads of the model"
 
 
 def _q(store: CampaignStore) -> np.ndarray:

@@ -24,32 +24,33 @@ from torch import Tensor
 
 from glassmap.agent.atomic_file import partial_beside, sync, write_whole
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.models.ensemble import GENERATED_AT_ONCE, Ensemble
+from glassmap.agent.models.base_model import BLOCK
+from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.peak import measure_peaks
 from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 
-SHARD = 64 * GENERATED_AT_ONCE  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
+SHARD = 64 * BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
 
 class MapBlock(NamedTuple):
     """q1 and Δq of some alloys, as an ensemble sees them; NaN where its spectrum has no trustworthy peak. In 1/Å."""
 
     q1: PerSample
-    q1_spread: PerSample  # of what networks, smoother and trees say, about it; NaN where fewer than two find a peak
+    q1_spread: PerSample  # of all base models' members, about it; NaN where fewer than two find a peak
     delta_q: PerSample
     delta_q_spread: PerSample
-    peak_share: PerSample  # share of networks, smoother and trees with a trustworthy peak
+    peak_share: PerSample  # share of the members of all base models with a trustworthy peak
 
 
-def map_block(ensemble: Ensemble, compositions: Compositions, *, q: Axis) -> MapBlock:
-    """q1 and Δq of each alloy's mean spectrum; their spread and share from what each voice says alone.
+def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis) -> MapBlock:
+    """q1 and Δq of each alloy's mean spectrum; their spread and share from what each member predicts alone.
 
     The spread is about the mean spectrum's figure: a mean of peaks at different places is wider than each of them.
     Spectra stay on the ensemble's device; only the five figures of an alloy leave it.
     """
     blocks: list[Tensor] = []
-    for mean, voices in ensemble.hear_blocks(compositions):
-        peaks = measure_peaks(q, torch.cat([mean[:, None], voices], dim=1).flatten(0, 1))
+    for mean, members in ensemble.predict_blocks(compositions):
+        peaks = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1))
         found, q1, delta_q = (part.view(len(mean), -1).double() for part in (peaks.found, peaks.q1, peaks.delta_q))
         there = found[:, 0] > 0
         columns = [found[:, 1:].mean(1)]
@@ -61,7 +62,7 @@ def map_block(ensemble: Ensemble, compositions: Compositions, *, q: Axis) -> Map
 
 
 def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"], said: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Standard deviation of the voices that found a peak from what is said; NaN where they are too few."""
+    """Standard deviation of the members with a peak from the mean spectrum's; NaN where they are too few."""
     squares = (values - said[:, None]).square().where(found, 0).sum(1)
     count = found.sum(1)
     return (squares / (count - 1).clamp(min=1)).sqrt().where(count > 1, torch.nan)
@@ -71,7 +72,7 @@ def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"], said: Floa
 class GlassMap:
     """A map to be made: of which alloys, by which ensemble, and what is said of it in the file."""
 
-    ensemble: Ensemble
+    ensemble: TrainedEnsemble
     """Trained."""
     space: CompositionSpace
     """Its elements in the ensemble's order."""
@@ -116,7 +117,7 @@ class GlassMap:
         """Map the alloys of some ranks; the content of a Parquet file with the columns of `write`.
 
         Args:
-            ranks: Beginning with a multiple of `GENERATED_AT_ONCE`.
+            ranks: Beginning with a multiple of `BLOCK`.
         """
         rows = np.arange(ranks.start, ranks.stop)
         compositions = self.space.compositions(rows)
@@ -184,5 +185,5 @@ def block_of(space: CompositionSpace, composition: Composition) -> tuple[Composi
     ):
         return composition[None], 0
     rank = int(space.rank(parts)[0])
-    start = rank - rank % GENERATED_AT_ONCE
-    return space.compositions(np.arange(start, min(start + GENERATED_AT_ONCE, len(space)))), rank - start
+    start = rank - rank % BLOCK
+    return space.compositions(np.arange(start, min(start + BLOCK, len(space)))), rank - start

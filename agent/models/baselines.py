@@ -1,12 +1,16 @@
-"""What else a user could have used to go from composition to spectrum, on the same two methods as the ensemble.
+"""What else a user could have used to go from composition to spectrum, with the protocol of the ensemble's models.
 
-Each learns `fit(compositions, spectra) -> self` and answers `generate(compositions) -> spectra`.
+Another one is its two classes, `fit` and what that returns, and a line in `BASELINES`.
+
+Letters: n compositions, e elements, q points, c principal components.
 """
 
 import warnings
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import KDTree
 from sklearn.ensemble import ExtraTreesRegressor
@@ -15,98 +19,130 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from glassmap.agent.data.composition import average_replicates
-from glassmap.agent.shapes import Compositions, Spectra
+from glassmap.agent.models.protocol import Model, Prediction
+from glassmap.agent.shapes import Compositions, PerPoint, Spectra
 
 
-class SpectrumModel(Protocol):
-    """Anything that learns spectra from compositions."""
-
-    def fit(self, compositions: Compositions, spectra: Spectra) -> "SpectrumModel":
-        """Learn from measured spectra, shape `(n, q)`, of compositions `(n, e)`."""
-        ...
-
-    def generate(self, compositions: Compositions) -> Spectra:
-        """One spectrum, intensity 0-100, for each row of compositions."""
-        ...
-
-
+@dataclass(frozen=True)
 class NearestNeighbour:
     """The spectrum of the nearest measured alloy."""
 
-    def fit(self, compositions: Compositions, spectra: Spectra) -> "NearestNeighbour":
-        """Remember the spectra."""
-        self._tree, self._spectra = KDTree(compositions), spectra
-        return self
-
-    def generate(self, compositions: Compositions) -> Spectra:
-        """Copy the nearest one."""
-        return self._spectra[self._tree.query(compositions)[1]]
+    def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedNearestNeighbour":
+        """Remember the spectra; nothing is random."""
+        return TrainedNearestNeighbour(KDTree(compositions), spectra)
 
 
+@dataclass(frozen=True, eq=False)
+class TrainedNearestNeighbour:
+    """Spectra that are copied."""
+
+    tree: KDTree
+    spectra: Spectra
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Copy the nearest one; it can't tell how far off it is."""
+        mean = self.spectra[self.tree.query(compositions)[1]]
+        return Prediction(mean, None, np.full_like(mean, np.nan))
+
+
+@dataclass(frozen=True)
 class Rbf:
     """Thin-plate-spline interpolation of every point of the spectrum (scipy's `RBFInterpolator`).
 
     Replicates are averaged first, because an interpolation can't pass through both.
     """
 
-    def fit(self, compositions: Compositions, spectra: Spectra) -> "Rbf":
-        """Solve for the weights; the last share is left out, since it follows from the others."""
-        self._range = spectra.min(), spectra.max()
+    def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedRbf":
+        """Solve for the weights; the last share is left out, since it follows from the others; nothing is random."""
         unique, mean, _ = average_replicates(compositions[:, :-1], spectra)
         enough = len(unique) > unique.shape[1]  # a plane needs one point more than it has directions
-        self._model = RBFInterpolator(
+        interpolator = RBFInterpolator(
             unique, mean, degree=1 if enough else 0, kernel="thin_plate_spline" if enough else "linear"
         )
-        return self
-
-    def generate(self, compositions: Compositions) -> Spectra:
-        """Interpolate, then cut to the range of what was learned."""
-        return self._model(compositions[:, :-1]).clip(*self._range)
+        return TrainedRbf(interpolator, spectra.min(), spectra.max())
 
 
+@dataclass(frozen=True, eq=False)
+class TrainedRbf:
+    """An interpolation, cut to the range of what was learned."""
+
+    interpolator: RBFInterpolator
+    lowest: float
+    highest: float
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Interpolate; it can't tell how far off it is."""
+        mean = self.interpolator(compositions[:, :-1]).clip(self.lowest, self.highest)
+        return Prediction(mean, None, np.full_like(mean, np.nan))
+
+
+@dataclass(frozen=True)
 class PcaGp:
     """A Gaussian process on each principal component that the spectra need for 99.9 % of their variance, at most 20."""
 
-    def fit(self, compositions: Compositions, spectra: Spectra) -> "PcaGp":
+    def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedPcaGp":
         """Fit the components, then one process each; kernel: constant x RBF with a length an element + noise."""
-        self._range = spectra.min(), spectra.max()
-        self._mean = spectra.mean(axis=0)
-        left, strength, components = np.linalg.svd(spectra - self._mean, full_matrices=False)
+        mean = spectra.mean(axis=0)
+        left, strength, components = np.linalg.svd(spectra - mean, full_matrices=False)
         explained = np.cumsum(strength**2) / max(np.sum(strength**2), 1e-12)
         needed = min(20, 1 + int(np.searchsorted(explained[:-1], 0.999)))
-        scores, self._components = left[:, :needed] * strength[:needed], components[:needed]
-        self._scale = scores.std(axis=0) + 1e-9
+        scores = left[:, :needed] * strength[:needed]
+        scale = scores.std(axis=0) + 1e-9
         e = compositions.shape[1]
         kernel = ConstantKernel(1.0, (1e-3, 1e3)) * RBF([0.2] * e, (1e-2, 1e2)) + WhiteKernel(1e-2, (1e-6, 1e1))
         with warnings.catch_warnings():
             # A length that rests on its bound is an element that a component doesn't depend on: no fault
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._processes = [
-                GaussianProcessRegressor(kernel, random_state=0).fit(compositions, score)
-                for score in (scores / self._scale).T
+            processes = [
+                GaussianProcessRegressor(kernel, random_state=seed).fit(compositions, score)
+                for score in (scores / scale).T
             ]
-        return self
-
-    def generate(self, compositions: Compositions) -> Spectra:
-        """The posterior mean, back in intensities and cut to the range of what was learned."""
-        scores = np.stack([process.predict(compositions) for process in self._processes], axis=1) * self._scale
-        return (self._mean + scores @ self._components).clip(*self._range)
+        return TrainedPcaGp(processes, scale, components[:needed], mean, spectra.min(), spectra.max())
 
 
+@dataclass(frozen=True, eq=False)
+class TrainedPcaGp:
+    """A process of each component, cut to the range of what was learned."""
+
+    processes: list[GaussianProcessRegressor]
+    scale: Float[np.ndarray, " c"]
+    components: Float[np.ndarray, "c q"]
+    middle: PerPoint
+    lowest: float
+    highest: float
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Predict the posterior's mean and standard deviation, back in intensities."""
+        posteriors = [process.predict(compositions, return_std=True) for process in self.processes]
+        scores, stds = (np.stack(part, axis=1) * self.scale for part in zip(*posteriors, strict=True))
+        mean = (self.middle + scores @ self.components).clip(self.lowest, self.highest)
+        return Prediction(mean, None, np.sqrt(np.square(stds) @ np.square(self.components)))
+
+
+@dataclass(frozen=True)
 class ExtraTrees:
     """300 extremely randomised trees, every point of the spectrum an output."""
 
-    def fit(self, compositions: Compositions, spectra: Spectra) -> "ExtraTrees":
-        """Grow the trees, seed 0."""
-        self._model = ExtraTreesRegressor(300, random_state=0, n_jobs=-1).fit(compositions, spectra)
-        return self
-
-    def generate(self, compositions: Compositions) -> Spectra:
-        """The mean of the trees."""
-        return self._model.predict(compositions)
+    def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedExtraTrees":
+        """Grow the trees."""
+        return TrainedExtraTrees(ExtraTreesRegressor(300, random_state=seed, n_jobs=-1).fit(compositions, spectra))
 
 
-BASELINES: dict[str, type[SpectrumModel]] = {
+@dataclass(frozen=True, eq=False)
+class TrainedExtraTrees:
+    """Trees, as scikit-learn grew them."""
+
+    regressor: ExtraTreesRegressor
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Predict the mean of the trees, and their standard deviation."""
+        mean, variance = self.regressor.predict(compositions), 0
+        for tree in self.regressor.estimators_:
+            variance = variance + np.square(tree.predict(compositions) - mean) / len(self.regressor.estimators_)
+        return Prediction(mean, None, np.sqrt(variance))
+
+
+BASELINES: dict[str, Callable[[], Model]] = {
     "nearest": NearestNeighbour,
     "rbf": Rbf,
     "pca-gp": PcaGp,

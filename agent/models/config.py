@@ -1,10 +1,25 @@
 """How an ensemble is trained, as a campaign file says it; settings need this file, and it needs no torch."""
 
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 CONFIDENCE = 0.9  # share of measured points that the band of a prediction is to hold
+
+
+# Where each architecture stands, `module:NAME`; resolved when networks are built, so that settings need no torch.
+ARCHITECTURES = {
+    "compact": "glassmap.agent.models.networks:COMPACT",
+    "paper": "glassmap.agent.models.networks:PAPER",
+}
+# Settings of earlier versions that are gone, with the value that they had by default
+RETIRED: dict[str, Any] = {"hidden": None, "noise": None, "vicinity": "soft"}
+
+
+def _known_architecture(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise ValueError(f"must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
+    return name
 
 
 class TrainingConfig(BaseModel):
@@ -12,11 +27,9 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: Literal["compact", "paper"] = "compact"
-    hidden: tuple[PositiveInt, ...] | None = None  # widths of the hidden layers; the architecture's own by default
-    noise: NonNegativeInt | None = None  # numbers drawn for a spectrum; the architecture's own by default
+    architecture: Annotated[str, AfterValidator(_known_architecture)] = "compact"
     members: PositiveInt = 10
-    stacked: bool = True  # each member leaves out a fold of the spectra; a smoother and trees stand beside the networks
+    stacked: bool = True  # the networks are stacked with the other base models, and each leaves out a fold of spectra
     steps: PositiveInt = 1500
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3
@@ -25,7 +38,6 @@ class TrainingConfig(BaseModel):
     adversarial: NonNegativeFloat = 0.0  # weight of fooling the discriminator
     composition: NonNegativeFloat = 0.0  # weight of the composition that the discriminator believes to see
     fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
-    vicinity: Literal["soft", "hard"] = "soft"  # SVDL or HVDL
     jitter: NonNegativeFloat = 0.0  # of target compositions, in units of the median nearest-neighbour distance
     averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
 

@@ -1,19 +1,23 @@
-"""A kernel smoother of spectra over composition: what is learned well from few, smooth or noisy spectra.
+"""A Gaussian process of spectra over composition: what is learned well from few, smooth or noisy spectra.
 
 Letters: n training spectra, e elements, q points, b alloys asked for.
 """
 
 import math
+from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from scipy.spatial.distance import cdist
-from torch import Tensor, nn
+from torch import Tensor
 
-from glassmap.agent.shapes import Compositions, Spectra
+from glassmap.agent.models.base_model import Known, PredictedBlock, Saved, TrainedBaseModel, blocks_of, on_cpu
+from glassmap.agent.models.protocol import Prediction
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.shapes import Compositions, Groups, Spectra
 
 LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4)  # of the kernel, distance of composition vectors (atomic fraction)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)  # variance of a measurement, in that of the spectra over the system
@@ -28,65 +32,121 @@ class Kernel(NamedTuple):
 
     @classmethod
     def choose(cls, compositions: Compositions, spectra: Spectra) -> "Kernel":
-        """The one with the least leave-one-out error over all spectra and points.
+        """Return the one with the least leave-one-out error over all spectra and points.
 
         Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 5.12.
         """
-        distances = torch.as_tensor(cdist(compositions, compositions))
-        kernels = {length: _matern(distances, length).numpy() for length in LENGTHS}
+        distances = _distances(compositions)
+        kernels = {length: matern(distances, length).numpy() for length in LENGTHS}
         pairs = (cls(length, noise) for length, noise in product(LENGTHS, NOISES))
-        return min(pairs, key=lambda pair: _leave_one_out(kernels[pair.length], spectra, pair.noise))
+        return min(pairs, key=lambda pair: leave_one_out_error(kernels[pair.length], spectra, pair.noise))
 
 
-class Smoother(nn.Module):
-    """Gaussian-process regression of every point of the spectrum with one Matérn-5/2 kernel.
+@dataclass(frozen=True)
+class GaussianProcess:
+    """Gaussian-process regression of every point of the spectrum with one Matérn-5/2 kernel."""
 
-    What it says of an alloy is a blend of the training spectra, so it holds no spectra but a matrix, in double
-    precision: a blend's shares are small differences of large numbers.
+    device: torch.device
+
+    def fit(
+        self,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups | None = None,
+        report: Report = ignore,
+    ) -> "TrainedGaussianProcess":
+        """Choose the kernel and solve for the shares of the spectra, `(n, q)`; nothing is random, nothing left out."""
+        return self.condition(compositions, spectra, Kernel.choose(compositions, spectra))
+
+    def condition(self, compositions: Compositions, spectra: Spectra, kernel: Kernel) -> "TrainedGaussianProcess":
+        """Condition a process of a given kernel on some spectra."""
+        covariance = matern(_distances(compositions), kernel.length)
+        inverse = torch.linalg.inv(covariance + kernel.noise * torch.eye(len(compositions)))
+        return TrainedGaussianProcess(Known.of(compositions, spectra, self.device), inverse.to(self.device), kernel)
+
+    def leave_out(
+        self,
+        fold: int,
+        trained: TrainedBaseModel,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups,
+    ) -> "TrainedGaussianProcess":
+        """Condition on the other folds. The kernel stays that of all spectra: no difference (docs/results.md)."""
+        assert isinstance(trained, TrainedGaussianProcess), "what `fit` returned"
+        rest = folds != fold
+        return self.condition(compositions[rest], spectra[rest], trained.kernel)
+
+    def restore(self, saved: Saved, known: Known) -> "TrainedGaussianProcess":
+        """Return a trained process from what a checkpoint kept of it."""
+        return TrainedGaussianProcess(known, saved.tensors["inverse"].to(self.device).T, Kernel(**saved.facts))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedGaussianProcess:
+    """A process conditioned on spectra.
+
+    What it predicts of an alloy is a blend of them, so it holds, beside them, a matrix; in double precision, since a
+    blend's shares are small differences of large numbers.
     """
 
-    compositions: Tensor  # (n, e)
-    inverse: Tensor  # (n, n): (K + noise)^-1
-    length: Tensor  # of the kernel, scalar
+    known: Known
+    inverse: Float[Tensor, "n n"]  # (K + noise)^-1
+    kernel: Kernel
+    extrapolates: ClassVar[bool] = True  # shares may be negative, or more than 1
 
-    def __init__(self, **tables: Tensor) -> None:
-        super().__init__()
-        for name, table in tables.items():
-            self.register_buffer(name, table)
+    def blend(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
+        """Return each training spectrum's share in some alloys' spectra, and the posterior std of each alloy.
 
-    @classmethod
-    def fit(cls, compositions: Compositions, kernel: Kernel) -> "Smoother":
-        """Learn the alloys, atomic fractions `(n, e)`, whose spectra are to be blended."""
-        alloys = torch.as_tensor(compositions, dtype=torch.float64)
-        covariance = _matern(torch.as_tensor(cdist(compositions, compositions)), kernel.length)
-        inverse = torch.linalg.inv(covariance + kernel.noise * torch.eye(len(alloys)))
-        return cls(compositions=alloys, inverse=inverse, length=torch.tensor(kernel.length, dtype=torch.float64))
-
-    def forward(
-        self, compositions: Float[Tensor, "b e"]
-    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"], Integer[Tensor, " b"]]:
-        """Each training spectrum's share in what is said of some alloys, the doubt of each, and the nearest's row.
-
-        Doubt is the standard deviation of the process there, 0 at a measurement without noise, 1 far from all: where
-        the smoother knows nothing and says the mean of its spectra.
+        The std is in that of the spectra over the system: 0 at a measurement without noise, 1 far from all, where the
+        process knows nothing and predicts the mean of its spectra.
         """
-        distances = torch.linalg.vector_norm(compositions[:, None] - self.compositions, dim=2)
-        kernel = _matern(distances, self.length)
+        distances = torch.linalg.vector_norm(compositions[:, None] - self.known.compositions, dim=2)
+        kernel = matern(distances, self.kernel.length)
         shares = kernel @ self.inverse  # (b, n)
-        doubt = (1 - (shares * kernel).sum(1)).clamp(0, 1).sqrt()
-        return shares + (1 - shares.sum(1, keepdim=True)) / len(self.compositions), doubt, distances.argmin(1)
+        std = (1 - (shares * kernel).sum(1)).clamp(0, 1).sqrt()
+        return shares + (1 - shares.sum(1, keepdim=True)) / len(self.known.compositions), std
+
+    def predict_block(self, compositions: Float[Tensor, "b e"]) -> PredictedBlock:
+        """Blend the spectra, cut to 0-100; `unknown` is the posterior std."""
+        shares, std = self.blend(compositions)
+        return PredictedBlock((shares.float() @ self.known.spectra).clamp(0, 100)[None, :, None], std.float())
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Predict mean and std: the posterior's, times the standard deviation of the spectra at each point."""
+        of_spectra = self.known.spectra.double().std(0, correction=0)
+        means: list[Tensor] = []
+        stds: list[Tensor] = []
+        for block in blocks_of(compositions, self.inverse.device):
+            predicted = self.predict_block(block)
+            assert predicted.unknown is not None, "a process always tells"
+            means.append(predicted.mean)
+            stds.append(predicted.unknown[:, None] * of_spectra)
+        return Prediction(on_cpu(means), None, on_cpu(stds))
+
+    def save(self) -> Saved:
+        """Return the kernel, and the matrix by columns, as it was solved for: so sums are the same once it is read."""
+        return Saved({"inverse": self.inverse.T}, self.kernel._asdict())
 
 
-def _matern(distances: Float[Tensor, "b n"], length: float | Tensor) -> Float[Tensor, "b n"]:
-    """Matérn-5/2: the process can be differentiated twice."""
+def matern(distances: Float[Tensor, "b n"], length: float) -> Float[Tensor, "b n"]:
+    """Return the Matérn-5/2 kernel: a process that can be differentiated twice."""
     scaled = math.sqrt(5) * distances / length
     return (1 + scaled + scaled.square() / 3) * torch.exp(-scaled)
 
 
-def _leave_one_out(kernel: Square, spectra: Spectra, noise: float) -> float:
-    """Mean squared error of each spectrum from all the others, around their mean."""
+def leave_one_out_error(kernel: Square, spectra: Spectra, noise: float) -> float:
+    """Return the mean squared error of each spectrum from all the others, around their mean."""
     n = len(spectra)
     inverse = np.linalg.inv(kernel + noise * np.eye(n))
     others = (spectra.sum(0) - spectra) / (n - 1) if n > 1 else 0 * spectra
     residuals = (inverse @ spectra - inverse.sum(1, keepdims=True) * others) / np.diag(inverse)[:, None]
     return float(np.square(residuals).mean())
+
+
+def _distances(compositions: Compositions) -> Float[Tensor, "n n"]:
+    return torch.as_tensor(cdist(compositions, compositions))

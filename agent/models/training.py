@@ -1,33 +1,45 @@
-"""How the ccGANs learn: losses, vicinity, schedule, averaging, one training step for all members at once.
+"""How the networks learn: losses, vicinity, schedule, averaging, one training step for all members at once.
 
 Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 """
 
+import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.networks import ARCHITECTURES, VECTORS, Architecture, Discriminator, Generator, MemberLinear
+from glassmap.agent.models.networks import VECTORS, Architecture, Discriminator, Generator, Sizes, build, skip
+from glassmap.agent.progress import Report, ignore
+
+REPORT_EVERY = 10  # steps; reading the loss waits for the device
 
 
-class Losses(NamedTuple):
-    """The mean over members of each term, unweighted, at one step."""
+class TrainingData(NamedTuple):
+    """What the networks of an ensemble learn from, and how; plain values, so that they can be trained elsewhere."""
 
-    critic: float
-    adversarial: float
-    composition: float
-    mse: float  # of the training batch, intensity 0-100
+    compositions: Float[np.ndarray, "n e"]  # float32
+    spectra: Float[np.ndarray, "n q"]  # float32, 0-100
+    config: TrainingConfig
+    architecture: Architecture[Any]
+    seeds: list[int]  # one a member
+    seen: Bool[np.ndarray, "m n"]  # which spectra each member learns from
+
+    @property
+    def sizes(self) -> Sizes:
+        """Members, elements and points of the networks."""
+        return Sizes(len(self.seeds), self.compositions.shape[1], self.spectra.shape[1])
 
 
-Report = Callable[[int, int, Losses], None]  # step, steps, losses
-REPORT_EVERY = 10  # steps; reading the losses waits for the device
+TrainFn = Callable[[TrainingData, Report], Generator]
 
 
 class Vicinity(NamedTuple):
@@ -43,7 +55,7 @@ class Vicinity(NamedTuple):
 
     @classmethod
     def of(cls, compositions: Float[Tensor, "n e"], *, jitter: float) -> "Vicinity":
-        """Bandwidths by rule from the training compositions; replicates don't count as neighbours."""
+        """Bandwidths by rule of the training compositions; replicates don't count as neighbours."""
         distances = torch.cdist(compositions.double(), compositions.double())
         distances[distances < 1e-9] = math.inf
         nearest = distances.min(dim=1).values
@@ -66,67 +78,59 @@ class Batch(NamedTuple):
 class Trainer:
     """Generators, discriminators and their optimisers; `step` once, or `run` to the end.
 
-    `seen` says which spectra each member learns from, all by default; the others neither pull nor judge it.
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
     device doesn't change what is drawn. On a CPU, dense networks that learn by fidelity alone (the preset `default`)
     are the same to the bit. Convolutions (the preset `paper`, and any discriminator) round otherwise with other
     numbers of members, and training makes more of that (docs/cluster.md).
+
+    Args:
+        data: Spectra that a member doesn't see neither pull nor judge it.
+        device: Where to train.
     """
 
-    def __init__(
-        self,
-        compositions: Float[Tensor, "n e"],
-        spectra: Float[Tensor, "n q"],
-        *,
-        config: TrainingConfig,
-        seeds: list[int],
-        device: torch.device,
-        seen: Bool[Tensor, "m n"] | None = None,
-    ) -> None:
-        architecture = architecture_of(config)
-        self.config, self.device, self.compositions, self.spectra = config, device, compositions, spectra.to(device)
-        everything = torch.ones(len(seeds), len(spectra), dtype=torch.bool)
-        self.seen = [torch.nonzero(mine).squeeze(1) for mine in (everything if seen is None else seen)]
-        self.streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.vicinity = Vicinity.of(compositions, jitter=config.jitter)
-        sizes = {"members": len(seeds), "elements": compositions.shape[1], "points": spectra.shape[1]}
-        self.generator = initialise(Generator, architecture, sizes, self.streams).to(device)
+    def __init__(self, data: TrainingData, *, device: torch.device) -> None:
+        self.config, self.device, self.sizes = data.config, device, data.sizes
+        self.compositions, self.spectra = torch.tensor(data.compositions), torch.tensor(data.spectra).to(device)
+        self.seen = [torch.nonzero(torch.tensor(mine)).squeeze(1) for mine in data.seen]
+        self.streams = [torch.Generator().manual_seed(seed) for seed in data.seeds]
+        self.vicinity = Vicinity.of(self.compositions, jitter=self.config.jitter)
+        architecture, sizes = data.architecture, self.sizes
+        self.generator = build(lambda: architecture.generator(sizes, architecture.widths), self.streams).to(device)
         self.generator.start_from(torch.stack([self.spectra[mine.to(device)].mean(0) for mine in self.seen]))
-        self.averaged = initialise(Generator, architecture, sizes).to(device)
-        self.averaged.load_state_dict(self.generator.state_dict())
-        self.critic = initialise(Discriminator, architecture, sizes, self.streams).to(device)
-        self.generator_optimiser = self._optimiser(self.generator, config.learning_rate)
-        self.critic_optimiser = self._optimiser(self.critic, config.critic_learning_rate)
+        self.averaged = copy.deepcopy(self.generator)
+        self.optimisers = [(self._optimiser(self.generator), self.config.learning_rate)]
+        self.critic = None
+        if self.config.adversarial > 0 or self.config.composition > 0:
+            self.critic = build(lambda: Discriminator(sizes, architecture.critic), self.streams).to(device)
+            self.optimisers.append((self._optimiser(self.critic), self.config.critic_learning_rate))
+        else:  # a seed then begins alike with a discriminator and without
+            skip(lambda: Discriminator(sizes, architecture.critic), self.streams)
         self.done = 0
 
-    def run(self, report: Report | None = None) -> Generator:
-        """Train to the last step; returns the generator with averaged weights, ready to generate."""
+    def run(self, report: Report = ignore) -> Generator:
+        """Train to the last step; return the generator with averaged weights, ready to generate."""
         while self.done < self.config.steps:
-            terms = self.step()
-            if report is not None and (self.done % REPORT_EVERY == 0 or self.done == self.config.steps):
-                report(self.done, self.config.steps, Losses(*terms.tolist()))
+            mse = self.step()
+            if self.done % REPORT_EVERY == 0 or self.done == self.config.steps:
+                report("train", self.done, self.config.steps, f"MSE {mse.item():.1f}")
         return self.averaged.eval()
 
-    def step(self) -> Float[Tensor, "4"]:
-        """One step of every member's discriminator and generator; returns the `Losses`, left on the device."""
-        batch = self._draw()
+    def step(self) -> Float[Tensor, ""]:
+        """Take one step with every member; return the MSE of the batch, mean over members, left on the device."""
+        batch = self.draw()
         pace = _pace(self.done, self.config.steps)
-        for optimiser, rate in (
-            (self.generator_optimiser, self.config.learning_rate),
-            (self.critic_optimiser, self.config.critic_learning_rate),
-        ):
+        for optimiser, rate in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * pace
         fake = self.generator(batch.noise, batch.targets)
-        critic = (
-            self._step_critic(batch, fake.detach()) if self._is_adversarial else torch.zeros((), device=self.device)
-        )
-        terms = self._step_generator(batch, fake)
+        if self.critic is not None:
+            self._step_critic(self.critic, batch, fake.detach())
+        mse = self._step_generator(batch, fake)
         self._average()
         self.done += 1
-        return torch.stack([term.detach() for term in (critic, *terms)])
+        return mse.detach()
 
-    def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         """Adam; fused, which is three times as fast, where every member's numbers fill whole vectors of the processor.
 
         The fused program rounds a last few numbers otherwise than the rest, and which those are depends on who is
@@ -137,38 +141,33 @@ class Trainer:
         for parameter in network.parameters():
             (broken if parameter.numel() // len(self.streams) % VECTORS else whole).append(parameter)
         groups = [{"params": whole, "fused": True}, {"params": broken}]
-        return torch.optim.Adam(groups, lr=rate, betas=(self.config.momentum, 0.99))
+        return torch.optim.Adam(groups, betas=(self.config.momentum, 0.99))
 
-    @property
-    def _is_adversarial(self) -> bool:
-        return self.config.adversarial > 0 or self.config.composition > 0
-
-    def _step_critic(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> Tensor:
-        scores, seen = self.critic(torch.cat([self.spectra[batch.real], fake]))  # (2 b, m), (2 b, m, e)
+    def _step_critic(self, critic: Discriminator, batch: Batch, fake: Float[Tensor, "b m q"]) -> None:
+        scores, seen = critic(torch.cat([self.spectra[batch.real], fake]))  # (2 b, m), (2 b, m, e)
         (score_real, score_fake), seen = scores.chunk(2), seen[: len(fake)]
         true = self.compositions.to(self.device)[batch.real]
         real = (batch.weights * functional.softplus(-score_real)).mean(0)  # (m,)
         recognised = (batch.weights * (seen - true).square().mean(2)).mean(0)
         loss = real + functional.softplus(score_fake).mean(0) + self.config.composition * recognised
-        _descend(self.critic_optimiser, loss)
-        return loss.mean()
+        _descend(self.optimisers[1][0], loss)
 
-    def _step_generator(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> tuple[Tensor, Tensor, Tensor]:
+    def _step_generator(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> Float[Tensor, ""]:
         adversarial = composition = torch.zeros(fake.shape[1], device=self.device)
-        if self._is_adversarial:
+        if self.critic is not None:
             score, seen = self.critic(fake)
             adversarial = functional.softplus(-score).mean(0)  # (m,)
             composition = (seen - batch.targets).square().mean((0, 2))
-        away = (fake - self.spectra[batch.rows]).transpose(0, 1)  # members in front, as in `Generator.forward`
+        away = (fake - self.spectra[batch.rows]).transpose(0, 1)  # members in front, as in `DenseGenerator.forward`
         mse = away.square().mean((1, 2))
         c = self.config
         _descend(
-            self.generator_optimiser,
+            self.optimisers[0][0],
             c.adversarial * adversarial + c.composition * composition + c.fidelity * mse / 100,
         )
-        return adversarial.mean(), composition.mean(), mse.mean()
+        return mse.mean()
 
-    def _draw(self) -> Batch:
+    def draw(self) -> Batch:
         """Targets near training compositions, and for each a measured spectrum from the target's vicinity."""
         b, (n, e), z = self.config.batch_size, self.compositions.shape, self.generator.noise
         rows, targets, noise, real, weights = [], [], [], [], []
@@ -177,15 +176,14 @@ class Trainer:
             shift = self.vicinity.sigma * torch.randn(b, e, generator=stream)
             target = self.compositions[row] + shift - shift.mean(1, keepdim=True)  # shares still sum to 1
             pick, weight = row, torch.ones(b)
-            if self._is_adversarial:
+            if self.critic is not None:
                 squared = torch.cdist(target, self.compositions).square()  # (b, n)
                 near = torch.zeros(b, n, dtype=torch.bool)
                 near[:, mine] = squared[:, mine] <= max(self.vicinity.kappa, 1e-9) ** 2
                 near[torch.arange(b), row] = True
                 pick = (torch.rand(b, n, generator=stream) * near).argmax(1)
-                if self.config.vicinity == "soft":
-                    weight = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
-                    weight = weight / weight.mean()
+                weight = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
+                weight = weight / weight.mean()
             rows.append(row)
             targets.append(target)
             noise.append(torch.randn(b, z, generator=stream))
@@ -204,43 +202,6 @@ class Trainer:
                 value.copy_(new[name])
 
 
-def architecture_of(config: TrainingConfig) -> Architecture:
-    """Return the widths of the networks."""
-    own = ARCHITECTURES[config.architecture]
-    return replace(
-        own,
-        stem=own.stem if config.hidden is None else config.hidden,
-        noise=own.noise if config.noise is None else config.noise,
-    )
-
-
-Network = TypeVar("Network", Generator, Discriminator)
-
-
-def initialise(
-    network: type[Network], architecture: Architecture, sizes: dict[str, int], streams: Sequence[torch.Generator] = ()
-) -> Network:
-    """Build a network with each member's weights drawn from its own stream (zeros without), none from the global one.
-
-    Weights are uniform with variance 1 / inputs of the unit (LeCun et al., 1998), biases are zero.
-    """
-    with torch.device("meta"):
-        module = network(architecture, **sizes)
-    module.to_empty(device="cpu")
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm1d):
-            layer.reset_parameters()
-        elif isinstance(layer, MemberLinear | nn.Conv1d | nn.ConvTranspose1d):
-            linear = isinstance(layer, MemberLinear)
-            inputs = layer.weight.shape[1] if linear else layer.in_channels // layer.groups * layer.kernel_size[0]
-            assert layer.bias is not None, "every layer has a bias"
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-            for stream, share in zip(streams, layer.weight.data.chunk(sizes["members"]), strict=False):
-                share.uniform_(-((3 / inputs) ** 0.5), (3 / inputs) ** 0.5, generator=stream)
-    return module
-
-
 def _descend(optimiser: torch.optim.Optimizer, loss_of_members: Float[Tensor, " m"]) -> None:
     """One descent of each member on its own loss: the sum's gradient, since members share no weight."""
     optimiser.zero_grad(set_to_none=True)
@@ -254,3 +215,41 @@ def _pace(step: int, steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def train_networks(data: TrainingData, report: Report = ignore, *, device: torch.device) -> Generator:
+    """Train the networks of all members in one batched program."""
+    trainer = Trainer(data, device=device)
+    with one_thread(trainer.generator.uses_one_thread):
+        return trainer.run(report)
+
+
+def weights_of(generator: Generator) -> bytes:
+    """Return the weights of networks, to be joined to those of other members by `join_members`."""
+    return save({name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()})
+
+
+def join_members(parts: Sequence[bytes], data: TrainingData) -> Generator:
+    """Return one generator of all members, made of the `weights_of` each, in the order of the data's seeds.
+
+    It is the one that `train_networks` comes to, as far as a member is the same alone (see `Trainer`).
+    """
+    states = [load(part) for part in parts]
+    whole = {  # a member's numbers lie together; what has no dimension (steps of batch normalisation) is common
+        name: torch.cat([state[name] for state in states]) if value.dim() else value
+        for name, value in states[0].items()
+    }
+    generator = build(lambda: data.architecture.generator(data.sizes, data.architecture.widths))
+    generator.load_state_dict(whole)
+    return generator.eval()
+
+
+@contextmanager
+def one_thread(wanted: bool) -> Iterator[None]:
+    """Let PyTorch use one CPU thread within the block, where that is wanted."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if wanted else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

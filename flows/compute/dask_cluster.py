@@ -24,10 +24,10 @@ from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import ClusterError, GlassmapError, MeasurementError, SimulationError
 from glassmap.agent.maps.peak_map import GlassMap
-from glassmap.agent.models import networks as ccgan
-from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.ensemble import Ensemble, Lesson, joined, resolve_device, state_of, train_networks
-from glassmap.agent.models.training import Losses, Report
+from glassmap.agent.models import networks
+from glassmap.agent.models.ensemble import TrainedEnsemble, resolve_device
+from glassmap.agent.models.training import TrainingData, join_members, train_networks, weights_of
+from glassmap.agent.progress import Report, ignore
 from glassmap.simulation.lammps import TELL_SECONDS, Update, available_cores, find_lammps, find_result, simulate
 from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.potential import Potential
@@ -170,32 +170,32 @@ class Cluster:
                     outcome = find_result(simulation, folder)
                 yield Update(missing[news.number], news.share, outcome)
 
-    def train(self, lesson: Lesson, report: Report | None = None) -> ccgan.Generator:
-        """What `glassmap.agent.models.ensemble.train_networks` does, a member a task.
+    def train(self, data: TrainingData, report: Report = ignore) -> networks.Generator:
+        """Train networks as `glassmap.agent.models.training.train_networks` does, a member a task.
 
         Args:
-            lesson: Of all members.
-            report: Called as members go on, with the steps of all of them, and the losses of the last that ended.
+            data: Of all members.
+            report: Is told, as members go on, the steps of all of them and the MSE of the last that ended.
 
         Raises:
             ClusterError: If the cluster fails.
         """
-        shared = (lesson.compositions, lesson.spectra, lesson.config.model_dump(), self._device)
+        shared = (data._replace(seeds=[], seen=data.seen[:0]), self._device)
         of_all = pickle.dumps(shared)
         tasks = [
             (f"member-{_digest(of_all, seen.tobytes())}-{seed}", (seed, seen))
-            for seed, seen in zip(lesson.seeds, lesson.seen, strict=True)
+            for seed, seen in zip(data.seeds, data.seen, strict=True)
         ]
         parts: dict[int, bytes] = {}
-        shares, steps, losses = [0.0] * len(tasks), lesson.config.steps, None
+        shares, steps, error = [0.0] * len(tasks), data.config.steps, None
         with closing(self.spread(_train, shared, tasks)) as all_news:
             for news in all_news:
                 shares[news.number] = news.share
                 if news.content is not None:
-                    parts[news.number], losses = news.content, Losses(*news.said)
-                if report is not None and losses is not None:
-                    report(round(sum(shares) * steps), len(tasks) * steps, losses)
-        return joined([parts[number] for number in range(len(tasks))], lesson)
+                    parts[news.number], error = news.content, news.said
+                if error is not None:
+                    report("train", round(sum(shares) * steps), len(tasks) * steps, error)
+        return join_members([parts[number] for number in range(len(tasks))], data)
 
     def make_shards(
         self, glass_map: GlassMap, folder: Path, *, checkpoint: Path, report: Callable[[int, int], None] | None = None
@@ -338,23 +338,24 @@ def _simulate(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
     return content, hashlib.sha256(content).hexdigest(), None
 
 
-def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, list[float]]:
-    """Train one member; the weights of its network."""
+def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
+    """Train one member; return the weights of its network, and its last MSE in words."""
     from distributed import Reschedule
 
-    (seed, seen), (compositions, spectra, config, device) = pickle.loads(task), _opened(given)
-    lesson = Lesson(compositions, spectra, TrainingConfig(**config), [seed], seen[None])
+    (seed, seen), (of_all, device) = pickle.loads(task), _opened(given)
     progress, stopped = _ties()
-    last: list[float] = []
+    error = ""
 
-    def report(step: int, steps: int, losses: Losses) -> None:
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        nonlocal error
         if stopped():
             raise Reschedule()
-        last[:] = losses
-        progress(step / steps)
+        error = text
+        progress(done / total)
 
-    content = state_of(train_networks(lesson, report, device=resolve_device(device)))
-    return content, hashlib.sha256(content).hexdigest(), last
+    data = of_all._replace(seeds=[seed], seen=seen[None])
+    content = weights_of(train_networks(data, report, device=resolve_device(device)))
+    return content, hashlib.sha256(content).hexdigest(), error
 
 
 def _make_shard(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
@@ -369,7 +370,7 @@ def _map_of(given: bytes) -> GlassMap:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        ensemble = Ensemble.load(next(Path(folder).glob("*.json")), device=device)
+        ensemble = TrainedEnsemble.load(next(Path(folder).glob("*.json")), device=device)
     return GlassMap(ensemble, CompositionSpace(**space), q, measured, metadata)
 
 

@@ -11,7 +11,7 @@ from glassmap.agent.config.campaign import binding_settings
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import GlassMap
 from glassmap.agent.maps.spectra_archive import MeasuredAlloys, Views, ranks_to_show, read_map, write_atlas
-from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.peak import fitted_profiles, measure_peaks
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import checkpoint_of, spectra_to_judge, spectra_to_learn
@@ -21,7 +21,7 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
     store = campaign.store
     checkpoint = checkpoint_of(store, round_)
-    ensemble = Ensemble.load(checkpoint, device=campaign.config.device)
+    ensemble = TrainedEnsemble.load(checkpoint, device=campaign.config.device)
     path = write_map(campaign, round_, ensemble, checkpoint)
     atlas = write_alloys(campaign, round_, ensemble, path)
     with store.transaction():
@@ -34,7 +34,7 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     return "done"
 
 
-def write_map(campaign: OpenCampaign, round_: int, ensemble: Ensemble, checkpoint: Path) -> Path | None:
+def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path) -> Path | None:
     """Write the map of a round's model; returns its path, None where the axis is no q."""
     config, store = campaign.config, campaign.store
     q = q_axis(*store.axis())
@@ -65,7 +65,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: Ensemble, checkpoin
     return path
 
 
-def write_alloys(campaign: OpenCampaign, round_: int, ensemble: Ensemble, map_: Path | None) -> Path:
+def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, map_: Path | None) -> Path:
     """Generate the spectra that people look at, and measure the peaks of those that there are."""
     store, space = campaign.store, campaign.config.space.build()
     ids, compositions, spectra = spectra_to_learn(campaign, round_)
@@ -76,14 +76,14 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: Ensemble, map_: 
     names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
     delta_q = None if map_ is None else read_map(map_)[0]["delta_q"]
     shown = np.concatenate([space.compositions(ranks_to_show(len(space), delta_q)), known])
-    generated = ensemble.describe(shown)
-    fits, measured_fit = np.full_like(generated.mean, np.nan), np.full_like(intensity, np.nan)
+    predicted = ensemble.predict(shown)
+    fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
     q1 = delta_q = np.full(len(known), np.nan)
     if (q := q_axis(*store.axis())) is not None:
-        fits = fitted_profiles(q, torch.from_numpy(generated.mean)).numpy()
+        fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
-    views = Views(generated.mean, generated.between, generated.within, generated.band, fits)
+    views = Views(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
     measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     with whole_file(path) as partial:

@@ -35,7 +35,7 @@ def retrain(campaign: OpenCampaign) -> str:
         path = write_map(campaign, round_, ensemble, checkpoint)
         atlas = write_alloys(campaign, round_, ensemble, path)
         compositions, spectra = spectra_to_judge(campaign, round_)
-        mse = mean_squared_error(ensemble.generate(compositions), spectra) if len(spectra) else None
+        mse = mean_squared_error(ensemble.predict(compositions).mean, spectra) if len(spectra) else None
         judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
         with store.transaction():
             store.record_artefact(round_, "checkpoint", checkpoint)

@@ -1,13 +1,13 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
-from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.training import Losses
+from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.peak import mean_peak_errors
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions, Spectra
@@ -36,42 +36,43 @@ def train(campaign: OpenCampaign, round_: int) -> str:
 
 def fit_model(
     campaign: OpenCampaign, round_: int, learned: tuple[list[str], Compositions, Spectra]
-) -> tuple[Ensemble, Path]:
+) -> tuple[TrainedEnsemble, Path]:
     """Train on what a round learns from; returns the ensemble and its checkpoint."""
     config, store = campaign.config, campaign.store
     ids, compositions, spectra = learned
 
-    def report(step: int, steps: int, losses: Losses) -> None:
-        campaign.report("train", step, steps, f"MSE {losses.mse:.1f}", round_=round_)
-
-    ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device)
-    ensemble.fit(compositions, spectra, report=report, teach=campaign.cluster and campaign.cluster.train)
+    ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device).fit(
+        compositions,
+        spectra,
+        report=partial(campaign.report, round_=round_),
+        train_fn=campaign.cluster and campaign.cluster.train,
+    )
     record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
     checkpoint = ensemble.save(store.folder / "checkpoints", axis=store.axis()[1], record=record)
     return ensemble, checkpoint
 
 
 def _judge(
-    campaign: OpenCampaign, round_: int, ensemble: Ensemble, n_spectra: int, held: tuple[Compositions, Spectra]
+    campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, n_spectra: int, held: tuple[Compositions, Spectra]
 ) -> CurvePoint:
     """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
     store = campaign.store
     at = campaign.at(round_)
     compositions, spectra = held
-    generated = ensemble.describe(compositions)
+    predicted = ensemble.predict(compositions)
     q = q_axis(*store.axis())
-    q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, generated.mean, spectra)
+    q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, predicted.mean, spectra)
     next_batch_mse = None
     if round_ > at.since:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
         if len(new_spectra):
-            before = last_ensemble(campaign, round_).generate(new_compositions)
+            before = last_ensemble(campaign, round_).predict(new_compositions).mean
             next_batch_mse = mean_squared_error(before, new_spectra)
     return CurvePoint(
         round_,
         n_spectra,
-        mean_squared_error(generated.mean, spectra),
-        mean_squared_error(generated.sample, spectra),
+        mean_squared_error(predicted.mean, spectra),
+        mean_squared_error(predicted.sample, spectra),
         q1_error,
         delta_q_error,
         next_batch_mse,
@@ -96,9 +97,9 @@ def checkpoint_of(store: CampaignStore, round_: int) -> Path:
     return artefact[1]
 
 
-def last_ensemble(campaign: OpenCampaign, round_: int) -> Ensemble:
+def last_ensemble(campaign: OpenCampaign, round_: int) -> TrainedEnsemble:
     """The model of the round before."""
-    return Ensemble.load(checkpoint_of(campaign.store, round_ - 1), device=campaign.config.device)
+    return TrainedEnsemble.load(checkpoint_of(campaign.store, round_ - 1), device=campaign.config.device)
 
 
 def _seed(config: CampaignConfig, round_: int) -> int:

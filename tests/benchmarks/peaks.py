@@ -96,7 +96,7 @@ def judge_generated(
         for seed in seeds:
             learn, _ = draw_split(spectra, "random", n=learning_size(path), seed=seed)
             ensemble = Ensemble(seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
-            ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.generate(spectra.compositions))))
+            ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.predict(spectra.compositions).mean)))
             pairs.setdefault(path.stem, (theirs, ours))
             for quantity in QUANTITIES:
                 record = {"dataset": path.stem, "n_learned": len(learn), "seed": seed, "quantity": quantity}

@@ -105,7 +105,7 @@ def _seconds(
         seconds["simulations"] = time.perf_counter() - start
         compositions, q, spectra = made_up_spectra(80, points=800, elements=len(space.elements))
         start = time.perf_counter()
-        Ensemble(config, device="cpu").fit(compositions, spectra, teach=cluster and cluster.train)
+        Ensemble(config, device="cpu").fit(compositions, spectra, train_fn=cluster and cluster.train)
         seconds["training"] = time.perf_counter() - start
         short = config.model_copy(update={"steps": FIT_STEPS})  # a map's time doesn't hang on what was learned
         ensemble = Ensemble(short, device="cpu").fit(compositions, spectra)

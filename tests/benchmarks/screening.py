@@ -61,7 +61,7 @@ def run(
                 ensemble = Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
                 for what, judge in (("", test), ("_everything", everything)):
                     record[f"mse_{name}{what}"] = mean_squared_error(
-                        ensemble.generate(judge.compositions), judge.intensities
+                        ensemble.predict(judge.compositions).mean, judge.intensities
                     )
             records.append(record)
             tell(record)

@@ -12,9 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.maps.peak_map import SHARD, GlassMap
+from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.ensemble import DRAWS, GENERATED_AT_ONCE, Ensemble, one_thread, resolve_device
-from glassmap.agent.models.training import Trainer
+from glassmap.agent.models.ensemble import Ensemble, resolve_device
+from glassmap.agent.models.networks import architecture_of
+from glassmap.agent.models.training import Trainer, TrainingData, one_thread
 from glassmap.agent.peaks.peak import fit_peak, measure_peaks
 from glassmap.agent.shapes import Axis, Compositions, Spectra
 from tests.benchmarks.planning import ELEMENTS, peak_mib
@@ -52,18 +54,20 @@ def run(
         tell: Called with every record as it is there.
     """
     where, records = resolve_device(device), []
-    arithmetic, memory = _limits(where, config)
 
     def add(what: str, case: str, **figures: float) -> None:
         records.append({"what": what, "case": case, **figures})
         tell(records[-1])
 
+    compositions, q, spectra = made_up_spectra(samples, points=points)
+    one = _trainer(compositions, spectra, config, 1, where)
+    with one_thread(one.generator.uses_one_thread):
+        arithmetic, memory = _limits(where)
     add("the device's limits", f"{where.type}: a matrix product, GFLOP/s", per_second=arithmetic / 1e9)
     add("the device's limits", f"{where.type}: a copy, GB/s", per_second=memory / 1e9)
-    compositions, q, spectra = made_up_spectra(samples, points=points)
     for m in members:
         together, alone = (_trainer(compositions, spectra, config, k, where) for k in (m, 1))
-        with one_thread(config):
+        with one_thread(together.generator.uses_one_thread):
             flops, moved = _work(together)
             rate, in_turn = _rate(together.step, where), _rate(alone.step, where) / m
         add(
@@ -75,20 +79,22 @@ def run(
             memory=rate * moved / memory,
         )
     short = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
-    block = np.random.default_rng(1).dirichlet(np.ones(compositions.shape[1]), GENERATED_AT_ONCE)
-    voices = next(short.hear_blocks(block))[1]
+    block = np.random.default_rng(1).dirichlet(np.ones(compositions.shape[1]), BLOCK)
+    predictions = next(short.stack.predict_blocks(block)).predictions.values()
+    members_spectra = next(short.predict_blocks(block))[1]
     with FlopCounterMode(display=False) as counter:
-        list(short.hear_blocks(block))
-    rate = _rate(lambda: list(short.hear_blocks(block)), where)
-    draws = DRAWS if short.generator.noise else 1
+        list(short.predict_blocks(block))
+    rate = _rate(lambda: list(short.predict_blocks(block)), where)
+    draws = max(len(prediction.draws) for prediction in predictions)
+    weights = sum(tensor.nbytes for model in short.stack.models.values() for tensor in model.save().tensors.values())
     add(
         "spectra generated",
         f"{config.members} members, {draws} draw{'s' * (draws > 1)}, an alloy one spectrum",
         per_second=rate * len(block),
         arithmetic=rate * counter.get_total_flops() / arithmetic,
-        memory=rate * (draws * voices.nbytes + sum(p.nbytes for p in short.generator.parameters())) / memory,
+        memory=rate * (sum(prediction.draws.nbytes for prediction in predictions) + weights) / memory,
     )
-    generated = voices.flatten(0, 1)
+    generated = members_spectra.flatten(0, 1)
     rate = _rate(lambda: measure_peaks(q, generated), where)
     add("peaks measured", "batched", per_second=rate * len(generated), memory=rate * generated.nbytes / memory)
     few = generated[:50].cpu().numpy().astype(np.float64)
@@ -114,8 +120,10 @@ def made_up_spectra(n: int, *, points: int, elements: int = 3) -> tuple[Composit
 def _trainer(
     compositions: Compositions, spectra: Spectra, config: TrainingConfig, members: int, device: torch.device
 ) -> Trainer:
-    x, y = (torch.tensor(part, dtype=torch.float32) for part in (compositions, spectra))
-    return Trainer(x, y, config=config, seeds=list(range(members)), device=device)
+    x, y = (part.astype(np.float32) for part in (compositions, spectra))
+    seen = np.ones((members, len(x)), dtype=bool)
+    data = TrainingData(x, y, config, architecture_of(config.architecture), list(range(members)), seen)
+    return Trainer(data, device=device)
 
 
 def _work(trainer: Trainer) -> tuple[int, int]:
@@ -126,9 +134,9 @@ def _work(trainer: Trainer) -> tuple[int, int]:
     """
     with FlopCounterMode(display=False) as counter:
         trainer.step()
-    adversarial = trainer.config.adversarial > 0 or trainer.config.composition > 0
-    generator, critic = (sum(p.nbytes for p in net.parameters()) for net in (trainer.generator, trainer.critic))
-    return counter.get_total_flops(), 13 * generator + (10 * critic if adversarial else 0)
+    generator = sum(p.nbytes for p in trainer.generator.parameters())
+    critic = 0 if trainer.critic is None else sum(p.nbytes for p in trainer.critic.parameters())
+    return counter.get_total_flops(), 13 * generator + 10 * critic
 
 
 def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest: float) -> dict[str, float]:
@@ -149,14 +157,13 @@ def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest:
     return {"alloys": alloys, "per_second": done / seconds, "seconds": seconds * alloys / done, "done": done / alloys}
 
 
-def _limits(device: torch.device, config: TrainingConfig) -> tuple[float, float]:
+def _limits(device: torch.device) -> tuple[float, float]:
     """Floating-point operations a second of a large matrix product, and bytes a second of a large copy."""
     size = 4096 if device.type == "cuda" else 1024
     a = torch.rand(size, size, device=device)
     big = torch.rand(2**26 if device.type == "cuda" else 2**24, device=device)
     target = torch.empty_like(big)
-    with one_thread(config):
-        return 2 * size**3 * _rate(lambda: a @ a, device), 2 * big.nbytes * _rate(lambda: target.copy_(big), device)
+    return 2 * size**3 * _rate(lambda: a @ a, device), 2 * big.nbytes * _rate(lambda: target.copy_(big), device)
 
 
 def _rate(work: Callable[[], Any], device: torch.device) -> float:

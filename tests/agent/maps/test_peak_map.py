@@ -10,13 +10,13 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.maps import peak_map as glass_map
 from glassmap.agent.maps.peak_map import GlassMap, block_of, map_block
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.peak import measure_peaks
-from tests.agent.models.test_ensemble import TINY, peaks
+from tests.support.models import TINY, peaks
 
 
 @pytest.fixture(scope="module")
-def trained() -> tuple[Ensemble, np.ndarray, np.ndarray]:
+def trained() -> tuple[TrainedEnsemble, np.ndarray, np.ndarray]:
     x, q, y = peaks(30)
     return Ensemble(TINY, device="cpu").fit(x, y), x, q
 
@@ -26,7 +26,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glass_map, "SHARD", 256)
 
 
-def a_map(trained: tuple[Ensemble, np.ndarray, np.ndarray], **metadata: object) -> GlassMap:
+def a_map(trained: tuple[TrainedEnsemble, np.ndarray, np.ndarray], **metadata: object) -> GlassMap:
     ensemble, x, q = trained
     return GlassMap(ensemble, CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), q, x, {"round": 1, **metadata})
 
@@ -96,12 +96,12 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     ensemble, _, q = trained
     columns, _ = read_map(a_map(trained).write(tmp_path))
     space = a_map(trained).space
-    whole = torch.cat([mean for mean, _ in ensemble.hear_blocks(space.compositions(np.arange(len(space))))])
+    whole = torch.cat([mean for mean, _ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
     for rank in (0, 255, 256, 700, 1175):
         block, row = block_of(space, space.compositions(np.array([rank]))[0])
-        ((mean, voices),) = ensemble.hear_blocks(block)
+        ((mean, members),) = ensemble.predict_blocks(block)
         assert torch.equal(mean[row], whole[rank]), "to the bit"
-        found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, voices[row])
+        found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, members[row])
         assert columns["peak_share"][rank] == pytest.approx(alone.found.double().mean())
         assert bool(found.found) == np.isfinite(columns["q1"][rank])
         for figure in ("q1", "delta_q"):

@@ -1,4 +1,4 @@
-"""The kernel smoother that stands beside the networks."""
+"""The Gaussian process."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassmap.agent.data.spectrum import mean_squared_error
-from glassmap.agent.models.gaussian_process import LENGTHS, Kernel, Smoother, _leave_one_out, _matern
-from tests.agent.models.test_ensemble import peaks
+from glassmap.agent.models.gaussian_process import LENGTHS, GaussianProcess, Kernel, leave_one_out_error, matern
+from glassmap.agent.models.stacking import assign_folds
+from tests.support.models import CPU, peaks
+
+PROCESS = GaussianProcess(CPU)
 
 
 def smooth(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    shares, _, _ = Smoother.fit(x, Kernel.choose(x, y))(torch.tensor(asked))
+    shares, _ = PROCESS.fit(x, y, seed=0).blend(torch.tensor(asked))
     return shares.numpy() @ y
 
 
@@ -50,11 +53,22 @@ def test_one_or_two_spectra_are_enough(n: int):
     assert np.isfinite(smooth(x, y, peaks(5, seed=1)[0])).all()
 
 
-def test_doubt_is_small_at_measurements_and_grows_away_from_them():
-    x, _, _ = peaks(60)
+def test_the_posterior_std_is_small_at_measurements_and_grows_away_from_them():
+    x, _, y = peaks(60)
     near = x[:, 0] > 0.4
-    doubt = Smoother.fit(x[near], Kernel(0.15, 1e-4))(torch.tensor(x))[1].numpy()
-    assert doubt[near].max() < 0.4 < doubt[x[:, 0] < 0.1].mean() < doubt.max() <= 1
+    trained = PROCESS.condition(x[near], y[near], Kernel(0.15, 1e-4))
+    std = trained.blend(torch.tensor(x))[1].numpy()
+    assert std[near].max() < 0.4 < std[x[:, 0] < 0.1].mean() < std.max() <= 1
+    np.testing.assert_allclose(trained.predict(x).std, std[:, None] * y[near].std(0), atol=1e-4)
+
+
+def test_a_fold_is_left_out_with_the_kernel_of_all():
+    x, _, y = peaks(40)
+    folds, trained = assign_folds(x, seed=0), PROCESS.fit(x, y, seed=0)
+    left = PROCESS.leave_out(2, trained, x, y, seed=0, folds=folds)
+    assert left.kernel == trained.kernel
+    again = PROCESS.condition(x[folds != 2], y[folds != 2], trained.kernel)
+    np.testing.assert_array_equal(left.predict(x).mean, again.predict(x).mean)
 
 
 def test_replicates_are_averaged():
@@ -65,11 +79,11 @@ def test_replicates_are_averaged():
 
 def test_the_leave_one_out_error_is_that_of_leaving_each_spectrum_out():
     x, _, y = peaks(12)
-    kernel, noise = _matern(torch.cdist(torch.tensor(x), torch.tensor(x)), 0.6).numpy(), 0.01
+    kernel, noise = matern(torch.cdist(torch.tensor(x), torch.tensor(x)), 0.6).numpy(), 0.01
     residuals = []
     for one in range(12):
         rest = np.arange(12) != one
         mean = y[rest].mean(0)
         blend = np.linalg.solve(kernel[np.ix_(rest, rest)] + noise * np.eye(11), kernel[rest, one])
         residuals.append(y[one] - mean - blend @ (y[rest] - mean))
-    np.testing.assert_allclose(_leave_one_out(kernel, y, noise), np.square(residuals).mean(), rtol=1e-9)
+    np.testing.assert_allclose(leave_one_out_error(kernel, y, noise), np.square(residuals).mean(), rtol=1e-9)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, SimulationError
 from glassmap.agent.maps import peak_map as glass_map
 from glassmap.agent.maps.peak_map import GlassMap
-from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.flows.compute import dask_cluster as cluster_module
 from glassmap.flows.compute.dask_cluster import Cluster
@@ -32,11 +33,11 @@ from glassmap.simulation.lammps import Update
 from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Structure
-from tests.agent.models.test_ensemble import peaks
 from tests.flows.backends.test_simulated_campaign import SETTINGS
 from tests.simulation.test_lammps import processes_in, wait_until
 from tests.support.campaigns import fingerprint
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
+from tests.support.models import peaks
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
 
@@ -140,22 +141,24 @@ def here(finished: Path) -> list[Structure]:
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        TrainingConfig(members=5, steps=40),
-        TrainingConfig(members=5, steps=20, stacked=False, hidden=(33, 20), noise=3, batch_size=16),
-    ],
+    "settings", [{"steps": 40}, {"steps": 20, "stacked": False, "architecture": "noisy", "batch_size": 16}]
 )
-def test_members_trained_elsewhere_are_the_same_to_the_bit(two: Cluster, config: TrainingConfig):
+def test_members_trained_elsewhere_are_the_same_to_the_bit(
+    two: Cluster, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(
+        ARCHITECTURES, "noisy", "tests.support.models:NOISY"
+    )  # here alone: workers get it with the data
+    config = TrainingConfig(members=5, **settings)
     x, _, y = peaks(30, points=101)
     told: list[tuple[int, int]] = []
     alone = Ensemble(config, seed=3, device="cpu").fit(x, y)
     spread = Ensemble(config, seed=3, device="cpu").fit(
-        x, y, teach=two.train, report=lambda step, steps, _: told.append((step, steps))
+        x, y, train_fn=two.train, report=lambda _, done, total, text: told.append((done, total))
     )
-    weights = zip(alone.generator.state_dict().items(), spread.generator.state_dict().items(), strict=True)
-    assert all(name == other and torch.equal(one, two) for (name, one), (other, two) in weights)
-    for one, other in zip(alone.describe(x), spread.describe(x), strict=True):
+    one, other = (ensemble.stack.models["networks"].save().tensors for ensemble in (alone, spread))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    for one, other in zip(alone.predict(x), spread.predict(x), strict=True):
         np.testing.assert_array_equal(one, other)
     assert told[-1] == (5 * config.steps, 5 * config.steps) and told == sorted(told)
 
@@ -163,8 +166,8 @@ def test_members_trained_elsewhere_are_the_same_to_the_bit(two: Cluster, config:
 def test_convolutions_trained_elsewhere_are_the_same_but_for_rounding(two: Cluster):
     x, _, y = peaks(12, points=101)
     config = TrainingConfig(architecture="paper", members=2, steps=1, batch_size=2, stacked=False, averaging=0.0)
-    alone, spread = (Ensemble(config, device="cpu").fit(x, y, teach=teach) for teach in (None, two.train))
-    np.testing.assert_allclose(spread.generate(x), alone.generate(x), atol=0.1)
+    alone, spread = (Ensemble(config, device="cpu").fit(x, y, train_fn=train_fn) for train_fn in (None, two.train))
+    np.testing.assert_allclose(spread.predict(x).mean, alone.predict(x).mean, atol=0.1)
 
 
 def test_a_map_made_elsewhere_is_the_same_to_the_bit(two: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -306,7 +309,7 @@ def test_workers_of_other_versions_are_refused(two: Cluster, monkeypatch: pytest
     monkeypatch.setitem(cluster_module.VERSIONS, "torch", "1.0")
     x, _, y = peaks(12)
     with pytest.raises(ClusterError, match=r"must have the driver's versions, .*torch 1\.0; that at tcp://.* has"):
-        Ensemble(TrainingConfig(members=2, steps=2), device="cpu").fit(x, y, teach=two.train)
+        Ensemble(TrainingConfig(members=2, steps=2), device="cpu").fit(x, y, train_fn=two.train)
 
 
 def test_a_scheduler_that_cannot_be_reached_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

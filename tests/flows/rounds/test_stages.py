@@ -15,7 +15,7 @@ from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Status, Suggestion
@@ -95,7 +95,7 @@ def test_batches_can_lean_to_where_the_members_disagree(finished: Path, tmp_path
         drawn, plain = ([s.composition for s in store.suggestions(round_=2)] for store in (leaning, even))
         checkpoint = leaning.artefact("checkpoint", 1)
     assert checkpoint is not None
-    model = Ensemble.load(checkpoint[1])
+    model = TrainedEnsemble.load(checkpoint[1])
     assert model.disagreement(np.array(drawn)).mean() > model.disagreement(np.array(plain)).mean()
 
 
@@ -126,7 +126,7 @@ def test_the_last_checkpoint_reloads_and_knows_what_it_learned_from(finished: Pa
         _, path = store.artefact("checkpoint") or (0, Path())
         ids, compositions, _ = store.spectra(hold_out=False)
         _, axis, _ = store.axis()
-    ensemble = Ensemble.load(path, device="cpu")
+    ensemble = TrainedEnsemble.load(path, device="cpu")
     assert ensemble.record == {
         "campaign": "small",
         "round": 3,
@@ -134,7 +134,7 @@ def test_the_last_checkpoint_reloads_and_knows_what_it_learned_from(finished: Pa
         "elements": ["Co", "V", "Zr"],
     }
     np.testing.assert_array_equal(ensemble.axis, axis)
-    assert ensemble.generate(compositions).shape == (24, 96)
+    assert ensemble.predict(compositions).mean.shape == (24, 96)
 
 
 def test_a_wafer_that_is_held_out_is_never_planned(tmp_path: Path, small_dataset: Path):
@@ -161,7 +161,7 @@ def test_a_share_of_each_batch_can_be_held_out(tmp_path: Path, small_dataset: Pa
         assert [point.spectra for point in store.curve()] == [6, 12, 18]
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
         held, _, _ = store.spectra(hold_out=True)
-    assert set(Ensemble.load(checkpoint, device="cpu").record["training_ids"]).isdisjoint(held)
+    assert set(TrainedEnsemble.load(checkpoint, device="cpu").record["training_ids"]).isdisjoint(held)
 
 
 def test_a_replay_of_too_few_wafers_is_refused(tmp_path: Path, small_dataset: Path):

@@ -1,0 +1,134 @@
+"""A trained ensemble on the disk: weights as safetensors, the rest as JSON, named by the hash of both. No pickle."""
+
+import hashlib
+import json
+import math
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.errors import ModelError
+from glassmap.agent.models.base_model import Known, Saved
+from glassmap.agent.models.base_models import Setup, base_models
+from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.format_3 import upgrade
+from glassmap.agent.models.stacking import Stack
+from glassmap.agent.shapes import Axis
+
+FORMAT = 4
+
+
+class Checkpoint(NamedTuple):
+    """Everything that makes an ensemble what it is."""
+
+    config: TrainingConfig
+    seed: int
+    stack: Stack
+    axis: Axis
+    record: dict[str, Any]
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write a checkpoint into a folder, made where it doesn't exist; return the path of its JSON half."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stack = checkpoint.stack
+    saved = {name: model.save() for name, model in stack.models.items()}
+    tensors = {f"{name}.{part}": tensor for name, model in saved.items() for part, tensor in model.tensors.items()}
+    tensors |= {
+        "axis": torch.tensor(checkpoint.axis, dtype=torch.float64),
+        "oof_rmse": torch.tensor(stack.oof_rmse),
+        "known.compositions": stack.known.compositions,
+        "known.spectra": stack.known.spectra,
+    }
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "config": checkpoint.config.model_dump(),
+            "seed": checkpoint.seed,
+            "floor": stack.floor,
+            "scale": stack.scale,
+            "weights": dict(stack.weights),
+            "oof_mse": _or_none(stack.oof_mse),
+            "conformal_quantile": _or_none(stack.conformal_quantile),
+            "models": {name: model.facts for name, model in saved.items()},
+            "code_version": version("glassmap"),
+            "torch_version": torch.__version__,
+            "record": checkpoint.record,
+        },
+        indent=1,
+        sort_keys=True,
+    )
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    digest = _digest(content, text)
+    for suffix, part in (
+        ("safetensors", content),
+        ("json", text.encode()),
+    ):  # the JSON half last: with it, all is there
+        write_whole(folder / f"{digest}.{suffix}", part)
+    return folder / f"{digest}.json"
+
+
+def read_checkpoint(path: Path, *, device: torch.device) -> Checkpoint:
+    """Read a checkpoint that `write_checkpoint` wrote, or version 0.1.
+
+    Raises:
+        ModelError: If either half is missing, cut off, changed, or of a later format.
+    """
+    try:
+        return _read(path, device)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
+        raise ModelError(
+            f"{path} is no whole checkpoint that this version can read ({type(error).__name__}: {error}). Restore the "
+            "file and its .safetensors, or train again on the same spectra."
+        ) from error
+
+
+def _read(path: Path, device: torch.device) -> Checkpoint:
+    text = path.read_text()
+    facts, weights = json.loads(text), path.with_suffix(".safetensors")
+    digest = _digest(weights.read_bytes(), text)
+    if facts["format"] not in (3, FORMAT) or digest != path.stem:
+        raise ValueError(f"format {facts['format']}, content {digest}")
+    tensors = load_file(weights)
+    if facts["format"] == 3:
+        facts, tensors = upgrade(facts, tensors)
+    config = TrainingConfig(**facts["config"])
+    known = Known(tensors["known.compositions"].to(device), tensors["known.spectra"].to(device))
+    models = {
+        name: model.restore(Saved(_part(tensors, name), facts["models"][name]), known)
+        for name, model in base_models(Setup(config, device)).items()
+    }
+    stack = Stack(
+        models,
+        {name: facts["weights"][name] for name in models},
+        known,
+        facts["floor"],
+        facts["scale"],
+        oof_mse=_or_nan(facts["oof_mse"]),
+        oof_rmse=tensors["oof_rmse"].numpy(),
+        conformal_quantile=_or_nan(facts["conformal_quantile"]),
+    )
+    return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
+
+
+def _digest(content: bytes, text: str) -> str:
+    return hashlib.sha256(content + text.encode()).hexdigest()[:16]
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors of one base model, by their names within it."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def _or_none(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
+
+
+def _or_nan(figure: float | None) -> float:
+    return math.nan if figure is None else figure

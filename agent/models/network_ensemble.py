@@ -1,0 +1,141 @@
+"""The networks as a base model: deterministic conditional generators, or ccGANs, each learning all spectra but a fold.
+
+They win where phases meet at sharp borders.
+
+Letters: n training spectra, e elements, q points, k draws, m members, z noise, b alloys of a block.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from glassmap.agent.models.base_model import (
+    FOLDS,
+    Known,
+    PredictedBlock,
+    Saved,
+    TrainedBaseModel,
+    blocks_of,
+    on_cpu,
+)
+from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.networks import Generator, Sizes, architecture_of, build
+from glassmap.agent.models.protocol import Prediction, stream_seed
+from glassmap.agent.models.training import TrainFn, TrainingData, train_networks
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.shapes import Compositions, Groups, Spectra
+
+DRAWS = 4  # noise draws that a member's mean is taken over, where it takes noise
+
+
+@dataclass(frozen=True)
+class NetworkEnsemble:
+    """Generators, trained together; member k leaves out fold k, counted round and round.
+
+    Source: Xie et al. 2025, Fig. 1; ensembles: Lakshminarayanan et al., NeurIPS 2017.
+    """
+
+    config: TrainingConfig
+    device: torch.device
+    train_fn: TrainFn | None = None
+    """Trains the networks elsewhere, as `flows.compute.dask_cluster.Cluster.train` does; by default here."""
+
+    def fit(
+        self,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups | None = None,
+        report: Report = ignore,
+    ) -> "TrainedNetworks":
+        """Train every member on all spectra, `(n, q)`, 0-100, but its fold, in one batched program."""
+        members = self.config.members
+        none = np.full(len(spectra), -1)
+        data = TrainingData(
+            compositions.astype(np.float32),
+            spectra.astype(np.float32),
+            self.config,
+            architecture_of(self.config.architecture),
+            seeds=[stream_seed(seed, "member", member) for member in range(members)],
+            seen=(none if folds is None else folds) != (np.arange(members) % FOLDS)[:, None],
+        )
+        train_fn = self.train_fn or partial(train_networks, device=self.device)
+        generator = train_fn(data, report).to(self.device).eval()
+        return TrainedNetworks(generator, asdict(data.architecture.widths), draw_noise(generator, seed=seed))
+
+    def leave_out(
+        self,
+        fold: int,
+        trained: TrainedBaseModel,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups,
+    ) -> "TrainedNetworks | None":
+        """Return the members that left out the fold, repeated to as many as there are, so that each counts as there."""
+        assert isinstance(trained, TrainedNetworks), "what `fit` returned"
+        alone = range(fold, self.config.members, FOLDS)
+        if not alone:
+            return None
+        return replace(trained, chosen=tuple(alone[member % len(alone)] for member in range(self.config.members)))
+
+    def restore(self, saved: Saved, known: Known) -> "TrainedNetworks":
+        """Return trained networks from what a checkpoint kept of them."""
+        architecture = architecture_of(self.config.architecture)
+        widths = {name: tuple(w) if isinstance(w, list) else w for name, w in saved.facts["widths"].items()}
+        tensors = dict(saved.tensors)
+        noise = tensors.pop("noise").to(self.device)
+        sizes = Sizes(self.config.members, known.compositions.shape[1], known.spectra.shape[1])
+        generator = build(lambda: architecture.generator(sizes, type(architecture.widths)(**widths)))
+        generator.load_state_dict({name.removeprefix("generator."): value for name, value in tensors.items()})
+        return TrainedNetworks(generator.to(self.device).eval(), widths, noise)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetworks:
+    """Generators that have learned."""
+
+    generator: Generator
+    """All members in one."""
+    widths: dict[str, Any]
+    """Of the generator's layers."""
+    noise: Float[Tensor, "k 1 m z"]
+    """The same for every composition, so that an alloy's spectrum doesn't depend on which others are asked for with it,
+    and a map is smooth."""
+    chosen: tuple[int, ...] | None = None
+    """The members that predict; all by default."""
+    extrapolates: ClassVar[bool] = True
+
+    def predict_block(self, compositions: Float[Tensor, "b e"]) -> PredictedBlock:
+        """Generate with every draw of noise and every member."""
+        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
+        with torch.inference_mode():
+            draws = torch.stack([self.generator(z.expand(len(repeated), -1, -1), repeated) for z in self.noise])
+        return PredictedBlock(draws if self.chosen is None else draws[:, :, list(self.chosen)])
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Predict mean, members, and their standard deviation; zeros where there is one member."""
+        blocks = [self.predict_block(block) for block in blocks_of(compositions, self.noise.device)]
+        members = on_cpu([block.members for block in blocks])
+        std = members.std(1, ddof=1) if members.shape[1] > 1 else np.zeros_like(members[:, 0])
+        return Prediction(on_cpu([block.mean for block in blocks]), members, std)
+
+    def save(self) -> Saved:
+        """Return weights, noise and widths."""
+        weights = {f"generator.{name}": value for name, value in self.generator.state_dict().items()}
+        return Saved({**weights, "noise": self.noise}, {"widths": self.widths})
+
+
+def draw_noise(generator: Generator, *, seed: int) -> Float[Tensor, "k 1 m z"]:
+    """Return the noise of an ensemble's draws, on its device; one draw of none for a deterministic generator."""
+    stream = torch.Generator().manual_seed(stream_seed(seed, "noise"))
+    draws = DRAWS if generator.noise else 1
+    device = next(generator.parameters()).device
+    return torch.randn(draws, 1, generator.members, generator.noise, generator=stream).to(device)

@@ -1,0 +1,275 @@
+"""How base models are stacked: folds, out-of-fold predictions, weights, spread, and the band that holds 90 %.
+
+It knows the protocol of `base_model` only. Letters: n training spectra, q points, v base models, b alloys of a block.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import nnls
+from torch import Tensor
+
+from glassmap.agent.data.composition import distinct_alloys
+from glassmap.agent.models.base_model import (
+    FOLDS,
+    BaseModel,
+    Known,
+    PredictedBlock,
+    TrainedBaseModel,
+    blocks_of,
+    on_cpu,
+)
+from glassmap.agent.models.config import CONFIDENCE
+from glassmap.agent.models.protocol import stream_seed
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.shapes import Compositions, Groups, PerPoint, Spectra
+
+Weights = Mapping[str, float]  # of base models by name; they sum to 1
+
+
+@dataclass(frozen=True, eq=False)
+class StackedBlock:
+    """What every base model predicts of a block of alloys, in the unit of the measured spectra."""
+
+    predictions: dict[str, PredictedBlock]
+    cautious: tuple[str, ...]
+    """The base models that never go beyond what was measured."""
+    nearest: Float[Tensor, "b q"]
+    """The measured spectrum of the nearest alloy."""
+
+    def mean(self, weights: Weights) -> Float[Tensor, "b q"]:
+        """The weighted mean spectrum."""
+        return self._weighted({name: block.mean for name, block in self.predictions.items()}, weights)
+
+    def sample(self, weights: Weights) -> Float[Tensor, "b q"]:
+        """The weighted mean of one draw of the first member of each model."""
+        return self._weighted({name: block.draws[0, :, 0] for name, block in self.predictions.items()}, weights)
+
+    def members(self) -> Float[Tensor, "b v q"]:
+        """Every member of every base model, one by one."""
+        return torch.cat([block.members for block in self.predictions.values()], dim=1)
+
+    def epistemic_std(self, weights: Weights) -> Float[Tensor, "b q"]:
+        """Standard deviation of all members; and, as far as a model is unsure, from the nearest measured spectrum.
+
+        What is unlike anything measured nearby may be right, but nobody has seen it: where networks and process carry
+        one phase too far, they agree with each other, and not with it (docs/results.md).
+        """
+        members = self.members()
+        variance = members.var(1) if members.shape[1] > 1 else torch.zeros_like(members[:, 0])
+        unknown = [block.unknown for block in self.predictions.values() if block.unknown is not None]
+        if unknown:
+            most = torch.stack(unknown).amax(0)[:, None]
+            variance = variance + most * (self.mean(weights) - self.nearest).square()
+        return variance.sqrt()
+
+    def aleatoric_std(self, weights: Weights) -> Float[Tensor, "b q"]:
+        """Standard deviation over draws, root mean square over members."""
+        shares = self._shares(weights)
+        variance = torch.zeros_like(self.nearest)
+        for name, block in self.predictions.items():
+            if len(block.draws) > 1:
+                variance = variance + shares[name] ** 2 * block.draws.var(0).mean(1)
+        return variance.sqrt()
+
+    def _shares(self, weights: Weights) -> dict[str, float | Tensor]:
+        """Return how much each model counts for each alloy: what one doesn't know goes to those that are cautious."""
+        if not self.cautious:
+            return dict(weights)
+        shares: dict[str, float | Tensor] = {}
+        rest: float | Tensor = 1.0
+        for name, block in self.predictions.items():
+            if name not in self.cautious:
+                known = 1.0 if block.unknown is None else 1 - block.unknown[:, None]
+                shares[name] = weights[name] * known
+                rest = rest - shares[name]
+        total = sum(weights[name] for name in self.cautious)
+        for name in self.cautious:
+            shares[name] = rest * (weights[name] / total if total else 1 / len(self.cautious))
+        return shares
+
+    def _weighted(self, spectra: Mapping[str, Float[Tensor, "b q"]], weights: Weights) -> Float[Tensor, "b q"]:
+        shares = self._shares(weights)
+        parts = [shares[name] * part for name, part in spectra.items()]
+        total = parts.pop()
+        while parts:
+            total = parts.pop() + total
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Trained base models, how much each counts, and how far off they are together."""
+
+    models: dict[str, TrainedBaseModel]
+    weights: Weights
+    known: Known
+    """What was learned from, in the models' unit: 0-100."""
+    floor: float
+    """Intensity of the lowest point learned from where it is negative, else 0."""
+    scale: float
+    """Intensity of the highest point above the floor, in hundreds; 1 for spectra normalised to 100."""
+    oof_mse: float
+    """Out-of-fold MSE: on each fold's spectra, of the models without it; NaN where nothing could be left out."""
+    oof_rmse: PerPoint
+    """Out-of-fold root mean squared error at each point of the axis; 0 where nothing could be left out."""
+    conformal_quantile: float
+    """Half-width of the band in expected sizes of the error; NaN where nothing could be left out."""
+
+    def predict_blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
+        """Ask every base model, a block of alloys at a time, on the models' device."""
+        cautious = tuple(name for name, model in self.models.items() if not model.extrapolates)
+        for block in blocks_of(compositions, self.known.compositions.device):
+            predictions = {
+                name: model.predict_block(block).rescaled(self.floor, self.scale) for name, model in self.models.items()
+            }
+            yield StackedBlock(predictions, cautious, self.floor + self.scale * self._nearest(block))
+
+    def band(self, epistemic_std: Float[Tensor, "b q"]) -> Float[Tensor, "b q"]:
+        """Return the half-width about the mean that is to hold 90 % of measured points.
+
+        The expected size of an error is the spread and half the usual error at that point.
+        """
+        usual = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
+        return self.conformal_quantile * (epistemic_std.square() + usual.square()).sqrt()
+
+    def _nearest(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b q"]:
+        if not len(self.known.compositions):  # read from a checkpoint of networks alone, which kept none
+            return torch.zeros(len(compositions), self.known.spectra.shape[1], device=compositions.device)
+        distances = torch.linalg.vector_norm(compositions[:, None] - self.known.compositions, dim=2)
+        return self.known.spectra[distances.argmin(1)]
+
+
+def fit_stack(
+    base_models: Mapping[str, BaseModel],
+    compositions: Compositions,
+    spectra: Spectra,
+    *,
+    seed: int,
+    device: torch.device,
+    report: Report = ignore,
+) -> Stack:
+    """Fit every base model, weigh them by what they predict of spectra that they have not seen, and size the band.
+
+    Args:
+        base_models: By name; one alone isn't weighed, and leaves nothing out.
+        compositions: Atomic fractions `(n, e)`.
+        spectra: `(n, q)`, in any unit.
+        seed: Decides every random number.
+        device: Of the base models.
+        report: Is told how far training is.
+    """
+    floor = min(0.0, float(spectra.min()))
+    scale = (float(spectra.max()) - floor) / 100 or 1.0  # 1 where every spectrum is 0
+    scaled = (spectra - floor) / scale
+    folds = assign_folds(compositions, seed=seed) if len(base_models) > 1 else np.full(len(compositions), -1)
+    trained = {
+        name: model.fit(compositions, scaled, seed=seed, folds=folds, report=report)
+        for name, model in base_models.items()
+    }
+    stack = Stack(
+        trained,
+        {name: 1 / len(trained) for name in trained},
+        Known.of(compositions, scaled, device),
+        floor,
+        scale,
+        oof_mse=math.nan,
+        oof_rmse=np.zeros(spectra.shape[1]),
+        conformal_quantile=math.nan,
+    )
+    truth: list[Spectra] = []
+    predicted: list[StackedBlock] = []
+    for fold in range(FOLDS):
+        unseen = folds == fold
+        if unseen.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
+            truth.append(spectra[unseen])
+            predicted += left.predict_blocks(compositions[unseen])
+    return _calibrate(stack, predicted, np.concatenate(truth)) if truth else stack
+
+
+def assign_folds(compositions: Compositions, *, seed: int) -> Groups:
+    """Return the fold of each spectrum; -1 where there are too few alloys to leave any out.
+
+    Spectra of one alloy share a fold: else what has not seen the one has seen the other. With the same seed, a
+    spectrum keeps its fold when others are added after it.
+    """
+    _, first, alloy = distinct_alloys(compositions)
+    n = len(first)
+    if n < 2 * FOLDS:
+        return np.full(len(compositions), -1)
+    rng = np.random.default_rng(stream_seed(seed, "folds"))
+    folds = np.concatenate([rng.permutation(FOLDS) for _ in range(-(-n // FOLDS))])[:n]
+    return folds[np.argsort(np.argsort(first))][alloy]  # alloys in the order of their first spectrum
+
+
+def fit_stacking_weights(predictions: Mapping[str, Spectra], truth: Spectra) -> dict[str, float]:
+    """Return the weights, none negative, sum 1, with which several predictions together come nearest to the truth.
+
+    Least squares. A spectrum counts the less the farther all are off, by the root of its mean squared error: else the
+    few that nobody foresees, of a phase that was never seen, would decide for all others (docs/results.md).
+
+    Args:
+        predictions: By base model, each `(n, q)`.
+        truth: `(n, q)`.
+    """
+    errors = np.stack(list(predictions.values())) - truth  # (v, n, q)
+    size = np.sqrt(np.square(errors).mean((0, 2)))  # (n,)
+    errors = errors / np.sqrt(np.where(size > 0, size, 1))[:, None]
+    products = np.einsum("vnq,wnq->vw", errors, errors)
+    values, vectors = np.linalg.eigh(products)
+    roots = np.sqrt(values.clip(0))[:, None] * vectors.T  # |roots @ w|² is the error of weights w
+    heavy = 1e3 * max(np.sqrt(np.trace(products)), 1e-9)  # holds the sum at 1
+    n = len(predictions)
+    weights, _ = nnls(np.vstack([roots, np.full(n, heavy)]), np.append(np.zeros(n), heavy))
+    return dict(zip(predictions, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _leave_out(
+    base_models: Mapping[str, BaseModel],
+    stack: Stack,
+    compositions: Compositions,
+    scaled: Spectra,
+    seed: int,
+    folds: Groups,
+    fold: int,
+) -> Stack | None:
+    """Return the stack without a fold; None where one of its models has seen all folds."""
+    models: dict[str, TrainedBaseModel] = {}
+    for name, model in base_models.items():
+        left = model.leave_out(fold, stack.models[name], compositions, scaled, seed=seed, folds=folds)
+        if left is None:
+            return None
+        models[name] = left
+    known = Known.of(compositions[folds != fold], scaled[folds != fold], stack.known.compositions.device)
+    return replace(stack, models=models, known=known)
+
+
+def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra) -> Stack:
+    """Weigh the base models by their out-of-fold predictions, and size the band.
+
+    The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
+    quantile of residual over expected size (`Stack.band`). Weights and band come from the same residuals, so what it
+    really holds is measured (docs/results.md).
+    """
+
+    def mean(weights: Weights) -> Spectra:
+        return on_cpu([block.mean(weights) for block in predicted])
+
+    names = list(stack.models)
+    alone = {name: mean({other: float(other == name) for other in names}) for name in names}
+    weights = fit_stacking_weights(alone, truth)
+    residuals = mean(weights) - truth
+    rmse = np.sqrt(np.square(residuals).mean(0))
+    epistemic = on_cpu([block.epistemic_std(weights) for block in predicted])
+    expected = np.sqrt(np.square(epistemic) + np.square(rmse / 2))
+    return replace(
+        stack,
+        weights=weights,
+        oof_mse=float(np.square(residuals).mean()),
+        oof_rmse=rmse,
+        conformal_quantile=float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE)),
+    )

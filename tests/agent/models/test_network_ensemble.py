@@ -1,0 +1,63 @@
+"""The networks as a base model."""
+
+import numpy as np
+import pytest
+
+from glassmap.agent.models.base_model import FOLDS
+from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.network_ensemble import NetworkEnsemble
+from glassmap.agent.models.stacking import assign_folds
+from tests.support.models import CPU, TINY, peaks
+
+
+def test_a_member_never_sees_the_spectra_that_it_leaves_out():
+    x, _, y = peaks(40)
+    config = TrainingConfig(members=6, steps=20)
+    ensemble, unseen = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
+    folds = assign_folds(x, seed=0)
+    changed = y.copy()
+    mine = np.flatnonzero(folds == 1)
+    changed[mine] = y[np.roll(mine, 1)]  # of the same mean and range
+    for z in (y, changed):
+        z[0, :2] = 0, 100
+    before, after = (ensemble.fit(x, z) for z in (y, changed))
+    first, second = (next(e.predict_blocks(unseen))[1][:, :6].numpy() for e in (before, after))
+    np.testing.assert_allclose(first[:, 1], second[:, 1], atol=0.05)
+    assert np.abs(first - second).max(axis=(0, 2))[[0, 2, 3, 4, 5]].min() > 0.5
+
+
+def test_the_members_that_left_a_fold_out_predict_it_without_training_again():
+    x, _, y = peaks(40)
+    model, folds = NetworkEnsemble(TINY.model_copy(update={"members": 7}), CPU), assign_folds(x, seed=3)
+    trained = model.fit(x, y, seed=3, folds=folds)
+    every = trained.predict(x).members
+    assert every is not None
+    for fold, mine in ((0, [0, 5, 0, 5, 0, 5, 0]), (1, [1, 6, 1, 6, 1, 6, 1]), (2, [2] * 7)):
+        left = model.leave_out(fold, trained, x, y, seed=3, folds=folds)
+        assert left is not None and left.generator is trained.generator
+        np.testing.assert_array_equal(left.predict(x).members, every[:, mine])
+
+
+def test_a_fold_that_every_member_has_seen_can_not_be_left_out():
+    x, _, y = peaks(40)
+    model, folds = NetworkEnsemble(TINY, CPU), assign_folds(x, seed=0)
+    trained = model.fit(x, y, seed=0, folds=folds)
+    left = [model.leave_out(fold, trained, x, y, seed=0, folds=folds) for fold in range(FOLDS)]
+    assert [one is None for one in left] == [False, False, True, True, True]
+
+
+def test_epistemic_and_aleatoric_std_are_told_apart(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
+    x, _, y = peaks(30)
+    networks = TINY.model_copy(update={"stacked": False, "architecture": "noisy"})
+    predicted = Ensemble(networks, device="cpu").fit(x, y).predict(x)
+    assert predicted.epistemic_std.mean() > 0
+    assert predicted.aleatoric_std.mean() > 0
+    alone = Ensemble(networks.model_copy(update={"members": 1}), device="cpu").fit(x, y).predict(x)
+    assert not alone.epistemic_std.any()
+
+
+def test_the_default_networks_are_deterministic_so_nothing_is_aleatoric():
+    x, _, y = peaks(30)
+    assert not Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.any()

@@ -1,0 +1,150 @@
+"""Folds, weights, spread, band: what knows base models by their protocol only."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.agent.models.base_model import PredictedBlock
+from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.models.stacking import StackedBlock, assign_folds, fit_stacking_weights
+from tests.support.models import TINY, peaks
+
+WEIGHTS = {"bold": 0.5, "sure": 0.3, "cautious": 0.2}
+
+
+def stacked(unknown: list[float], *, sure: float, cautious: float, nearest: torch.Tensor | None = None) -> StackedBlock:
+    """Five members that predict 80, a model that tells what it doesn't know, and one that never extrapolates."""
+    b = len(unknown)
+    predictions = {
+        "bold": PredictedBlock(torch.full((1, b, 5, 4), 80.0)),
+        "sure": PredictedBlock(torch.full((1, b, 1, 4), sure), torch.tensor(unknown)),
+        "cautious": PredictedBlock(torch.full((1, b, 1, 4), cautious)),
+    }
+    return StackedBlock(predictions, ("cautious",), torch.zeros(b, 4) if nearest is None else nearest)
+
+
+def test_a_cautious_model_takes_over_from_one_that_knows_nothing():
+    block = stacked([0.0, 0.5, 1.0], sure=20.0, cautious=60.0)
+    torch.testing.assert_close(block.mean(WEIGHTS)[:, 0], torch.tensor([58.0, 64.0, 70.0]))
+    torch.testing.assert_close(block.sample(WEIGHTS), block.mean(WEIGHTS))
+    alone = block.mean({"bold": 1.0, "sure": 0.0, "cautious": 0.0})
+    torch.testing.assert_close(alone, torch.full((3, 4), 80.0))
+
+
+def test_several_cautious_models_share_what_is_left_by_their_weights():
+    block = stacked([1.0], sure=20.0, cautious=60.0)
+    predictions = block.predictions | {"other": PredictedBlock(torch.full((1, 1, 1, 4), 10.0))}
+    two = StackedBlock(predictions, ("cautious", "other"), block.nearest)
+    mean = two.mean({"bold": 0.5, "sure": 0.2, "cautious": 0.2, "other": 0.1})
+    torch.testing.assert_close(mean[0, 0], torch.tensor(0.5 * 80 + 0.5 * (2 / 3 * 60 + 1 / 3 * 10)))
+    unweighed = two.mean({"bold": 0.5, "sure": 0.5, "cautious": 0.0, "other": 0.0})
+    torch.testing.assert_close(unweighed[0, 0], torch.tensor(0.5 * 80 + 0.5 * 35))
+
+
+def test_where_no_model_is_cautious_each_keeps_its_weight():
+    block = stacked([1.0], sure=20.0, cautious=60.0)
+    bold = StackedBlock(block.predictions, (), block.nearest)
+    torch.testing.assert_close(bold.mean(WEIGHTS)[0, 0], torch.tensor(0.5 * 80 + 0.3 * 20 + 0.2 * 60))
+
+
+def test_what_all_agree_on_is_doubted_where_nothing_like_it_was_measured_nearby():
+    nearest = torch.tensor([[80.0] * 4, [20.0] * 4])
+    sure = stacked([0.0, 0.0], sure=80.0, cautious=80.0, nearest=nearest)
+    torch.testing.assert_close(sure.epistemic_std(WEIGHTS), torch.zeros(2, 4))
+    unsure = stacked([0.25, 0.25], sure=80.0, cautious=80.0, nearest=nearest)
+    torch.testing.assert_close(unsure.epistemic_std(WEIGHTS), torch.tensor([[0.0] * 4, [30.0] * 4]))
+
+
+def test_every_member_of_every_model_counts_into_the_spread():
+    block = stacked([0.0], sure=20.0, cautious=60.0)
+    values = torch.tensor([80.0] * 5 + [20.0, 60.0])
+    torch.testing.assert_close(block.members()[0, :, 0], values)
+    torch.testing.assert_close(block.epistemic_std(WEIGHTS)[0, 0], values.std())
+
+
+def test_what_differs_between_draws_is_aleatoric_and_weighed():
+    draws = torch.tensor([70.0, 90.0]).view(2, 1, 1, 1).expand(2, 1, 3, 4)
+    block = stacked([0.0], sure=20.0, cautious=60.0)
+    noisy = StackedBlock(block.predictions | {"bold": PredictedBlock(draws)}, ("cautious",), block.nearest)
+    torch.testing.assert_close(noisy.aleatoric_std(WEIGHTS)[0, 0], 0.5 * draws[:, 0, 0, 0].std())
+    assert not block.aleatoric_std(WEIGHTS).any()
+
+
+@given(st.integers(0, 10**6))
+def test_weights_are_those_with_which_predictions_together_come_nearest(seed: int):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(12, 7))
+    predictions = {str(size): truth + rng.normal(0.3, size, truth.shape) for size in (0.5, 1.0, 2.0)}
+    weights = np.array(list(fit_stacking_weights(predictions, truth).values()))
+    assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    together = np.stack(list(predictions.values()))
+    size = np.sqrt(np.square(together - truth).mean((0, 2)))
+
+    def error(weights: np.ndarray) -> float:
+        return float((np.square(np.tensordot(weights, together, 1) - truth).sum(1) / size).sum())
+
+    for other in rng.dirichlet(np.ones(3), 50):
+        assert error(weights) <= error(other) + 1e-6
+
+
+def test_a_prediction_that_is_right_is_the_only_one_that_counts_and_all_may_be_right():
+    truth = np.random.default_rng(0).normal(size=(9, 5))
+    weights = fit_stacking_weights({"a": truth + 1, "b": truth, "c": truth + 2}, truth)
+    assert weights == pytest.approx({"a": 0, "b": 1, "c": 0}, abs=1e-3)
+    assert sum(fit_stacking_weights({"a": truth, "b": truth, "c": truth}, truth).values()) == pytest.approx(1)
+
+
+def test_one_alloy_that_nobody_foresees_does_not_decide_for_all():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 30))
+    good, bad = truth + 0.5 * rng.normal(size=truth.shape), truth + rng.normal(size=truth.shape)
+    good[7] += 30
+    bad[7] += 20
+    assert fit_stacking_weights({"good": good, "bad": bad}, truth)["good"] > 0.4
+    assert fit_stacking_weights({"good": good[7:8], "bad": bad[7:8]}, truth[7:8])["good"] < 0.1
+
+
+def test_folds_are_even_keep_alloys_together_and_stay_when_spectra_are_added():
+    x = peaks(40)[0]
+    folds = assign_folds(x, seed=0)
+    assert np.bincount(folds).tolist() == [8] * 5
+    more = np.concatenate([x, peaks(7, seed=2)[0], x[:3]])
+    assert np.array_equal(assign_folds(more, seed=0)[:40], folds), "a spectrum keeps its fold when others are added"
+    assert np.array_equal(assign_folds(more, seed=0)[47:], folds[:3]), "spectra of one alloy share a fold"
+    assert (assign_folds(np.tile(x[:9], (5, 1)), seed=0) == -1).all(), "with so few alloys, every member sees all"
+
+
+def test_networks_are_trusted_where_spectra_jump_and_the_process_where_they_are_noisy():
+    x, _, smooth = peaks(60)
+    rng = np.random.default_rng(0)
+    jump = np.where(x[:, :1] > 0.4, smooth, smooth[:, ::-1])
+    noisy = (50 + 20 * rng.normal(size=(60, 1)) + 0 * smooth).clip(0, 100)
+    config = TrainingConfig(members=5, steps=400)
+    jumping, shaking = (Ensemble(config, device="cpu").fit(x, y).weights for y in (jump, noisy))
+    assert jumping["networks"] > 2 * jumping["gaussian_process"]
+    assert shaking["gaussian_process"] > 2 * shaking["networks"]
+
+
+def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
+    x, _, y = peaks(60)
+    unseen, _, truth = peaks(100, seed=1)
+    rng = np.random.default_rng(0)
+    noisy, measured = (z + 3 * rng.normal(size=z.shape) for z in (y, truth))
+    ensemble = Ensemble(TrainingConfig(members=5, steps=300), device="cpu").fit(x, noisy)
+    predicted = ensemble.predict(unseen)
+    assert 0.85 < (np.abs(measured - predicted.mean) <= predicted.band).mean() < 0.97
+    error = mean_squared_error(predicted.mean, measured)
+    assert ensemble.oof_mse == pytest.approx(error, rel=0.3)
+
+
+def test_nothing_left_out_gives_no_band():
+    x, _, y = peaks(30)
+    for config, n in ((TINY.model_copy(update={"stacked": False}), 30), (TINY, 9)):
+        ensemble = Ensemble(config, device="cpu").fit(x[:n], y[:n])
+        predicted = ensemble.predict(x)
+        assert np.isnan(predicted.band).all() and np.isnan(ensemble.oof_mse)
+        assert np.isfinite(predicted.mean).all()
