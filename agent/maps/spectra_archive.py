@@ -25,7 +25,7 @@ _CHUNK = 16  # spectra
 
 
 class Views(NamedTuple):
-    """Spectra of some alloys as an ensemble describes them (`Generated`), and the fitted first peak."""
+    """Spectra of some alloys as an ensemble predicts them (`EnsemblePrediction`), and the fitted first peak."""
 
     mean: Spectra
     between: Spectra  # spread between networks, smoother and trees

@@ -14,7 +14,7 @@ from glassmap.agent.store.records import Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, least_batch, spectra_left
 
 if TYPE_CHECKING:
-    from glassmap.agent.models.ensemble import Ensemble
+    from glassmap.agent.models.ensemble import TrainedEnsemble
 
 
 def plan(campaign: OpenCampaign, round_: int) -> str:
@@ -79,7 +79,7 @@ def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -
 class _Model:
     """The model of the round before, as a rule may ask it: a `Forecast`."""
 
-    ensemble: "Ensemble"
+    ensemble: "TrainedEnsemble"
     q: Axis | None
 
     def figures(self, compositions: Compositions) -> Mapping[str, Weights]:

@@ -31,7 +31,7 @@ def check(**changes: Any) -> CampaignConfig:
             "kind, dataset, variable, where, hold_out, test_share",
         ),
         ({"planning": {"size": 5}}, "'planning.size'", "batch, method, weights, hold_out_share"),
-        ({"model": {"layers": 5}}, "'model.layers'", "architecture, hidden, noise, members"),
+        ({"model": {"layers": 5}}, "'model.layers'", "architecture, members, stacked, steps"),
         ({"stop": {"rounds": 5}}, "'stop.rounds'", "tolerance, patience, max_rounds"),
     ],
 )
