@@ -103,6 +103,7 @@ def benchmark_spectra(
 
     Example: `python -m tests.benchmarks spectra co-v-zr.nc --seeds 5 --split random --json records.json`
     """
+    from glassmap.agent.models.base_models import BASE_MODELS
     from glassmap.agent.models.config import PRESETS
     from tests.benchmarks import spectra
 
@@ -135,7 +136,7 @@ def benchmark_spectra(
         )
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
         ours = [record for record in records if record["model"] == "ensemble"]
-        figures = ("networks", "smoother", "trees", "unseen_mse", "rank", "inside")
+        figures = (*BASE_MODELS, "oof_mse", "rank", "inside")
         print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
         noise = spectra.measure_noise(datasets, where=where, variable=variable)
         say("Noise: what samples of one alloy (1 at.%) differ by")
