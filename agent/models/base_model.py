@@ -5,7 +5,7 @@ Letters: n training spectra, e elements, q points, k draws, m members, b alloys 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -70,10 +70,8 @@ class Saved(NamedTuple):
 class TrainedBaseModel(Protocol):
     """A base model that has learned; frozen."""
 
-    @property
-    def extrapolates(self) -> bool:
-        """Whether it may go beyond what was measured. One that doesn't takes over where others know nothing."""
-        ...
+    extrapolates: ClassVar[bool]
+    """Whether it may go beyond what was measured. One that doesn't takes over where others know nothing."""
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict as `TrainedModel` does."""
@@ -148,6 +146,11 @@ def blocks_of(compositions: Compositions, device: torch.device) -> Iterator[Floa
     """Put compositions on a device, a block at a time, in double precision."""
     for start in range(0, len(compositions), BLOCK):
         yield torch.tensor(compositions[start : start + BLOCK], dtype=torch.float64, device=device)
+
+
+def distances_to(known: Float[Tensor, "n e"], compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b n"]:
+    """Return the distance of each composition from each known one."""
+    return cast(Tensor, cast(Any, torch.linalg).vector_norm(compositions[:, None] - known, dim=2))
 
 
 def on_cpu(blocks: list[Tensor], axis: int = 0) -> np.ndarray:

@@ -8,15 +8,16 @@ Letters: n compositions, e elements, q points, c principal components.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import RBFInterpolator
-from scipy.spatial import KDTree
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from scipy.interpolate import RBFInterpolator  # pyright: ignore[reportMissingTypeStubs]
+from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.ensemble import ExtraTreesRegressor  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.exceptions import ConvergenceWarning  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.gaussian_process import GaussianProcessRegressor  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel  # pyright: ignore[reportMissingTypeStubs]
 
 from glassmap.agent.data.composition import average_replicates
 from glassmap.agent.models.protocol import Model, Prediction
@@ -41,7 +42,7 @@ class TrainedNearestNeighbour:
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Copy the nearest one; it can't tell how far off it is."""
-        mean = self.spectra[self.tree.query(compositions)[1]]
+        mean = self.spectra[cast(Any, self.tree).query(compositions)[1]]
         return Prediction(mean, None, np.full_like(mean, np.nan))
 
 
@@ -94,7 +95,7 @@ class PcaGp:
             # A length that rests on its bound is an element that a component doesn't depend on: no fault
             warnings.simplefilter("ignore", ConvergenceWarning)
             processes = [
-                GaussianProcessRegressor(kernel, random_state=seed).fit(compositions, score)
+                cast(Any, GaussianProcessRegressor(kernel, random_state=seed)).fit(compositions, score)
                 for score in (scores / scale).T
             ]
         return TrainedPcaGp(processes, scale, components[:needed], mean, spectra.min(), spectra.max())
@@ -113,7 +114,7 @@ class TrainedPcaGp:
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict the posterior's mean and standard deviation, back in intensities."""
-        posteriors = [process.predict(compositions, return_std=True) for process in self.processes]
+        posteriors = [cast(Any, process).predict(compositions, return_std=True) for process in self.processes]
         scores, stds = (np.stack(part, axis=1) * self.scale for part in zip(*posteriors, strict=True))
         mean = (self.middle + scores @ self.components).clip(self.lowest, self.highest)
         return Prediction(mean, None, np.sqrt(np.square(stds) @ np.square(self.components)))
@@ -125,7 +126,8 @@ class ExtraTrees:
 
     def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedExtraTrees":
         """Grow the trees."""
-        return TrainedExtraTrees(ExtraTreesRegressor(300, random_state=seed, n_jobs=-1).fit(compositions, spectra))
+        regressor = cast(Any, ExtraTreesRegressor(300, random_state=seed, n_jobs=-1))
+        return TrainedExtraTrees(regressor.fit(compositions, spectra))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +138,11 @@ class TrainedExtraTrees:
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict the mean of the trees, and their standard deviation."""
-        mean, variance = self.regressor.predict(compositions), 0
-        for tree in self.regressor.estimators_:
-            variance = variance + np.square(tree.predict(compositions) - mean) / len(self.regressor.estimators_)
+        regressor = cast(Any, self.regressor)
+        mean: Spectra = regressor.predict(compositions)
+        variance = np.zeros_like(mean)
+        for tree in regressor.estimators_:
+            variance += np.square(tree.predict(compositions) - mean) / len(regressor.estimators_)
         return Prediction(mean, None, np.sqrt(variance))
 
 

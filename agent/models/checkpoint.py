@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from glassmap.agent.atomic_file import write_whole
@@ -91,11 +91,11 @@ def read_checkpoint(path: Path, *, device: torch.device) -> Checkpoint:
 
 def _read(path: Path, device: torch.device) -> Checkpoint:
     text = path.read_text()
-    facts, weights = json.loads(text), path.with_suffix(".safetensors")
-    digest = _digest(weights.read_bytes(), text)
+    facts, weights = json.loads(text), path.with_suffix(".safetensors").read_bytes()
+    digest = _digest(weights, text)
     if facts["format"] not in (3, FORMAT) or digest != path.stem:
         raise ValueError(f"format {facts['format']}, content {digest}")
-    tensors = load_file(weights)
+    tensors = load(weights)
     if facts["format"] == 3:
         facts, tensors = upgrade(facts, tensors)
     config = TrainingConfig(**facts["config"])

@@ -7,12 +7,12 @@ k nodes of a tree.
 """
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from glassmap.agent.data.composition import average_replicates
@@ -45,8 +45,8 @@ class RandomisedTrees:
         """Grow the trees on all spectra, `(n, q)`; those of one alloy count as their mean."""
         alloys, means, sample_to_alloy = average_replicates(compositions, spectra)
         targets = means if spectra.shape[1] > 1 else means[:, 0]  # scikit-learn warns of a single column
-        grown = ExtraTreesRegressor(TREES, random_state=stream_seed(seed, "trees") % 2**32).fit(alloys, targets)
-        trees = [estimator.tree_ for estimator in grown.estimators_]
+        grown = cast(Any, ExtraTreesRegressor(TREES, random_state=stream_seed(seed, "trees") % 2**32))
+        trees = [estimator.tree_ for estimator in grown.fit(alloys, targets).estimators_]
         shape = (TREES, max(tree.node_count for tree in trees))
         own = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
         tables: dict[str, np.ndarray] = {name: own.copy() for name in ("children_left", "children_right")}

@@ -51,7 +51,7 @@ def upgrade(facts: Facts, tensors: Tensors) -> tuple[Facts, Tensors]:
             new[name.replace("beside.forest.", "trees.").replace("member", "sample_to_alloy")] = tensor
     if "beside.spectra" in tensors:
         inverse = tensors["beside.smoother.inverse"]
-        noise = torch.linalg.inv(inverse).diagonal().mean().item() - 1  # the kernel is 1 at distance 0
+        noise = torch.inverse(inverse).diagonal().mean().item() - 1  # the kernel is 1 at distance 0
         length = tensors["beside.smoother.length"].item()
         models |= {
             "trees": {},

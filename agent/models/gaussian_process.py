@@ -11,10 +11,18 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
-from glassmap.agent.models.base_model import Known, PredictedBlock, Saved, TrainedBaseModel, blocks_of, on_cpu
+from glassmap.agent.models.base_model import (
+    Known,
+    PredictedBlock,
+    Saved,
+    TrainedBaseModel,
+    blocks_of,
+    distances_to,
+    on_cpu,
+)
 from glassmap.agent.models.protocol import Prediction
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Compositions, Groups, Spectra
@@ -63,7 +71,7 @@ class GaussianProcess:
     def condition(self, compositions: Compositions, spectra: Spectra, kernel: Kernel) -> "TrainedGaussianProcess":
         """Condition a process of a given kernel on some spectra."""
         covariance = matern(_distances(compositions), kernel.length)
-        inverse = torch.linalg.inv(covariance + kernel.noise * torch.eye(len(compositions)))
+        inverse = torch.inverse(covariance + kernel.noise * torch.eye(len(compositions)))
         return TrainedGaussianProcess(Known.of(compositions, spectra, self.device), inverse.to(self.device), kernel)
 
     def leave_out(
@@ -105,7 +113,7 @@ class TrainedGaussianProcess:
         The std is in that of the spectra over the system: 0 at a measurement without noise, 1 far from all, where the
         process knows nothing and predicts the mean of its spectra.
         """
-        distances = torch.linalg.vector_norm(compositions[:, None] - self.known.compositions, dim=2)
+        distances = distances_to(self.known.compositions, compositions)
         kernel = matern(distances, self.kernel.length)
         shares = kernel @ self.inverse  # (b, n)
         std = (1 - (shares * kernel).sum(1)).clamp(0, 1).sqrt()

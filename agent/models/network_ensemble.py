@@ -89,7 +89,8 @@ class NetworkEnsemble:
     def restore(self, saved: Saved, known: Known) -> "TrainedNetworks":
         """Return trained networks from what a checkpoint kept of them."""
         architecture = architecture_of(self.config.architecture)
-        widths = {name: tuple(w) if isinstance(w, list) else w for name, w in saved.facts["widths"].items()}
+        kept: dict[str, int | list[int] | tuple[int, ...]] = saved.facts["widths"]
+        widths = {name: width if isinstance(width, int) else tuple(width) for name, width in kept.items()}
         tensors = dict(saved.tensors)
         noise = tensors.pop("noise").to(self.device)
         sizes = Sizes(self.config.members, known.compositions.shape[1], known.spectra.shape[1])

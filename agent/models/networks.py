@@ -275,7 +275,7 @@ class Discriminator(MemberNetwork):
         h = spectra / 50 - 1  # 0-100 -> -1..1
         for layer in self.convolutions:
             h = functional.leaky_relu(layer(h), 0.2)
-        h = h.unflatten(1, (self.members, -1)).flatten(2)  # (b, m, c * l)
+        h = h.reshape(len(h), self.members, -1)  # (b, m, c * l)
         return self.score(h).squeeze(2), self.composition(h)
 
 

@@ -6,11 +6,12 @@ It knows the protocol of `base_model` only. Letters: n training spectra, q point
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import nnls
+from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from torch import Tensor
 
 from glassmap.agent.data.composition import distinct_alloys
@@ -21,6 +22,7 @@ from glassmap.agent.models.base_model import (
     PredictedBlock,
     TrainedBaseModel,
     blocks_of,
+    distances_to,
     on_cpu,
 )
 from glassmap.agent.models.config import CONFIDENCE
@@ -140,8 +142,7 @@ class Stack:
     def _nearest(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b q"]:
         if not len(self.known.compositions):  # read from a checkpoint of networks alone, which kept none
             return torch.zeros(len(compositions), self.known.spectra.shape[1], device=compositions.device)
-        distances = torch.linalg.vector_norm(compositions[:, None] - self.known.compositions, dim=2)
-        return self.known.spectra[distances.argmin(1)]
+        return self.known.spectra[distances_to(self.known.compositions, compositions).argmin(1)]
 
 
 def fit_stack(
@@ -178,7 +179,7 @@ def fit_stack(
         floor,
         scale,
         oof_mse=math.nan,
-        oof_rmse=np.zeros(spectra.shape[1]),
+        oof_rmse=np.zeros(len(spectra[0])),
         conformal_quantile=math.nan,
     )
     truth: list[Spectra] = []
@@ -224,7 +225,7 @@ def fit_stacking_weights(predictions: Mapping[str, Spectra], truth: Spectra) -> 
     roots = np.sqrt(values.clip(0))[:, None] * vectors.T  # |roots @ w|² is the error of weights w
     heavy = 1e3 * max(np.sqrt(np.trace(products)), 1e-9)  # holds the sum at 1
     n = len(predictions)
-    weights, _ = nnls(np.vstack([roots, np.full(n, heavy)]), np.append(np.zeros(n), heavy))
+    weights = cast(np.ndarray, nnls(np.vstack([roots, np.full(n, heavy)]), np.append(np.zeros(n), heavy))[0])
     return dict(zip(predictions, (weights / weights.sum()).tolist(), strict=True))
 
 

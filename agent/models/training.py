@@ -5,7 +5,8 @@ Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import abc
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -170,7 +171,7 @@ class Trainer:
     def draw(self) -> Batch:
         """Targets near training compositions, and for each a measured spectrum from the target's vicinity."""
         b, (n, e), z = self.config.batch_size, self.compositions.shape, self.generator.noise
-        rows, targets, noise, real, weights = [], [], [], [], []
+        parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
             row = mine[torch.randint(len(mine), (b,), generator=stream)]
             shift = self.vicinity.sigma * torch.randn(b, e, generator=stream)
@@ -184,12 +185,8 @@ class Trainer:
                 pick = (torch.rand(b, n, generator=stream) * near).argmax(1)
                 weight = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
                 weight = weight / weight.mean()
-            rows.append(row)
-            targets.append(target)
-            noise.append(torch.randn(b, z, generator=stream))
-            real.append(pick)
-            weights.append(weight)
-        return Batch(*(torch.stack(part, dim=1).to(self.device) for part in (rows, targets, noise, real, weights)))
+            parts.append((row, target, torch.randn(b, z, generator=stream), pick, weight))
+        return Batch(*(torch.stack(part, dim=1).to(self.device) for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -205,7 +202,7 @@ class Trainer:
 def _descend(optimiser: torch.optim.Optimizer, loss_of_members: Float[Tensor, " m"]) -> None:
     """One descent of each member on its own loss: the sum's gradient, since members share no weight."""
     optimiser.zero_grad(set_to_none=True)
-    loss_of_members.sum().backward()
+    loss_of_members.sum().backward()  # pyright: ignore[reportUnknownMemberType]
     optimiser.step()
 
 
@@ -245,7 +242,7 @@ def join_members(parts: Sequence[bytes], data: TrainingData) -> Generator:
 
 
 @contextmanager
-def one_thread(wanted: bool) -> Iterator[None]:
+def one_thread(wanted: bool) -> abc.Generator[None]:
     """Let PyTorch use one CPU thread within the block, where that is wanted."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if wanted else before)

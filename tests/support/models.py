@@ -15,6 +15,13 @@ NOISY = Architecture(DenseGenerator, DenseWidths(noise=3, hidden=(33, 20)), COMP
 """Dense networks that take noise, of widths that no vector of a processor divides."""
 
 
+class Told(list[tuple[str, int, int, str]]):
+    """A callback that keeps what it is told: stage, done, total, text."""
+
+    def __call__(self, stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        self.append((stage, done, total, text))
+
+
 def peaks(n: int, *, points: int = 96, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ternary compositions, an axis in 1/Å and spectra of one peak that moves and widens with composition."""
     compositions = np.random.default_rng(seed).dirichlet(np.ones(3), n)

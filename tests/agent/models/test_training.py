@@ -9,7 +9,7 @@ from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.models.networks import COMPACT, PAPER, Architecture
 from glassmap.agent.models.training import Trainer, Vicinity, join_members, train_networks, weights_of
-from tests.support.models import CPU, NOISY, TINY, generate, peaks, training_data
+from tests.support.models import CPU, NOISY, TINY, Told, generate, peaks, training_data
 
 
 @pytest.mark.parametrize("architecture", [COMPACT, NOISY])
@@ -96,12 +96,8 @@ def test_jittered_targets_stay_compositions():
 
 def test_progress_is_reported_to_the_end():
     x, _, y = peaks(10)
-    told: list[tuple[str, int, int, str]] = []
-
-    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
-        told.append((stage, done, total, text))
-
-    Ensemble(TINY, device="cpu").fit(x, y, report=report)
+    told = Told()
+    Ensemble(TINY, device="cpu").fit(x, y, report=told)
     assert [(stage, done, total) for stage, done, total, _ in told] == [("train", step, 30) for step in (10, 20, 30)]
     assert all(text.startswith("MSE ") and float(text.removeprefix("MSE ")) > 0 for *_, text in told)
 

@@ -37,7 +37,7 @@ from tests.flows.backends.test_simulated_campaign import SETTINGS
 from tests.simulation.test_lammps import processes_in, wait_until
 from tests.support.campaigns import fingerprint
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
-from tests.support.models import peaks
+from tests.support.models import Told, peaks
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
 
@@ -151,16 +151,15 @@ def test_members_trained_elsewhere_are_the_same_to_the_bit(
     )  # here alone: workers get it with the data
     config = TrainingConfig(members=5, **settings)
     x, _, y = peaks(30, points=101)
-    told: list[tuple[int, int]] = []
+    told = Told()
     alone = Ensemble(config, seed=3, device="cpu").fit(x, y)
-    spread = Ensemble(config, seed=3, device="cpu").fit(
-        x, y, train_fn=two.train, report=lambda _, done, total, text: told.append((done, total))
-    )
+    spread = Ensemble(config, seed=3, device="cpu").fit(x, y, train_fn=two.train, report=told)
     one, other = (ensemble.stack.models["networks"].save().tensors for ensemble in (alone, spread))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     for one, other in zip(alone.predict(x), spread.predict(x), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert told[-1] == (5 * config.steps, 5 * config.steps) and told == sorted(told)
+    steps = [done for _, done, _, _ in told]
+    assert told[-1][:3] == ("train", 5 * config.steps, 5 * config.steps) and steps == sorted(steps)
 
 
 def test_convolutions_trained_elsewhere_are_the_same_but_for_rounding(two: Cluster):

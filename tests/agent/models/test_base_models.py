@@ -1,0 +1,95 @@
+"""The registry of base models: another one is its file and a line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from glassmap.agent.models import base_models
+from glassmap.agent.models.base_model import Known, PredictedBlock, Saved, TrainedBaseModel, blocks_of, on_cpu
+from glassmap.agent.models.base_models import BASE_MODELS, Setup
+from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
+from glassmap.agent.models.protocol import Prediction
+from glassmap.agent.progress import Report, ignore
+from glassmap.agent.shapes import Compositions, Groups, Spectra
+from tests.support.models import CPU, TINY, peaks
+
+
+@dataclass(frozen=True)
+class MeanSpectrum:
+    """The mean of all spectra, everywhere: what a student would write first."""
+
+    def fit(
+        self,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups | None = None,
+        report: Report = ignore,
+    ) -> "TrainedMean":
+        return TrainedMean(Known.of(compositions, spectra, CPU))
+
+    def leave_out(
+        self,
+        fold: int,
+        trained: TrainedBaseModel,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        seed: int,
+        folds: Groups,
+    ) -> "TrainedMean":
+        return self.fit(compositions[folds != fold], spectra[folds != fold], seed=seed)
+
+    def restore(self, saved: Saved, known: Known) -> "TrainedMean":
+        return TrainedMean(known)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedMean:
+    known: Known
+    extrapolates: ClassVar[bool] = False
+
+    def predict_block(self, compositions: torch.Tensor) -> PredictedBlock:
+        return PredictedBlock(self.known.spectra.mean(0).expand(1, len(compositions), 1, -1))
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        mean = on_cpu([self.predict_block(block).mean for block in blocks_of(compositions, CPU)])
+        return Prediction(mean, None, np.full_like(mean, np.nan))
+
+    def save(self) -> Saved:
+        return Saved({}, {})
+
+
+@pytest.fixture
+def four_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BASE_MODELS, "mean", lambda setup: MeanSpectrum())
+
+
+def test_a_line_of_the_registry_is_enough_to_stack_another_model(four_models: None, tmp_path: Path):
+    x, q, y = peaks(30)
+    noise = 50 + 20 * np.random.default_rng(0).normal(size=y.shape)
+    ensemble = Ensemble(TINY, device="cpu").fit(x, noise)
+    assert tuple(ensemble.weights) == ("networks", "gaussian_process", "trees", "mean")
+    assert ensemble.weights["mean"] > ensemble.weights["trees"], "nothing else is to be learned of noise"
+    assert next(ensemble.predict_blocks(x))[1].shape[1] == TINY.members + 3
+    loaded = TrainedEnsemble.load(ensemble.save(tmp_path, axis=q, record={}), device="cpu")
+    for one, other in zip(ensemble.predict(x), loaded.predict(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_one_of_them_the_others_are_stacked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(BASE_MODELS, "trees")
+    x, _, y = peaks(30)
+    ensemble = Ensemble(TINY, device="cpu").fit(x, y)
+    assert tuple(ensemble.weights) == ("networks", "gaussian_process")
+    assert np.isfinite(ensemble.predict(x).mean).all()
+
+
+def test_an_ensemble_that_is_not_stacked_has_networks_alone():
+    setup = Setup(TINY.model_copy(update={"stacked": False}), CPU)
+    assert tuple(base_models.base_models(setup)) == base_models.ALONE
