@@ -41,8 +41,9 @@ from glassmap.dashboard.serve import serve_dashboard
 from glassmap.flows.cli.app import app
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
-from tests.benchmarks.dashboard import FLAGS, find_browser, make_campaign, served
+from tests.support.browser import FLAGS, find_browser, served
 from tests.support.campaigns import write_campaign
+from tests.support.made_up import make_campaign
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 QUATERNARY, QUINARY = ("Zr", "Cu", "Al", "Ti"), ("Zr", "Cu", "Al", "Ti", "Ni")

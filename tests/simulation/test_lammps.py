@@ -20,6 +20,7 @@ from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Structure, first_rdf_peak, total_rdf
 from glassmap.simulation.supervised_process import start_kept
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
+from tests.support.processes import processes_in, wait_until
 
 LAMMPS = find_lammps()
 
@@ -28,25 +29,6 @@ def run(simulation: Simulation, folder: Path, **options):
     return simulate(
         simulation, folder, lammps=options.pop("lammps", LAMMPS), timeout=options.pop("timeout", 60.0), **options
     )
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Processes whose working folder lies within `folder`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve().is_relative_to(folder) and (process / "stat").read_text().split()[2] != "Z":
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_until(condition, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def structures(updates: Iterable[Update]) -> dict[int, Structure]:

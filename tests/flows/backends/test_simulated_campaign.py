@@ -19,9 +19,9 @@ from glassmap.flows.figures import draw_all
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.simulation.result import read_structure
-from tests.simulation.test_lammps import processes_in, wait_until
 from tests.support.campaigns import fingerprint, rows
 from tests.support.glasses import TINY_SETTINGS, ZHOU, counting_lammps
+from tests.support.processes import processes_in, wait_until
 
 SETTINGS: dict[str, Any] = {
     "name": "simulated",

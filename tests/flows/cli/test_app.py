@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.dataset import read_dataset, write_dataset
@@ -17,13 +17,10 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.cli.app import app
 from glassmap.flows.figures import draw_all
 from tests.support.campaigns import rows, write_campaign
+from tests.support.command_line import glassmap
 
 STATUS_KEYS = ["state", "reason", "rounds", "spectra", "hold_out_mse"]
 TINY = ["--batch", "8", "--rounds", "2", "--members", "2", "--steps", "5", "--device", "cpu"]
-
-
-def glassmap(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "120", "NO_COLOR": "1"})
 
 
 def commands() -> list[list[str]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.flows.backends.test_lab import drop_scan, drop_table, edit, measure_all, order, write_campaign
-from tests.flows.cli.test_app import glassmap
+from tests.support.command_line import glassmap
 from tests.support.laboratory import scan_text
 
 

@@ -34,10 +34,10 @@ from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Structure
 from tests.flows.backends.test_simulated_campaign import SETTINGS
-from tests.simulation.test_lammps import processes_in, wait_until
 from tests.support.campaigns import fingerprint
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 from tests.support.models import Told, peaks
+from tests.support.processes import processes_in, wait_until
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
 

@@ -15,8 +15,8 @@ import pytest
 
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
-from tests.flows.services.test_supervisor import Services, free_port, running, state_of, wait_until
 from tests.support.campaigns import fingerprint, rows, write_campaign
+from tests.support.services import Services, free_port, running, state_of, wait_until
 
 CAMPAIGNS = 10
 

@@ -1,0 +1,173 @@
+"""Campaigns made up in a moment: their stores, maps and archives are real, the spectra an analytic halo."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Views, write_atlas
+from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.planning.convergence import CurvePoint, Decision
+from glassmap.agent.shapes import Compositions, PerSample, Spectra
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Suggestion
+
+AXIS = np.round(np.arange(1.5, 5.0001, 0.01), 2)  # 1/Å
+
+
+def halo(compositions: Compositions) -> tuple[PerSample, PerSample]:
+    """q1 and Δq (1/Å) that vary smoothly with composition; the middle of the system is the glass."""
+    e = compositions.shape[1]
+    middle = 1 - np.linalg.norm(compositions - 1 / e, axis=1)
+    return 2.4 + 0.5 * compositions[:, 0], 0.25 + 0.45 * np.clip(middle, 0, 1) ** 2
+
+
+def spectra_of(compositions: Compositions) -> Spectra:
+    """One broad peak each, on a falling background; 100 at most."""
+    q1, delta_q = halo(compositions)
+    peak = 1 / (1 + 4 * ((AXIS - q1[:, None]) / delta_q[:, None]) ** 2)
+    return 80 * peak + 20 * np.exp(-(AXIS - AXIS[0]))
+
+
+def make_campaign(
+    folder: Path,
+    *,
+    elements: tuple[str, ...] = ("Zr", "Cu", "Al"),
+    step_at_pct: int = 1,
+    rounds: int = 60,
+    batch: int = 20,
+    end: str = "converged",
+) -> None:
+    """A campaign as a replay would have left it.
+
+    Args:
+        folder: Made where it doesn't exist.
+        elements: Of the system.
+        step_at_pct: Of its grid.
+        rounds: That are judged.
+        batch: Alloys of each.
+        end: How it goes on: `converged`, `waiting` (half of the next batch is in), `failed` (in training the next) or
+            `planned` (nothing of the next batch is in).
+    """
+    config = CampaignConfig.of(
+        {
+            "name": folder.name,
+            "space": {"elements": list(elements), "step_at_pct": step_at_pct},
+            "backend": {"kind": "replay", "dataset": "made-up.nc", "hold_out": "batch"},
+            "planning": {"batch": batch},
+            "stop": {"max_rounds": rounds + 20},
+        },
+        source="made up",
+    )
+    config.to_toml(folder / FILE_NAME)
+    space, rng = config.space.build(), np.random.default_rng(0)
+    ranks = rng.permutation(len(space))[: (rounds + 1) * batch]
+    with CampaignStore.open(folder) as store:
+        with store.transaction():
+            store.record_axis("q", AXIS, None)
+            store.record_setting("elements", list(elements))
+            store.record_setting("source", "")
+            store.record_setting("config", config.model_dump(mode="json"))
+            store.log("campaign started")
+        for round_ in range(1, rounds + 1):
+            _write_round(store, space, round_, ranks[(round_ - 1) * batch : round_ * batch], last=round_ == rounds)
+        if end == "converged":
+            with store.transaction():
+                reason = f"Converged after {store.curve()[-1].spectra} spectra: less than 5 % each."
+                store.record_decision(rounds + 1, Decision("converged", reason, (0.02, 0.03)))
+            return
+        _plan(store, space, rounds + 1, ranks[rounds * batch :])
+        store.start_stage(rounds + 1, "measure")
+        if end == "waiting":
+            _measure(store, rounds + 1, share=0.5)
+        with store.transaction():
+            if end == "failed":
+                store.end_stage(rounds + 1, "measure", "failed", "SimulationError: LAMMPS is not there. Install it.")
+            else:
+                store.record_order(rounds + 1)
+                store.end_stage(rounds + 1, "measure", "waiting")
+
+
+def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray) -> None:
+    shares = space.compositions(ranks)
+    suggestions = [
+        Suggestion(f"r{round_:03d}-{k + 1:02d}", round_, int(rank), tuple(map(float, shares[k])), k % 5 == 0)
+        for k, rank in enumerate(ranks)
+    ]
+    store.start_stage(round_, "plan")
+    with store.transaction():
+        store.record_batch(round_, suggestions, Coverage(3.0, 20 / round_**0.5, 8 / round_**0.5))
+        store.log("planned", f"round {round_}: {len(suggestions)} alloys")
+        store.end_stage(round_, "plan", "done")
+
+
+def _measure(store: CampaignStore, round_: int, *, share: float = 1.0) -> None:
+    asked = store.suggestions(round_=round_)
+    for one in asked[: round(share * len(asked))]:
+        composition = np.array(one.composition)
+        with store.transaction():
+            store.record_spectrum(one, composition, spectra_of(composition[None])[0], backend="replay")
+
+
+def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray, *, last: bool) -> None:
+    _plan(store, space, round_, ranks)
+    store.start_stage(round_, "measure")
+    _measure(store, round_)
+    learned = store.spectra(hold_out=False)
+    with store.transaction():
+        store.end_stage(round_, "measure", "done")
+        error = 200 / len(learned[0]) + 5
+        store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 0.02, 0.03, 1.1 * error))
+        store.log("trained", f"round {round_}: {len(learned[0])} spectra, hold-out MSE {error:.3g}")
+    if last or len(space) <= KEPT_ALLOYS:
+        path = _write_map(store.folder / "maps" / f"{round_:016d}.parquet", space, learned[1], round_)
+        with store.transaction():
+            store.record_artefact(round_, "map", path)
+    if last:
+        path = _write_atlas(store, space, round_)
+        with store.transaction():
+            store.record_only_artefact(round_, "atlas", path)
+    with store.transaction():
+        store.record_decision(round_, Decision("continue", f"Go on after {len(learned[0])} spectra.", (0.1,)))
+        store.log("decided", f"go on after round {round_}")
+
+
+def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round_: int) -> Path:
+    everything = np.arange(len(space))
+    compositions = space.compositions(everything)
+    q1, delta_q = halo(compositions)
+    wave = 0.05 / round_ * np.sin(20 * compositions[:, 0])
+    distance = np.full(len(space), 5.0) if len(space) > KEPT_ALLOYS else _nearest(compositions, learned)
+    figures = {"q1": q1, "q1_spread": np.full_like(q1, 0.01), "delta_q": delta_q + wave, "delta_q_spread": np.abs(wave)}
+    figures |= {"peak_share": np.ones_like(q1), "distance": distance}
+    columns = dict(zip(space.elements, (100 * compositions.T).round().astype(np.uint8), strict=True))
+    table = pa.table(columns | {name: values.astype(np.float32) for name, values in figures.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"glassmap": json.dumps({"round": round_})}), path)
+    return path
+
+
+def _nearest(compositions: Compositions, learned: Compositions) -> PerSample:
+    squares = (compositions**2).sum(1)[:, None] + (learned**2).sum(1) - 2 * compositions @ learned.T
+    return 100 * np.sqrt(squares.clip(min=0).min(1))
+
+
+def _write_atlas(store: CampaignStore, space: CompositionSpace, round_: int) -> Path:
+    used = [m for m in store.measurements() if m.state == "used"]
+    known = np.array([m.composition for m in used])
+    ranks = np.linspace(0, len(space) - 1, min(len(space), KEPT_ALLOYS)).astype(np.int64)
+    shown = np.concatenate([space.compositions(ranks), known])
+    mean = spectra_of(shown)
+    spread = np.full_like(mean, 1.0)
+    fit = np.where(np.abs(AXIS - halo(shown)[0][:, None]) < 0.3, mean, np.nan)
+    q1, delta_q = halo(known)
+    hold_out = np.array([m.hold_out for m in used])
+    measured = MeasuredAlloys([m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], q1, delta_q)
+    path = store.folder / "maps" / f"round-{round_:03d}.h5"
+    views = Views(mean, spread, spread, 2 * spread, fit)
+    write_atlas(path, round_=round_, axis=AXIS, compositions=shown, views=views, measured=measured)
+    return path
