@@ -15,7 +15,7 @@ from torch import Tensor
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
-from glassmap.agent.models.base_models import Setup, base_models
+from glassmap.agent.models.base_models import BASE_MODELS, Setup
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.format_3 import upgrade
 from glassmap.agent.models.stacking import Stack
@@ -100,9 +100,12 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         facts, tensors = upgrade(facts, tensors)
     config = TrainingConfig(**facts["config"])
     known = Known(tensors["known.compositions"].to(device), tensors["known.spectra"].to(device))
-    models = {
-        name: model.restore(Saved(_part(tensors, name), facts["models"][name]), known)
-        for name, model in base_models(Setup(config, device)).items()
+    if gone := facts["weights"].keys() - BASE_MODELS.keys():
+        raise ValueError(f"base models that are gone: {', '.join(gone)}")
+    models = {  # in the order in which they are stacked
+        name: make(Setup(config, device)).restore(Saved(_part(tensors, name), facts["models"][name]), known)
+        for name, make in BASE_MODELS.items()
+        if name in facts["weights"]
     }
     stack = Stack(
         models,

@@ -62,11 +62,11 @@ def upgrade(facts: Facts, tensors: Tensors) -> tuple[Facts, Tensors]:
             "known.compositions": tensors["beside.smoother.compositions"],
             "known.spectra": tensors["beside.spectra"],
         }
-    networks, process, trees = facts["votes"]
+    weights = dict(zip(("networks", "gaussian_process", "trees"), facts["votes"], strict=True))
     return {
         **{name: facts[name] for name in ("seed", "floor", "scale", "record")},
         "config": {name: value for name, value in config.items() if name not in RETIRED},
-        "weights": {"networks": networks, "gaussian_process": process, "trees": trees},
+        "weights": {name: weight for name, weight in weights.items() if name in models},
         "oof_mse": facts["unseen_mse"],
         "conformal_quantile": facts["quantile"],
         "models": models,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from glassmap.agent.errors import ModelError
 from glassmap.agent.models import base_models
 from glassmap.agent.models.base_model import Known, PredictedBlock, Saved, TrainedBaseModel, blocks_of, on_cpu
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
@@ -80,6 +81,21 @@ def test_a_line_of_the_registry_is_enough_to_stack_another_model(four_models: No
     loaded = TrainedEnsemble.load(ensemble.save(tmp_path, axis=q, record={}), device="cpu")
     for one, other in zip(ensemble.predict(x), loaded.predict(x), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_checkpoint_is_read_by_a_registry_that_has_grown_and_refused_by_one_that_lost_a_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    x, q, y = peaks(30)
+    ensemble = Ensemble(TINY, device="cpu").fit(x, y)
+    path = ensemble.save(tmp_path, axis=q, record={})
+    monkeypatch.setitem(BASE_MODELS, "mean", lambda setup: MeanSpectrum())
+    loaded = TrainedEnsemble.load(path, device="cpu")
+    assert loaded.weights == ensemble.weights
+    np.testing.assert_array_equal(loaded.predict(x).mean, ensemble.predict(x).mean)
+    monkeypatch.delitem(BASE_MODELS, "trees")
+    with pytest.raises(ModelError, match="base models that are gone: trees"):
+        TrainedEnsemble.load(path, device="cpu")
 
 
 def test_without_one_of_them_the_others_are_stacked(monkeypatch: pytest.MonkeyPatch):
