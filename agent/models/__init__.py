@@ -1,5 +1,6 @@
-"""What goes from composition to spectrum. `protocol` says what a model is and `base_model` what one needs besides to be
-stacked; networks (with their training), a Gaussian process and randomised trees each have a file, as have simpler models
-to compare with; `base_models` lists those that are stacked, `stacking` weighs them by their protocol alone, and
-`ensemble` is what everybody else uses.
+"""What goes from composition to spectrum.
+
+`protocol` says what a model is, `base_model` what one needs to be stacked. Networks (with their training), a Gaussian
+process and randomised trees have a file each, and so have simpler models to compare with. `base_models` lists those that
+are stacked, `stacking` weighs them by their protocol alone, and `ensemble` is what everybody else uses.
 """

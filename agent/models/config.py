@@ -5,8 +5,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 CONFIDENCE = 0.9  # share of measured points that the band of a prediction is to hold
-
-
 # Where each architecture stands, `module:NAME`; resolved when networks are built, so that settings need no torch.
 ARCHITECTURES = {
     "compact": "glassmap.agent.models.networks:COMPACT",

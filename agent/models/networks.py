@@ -42,7 +42,7 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, outputs))
 
     def forward(self, h: Float[Tensor, "b m i"]) -> Float[Tensor, "b m o"]:
-        """Each member's rows through its own weights."""
+        """Send each member's rows through its own weights."""
         return torch.baddbmm(self.bias[:, None], h.transpose(0, 1), self.weight).transpose(0, 1)
 
 
@@ -130,26 +130,26 @@ class Generator(MemberNetwork):
         self.noise = noise
 
     def forward(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m q"]:
-        """One spectrum a row and member, intensity 0-100."""
+        """Generate one spectrum a row and member, intensity 0-100."""
         raise NotImplementedError(f"{type(self).__name__} must say how it generates: define its `forward`.")
 
     def start_from(self, spectra: Float[Tensor, "m q"]) -> None:
         """Begin training with each member's mean spectrum (0-100), where the generator has a place for it."""
 
     def inputs(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m i"]:
-        """Noise beside compositions of mean 0 and variance 1 over the simplex."""
+        """Return noise and compositions side by side, these with mean 0 and variance 1 over the simplex."""
         e = self.elements
         return torch.cat([noise, (compositions - 1 / e) * math.sqrt(e**2 * (e + 1) / (e - 1))], dim=2)
 
     def cropped(self, h: Float[Tensor, "i j l"]) -> Float[Tensor, "i j q"]:
-        """The middle of spectra that are somewhat too long."""
+        """Return the middle of spectra that are somewhat too long."""
         excess = h.shape[2] - self.points
         return h[:, :, excess // 2 : excess // 2 + self.points]
 
 
 @dataclass(frozen=True)
 class DenseWidths:
-    """Of a `DenseGenerator`."""
+    """The widths of a `DenseGenerator`."""
 
     noise: int
     hidden: tuple[int, ...]
@@ -179,7 +179,7 @@ class DenseGenerator(Generator):
             self.mean.copy_(torch.stack([torch.logit((own / 100).clamp(0.01, 0.99)) for own in spectra]))
 
     def forward(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m q"]:
-        """Members stay in front at the end: what is summed over the batch is then summed alike for each."""
+        """Generate; members stand in front at the end: what is summed over the batch then is summed alike for each."""
         h = self.inputs(noise, compositions)
         for layer in self.layers[:-1]:
             h = self._of_each(functional.silu, layer(h).transpose(0, 1)).transpose(0, 1)  # (b, m, width)
@@ -188,7 +188,7 @@ class DenseGenerator(Generator):
         return 100 * self._of_each(torch.sigmoid, self.cropped(h) + self.mean[:, None]).transpose(0, 1)
 
     def _of_each(self, function: Callable[[Tensor], Tensor], h: Float[Tensor, "m b i"]) -> Float[Tensor, "m b i"]:
-        """A function of single numbers; while learning it comes out the same whichever members there are.
+        """Apply a function of single numbers; while learning it comes out the same whichever members there are.
 
         The numbers left over by the processor's vectors are computed by another program, which rounds otherwise.
         """
@@ -199,7 +199,7 @@ class DenseGenerator(Generator):
 
 @dataclass(frozen=True)
 class ConvWidths:
-    """Of a `ConvGenerator`; the last transposed convolution has one channel."""
+    """The widths of a `ConvGenerator`, whose last transposed convolution has one channel."""
 
     noise: int
     channels: tuple[int, ...]  # of the linear layer's output, then of every transposed convolution but the last
@@ -226,7 +226,7 @@ class ConvGenerator(Generator):
         self.norms = nn.ModuleList(nn.BatchNorm1d(m * o) for o in outputs[:-1])
 
     def forward(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m q"]:
-        """Every member is a group of channels."""
+        """Generate; every member is a group of channels."""
         h = self.stem(self.inputs(noise, compositions))
         h = h.unflatten(2, (-1, self.start)).flatten(1, 2)  # (b, m * c, l)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
@@ -242,7 +242,7 @@ def _transposed(inputs: int, outputs: int, kernel: int, stride: int, *, groups: 
 
 @dataclass(frozen=True)
 class CriticWidths:
-    """Of a `Discriminator`."""
+    """The widths of a `Discriminator`."""
 
     channels: tuple[int, ...]
     kernels: tuple[int, ...]
@@ -271,7 +271,7 @@ class Discriminator(MemberNetwork):
         self.composition = MemberLinear(m, widths.channels[-1] * length, sizes.elements)
 
     def forward(self, spectra: Float[Tensor, "b m q"]) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m e"]]:
-        """Score and composition of each spectrum, each judged by its own member."""
+        """Judge each spectrum by its own member: score and composition."""
         h = spectra / 50 - 1  # 0-100 -> -1..1
         for layer in self.convolutions:
             h = functional.leaky_relu(layer(h), 0.2)

@@ -52,11 +52,11 @@ class Vicinity(NamedTuple):
     """
 
     sigma: float  # standard deviation of the jitter of target compositions
-    kappa: float  # radius of the hard vicinity
+    kappa: float  # radius within which spectra are of the vicinity; weights fall off with the distance over it
 
     @classmethod
     def of(cls, compositions: Float[Tensor, "n e"], *, jitter: float) -> "Vicinity":
-        """Bandwidths by rule of the training compositions; replicates don't count as neighbours."""
+        """Return the bandwidths that follow from the training compositions; replicates don't count as neighbours."""
         distances = torch.cdist(compositions.double(), compositions.double())
         distances[distances < 1e-9] = math.inf
         nearest = distances.min(dim=1).values
@@ -67,7 +67,7 @@ class Vicinity(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step's material of all members."""
+    """What all members learn from in one step."""
 
     rows: Integer[Tensor, "b m"]  # the training spectrum that each generated one is held against
     targets: Float[Tensor, "b m e"]  # its composition, jittered
@@ -132,7 +132,7 @@ class Trainer:
         return mse.detach()
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Adam; fused, which is three times as fast, where every member's numbers fill whole vectors of the processor.
+        """Return Adam; fused, which is three times as fast, where every member's numbers fill whole processor vectors.
 
         The fused program rounds a last few numbers otherwise than the rest, and which those are depends on who is
         trained together.
@@ -169,7 +169,7 @@ class Trainer:
         return mse.mean()
 
     def draw(self) -> Batch:
-        """Targets near training compositions, and for each a measured spectrum from the target's vicinity."""
+        """Draw targets near training compositions, and for each a measured spectrum from the target's vicinity."""
         b, (n, e), z = self.config.batch_size, self.compositions.shape, self.generator.noise
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
@@ -200,14 +200,14 @@ class Trainer:
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss_of_members: Float[Tensor, " m"]) -> None:
-    """One descent of each member on its own loss: the sum's gradient, since members share no weight."""
+    """Let each member descend on its own loss: by the sum's gradient, since members share no weight."""
     optimiser.zero_grad(set_to_none=True)
     loss_of_members.sum().backward()  # pyright: ignore[reportUnknownMemberType]
     optimiser.step()
 
 
 def _pace(step: int, steps: int) -> float:
-    """Learning-rate factor: a warm-up over the first 5 %, then half a cosine down to a hundredth."""
+    """Return the learning rate's factor: a warm-up over the first 5 %, then half a cosine down to a hundredth."""
     warm_up = max(1, steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up
