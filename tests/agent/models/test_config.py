@@ -12,9 +12,8 @@ from glassmap.agent.models.networks import Architecture, architecture_of
 
 def test_settings_are_read_without_torch_or_numpy():
     program = "import sys, glassmap.agent.models.config; print({'torch', 'numpy', 'scipy'} & sys.modules.keys())"
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
-    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -23,7 +22,7 @@ def test_every_architecture_of_the_registry_is_there(name: str):
 
 
 def test_an_unknown_architecture_is_refused_with_those_that_there_are():
-    with pytest.raises(ValidationError, match="must be one of compact, paper.* got 'wide'"):
+    with pytest.raises(ValidationError, match=r"must be one of compact, paper.* got 'wide'"):
         TrainingConfig(architecture="wide")
 
 
