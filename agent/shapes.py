@@ -1,11 +1,15 @@
-"""The one place where the shape of a NumPy array is spelled.
+"""The one place where the shape of a NumPy array is spelled, and the name of the axis that spectra are on.
 
 Letters: n compositions, e elements, q points of a spectrum, m members, b batch, g grid alloys.
 Files that use torch spell their tensors at the function, so that this file never imports torch.
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float, Integer
+
+AxisName = Literal["q", "two_theta", "r"]  # 1/Å, degrees, Å
 
 Composition = Float[np.ndarray, " e"]  # one composition: atomic fraction, sums to 1
 Compositions = Float[np.ndarray, "n e"]  # atomic fraction; every row sums to 1

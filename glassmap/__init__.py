@@ -1,8 +1,75 @@
 """glassmap plans the experiments of an alloy campaign and maps where metallic glass forms.
 
-This folder gives the packages beside it one import name: `glassmap.agent` is the folder `agent`, through a link.
+The names below are the public Python API; docs/python.md shows each at work. They are loaded when they are first asked
+for, so that `import glassmap` costs nothing and nobody waits for a library that they don't use.
+
+The folders beside this file are links: `glassmap.agent` is the folder `agent` of the repository.
 """
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__version__ = version("glassmap")
+if TYPE_CHECKING:
+    from glassmap.agent.campaign import Campaign
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.composition import CompositionSpace
+    from glassmap.agent.data.dataset import SpectraSet, read_dataset
+    from glassmap.agent.data.scan_files import read_scan
+    from glassmap.agent.models.ensemble import Ensemble
+    from glassmap.agent.peaks.peak import fit_peak, measure_peaks
+    from glassmap.agent.planning.acquisition import plan_batch
+    from glassmap.flows.planner import Planner
+
+    __version__: str
+
+__all__ = [
+    "Campaign",
+    "CampaignConfig",
+    "CompositionSpace",
+    "Ensemble",
+    "Planner",
+    "SpectraSet",
+    "__version__",
+    "fit_peak",
+    "measure_peaks",
+    "plan_batch",
+    "read_dataset",
+    "read_scan",
+]
+
+_HOMES = {
+    "Campaign": "glassmap.agent.campaign",
+    "CampaignConfig": "glassmap.agent.config.campaign",
+    "CompositionSpace": "glassmap.agent.data.composition",
+    "Ensemble": "glassmap.agent.models.ensemble",
+    "Planner": "glassmap.flows.planner",
+    "SpectraSet": "glassmap.agent.data.dataset",
+    "fit_peak": "glassmap.agent.peaks.peak",
+    "measure_peaks": "glassmap.agent.peaks.peak",
+    "plan_batch": "glassmap.agent.planning.acquisition",
+    "read_dataset": "glassmap.agent.data.dataset",
+    "read_scan": "glassmap.agent.data.scan_files",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for (PEP 562).
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("glassmap")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'glassmap' has no attribute {name!r}; it offers {', '.join(__all__)}.")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List what is public, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -10,10 +10,10 @@ import periodictable
 from periodictable.cromermann import fxrayatq
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.data.dataset import AxisName
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.shapes import (
     Axis,
+    AxisName,
     Composition,
     FineRdf,
     FormFactors,

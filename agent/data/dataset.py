@@ -1,22 +1,24 @@
 """`SpectraSet`: compositions and their spectra on one axis, read from and written to NetCDF."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.composition import SYMBOLS, close_compositions
 from glassmap.agent.data.spectrum import Preprocessing, Substrate
 from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
-from glassmap.agent.shapes import Axis, Compositions, Mask, Rows, Spectra
+from glassmap.agent.shapes import Axis, AxisName, Compositions, Mask, Rows, Spectra
 
-AxisName = Literal["q", "two_theta", "r"]
+if TYPE_CHECKING:
+    import xarray as xr  # takes half a second, so that it is imported where a file is read or written
 
 # Accepted spellings, lower case and without blanks; the first is the one written.
 _AXIS_UNITS: dict[str, tuple[str, ...]] = {
@@ -113,7 +115,7 @@ class SpectraSet:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Rows | Mask) -> "SpectraSet":
+    def select(self, rows: Rows | Mask) -> SpectraSet:
         """The samples of the given rows, in that order, or those where a mask is true."""
         rows = np.arange(len(self))[rows]
         return replace(
@@ -124,7 +126,7 @@ class SpectraSet:
             coordinates={name: values[rows] for name, values in self.coordinates.items()},
         )
 
-    def where(self, expression: str) -> "SpectraSet":
+    def where(self, expression: str) -> SpectraSet:
         """The samples whose extras meet a condition.
 
         Args:
@@ -170,7 +172,7 @@ class SpectraSet:
         points: int | None = None,
         substrate: Substrate | None = None,
         background: float | None = None,
-    ) -> "SpectraSet":
+    ) -> SpectraSet:
         """The set after the four steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
 
         Args:
@@ -241,6 +243,8 @@ def read_dataset(path: Path | str, *, variable: str = "intensity") -> SpectraSet
 
 
 def _load(path: Path) -> xr.Dataset:
+    import xarray as xr
+
     if not path.is_file():
         raise DatasetError(f"There is no file {path}; check the path.")
     try:
@@ -362,6 +366,8 @@ def write_dataset(
         DatasetError: If the file can't be written, other kinds are not of the same samples, or a spectrum exceeds
             32767 steps of its resolution.
     """
+    import xarray as xr
+
     path = Path(path)
     variables = {
         "sample": ("sample", np.array(spectra.ids)),

@@ -16,9 +16,8 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeXml
 
-from glassmap.agent.data.dataset import AxisName
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
-from glassmap.agent.shapes import Scan, ScanAxis
+from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
 TEXT_SUFFIXES = (".csv", ".xy", ".xye", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, ".xrdml", ".brml", ".rasx")

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from glassmap.agent.data.composition_table import ShareUnit, read_composition_table
-from glassmap.agent.data.dataset import AxisName, SpectraSet
+from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.scan_files import TEXT_SUFFIXES, read_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
-from glassmap.agent.shapes import Axis, Spectra
+from glassmap.agent.shapes import Axis, AxisName, Spectra
 
 _UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
 

@@ -5,13 +5,11 @@ Subtract the substrate, cut to a common range, interpolate to a standard length,
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
-from pybaselines import Baseline
 
 from glassmap.agent.errors import SpectrumError
-from glassmap.agent.shapes import Axis, Scan, ScanAxis, Scans, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, AxisName, Scan, ScanAxis, Scans, Spectra, Spectrum
 
 STANDARD_POINTS = 3743  # the paper's length of a 2θ spectrum
 MIN_POINTS = 16  # within the range; with fewer there is no telling a peak from a step
@@ -138,7 +136,7 @@ class Preprocessing:
         array([100.        ,  99.97368421,  99.94736842])
     """
 
-    axis: Literal["two_theta", "q", "r"]
+    axis: AxisName
     low: float
     high: float
     points: int = STANDARD_POINTS
@@ -166,7 +164,7 @@ class Preprocessing:
     @classmethod
     def over(
         cls,
-        axis_name: Literal["two_theta", "q", "r"],
+        axis_name: AxisName,
         axis: ScanAxis,
         *,
         low: float | None = None,
@@ -227,6 +225,8 @@ class Preprocessing:
         if self.substrate is not None:
             spectra = spectra - self._scaled_substrate(grid, spectra)
         if self.background is not None:
+            from pybaselines import Baseline  # takes half a second, and most spectra keep their background
+
             half_width = round(self.background / (grid[1] - grid[0]))
             ends = {"extrapolate_window": max(2, half_width // 20)}  # continued by their own slope
             snip = partial(Baseline(x_data=grid).snip, max_half_window=half_width, decreasing=True, pad_kwargs=ends)

@@ -1,0 +1,157 @@
+"""A campaign to look at from Python: what was measured, learned and decided so far, as tables.
+
+campaign = Campaign("campaigns/mine")
+campaign.status
+campaign.curve.plot(x="spectra", y="mse")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glassmap.agent.data.composition import parse_composition
+from glassmap.agent.errors import StoreError
+from glassmap.agent.planning.convergence import CurvePoint
+from glassmap.agent.shapes import Compositions
+from glassmap.agent.store.campaign_store import CampaignStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glassmap.agent.data.dataset import SpectraSet
+    from glassmap.agent.models.ensemble import EnsemblePrediction
+    from glassmap.agent.store.records import Status
+
+
+class Campaign:
+    """A campaign's folder, to be read; safe while `glassmap run` or a `Planner` is at it.
+
+    Every property looks again, in one snapshot of the store, so that it says how things stand when it is asked.
+    Columns of the tables are named as in the store; docs/python.md lists them with their units.
+
+    Args:
+        folder: The campaign's, which holds `campaign.db`.
+
+    Raises:
+        StoreError: If no campaign was started there, or it is of another version.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        with self._store() as store:
+            self.elements: tuple[str, ...] = tuple(store.setting("elements"))
+
+    def __repr__(self) -> str:
+        return f"Campaign({str(self.folder)!r})"
+
+    @property
+    def status(self) -> Status:
+        """Where the campaign stands."""
+        with self._store() as store:
+            return store.status()
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """The learning curve, a row for each round whose model was judged."""
+        import pandas as pd
+
+        with self._store() as store:
+            points = store.curve()
+        return pd.DataFrame(points, columns=CurvePoint._fields)
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """Every measurement in the order they came, used or not: its alloy in at.%, its state, what else was found."""
+        import pandas as pd
+
+        with self._store() as store:
+            found = store.measurements()
+        rows = [
+            {name: value for name, value in one.facts.items() if not isinstance(value, dict | list)}
+            | {name: value for name, value in one._asdict().items() if name not in ("composition", "facts", "screened")}
+            | {element: 100 * share for element, share in zip(self.elements, one.composition, strict=True)}
+            for one in found
+        ]
+        first = ["id", "suggestion", "round", *self.elements, "hold_out", "state", "reason", "backend", "taken"]
+        table = pd.DataFrame(rows, columns=list(dict.fromkeys(first + [name for row in rows for name in row])))
+        return table.assign(taken=pd.to_datetime(table["taken"], format="ISO8601", utc=True))
+
+    @property
+    def spectra(self) -> SpectraSet:
+        """The spectra that are used, trained on or held out (`coordinates["hold_out"]`), on the campaign's axis.
+
+        Raises:
+            DatasetError: If there are none yet.
+        """
+        from glassmap.agent.data.dataset import SpectraSet
+
+        with self._store() as store:
+            axis_name, axis, wavelength = store.axis()
+            parts = [store.spectra(hold_out=hold_out) for hold_out in (False, True)]
+        return SpectraSet(
+            ids=tuple(id_ for ids, _, _ in parts for id_ in ids),
+            elements=self.elements,
+            compositions=np.concatenate([compositions for _, compositions, _ in parts]),
+            axis_name=axis_name,
+            axis=axis,
+            intensities=np.concatenate([spectra for _, _, spectra in parts]),
+            coordinates={"hold_out": np.repeat([False, True], [len(ids) for ids, _, _ in parts])},
+            wavelength=wavelength,
+        )
+
+    @property
+    def map(self) -> pd.DataFrame:
+        """The last round's map: at.%, figures of the first peak, and how sure the model is, of every alloy.
+
+        Raises:
+            StoreError: If there is no map yet.
+            ModelError: If its file was removed or is damaged.
+        """
+        import pandas as pd
+
+        from glassmap.agent.maps.spectra_archive import read_map
+
+        return pd.DataFrame(read_map(self._latest("map"))[0])
+
+    def predict(self, compositions: Compositions | Sequence[str], *, device: str = "cpu") -> EnsemblePrediction:
+        """Predict spectra with the last round's model, on the campaign's axis.
+
+        Args:
+            compositions: Names in at.% such as `["Co30V40Zr30"]`, or atomic fractions in the order of `elements`,
+                shape `(n, e)`.
+            device: `cpu`, `cuda`, or `auto` for a CUDA device where there is one.
+
+        Raises:
+            CompositionError: If a name can't be read or holds an element that isn't the campaign's.
+            StoreError: If there is no model yet.
+            ModelError: If the model can't be read.
+        """
+        from glassmap.agent.models.ensemble import TrainedEnsemble
+
+        if not isinstance(compositions, np.ndarray):
+            compositions = np.array([parse_composition(name, self.elements) for name in compositions])
+        return TrainedEnsemble.load(self._latest("checkpoint"), device=device).predict(compositions)
+
+    def _latest(self, kind: str) -> Path:
+        """Return the path of the newest file of a kind.
+
+        Raises:
+            StoreError: If there is none yet.
+        """
+        with self._store() as store:
+            found = store.artefact(kind)
+        if found is None:
+            raise StoreError(f"{self.folder} has no {kind} yet; the first comes with the first round. Let it run on.")
+        return found[1]
+
+    @contextmanager
+    def _store(self) -> Iterator[CampaignStore]:
+        with CampaignStore.read_only(self.folder) as store:
+            if store.setting("elements") is None:
+                raise StoreError(f"The campaign in {self.folder} is being started right now. Try again in a moment.")
+            yield store

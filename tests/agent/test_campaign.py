@@ -1,0 +1,101 @@
+"""`Campaign`, the public way to read a campaign from Python."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import glassmap
+from glassmap.agent.errors import CompositionError, DatasetError, StoreError
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
+from tests.support.campaigns import run_and_tell, write_campaign
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> Path:
+    folder = tmp_path_factory.mktemp("campaigns") / "finished"
+    write_campaign(folder, small_dataset, stop={"max_rounds": 2})
+    with open_campaign(folder) as campaign:
+        advance(campaign)
+    return folder
+
+
+def test_a_finished_campaign_is_read_as_tables(finished: Path):
+    campaign = glassmap.Campaign(str(finished))
+    with CampaignStore.read_only(finished) as store:
+        assert campaign.status == store.status()
+        points, measured = store.curve(), store.measurements()
+    assert campaign.elements == ("Co", "V", "Zr")
+    curve = campaign.curve
+    assert curve["round"].tolist() == [1, 2] and curve["mse"].tolist() == [point.mse for point in points]
+    table = campaign.measurements
+    assert table["id"].tolist() == [one.id for one in measured]
+    assert np.allclose(table[["Co", "V", "Zr"]], 100 * np.array([one.composition for one in measured]))
+    assert isinstance(table["taken"].dtype, pd.DatetimeTZDtype) and table["hold_out"].dtype == bool
+
+
+def test_the_map_holds_every_alloy_of_the_space(finished: Path):
+    campaign = glassmap.Campaign(finished)
+    alloys = campaign.map
+    assert len(alloys) == 171 and (alloys[list(campaign.elements)].sum(axis=1) == 100).all()
+    assert {"q1", "delta_q", "peak_share", "distance"} <= set(alloys.columns)
+
+
+def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp_path: Path):
+    campaign = glassmap.Campaign(finished)
+    spectra, table = campaign.spectra, campaign.measurements.set_index("id")
+    assert set(spectra.ids) == set(table.index[table["state"] == "used"])
+    assert spectra.coordinates["hold_out"].tolist() == table.loc[list(spectra.ids), "hold_out"].tolist()
+    from glassmap.agent.data.dataset import write_dataset
+
+    write_dataset(spectra, tmp_path / "used.nc")
+    assert glassmap.read_dataset(tmp_path / "used.nc").ids == spectra.ids
+
+
+def test_the_last_model_predicts_by_name_or_by_fraction(finished: Path):
+    campaign = glassmap.Campaign(finished)
+    named = campaign.predict(["Co30V40Zr30", "Zr100"])
+    shares = campaign.predict(np.array([[0.3, 0.4, 0.3], [0.0, 0.0, 1.0]]))
+    assert named.mean.shape == (2, len(campaign.spectra.axis))
+    np.testing.assert_array_equal(named.mean, shares.mean)
+    with pytest.raises(CompositionError, match="names Al which is not among"):
+        campaign.predict(["Co30Al70"])
+
+
+def test_a_folder_without_a_campaign_is_refused_in_words(tmp_path: Path):
+    with pytest.raises(StoreError, match="No campaign has been started"):
+        glassmap.Campaign(tmp_path)
+
+
+def test_a_campaign_that_has_just_begun_has_empty_tables_and_no_map(tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset)
+    with open_campaign(tmp_path):
+        campaign = glassmap.Campaign(tmp_path)  # while a driver holds the lock
+        assert campaign.curve.empty and campaign.measurements.empty
+        assert {"id", "Co", "state"} <= set(campaign.measurements.columns)
+        for ask in (lambda: campaign.map, lambda: campaign.predict(["Zr100"])):
+            with pytest.raises(StoreError, match="yet; the first comes with the first round"):
+                ask()
+        with pytest.raises(DatasetError, match="no sample"):
+            _ = campaign.spectra
+
+
+def test_reading_a_running_campaign_neither_waits_for_it_nor_stops_it(tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2})
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=run_and_tell, args=(tmp_path, theirs))
+    process.start()
+    try:
+        looks = 0
+        while ours.recv() != "end":
+            campaign = glassmap.Campaign(tmp_path)
+            assert len(campaign.measurements) >= 0 and len(campaign.curve) <= 2
+            looks += 1
+    finally:
+        process.join(120)
+    assert process.exitcode == 0 and looks >= 4
+    assert glassmap.Campaign(tmp_path).status.state in ("exhausted", "converged")
