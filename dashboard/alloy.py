@@ -8,24 +8,17 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.maps.spectra_archive import SAME_AT_PCT, Atlas, View
 from glassmap.agent.shapes import Axis, Composition, Spectrum
-from glassmap.dashboard.data import Campaign, Map
+from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.live import atlas_now, map_now
-from glassmap.dashboard.plots.interactive import (
-    AXIS_TITLES,
-    BLUE,
-    GREEN,
-    GREY,
-    LINES,
-    ORANGE,
-    Band,
-    Curve,
-    draw_spectra,
-)
+from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
+from glassmap.dashboard.plots.style import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE
 
 NEIGHBOURS = 3
 
 
-def show_alloy(campaign: Campaign, composition: Composition, *, key: str, wavelength: float | None = None) -> None:
+def show_alloy(
+    campaign: CampaignSnapshot, composition: Composition, *, key: str, wavelength: float | None = None
+) -> None:
     """Figures, spectra and files of an alloy.
 
     Args:
@@ -65,7 +58,7 @@ def show_alloy(campaign: Campaign, composition: Composition, *, key: str, wavele
     )
 
 
-def _show_figures(name: str, composition: Composition, map_: Map | None, campaign: Campaign) -> None:
+def _show_figures(name: str, composition: Composition, map_: Map | None, campaign: CampaignSnapshot) -> None:
     st.markdown(f"**{name}**")
     if map_ is None:
         return
@@ -90,7 +83,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
     st.markdown(" · ".join(words), help="Of the mean spectrum, ± spread between the base models' members.")
 
 
-def _axis(campaign: Campaign, wavelength: float | None) -> tuple[Axis, str]:
+def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, str]:
     if wavelength is None or campaign.q is None:
         return campaign.axis, AXIS_TITLES[campaign.axis_name]
     reached = campaign.q * wavelength / (4 * np.pi) < 1
@@ -100,7 +93,7 @@ def _axis(campaign: Campaign, wavelength: float | None) -> tuple[Axis, str]:
 
 
 def _curves(
-    campaign: Campaign, atlas: Atlas, composition: Composition, view: View | None
+    campaign: CampaignSnapshot, atlas: Atlas, composition: Composition, view: View | None
 ) -> tuple[list[Curve], list[Band], Spectrum | None, dict[str, Spectrum]]:
     """What is drawn of an alloy, what was measured minus generated, and all of it as columns."""
     curves: list[Curve] = []

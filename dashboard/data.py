@@ -28,7 +28,7 @@ MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a c
 REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
-class Campaign(NamedTuple):
+class CampaignSnapshot(NamedTuple):
     """All that a page needs of a campaign but its map and spectra, as it was at one moment."""
 
     folder: Path
@@ -126,7 +126,7 @@ def marker(folder: Path) -> tuple[float | bool, ...]:
     return (*(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size)), is_advanced(folder))
 
 
-def read_campaign(folder: Path) -> Campaign | Unreadable:
+def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
     """A campaign as it is now, in one read transaction."""
     if not (folder / FILE_NAME).exists():
         return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
@@ -139,9 +139,9 @@ def read_campaign(folder: Path) -> Campaign | Unreadable:
         return Unreadable(folder, "broken", str(error))
 
 
-def _read(store: CampaignStore) -> Campaign:
+def _read(store: CampaignStore) -> CampaignSnapshot:
     config, (axis_name, axis, wavelength) = store.setting("config"), store.axis()
-    return Campaign(
+    return CampaignSnapshot(
         folder=store.folder,
         name=config["name"],
         elements=tuple(store.setting("elements")),
@@ -189,7 +189,7 @@ class Map(NamedTuple):
     figures: pd.DataFrame  # a row an alloy: q1, q1_spread, delta_q, delta_q_spread, peak_share, distance
 
 
-def read_last_map(campaign: Campaign) -> Map | None:
+def read_last_map(campaign: CampaignSnapshot) -> Map | None:
     """The last map; None where there is none.
 
     Raises:
@@ -203,7 +203,7 @@ def read_last_map(campaign: Campaign) -> Map | None:
     return Map(round_, compositions, pd.DataFrame(columns))
 
 
-def read_last_atlas(campaign: Campaign) -> Atlas | None:
+def read_last_atlas(campaign: CampaignSnapshot) -> Atlas | None:
     """The spectra kept of the last map; None where there are none, or another round's are just taking their place."""
     if campaign.atlas is None:
         return None
@@ -213,7 +213,7 @@ def read_last_atlas(campaign: Campaign) -> Atlas | None:
         return None
 
 
-def map_changes(campaign: Campaign, rounds: list[int]) -> dict[int, tuple[float, float]]:
+def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tuple[float, float]]:
     """How far a round's map is from that of the round before: mean and largest change of Δq, 1/Å."""
     changes: dict[int, tuple[float, float]] = {}
     before: tuple[int, np.ndarray] | None = None

@@ -11,7 +11,7 @@ from glassmap.agent.errors import GlassmapError
 from glassmap.agent.maps.spectra_archive import Atlas
 from glassmap.dashboard.data import (
     REACH_AT_PCT,
-    Campaign,
+    CampaignSnapshot,
     Map,
     Unreadable,
     ago,
@@ -37,26 +37,26 @@ STATES: dict[str, tuple[str, str, str]] = {  # in words, colour and icon
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
-def _campaign(folder: Path, seen: tuple[float | bool, ...]) -> Campaign | Unreadable:
+def _campaign(folder: Path, seen: tuple[float | bool, ...]) -> CampaignSnapshot | Unreadable:
     return read_campaign(folder)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _map(folder: Path, path: Path, _campaign: Campaign) -> Map | None:
+def _map(folder: Path, path: Path, _campaign: CampaignSnapshot) -> Map | None:
     return read_last_map(_campaign)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _atlas(folder: Path, path: Path, changed: int, _campaign: Campaign) -> Atlas | None:
+def _atlas(folder: Path, path: Path, changed: int, _campaign: CampaignSnapshot) -> Atlas | None:
     return read_last_atlas(_campaign)
 
 
-def campaign_now(folder: Path) -> Campaign | Unreadable:
+def campaign_now(folder: Path) -> CampaignSnapshot | Unreadable:
     """The campaign as it is now; read again only if something happened."""
     return _campaign(folder, marker(folder))
 
 
-def map_now(campaign: Campaign) -> Map | None:
+def map_now(campaign: CampaignSnapshot) -> Map | None:
     """Its last map, read once; None where there is none, or it can't be read, which is said."""
     if campaign.map is None:
         return None
@@ -67,7 +67,7 @@ def map_now(campaign: Campaign) -> Map | None:
         return None
 
 
-def atlas_now(campaign: Campaign) -> Atlas | None:
+def atlas_now(campaign: CampaignSnapshot) -> Atlas | None:
     """The spectra kept of its last map, read once; None where there are none."""
     if campaign.atlas is None or not campaign.atlas[1].exists():
         return None
@@ -92,7 +92,7 @@ def name_of(folder: Path, folders: list[Path]) -> str:
     return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
 
 
-def chosen(needs: Callable[[Campaign], Hashable]) -> Campaign:
+def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:
     """The campaign that is looked at, with a line on where it stands that is always up to date.
 
     Args:
@@ -114,7 +114,7 @@ def chosen(needs: Callable[[Campaign], Hashable]) -> Campaign:
     return shown
 
 
-def watch(folders: list[Path], needs: Callable[[Campaign], Hashable]) -> list[Campaign | Unreadable]:
+def watch(folders: list[Path], needs: Callable[[CampaignSnapshot], Hashable]) -> list[CampaignSnapshot | Unreadable]:
     """All campaigns as they are now; the page is drawn again when what it needs of one changes."""
     shown = [campaign_now(folder) for folder in folders]
 
@@ -127,19 +127,23 @@ def watch(folders: list[Path], needs: Callable[[Campaign], Hashable]) -> list[Ca
     return shown
 
 
-def _changed(before: Campaign | Unreadable, now: Campaign | Unreadable, needs: Callable[[Campaign], Hashable]) -> bool:
-    if isinstance(before, Campaign) and isinstance(now, Campaign):
+def _changed(
+    before: CampaignSnapshot | Unreadable,
+    now: CampaignSnapshot | Unreadable,
+    needs: Callable[[CampaignSnapshot], Hashable],
+) -> bool:
+    if isinstance(before, CampaignSnapshot) and isinstance(now, CampaignSnapshot):
         return needs(before) != needs(now)
     return before is not now and before != now
 
 
-def show_state(campaign: Campaign | Unreadable) -> None:
+def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
     """State, sentence and last activity in a line."""
     state = "" if isinstance(campaign, Unreadable) else f" · {'–'.join(campaign.elements)}"
     words, colour, icon = STATES[campaign.state]
     reason = campaign.reason if isinstance(campaign, Unreadable) else campaign.status.reason
     st.markdown(f"**{plain(campaign.name)}**{state} :{colour}-badge[{icon} {words}] {plain(reason)}")
-    if isinstance(campaign, Campaign):
+    if isinstance(campaign, CampaignSnapshot):
         facts = [f"last activity {ago(campaign.last_activity)}"]
         if campaign.source:
             facts.insert(0, plain(campaign.source))
@@ -155,13 +159,13 @@ def plain(text: str) -> str:
     return "`".join(parts)
 
 
-def widest(campaign: Campaign) -> str | None:
+def widest(campaign: CampaignSnapshot) -> str | None:
     """Where Δq is surely largest within reach of what was measured, in words; None without a map."""
     return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _widest(folder: Path, path: Path, _campaign: Campaign) -> str | None:
+def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None:
     map_ = map_now(_campaign)
     found = None if map_ is None else best_alloys(_campaign.elements, map_, most_distance=REACH_AT_PCT, n=1)
     if found is None or found.empty:

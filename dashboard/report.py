@@ -20,7 +20,7 @@ from glassmap.agent.store.records import LogLine
 from glassmap.dashboard.data import (
     REACH_AT_PCT,
     TOP_SHARE,
-    Campaign,
+    CampaignSnapshot,
     Map,
     Unreadable,
     best_alloys,
@@ -31,23 +31,11 @@ from glassmap.dashboard.data import (
     read_log,
     top_alloys,
 )
-from glassmap.dashboard.plots.interactive import (
-    AXIS_TITLES,
-    GREY,
-    ORANGE,
-    QUANTITIES,
-    Band,
-    Curve,
-    Marks,
-    colour_range,
-    draw_learning_curves,
-    draw_parallel,
-    draw_peak_errors,
-    draw_spectra,
-    draw_ternary,
-    draw_tetrahedron,
-)
-from glassmap.dashboard.plots.static import draw_examples, draw_learning_curve, draw_peak_maps
+from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
+from glassmap.dashboard.plots.for_print import draw_examples, draw_learning_curve, draw_peak_maps
+from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
+from glassmap.dashboard.plots.style import AXIS_TITLES, GREY, ORANGE
 
 CANDIDATES = 20
 FORMATS = ("png", "svg")
@@ -91,7 +79,7 @@ def write_report(folder: Path, output: Path) -> list[Path]:
     return [output, *_draw_figures(campaign, map_, atlas, output.with_name(f"{output.stem}-figures"))]
 
 
-def _sections(campaign: Campaign, map_: Map | None, atlas: Atlas | None, log: list[LogLine]) -> Iterator[str]:
+def _sections(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | None, log: list[LogLine]) -> Iterator[str]:
     yield f"<p><strong>{escape(campaign.status.state)}.</strong> {escape(campaign.status.reason)}</p>"
     yield _facts(campaign)
     if campaign.curve:
@@ -116,7 +104,7 @@ def _sections(campaign: Campaign, map_: Map | None, atlas: Atlas | None, log: li
     yield f"<p class=note>Written by glassmap {version('glassmap')}. Method: {METHOD}.</p>"
 
 
-def _facts(campaign: Campaign) -> str:
+def _facts(campaign: CampaignSnapshot) -> str:
     config, used = campaign.config, campaign.used
     space, planning, stop = config["space"], config["planning"], config["stop"]
     rows = {
@@ -133,7 +121,7 @@ def _facts(campaign: Campaign) -> str:
     return _table(pd.DataFrame(rows.items(), columns=["", " "]))
 
 
-def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
+def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     elements = campaign.elements
     yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
     known = [m for m in campaign.measured if m.state == "used"]
@@ -179,7 +167,7 @@ def _map(campaign: Campaign, map_: Map) -> Iterator[str]:
     yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
 
 
-def _example(campaign: Campaign, atlas: Atlas, row: int, word: str) -> go.Figure:
+def _example(campaign: CampaignSnapshot, atlas: Atlas, row: int, word: str) -> go.Figure:
     view, measured = atlas.view(atlas.row_beside(row)), atlas.measured.intensity[row]
     alloy = label(atlas.measured.compositions[row], campaign.elements)
     figure = draw_spectra(
@@ -192,7 +180,7 @@ def _example(campaign: Campaign, atlas: Atlas, row: int, word: str) -> go.Figure
     return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}", "y": 0.99})
 
 
-def _rounds(campaign: Campaign) -> pd.DataFrame:
+def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
     rows = [
         {
             "round": point.round,
@@ -223,7 +211,7 @@ def _figure(figure: go.Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 
 
-def _draw_figures(campaign: Campaign, map_: Map | None, atlas: Atlas | None, folder: Path) -> list[Path]:
+def _draw_figures(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | None, folder: Path) -> list[Path]:
     """The same for print: learning curve, maps of a ternary and examples, each as PNG and SVG."""
     paths = []
     title = f"{campaign.name}, {campaign.source}" if campaign.source else campaign.name

@@ -17,7 +17,7 @@ from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
 from glassmap.agent.peaks.peak import fit_peak, fitted_profile, measure_peaks
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.dashboard.plots.static import (
+from glassmap.dashboard.plots.for_print import (
     draw_examples,
     draw_generated,
     draw_learning_curve,

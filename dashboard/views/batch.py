@@ -12,12 +12,12 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.planning.acquisition import RULES, rule_of
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.records import Suggestion
-from glassmap.dashboard.data import Campaign, read_suggestion_statuses
+from glassmap.dashboard.data import CampaignSnapshot, read_suggestion_statuses
 from glassmap.dashboard.live import chosen, map_now
-from glassmap.dashboard.plots.interactive import Marks, draw_ternary
+from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
 
-def _rule(campaign: Campaign, round_: int) -> str:
+def _rule(campaign: CampaignSnapshot, round_: int) -> str:
     """Why alloys of a batch are chosen, in a sentence."""
     planning = campaign.config["planning"]
     method = planning["method"]
@@ -30,7 +30,7 @@ def _rule(campaign: Campaign, round_: int) -> str:
     return f"{why}; never one that is measured or pending, nor two side by side."
 
 
-def _nearest(campaign: Campaign, round_: int) -> list[tuple[str, float]]:
+def _nearest(campaign: CampaignSnapshot, round_: int) -> list[tuple[str, float]]:
     """Of each alloy of a batch: the nearest asked for before, in words, and the distance to the next of its batch."""
     batch = campaign.batch(round_)
     earlier = [one for one in campaign.suggestions if one.round < round_]
@@ -49,11 +49,11 @@ def _nearest(campaign: Campaign, round_: int) -> list[tuple[str, float]]:
     return found
 
 
-def _shares(campaign: Campaign, suggestions: Sequence[Suggestion]) -> Compositions:
+def _shares(campaign: CampaignSnapshot, suggestions: Sequence[Suggestion]) -> Compositions:
     return np.array([one.composition for one in suggestions]).reshape(-1, len(campaign.elements))
 
 
-def _show(campaign: Campaign) -> None:
+def _show(campaign: CampaignSnapshot) -> None:
     if not campaign.suggestions:
         st.info("No batch has been planned yet.")
         return

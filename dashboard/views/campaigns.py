@@ -2,22 +2,22 @@
 
 import streamlit as st
 
-from glassmap.dashboard.data import Campaign, Unreadable, ago
+from glassmap.dashboard.data import CampaignSnapshot, Unreadable, ago
 from glassmap.dashboard.live import STATES, alloy_of, name_of, plain, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 
 
-def _needs(campaign: Campaign) -> tuple:
+def _needs(campaign: CampaignSnapshot) -> tuple:
     return campaign.state, campaign.status, campaign.to_look_at, campaign.last_activity, campaign.map
 
 
-def _urgency(campaign: Campaign | Unreadable) -> tuple[bool, int]:
-    calm = isinstance(campaign, Campaign) and not campaign.needs_person
+def _urgency(campaign: CampaignSnapshot | Unreadable) -> tuple[bool, int]:
+    calm = isinstance(campaign, CampaignSnapshot) and not campaign.needs_person
     return calm, URGENCY.index(campaign.state)
 
 
-def _next_batch(campaign: Campaign) -> str:
+def _next_batch(campaign: CampaignSnapshot) -> str:
     if campaign.state in ("converged", "exhausted"):
         return "nothing: the campaign has stopped"
     awaited = campaign.awaited
@@ -27,7 +27,7 @@ def _next_batch(campaign: Campaign) -> str:
     return f"{len(awaited)} of round {campaign.round_at_work}: {first}{', …' if len(awaited) > 3 else ''}"
 
 
-def _show(campaign: Campaign | Unreadable) -> None:
+def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     words, colour, icon = STATES[campaign.state]
     name = name_of(campaign.folder, st.session_state.folders)
     if isinstance(campaign, Unreadable):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import name_of, watch
-from glassmap.dashboard.plots.interactive import draw_learning_curves
+from glassmap.dashboard.plots.curves import draw_learning_curves
 
 
 def _judge(backend: dict) -> str:
@@ -20,7 +20,7 @@ def _judge(backend: dict) -> str:
 campaigns = {
     name_of(one.folder, st.session_state.folders): one
     for one in watch(st.session_state.folders, lambda campaign: len(campaign.curve))
-    if isinstance(one, Campaign) and one.curve
+    if isinstance(one, CampaignSnapshot) and one.curve
 }
 if not campaigns:
     st.info("No campaign here has a learning curve yet.")

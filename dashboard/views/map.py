@@ -12,16 +12,9 @@ from glassmap.agent.errors import CompositionError
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.shapes import Compositions, PerAlloy
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.data import REACH_AT_PCT, TOP_SHARE, Campaign, Map, best_alloys, top_alloys
+from glassmap.dashboard.data import REACH_AT_PCT, TOP_SHARE, CampaignSnapshot, Map, best_alloys, top_alloys
 from glassmap.dashboard.live import chosen, map_now
-from glassmap.dashboard.plots.interactive import (
-    QUANTITIES,
-    Marks,
-    colour_range,
-    draw_parallel,
-    draw_ternary,
-    draw_tetrahedron,
-)
+from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
 
 COLUMNS = {  # of the best candidates: title and format
     "at_least": ("at least (Å⁻¹)", "%.3f"),
@@ -91,7 +84,7 @@ def _pick_row(shares: pd.DataFrame) -> None:
         st.session_state["alloy"] = tuple(at_pct / at_pct.sum())
 
 
-def _marks(campaign: Campaign, known: Compositions, known_texts: list[str], *, show_measured: bool) -> Marks:
+def _marks(campaign: CampaignSnapshot, known: Compositions, known_texts: list[str], *, show_measured: bool) -> Marks:
     e = len(campaign.elements)
     used = [m for m in campaign.measured if m.state == "used"] if show_measured else []
     batch = campaign.awaited
@@ -107,7 +100,7 @@ def _marks(campaign: Campaign, known: Compositions, known_texts: list[str], *, s
     )
 
 
-def _ternary(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
+def _ternary(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
     values = _values(map_, quantity)
     figure = draw_ternary(
         map_.compositions,
@@ -121,7 +114,7 @@ def _ternary(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None
     st.plotly_chart(figure, width="stretch", key="ternary", on_select=pick, selection_mode="points")
 
 
-def _slice(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
+def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
     """A ternary slice: all elements but three are held fixed."""
     elements, at_pct = campaign.elements, 100 * map_.compositions
     n_fixed = len(elements) - 3
@@ -187,7 +180,7 @@ def _slice(campaign: Campaign, map_: Map, quantity: str, marks: Marks) -> None:
     )
 
 
-def _cloud(campaign: Campaign, map_: Map, quantity: str) -> None:
+def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
     values = _values(map_, quantity)
     top = top_alloys(values)
     st.caption(f"The {TOP_SHARE:.0%} of alloys where {QUANTITIES[quantity].title} is largest.")
@@ -202,7 +195,7 @@ def _cloud(campaign: Campaign, map_: Map, quantity: str) -> None:
     st.plotly_chart(figure, width="stretch", key="cloud")
 
 
-def _candidates(campaign: Campaign, map_: Map) -> None:
+def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
     st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two spreads")
     with st.expander("Filters"):
         columns = st.columns(min(3, len(campaign.elements)))
@@ -257,7 +250,7 @@ def _candidates(campaign: Campaign, map_: Map) -> None:
         st.plotly_chart(figure, width="stretch", key="parallel")
 
 
-def _show(campaign: Campaign) -> None:
+def _show(campaign: CampaignSnapshot) -> None:
     map_ = map_now(campaign)
     if map_ is None:
         st.info(

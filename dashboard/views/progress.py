@@ -6,9 +6,9 @@ import streamlit as st
 from glassmap.agent.maps.spectra_archive import Atlas
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp
 from glassmap.agent.planning.convergence import expect
-from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import atlas_now, chosen
-from glassmap.dashboard.plots.interactive import draw_learning_curves, draw_peak_errors
+from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
 
 # Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
 PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
@@ -32,7 +32,7 @@ def _simpler(path: str, round_: int, _atlas: Atlas) -> dict[str, float]:
     return errors
 
 
-def _show(campaign: Campaign) -> None:
+def _show(campaign: CampaignSnapshot) -> None:
     curve, stop = campaign.curve, campaign.config["stop"]
     if not curve:
         st.info("There is no model yet. The first appears once the first batch is measured and learned from.")
@@ -82,7 +82,7 @@ def _show(campaign: Campaign) -> None:
         column.metric(name, shown + (f" of {limit:g}" if limit is not None else ""))
 
 
-def _has_stopped(campaign: Campaign) -> bool:
+def _has_stopped(campaign: CampaignSnapshot) -> bool:
     return campaign.state in ("converged", "exhausted")
 
 

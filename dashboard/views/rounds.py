@@ -5,18 +5,18 @@ from collections import Counter
 import pandas as pd
 import streamlit as st
 
-from glassmap.dashboard.data import Campaign, map_changes, read_log
+from glassmap.dashboard.data import CampaignSnapshot, map_changes, read_log
 from glassmap.dashboard.live import chosen
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _changes(folder: str, rounds: list[int], _campaign: Campaign) -> dict[int, tuple[float, float]]:
+def _changes(folder: str, rounds: list[int], _campaign: CampaignSnapshot) -> dict[int, tuple[float, float]]:
     return map_changes(_campaign, rounds)
 
 
-def _rounds(campaign: Campaign) -> None:
+def _rounds(campaign: CampaignSnapshot) -> None:
     if not campaign.suggestions:
         st.info("No round has been planned yet.")
         return
@@ -60,12 +60,12 @@ def _rounds(campaign: Campaign) -> None:
     )
 
 
-def _model(campaign: Campaign, round_: int) -> str:
+def _model(campaign: CampaignSnapshot, round_: int) -> str:
     path = campaign.checkpoints.get(round_)
     return "" if path is None else path.stem
 
 
-def _log(campaign: Campaign) -> None:
+def _log(campaign: CampaignSnapshot) -> None:
     lines = read_log(campaign.folder)
     columns = st.columns(3)
     events = columns[0].multiselect("What", sorted({line.event for line in lines}), key="events")

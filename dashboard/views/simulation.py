@@ -5,9 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from glassmap.agent.data.composition import label
-from glassmap.dashboard.data import Campaign
+from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import chosen
-from glassmap.dashboard.plots.interactive import draw_structure
+from glassmap.dashboard.plots.spectra import draw_structure
 from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Q, curves_of
 
@@ -26,7 +26,7 @@ def _flags(facts: dict, *, temperature: float) -> str:
     return ", ".join(flags)
 
 
-def _show(campaign: Campaign) -> None:
+def _show(campaign: CampaignSnapshot) -> None:
     simulated = [m for m in campaign.measured if "cpu_seconds" in m.facts]
     kinds = [campaign.config["backend"]["kind"], ((campaign.config["guide"] or {}).get("backend") or {}).get("kind")]
     if not simulated and "simulation" not in kinds:
@@ -101,7 +101,7 @@ def _show(campaign: Campaign) -> None:
     st.plotly_chart(draw_structure(r, rdfs, Q, factors), width="stretch", key="structure")
 
 
-def _settings(campaign: Campaign) -> list[dict]:
+def _settings(campaign: CampaignSnapshot) -> list[dict]:
     guide = campaign.config["guide"]
     return [campaign.config["backend"], *([guide["backend"]] if guide else [])]
 

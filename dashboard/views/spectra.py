@@ -6,14 +6,14 @@ import streamlit as st
 from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CompositionError
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.data import Campaign, held_out_examples
+from glassmap.dashboard.data import CampaignSnapshot, held_out_examples
 from glassmap.dashboard.live import atlas_now, chosen
 
 COPPER = 1.5406  # Å, Kα1
 WAYS = ("by name", "best held out", "median held out", "worst held out")
 
 
-def _show(campaign: Campaign) -> None:
+def _show(campaign: CampaignSnapshot) -> None:
     atlas = atlas_now(campaign)
     left, middle, right = st.columns([2, 2, 1])
     way = left.segmented_control("Alloy", WAYS, default="by name", key="way") or "by name"

@@ -6,7 +6,7 @@ from glassmap.agent.config.campaign import SimulationConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.dashboard.plots.static import draw_doubtful
+from glassmap.dashboard.plots.for_print import draw_doubtful
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import last_ensemble
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.peak import Peaks, fit_peak, measure_peaks
 from glassmap.agent.shapes import Axis, PerSample, Spectra
-from glassmap.dashboard.plots.static import GLASS_DELTA_Q
 from tests.benchmarks.spectra import draw_split, learning_size, read_prepared
 
 Figures = dict[str, PerSample]  # q1 and Δq of every sample

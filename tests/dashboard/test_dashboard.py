@@ -23,7 +23,7 @@ from glassmap.agent.planning.convergence import CurvePoint, expect
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
 from glassmap.dashboard.data import (
-    Campaign,
+    CampaignSnapshot,
     Unreadable,
     ago,
     best_alloys,
@@ -35,7 +35,7 @@ from glassmap.dashboard.data import (
     read_last_map,
 )
 from glassmap.dashboard.live import plain
-from glassmap.dashboard.plots import interactive as plots
+from glassmap.dashboard.plots.maps import QUANTITIES, colour_range, draw_ternary
 from glassmap.dashboard.report import write_report
 from glassmap.dashboard.serve import serve_dashboard
 from glassmap.flows.cli.app import app
@@ -96,10 +96,10 @@ def words(test: AppTest) -> str:
     return "\n".join(element.value for kind in kinds for element in kind).replace("\\", "")
 
 
-def known(folder: Path) -> Campaign:
+def known(folder: Path) -> CampaignSnapshot:
     """A campaign that can be read."""
     campaign = read_campaign(folder)
-    assert isinstance(campaign, Campaign)
+    assert isinstance(campaign, CampaignSnapshot)
     return campaign
 
 
@@ -265,7 +265,7 @@ def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: py
     assert not test.exception
 
 
-@pytest.mark.parametrize("quantity", plots.QUANTITIES)
+@pytest.mark.parametrize("quantity", QUANTITIES)
 def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns: Path, quantity: str):
     test = look(monkeypatch, campaigns, "map", campaign="converged")
     test.selectbox(key="quantity").set_value(quantity).run()
@@ -371,7 +371,7 @@ def test_a_round_is_never_half_on_screen_while_a_campaign_runs(small_dataset: Pa
 
 def test_corners_of_a_ternary_go_counter_clockwise_from_the_top():
     corners = np.eye(3)
-    figure = plots.draw_ternary(
+    figure = draw_ternary(
         corners, np.array([1.0, 2.0, np.nan]), quantity="q1", elements=("Zr", "Cu", "Al"), limits=(1, 2)
     )
     layout = json.loads(str(figure.to_json()))["layout"]["ternary"]
@@ -382,7 +382,7 @@ def test_corners_of_a_ternary_go_counter_clockwise_from_the_top():
 
 
 def test_a_slice_is_labelled_by_what_remains():
-    figure = plots.draw_ternary(
+    figure = draw_ternary(
         0.8 * np.eye(3), np.ones(3), quantity="delta_q", elements=("Zr", "Cu", "Al"), limits=(0, 1), sum_at_pct=80
     )
     layout = json.loads(str(figure.to_json()))["layout"]
@@ -392,9 +392,9 @@ def test_a_slice_is_labelled_by_what_remains():
 
 
 def test_a_colour_range_leaves_out_the_outermost_and_holds_for_a_constant():
-    assert plots.colour_range(np.array([np.nan, *range(101)])) == (1, 99)
-    assert plots.colour_range(np.array([np.nan, 2.0, 2.0])) == (1.5, 2.5)
-    assert plots.colour_range(np.array([np.nan])) == (0, 1)
+    assert colour_range(np.array([np.nan, *range(101)])) == (1, 99)
+    assert colour_range(np.array([np.nan, 2.0, 2.0])) == (1.5, 2.5)
+    assert colour_range(np.array([np.nan])) == (0, 1)
 
 
 def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path: Path):

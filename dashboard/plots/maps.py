@@ -1,34 +1,17 @@
-"""Arrays to plotly figures, for the pages and the report. Pure: no store, no Streamlit.
-
-Colours: viridis for figures of alloys, Okabe and Ito's set for lines; both are safe for the colour-blind. Backgrounds
-are transparent and inks grey enough to be read on white and on black.
-"""
+"""Maps of a composition space as plotly figures: ternaries and slices, the tetrahedron, parallel coordinates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
-from glassmap.agent.planning.convergence import CurvePoint, Forecast, smoothed
-from glassmap.agent.shapes import (
-    Axis,
-    Composition,
-    Compositions,
-    GridCompositions,
-    PerAlloy,
-    RadialAxis,
-    RadialValues,
-    Spectrum,
-)
+from glassmap.agent.shapes import Composition, Compositions, GridCompositions, PerAlloy
+from glassmap.dashboard.plots.style import GREY, ORANGE, PINK, set_style
 
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#808080"
-LINES = (BLUE, ORANGE, GREEN, PINK, "#e69f00", "#56b4e9", "#b8a900", GREY)
-AXIS_TITLES = {"q": "q (Å⁻¹)", "two_theta": "2θ (°)", "r": "r (Å)"}
 NOTHING = np.empty((0, 3))
 
 
@@ -75,149 +58,6 @@ def colour_range(values: PerAlloy) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.percentile(known, [1, 99])
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(high) + 0.5)
-
-
-def _plain(figure: go.Figure, *, height: int) -> go.Figure:
-    """The house's look."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": GREY, "size": 13},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "font": {"color": GREY}},
-        hoverlabel={"namelength": -1},
-    )
-    grid = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "linecolor": GREY, "automargin": True}
-    figure.update_xaxes(**grid)
-    figure.update_yaxes(**grid)
-    return figure
-
-
-def draw_learning_curves(
-    curves: Mapping[str, Sequence[CurvePoint]],
-    *,
-    log: bool = False,
-    published: Mapping[str, tuple[int, float]] | None = None,
-    simpler: Mapping[str, float] | None = None,
-    tolerance: float | None = None,
-    expected: tuple[int, Forecast] | None = None,
-) -> go.Figure:
-    """Hold-out MSE against spectra learned from; of one campaign in full, of several only the ensemble's.
-
-    Args:
-        curves: By name of the campaign.
-        log: Both axes.
-        published: Spectra and MSE that others report for this system, by name.
-        simpler: MSE of simpler models on the last round's spectra, by name.
-        tolerance: Of the stop rule; draws the smoothed curve and the band that it must leave to go on.
-        expected: Spectra after the next batch, and what their MSE is expected to be.
-    """
-    figure = go.Figure()
-    for k, (name, curve) in enumerate(curves.items()):
-        spectra, mse = [p.spectra for p in curve], [p.mse for p in curve]
-        alone = len(curves) == 1
-        figure.add_scatter(
-            x=spectra,
-            y=mse,
-            name="ensemble mean" if alone else name,
-            mode="lines+markers",
-            line={"color": LINES[k % len(LINES)], "width": 2.5, "dash": "solid" if k < len(LINES) else "dash"},
-            hovertemplate="%{x} spectra: MSE %{y:.3g}",
-        )
-        if not alone or not curve:
-            continue
-        figure.add_scatter(
-            x=spectra,
-            y=[p.mse_sample for p in curve],
-            name="one generated spectrum",
-            mode="lines+markers",
-            line={"color": GREY, "dash": "dash", "width": 1.2},
-            hovertemplate="%{x} spectra: MSE %{y:.3g}",
-        )
-        if any(p.next_batch_mse is not None for p in curve):
-            figure.add_scatter(
-                x=spectra,
-                y=[p.next_batch_mse for p in curve],
-                name="last round's model on this batch",
-                mode="markers",
-                marker={"color": ORANGE, "symbol": "square-open", "size": 8},
-                hovertemplate="%{x} spectra: MSE %{y:.3g}",
-            )
-        if tolerance is not None and len(curve) > 1:
-            smooth = smoothed(curve)
-            figure.add_scatter(
-                x=spectra,
-                y=smooth,
-                name="smoothed, as the stop rule sees it",
-                mode="lines",
-                line={"color": GREEN, "width": 1.2, "dash": "dot"},
-                hovertemplate="%{x} spectra: %{y:.3g}",
-            )
-            figure.add_hrect(
-                y0=smooth[-1] * (1 - tolerance),
-                y1=smooth[-1],
-                fillcolor=GREEN,
-                opacity=0.15,
-                line_width=0,
-                annotation_text=f"another round that stays in here ({tolerance:.0%}) counts towards the stop",
-                annotation_position="bottom left",
-                annotation_font={"size": 11, "color": GREEN},
-            )
-    if expected is not None:
-        spectra, (mse, low, high) = expected
-        figure.add_scatter(
-            x=[spectra],
-            y=[mse],
-            error_y={"type": "data", "symmetric": False, "array": [high - mse], "arrayminus": [mse - low]},
-            name="expected after the next batch",
-            mode="markers",
-            marker={"color": BLUE, "symbol": "circle-open", "size": 10},
-            hovertemplate="%{x} spectra: MSE %{y:.3g} expected",
-        )
-    for name, (spectra, mse) in (published or {}).items():
-        figure.add_scatter(
-            x=[spectra],
-            y=[mse],
-            name=name,
-            mode="markers",
-            marker={"color": PINK, "symbol": "star", "size": 12},
-            hovertemplate=f"{name}: %{{x}} spectra, MSE %{{y:.3g}}",
-        )
-    for k, (name, mse) in enumerate((simpler or {}).items()):
-        figure.add_hline(
-            y=mse,
-            line={"color": LINES[(k + 3) % len(LINES)], "dash": "dashdot", "width": 1.2},
-            annotation_text=f"{name}, same spectra: {mse:.3g}",
-            annotation_font={"size": 11, "color": LINES[(k + 3) % len(LINES)]},
-            annotation_position="top right" if k % 2 == 0 else "bottom right",
-        )
-    _plain(figure, height=430)
-    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(title="hold-out MSE", type="log" if log else "linear", rangemode="normal" if log else "tozero")
-    return figure
-
-
-def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Figure:
-    """Mean absolute errors of q1 and Δq on the hold-out against spectra learned from."""
-    figure = go.Figure()
-    for name, title, colour in (("q1_error", "q₁", BLUE), ("delta_q_error", "Δq", ORANGE)):
-        figure.add_scatter(
-            x=[p.spectra for p in curve],
-            y=[getattr(p, name) for p in curve],
-            name=title,
-            mode="lines+markers",
-            line={"color": colour},
-            hovertemplate="%{x} spectra: %{y:.4f} Å⁻¹",
-        )
-    _plain(figure, height=300)
-    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(
-        title="mean absolute error (Å⁻¹)",
-        type="log" if log else "linear",
-        rangemode="normal" if log else "tozero",
-    )
-    return figure
 
 
 def draw_ternary(
@@ -318,7 +158,7 @@ def draw_ternary(
         "tickfont": {"color": GREY},
         "layer": "above traces",
     }
-    _plain(figure, height=560)
+    set_style(figure, height=560)
     titles = [f"{element} ({of})" if sum_at_pct == 100 else element for element in elements]
     figure.update_layout(
         margin={"l": 60, "r": 35, "t": 45, "b": 45},
@@ -408,7 +248,7 @@ def draw_tetrahedron(
         hoverinfo="skip",
         showlegend=False,
     )
-    _plain(figure, height=560)
+    set_style(figure, height=560)
     hidden = {"visible": False}
     figure.update_layout(scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data"})
     return figure
@@ -432,120 +272,6 @@ def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple
     axes.append({"label": "distance (at.%)", "values": table["distance"]})
     line = {"color": table["delta_q"], "colorscale": "Viridis", "cmin": limits[0], "cmax": limits[1]}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelfont={"size": 14}, tickfont={"size": 11}))
-    _plain(figure, height=420)
+    set_style(figure, height=420)
     figure.update_layout(margin={"l": 50, "r": 50, "t": 60, "b": 20})
-    return figure
-
-
-class Curve(NamedTuple):
-    """A line of a spectrum's picture."""
-
-    name: str
-    values: Spectrum
-    colour: str
-    width: float = 1.4
-    dash: str = "solid"
-    visible: bool | str = True  # or "legendonly"
-
-
-class Band(NamedTuple):
-    """A band about a line."""
-
-    name: str
-    mean: Spectrum
-    half_width: Spectrum
-    colour: str  # "rgba(...)"
-    visible: bool | str = True
-
-
-def draw_spectra(
-    axis_title: str,
-    axis: Axis,
-    curves: Sequence[Curve],
-    bands: Sequence[Band] = (),
-    *,
-    residual: Spectrum | None = None,
-) -> go.Figure:
-    """Spectra of one alloy on one axis, with bands; below them what was measured minus what was generated.
-
-    Args:
-        axis_title: Such as `q (Å⁻¹)`.
-        axis: Shape (q,); NaN where the axis has no value, as of 2θ beyond 180°.
-        curves: Drawn over the bands, in order.
-        bands: About lines.
-        residual: Shape (q,).
-    """
-    rows = 1 if residual is None else 2
-    figure = make_subplots(
-        rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[1.0] if rows == 1 else [0.76, 0.24]
-    )
-    x = axis.astype(np.float32)
-    for band in bands:
-        upper, lower = band.mean + band.half_width, band.mean - band.half_width
-        figure.add_scatter(
-            x=np.concatenate([x, x[::-1]]),
-            y=np.concatenate([upper, lower[::-1]]).astype(np.float32),
-            fill="toself",
-            fillcolor=band.colour,
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            name=band.name,
-            visible=band.visible,
-            row=1,
-            col=1,
-        )
-    for curve in curves:
-        figure.add_scatter(
-            x=x,
-            y=curve.values.astype(np.float32),
-            name=curve.name,
-            mode="lines",
-            line={"color": curve.colour, "width": curve.width, "dash": curve.dash},
-            visible=curve.visible,
-            hovertemplate="%{x:.3f}: %{y:.2f}",
-            row=1,
-            col=1,
-        )
-    if residual is not None:
-        figure.add_scatter(
-            x=x,
-            y=residual.astype(np.float32),
-            name="measured − generated",
-            mode="lines",
-            line={"color": GREY, "width": 1},
-            showlegend=False,
-            row=2,
-            col=1,
-        )
-        figure.update_yaxes(title="residual", row=2, col=1)
-    _plain(figure, height=480 if rows == 1 else 560)
-    figure.update_xaxes(title=axis_title, row=rows, col=1)
-    figure.update_yaxes(title="intensity" if not axis_title.startswith("r") else "g(r)", row=1, col=1)
-    return figure
-
-
-def draw_structure(
-    r: RadialAxis, rdfs: Mapping[str, RadialValues], q: Axis, factors: Mapping[str, Spectrum]
-) -> go.Figure:
-    """g(r), total and partial, and S(q) of a simulated alloy.
-
-    Args:
-        r: Å, shape (r,).
-        rdfs: By name, the total first.
-        q: 1/Å, shape (q,).
-        factors: S(q) by name.
-    """
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
-    for k, (name, values) in enumerate(rdfs.items()):
-        line = {"color": GREY if k == 0 else LINES[(k - 1) % len(LINES)], "width": 2.6 if k == 0 else 1.1}
-        figure.add_scatter(x=r, y=values, name=f"g(r) {name}", mode="lines", line=line, row=1, col=1)
-    for k, (name, values) in enumerate(factors.items()):
-        line = {"color": (BLUE, GREY)[k % 2], "width": 2 if k == 0 else 1}
-        figure.add_scatter(x=q, y=values, name=f"S(q), {name}", mode="lines", line=line, row=1, col=2)
-    _plain(figure, height=420)
-    figure.update_xaxes(title="r (Å)", row=1, col=1)
-    figure.update_xaxes(title="q (Å⁻¹)", row=1, col=2)
-    figure.update_yaxes(title="g(r)", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title="S(q)", row=1, col=2)
     return figure

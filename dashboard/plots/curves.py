@@ -1,0 +1,134 @@
+"""Learning curves as plotly figures: how the errors fall with the spectra learned from."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from glassmap.agent.planning.convergence import CurvePoint, Forecast, smoothed
+from glassmap.dashboard.plots.style import BLUE, GREEN, GREY, LINES, ORANGE, PINK, set_style
+
+
+def draw_learning_curves(
+    curves: Mapping[str, Sequence[CurvePoint]],
+    *,
+    log: bool = False,
+    published: Mapping[str, tuple[int, float]] | None = None,
+    simpler: Mapping[str, float] | None = None,
+    tolerance: float | None = None,
+    expected: tuple[int, Forecast] | None = None,
+) -> go.Figure:
+    """Hold-out MSE against spectra learned from; of one campaign in full, of several only the ensemble's.
+
+    Args:
+        curves: By name of the campaign.
+        log: Both axes.
+        published: Spectra and MSE that others report for this system, by name.
+        simpler: MSE of simpler models on the last round's spectra, by name.
+        tolerance: Of the stop rule; draws the smoothed curve and the band that it must leave to go on.
+        expected: Spectra after the next batch, and what their MSE is expected to be.
+    """
+    figure = go.Figure()
+    for k, (name, curve) in enumerate(curves.items()):
+        spectra, mse = [p.spectra for p in curve], [p.mse for p in curve]
+        alone = len(curves) == 1
+        figure.add_scatter(
+            x=spectra,
+            y=mse,
+            name="ensemble mean" if alone else name,
+            mode="lines+markers",
+            line={"color": LINES[k % len(LINES)], "width": 2.5, "dash": "solid" if k < len(LINES) else "dash"},
+            hovertemplate="%{x} spectra: MSE %{y:.3g}",
+        )
+        if not alone or not curve:
+            continue
+        figure.add_scatter(
+            x=spectra,
+            y=[p.mse_sample for p in curve],
+            name="one generated spectrum",
+            mode="lines+markers",
+            line={"color": GREY, "dash": "dash", "width": 1.2},
+            hovertemplate="%{x} spectra: MSE %{y:.3g}",
+        )
+        if any(p.next_batch_mse is not None for p in curve):
+            figure.add_scatter(
+                x=spectra,
+                y=[p.next_batch_mse for p in curve],
+                name="last round's model on this batch",
+                mode="markers",
+                marker={"color": ORANGE, "symbol": "square-open", "size": 8},
+                hovertemplate="%{x} spectra: MSE %{y:.3g}",
+            )
+        if tolerance is not None and len(curve) > 1:
+            smooth = smoothed(curve)
+            figure.add_scatter(
+                x=spectra,
+                y=smooth,
+                name="smoothed, as the stop rule sees it",
+                mode="lines",
+                line={"color": GREEN, "width": 1.2, "dash": "dot"},
+                hovertemplate="%{x} spectra: %{y:.3g}",
+            )
+            figure.add_hrect(
+                y0=smooth[-1] * (1 - tolerance),
+                y1=smooth[-1],
+                fillcolor=GREEN,
+                opacity=0.15,
+                line_width=0,
+                annotation_text=f"another round that stays in here ({tolerance:.0%}) counts towards the stop",
+                annotation_position="bottom left",
+                annotation_font={"size": 11, "color": GREEN},
+            )
+    if expected is not None:
+        spectra, (mse, low, high) = expected
+        figure.add_scatter(
+            x=[spectra],
+            y=[mse],
+            error_y={"type": "data", "symmetric": False, "array": [high - mse], "arrayminus": [mse - low]},
+            name="expected after the next batch",
+            mode="markers",
+            marker={"color": BLUE, "symbol": "circle-open", "size": 10},
+            hovertemplate="%{x} spectra: MSE %{y:.3g} expected",
+        )
+    for name, (spectra, mse) in (published or {}).items():
+        figure.add_scatter(
+            x=[spectra],
+            y=[mse],
+            name=name,
+            mode="markers",
+            marker={"color": PINK, "symbol": "star", "size": 12},
+            hovertemplate=f"{name}: %{{x}} spectra, MSE %{{y:.3g}}",
+        )
+    for k, (name, mse) in enumerate((simpler or {}).items()):
+        figure.add_hline(
+            y=mse,
+            line={"color": LINES[(k + 3) % len(LINES)], "dash": "dashdot", "width": 1.2},
+            annotation_text=f"{name}, same spectra: {mse:.3g}",
+            annotation_font={"size": 11, "color": LINES[(k + 3) % len(LINES)]},
+            annotation_position="top right" if k % 2 == 0 else "bottom right",
+        )
+    set_style(figure, height=430)
+    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
+    figure.update_yaxes(title="hold-out MSE", type="log" if log else "linear", rangemode="normal" if log else "tozero")
+    return figure
+
+
+def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Figure:
+    """Mean absolute errors of q1 and Δq on the hold-out against spectra learned from."""
+    figure = go.Figure()
+    for name, title, colour in (("q1_error", "q₁", BLUE), ("delta_q_error", "Δq", ORANGE)):
+        figure.add_scatter(
+            x=[p.spectra for p in curve],
+            y=[getattr(p, name) for p in curve],
+            name=title,
+            mode="lines+markers",
+            line={"color": colour},
+            hovertemplate="%{x} spectra: %{y:.4f} Å⁻¹",
+        )
+    set_style(figure, height=300)
+    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
+    figure.update_yaxes(
+        title="mean absolute error (Å⁻¹)",
+        type="log" if log else "linear",
+        rangemode="normal" if log else "tozero",
+    )
+    return figure
