@@ -6,10 +6,10 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
-from glassmap.agent.maps.spectra_archive import SAME_AT_PCT, Atlas, View
+from glassmap.agent.maps.spectra_archive import SAME_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
-from glassmap.dashboard.live import atlas_now, map_now
+from glassmap.dashboard.live import archive_now, map_now
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE
 
@@ -28,31 +28,31 @@ def show_alloy(
         wavelength: Å; draw against 2θ of that instead of the campaign's axis.
     """
     name = label(composition, campaign.elements)
-    atlas, map_ = atlas_now(campaign), map_now(campaign)
-    if atlas is None:
+    archive, map_ = archive_now(campaign), map_now(campaign)
+    if archive is None:
         st.info(
             f"There are no spectra to look at yet: they are written with each map. `glassmap run {campaign.folder}` "
             f"makes the next; `glassmap generate {campaign.folder} {name}` generates this one now."
         )
         return
     _show_figures(name, composition, map_, campaign)
-    row = atlas.row_of(composition)
+    row = archive.row_of(composition)
     if row is None:
-        distance = 100 * np.linalg.norm(atlas.generated - composition, axis=1)
+        distance = 100 * np.linalg.norm(archive.generated - composition, axis=1)
         nearest = int(np.argmin(distance))
         st.info(
             f"Of this many alloys not every spectrum is kept. `glassmap generate {campaign.folder} {name}` generates "
-            f"it; the nearest that is kept is {label(atlas.generated[nearest], campaign.elements)}, "
+            f"it; the nearest that is kept is {label(archive.generated[nearest], campaign.elements)}, "
             f"{distance[nearest]:.1f} at.% away."
         )
-    view = None if row is None else atlas.view(row)
+    view = None if row is None else archive.view(row)
     x, title = _axis(campaign, wavelength)
-    curves, bands, residual, table = _curves(campaign, atlas, composition, view)
+    curves, bands, residual, table = _curves(campaign, archive, composition, view)
     st.plotly_chart(draw_spectra(title, x, curves, bands, residual=residual), width="stretch", key=f"{key} spectra")
     st.download_button(
         "These curves as CSV",
         pd.DataFrame({title: x} | table).to_csv(index=False, float_format="%.4g"),
-        f"{campaign.name}-{name}-round-{atlas.round}.csv",
+        f"{campaign.name}-{name}-round-{archive.round}.csv",
         "text/csv",
         key=f"{key} download",
     )
@@ -93,22 +93,22 @@ def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, s
 
 
 def _curves(
-    campaign: CampaignSnapshot, atlas: Atlas, composition: Composition, view: View | None
+    campaign: CampaignSnapshot, archive: SpectraArchive, composition: Composition, view: ArchivedSpectrum | None
 ) -> tuple[list[Curve], list[Band], Spectrum | None, dict[str, Spectrum]]:
     """What is drawn of an alloy, what was measured minus generated, and all of it as columns."""
     curves: list[Curve] = []
     bands: list[Band] = []
     table: dict[str, Spectrum] = {}
-    distances = 100 * np.linalg.norm(atlas.measured.compositions - composition, axis=1)
+    distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
     order = np.argsort(distances, kind="stable")
     own = [int(k) for k in order if distances[k] < SAME_AT_PCT]
     near = [int(k) for k in order if distances[k] >= SAME_AT_PCT][:NEIGHBOURS]
     for place, k in enumerate(near):
-        alloy = label(atlas.measured.compositions[k], campaign.elements)
-        words = "held out" if atlas.measured.hold_out[k] else "learned from"
+        alloy = label(archive.measured.compositions[k], campaign.elements)
+        words = "held out" if archive.measured.hold_out[k] else "learned from"
         name = f"{alloy}, measured {distances[k]:.1f} at.% away ({words})"
-        curves.append(Curve(name, atlas.measured.intensity[k], LINES[2 + place], 0.9))
-        table[name] = atlas.measured.intensity[k]
+        curves.append(Curve(name, archive.measured.intensity[k], LINES[2 + place], 0.9))
+        table[name] = archive.measured.intensity[k]
     if view is not None:
         if np.isfinite(view.band).all():
             name = "90 % of measured points are expected here"
@@ -122,11 +122,11 @@ def _curves(
         table |= {"generated": view.mean, "spread of the model": view.between, "spread over noise": view.within}
         table |= {"band": view.band, "fitted peak": view.fit}
     for k in own[:1]:
-        held = "held out" if atlas.measured.hold_out[k] else "learned from"
-        curves.append(Curve(f"measured ({held})", atlas.measured.intensity[k], GREY, 1.4))
-        if np.isfinite(atlas.measured.fit[k]).any():
-            fit = Curve("fitted first peak, measured", atlas.measured.fit[k], GREEN, 2.0, "dot", "legendonly")
+        held = "held out" if archive.measured.hold_out[k] else "learned from"
+        curves.append(Curve(f"measured ({held})", archive.measured.intensity[k], GREY, 1.4))
+        if np.isfinite(archive.measured.fit[k]).any():
+            fit = Curve("fitted first peak, measured", archive.measured.fit[k], GREEN, 2.0, "dot", "legendonly")
             curves.append(fit)
-        table["measured"] = atlas.measured.intensity[k]
-    residual = None if not own or view is None else atlas.measured.intensity[own[0]] - view.mean
+        table["measured"] = archive.measured.intensity[k]
+    residual = None if not own or view is None else archive.measured.intensity[own[0]] - view.mean
     return curves, bands, residual, table

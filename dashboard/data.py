@@ -14,7 +14,7 @@ import pandas as pd
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError
-from glassmap.agent.maps.spectra_archive import Atlas, read_atlas, read_map
+from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
 from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
@@ -54,7 +54,7 @@ class CampaignSnapshot(NamedTuple):
     map: tuple[int, Path] | None
     maps: dict[int, Path]  # of every round
     checkpoints: dict[int, Path]
-    atlas: tuple[int, Path] | None
+    archive: tuple[int, Path] | None
 
     @property
     def q(self) -> Axis | None:
@@ -165,7 +165,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         map=store.artefact("map"),
         maps=store.artefacts("map"),
         checkpoints=store.artefacts("checkpoint"),
-        atlas=store.artefact("atlas"),
+        archive=store.artefact("atlas"),
     )
 
 
@@ -203,12 +203,12 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
     return Map(round_, compositions, pd.DataFrame(columns))
 
 
-def read_last_atlas(campaign: CampaignSnapshot) -> Atlas | None:
+def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:
     """The spectra kept of the last map; None where there are none, or another round's are just taking their place."""
-    if campaign.atlas is None:
+    if campaign.archive is None:
         return None
     try:
-        return read_atlas(campaign.atlas[1])
+        return read_archive(campaign.archive[1])
     except ModelError:
         return None
 
@@ -280,10 +280,10 @@ def top_alloys(values: PerAlloy) -> Rows:
     return known[np.argsort(-values[known], kind="stable")[: max(1, round(TOP_SHARE * len(known)))]]
 
 
-def held_out_examples(atlas: Atlas) -> dict[str, int]:
+def held_out_examples(archive: SpectraArchive) -> dict[str, int]:
     """Rows of the best, the median and the worst of the held-out measurements, by MSE; empty where none is held out."""
-    held = np.flatnonzero(atlas.measured.hold_out)
-    order = held[np.argsort(atlas.mse[held], kind="stable")].tolist()
+    held = np.flatnonzero(archive.measured.hold_out)
+    order = held[np.argsort(archive.mse[held], kind="stable")].tolist()
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]} if order else {}
 
 

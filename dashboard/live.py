@@ -8,7 +8,7 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
-from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.dashboard.data import (
     REACH_AT_PCT,
     CampaignSnapshot,
@@ -18,7 +18,7 @@ from glassmap.dashboard.data import (
     best_alloys,
     marker,
     read_campaign,
-    read_last_atlas,
+    read_last_archive,
     read_last_map,
 )
 
@@ -47,8 +47,8 @@ def _map(folder: Path, path: Path, _campaign: CampaignSnapshot) -> Map | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _atlas(folder: Path, path: Path, changed: int, _campaign: CampaignSnapshot) -> Atlas | None:
-    return read_last_atlas(_campaign)
+def _archive(folder: Path, path: Path, changed: int, _campaign: CampaignSnapshot) -> SpectraArchive | None:
+    return read_last_archive(_campaign)
 
 
 def campaign_now(folder: Path) -> CampaignSnapshot | Unreadable:
@@ -67,11 +67,11 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
         return None
 
 
-def atlas_now(campaign: CampaignSnapshot) -> Atlas | None:
+def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
     """The spectra kept of its last map, read once; None where there are none."""
-    if campaign.atlas is None or not campaign.atlas[1].exists():
+    if campaign.archive is None or not campaign.archive[1].exists():
         return None
-    return _atlas(campaign.folder, campaign.atlas[1], campaign.atlas[1].stat().st_mtime_ns, campaign)
+    return _archive(campaign.folder, campaign.archive[1], campaign.archive[1].stat().st_mtime_ns, campaign)
 
 
 def choose_campaign(folders: list[Path]) -> None:

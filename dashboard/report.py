@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import StoreError
-from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.dashboard.data import (
@@ -26,7 +26,7 @@ from glassmap.dashboard.data import (
     best_alloys,
     held_out_examples,
     read_campaign,
-    read_last_atlas,
+    read_last_archive,
     read_last_map,
     read_log,
     top_alloys,
@@ -67,8 +67,8 @@ def write_report(folder: Path, output: Path) -> list[Path]:
     campaign = read_campaign(folder)
     if isinstance(campaign, Unreadable):
         raise StoreError(f"There is nothing to report of {folder}. {campaign.reason}")
-    map_, atlas = read_last_map(campaign), read_last_atlas(campaign)
-    body = "\n".join(_sections(campaign, map_, atlas, read_log(folder)))
+    map_, archive = read_last_map(campaign), read_last_archive(campaign)
+    body = "\n".join(_sections(campaign, map_, archive, read_log(folder)))
     title = escape(f"{campaign.name}: {'–'.join(campaign.elements)}")
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -76,10 +76,12 @@ def write_report(folder: Path, output: Path) -> list[Path]:
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{body}</body></html>"
     )
     write_whole(output, page.encode())
-    return [output, *_draw_figures(campaign, map_, atlas, output.with_name(f"{output.stem}-figures"))]
+    return [output, *_draw_figures(campaign, map_, archive, output.with_name(f"{output.stem}-figures"))]
 
 
-def _sections(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | None, log: list[LogLine]) -> Iterator[str]:
+def _sections(
+    campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, log: list[LogLine]
+) -> Iterator[str]:
     yield f"<p><strong>{escape(campaign.status.state)}.</strong> {escape(campaign.status.reason)}</p>"
     yield _facts(campaign)
     if campaign.curve:
@@ -92,10 +94,10 @@ def _sections(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | None,
             yield _figure(draw_peak_errors(campaign.curve))
     if map_ is not None:
         yield from _map(campaign, map_)
-    if atlas is not None and atlas.measured.hold_out.any():
+    if archive is not None and archive.measured.hold_out.any():
         yield "<h2>Generated against measured</h2>"
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
-        yield from (_figure(_example(campaign, atlas, row, word)) for word, row in held_out_examples(atlas).items())
+        yield from (_figure(_example(campaign, archive, row, word)) for word, row in held_out_examples(archive).items())
     yield "<h2>Rounds</h2>"
     yield _table(_rounds(campaign))
     if decided := [line for line in log if line.person != DRIVER]:
@@ -167,9 +169,9 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
 
 
-def _example(campaign: CampaignSnapshot, atlas: Atlas, row: int, word: str) -> go.Figure:
-    view, measured = atlas.view(atlas.row_beside(row)), atlas.measured.intensity[row]
-    alloy = label(atlas.measured.compositions[row], campaign.elements)
+def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:
+    view, measured = archive.view(archive.row_beside(row)), archive.measured.intensity[row]
+    alloy = label(archive.measured.compositions[row], campaign.elements)
     figure = draw_spectra(
         AXIS_TITLES[campaign.axis_name],
         campaign.axis,
@@ -177,7 +179,7 @@ def _example(campaign: CampaignSnapshot, atlas: Atlas, row: int, word: str) -> g
         [Band("± spread of the model", view.mean, view.between, "rgba(213,94,0,0.35)")],
         residual=measured - view.mean,
     )
-    return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}", "y": 0.99})
+    return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {archive.mse[row]:.3g}", "y": 0.99})
 
 
 def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
@@ -211,7 +213,9 @@ def _figure(figure: go.Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 
 
-def _draw_figures(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | None, folder: Path) -> list[Path]:
+def _draw_figures(
+    campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, folder: Path
+) -> list[Path]:
     """The same for print: learning curve, maps of a ternary and examples, each as PNG and SVG."""
     paths = []
     title = f"{campaign.name}, {campaign.source}" if campaign.source else campaign.name
@@ -219,7 +223,7 @@ def _draw_figures(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | N
         if campaign.curve:
             paths.append(folder / f"learning-curve.{format_}")
             draw_learning_curve(campaign.curve, paths[-1], title=f"{title}: errors on spectra never learned from")
-        if atlas is None:
+        if archive is None:
             continue
         if map_ is not None and len(campaign.elements) == 3:
             quantities: tuple[Literal["delta_q", "q1"], ...] = ("delta_q", "q1")
@@ -227,7 +231,7 @@ def _draw_figures(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | N
                 paths.append(folder / f"{quantity.replace('_', '-')}-map.{format_}")
                 draw_peak_maps(
                     (map_.compositions, map_.figures[quantity].to_numpy(dtype=np.float64)),
-                    (atlas.measured.compositions, getattr(atlas.measured, quantity)),
+                    (archive.measured.compositions, getattr(archive.measured, quantity)),
                     campaign.learned(),
                     paths[-1],
                     quantity=quantity,
@@ -235,20 +239,20 @@ def _draw_figures(campaign: CampaignSnapshot, map_: Map | None, atlas: Atlas | N
                     title=f"{title}, learned from {len(campaign.learned())} spectra",
                     mark_glass=not campaign.source,
                 )
-        if atlas.measured.hold_out.any():
+        if archive.measured.hold_out.any():
             paths.append(folder / f"examples.{format_}")
             examples = []
-            for word, row in held_out_examples(atlas).items():
-                view = atlas.view(atlas.row_beside(row))
-                alloy = label(atlas.measured.compositions[row], campaign.elements)
-                caption = f"{word}: {alloy}, MSE {atlas.mse[row]:.3g}"
-                examples.append((caption, atlas.measured.intensity[row], view.mean, view.between))
+            for word, row in held_out_examples(archive).items():
+                view = archive.view(archive.row_beside(row))
+                alloy = label(archive.measured.compositions[row], campaign.elements)
+                caption = f"{word}: {alloy}, MSE {archive.mse[row]:.3g}"
+                examples.append((caption, archive.measured.intensity[row], view.mean, view.between))
             draw_examples(
                 campaign.axis_name,
                 campaign.axis,
                 examples,
                 paths[-1],
                 band="± spread of the model",
-                title=f"{title}, round {atlas.round}: spectra never learned from",
+                title=f"{title}, round {archive.round}: spectra never learned from",
             )
     return paths

@@ -15,7 +15,8 @@ from glassmap.agent.maps.peak_map import block_of
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
-from glassmap.agent.peaks.peak import fit_peak, fitted_profile, measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.reference import fit_peak, fitted_profile
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import (
     draw_examples,

@@ -23,7 +23,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.peaks.peak import measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion

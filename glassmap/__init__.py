@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from glassmap.agent.data.dataset import SpectraSet, read_dataset
     from glassmap.agent.data.scan_files import read_scan
     from glassmap.agent.models.ensemble import Ensemble
-    from glassmap.agent.peaks.peak import fit_peak, measure_peaks
+    from glassmap.agent.peaks.batched import measure_peaks
+    from glassmap.agent.peaks.reference import fit_peak
     from glassmap.agent.planning.acquisition import plan_batch
     from glassmap.flows.planner import Planner
 
@@ -44,8 +45,8 @@ _HOMES = {
     "Ensemble": "glassmap.agent.models.ensemble",
     "Planner": "glassmap.flows.planner",
     "SpectraSet": "glassmap.agent.data.dataset",
-    "fit_peak": "glassmap.agent.peaks.peak",
-    "measure_peaks": "glassmap.agent.peaks.peak",
+    "fit_peak": "glassmap.agent.peaks.reference",
+    "measure_peaks": "glassmap.agent.peaks.batched",
     "plan_batch": "glassmap.agent.planning.acquisition",
     "read_dataset": "glassmap.agent.data.dataset",
     "read_scan": "glassmap.agent.data.scan_files",

@@ -1,6 +1,6 @@
 """q1 and Δq of a simulated structure; apart from `structure.py`, which a dashboard reads without torch."""
 
-from glassmap.agent.peaks.peak import Peak, fit_peak
+from glassmap.agent.peaks.reference import Peak, fit_peak
 from glassmap.simulation.structure import Q, Structure, structure_factor
 
 

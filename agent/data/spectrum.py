@@ -65,7 +65,7 @@ def two_theta_from_q(q: Axis, *, wavelength: float) -> Axis:
 
 
 def q_axis(name: str, axis: Axis, wavelength: float | None) -> Axis | None:
-    """The axis in q (1/Å), on which `glassmap.agent.peaks.peak` measures; None where peaks of q mean nothing, as on r.
+    """The axis in q (1/Å), on which `glassmap.agent.peaks` measures; None where peaks of q mean nothing, as on r.
 
     Args:
         name: `two_theta`, `q` or `r`.

@@ -26,7 +26,7 @@ from glassmap.agent.atomic_file import partial_beside, sync, write_whole
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
-from glassmap.agent.peaks.peak import measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 
 SHARD = 64 * BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
@@ -69,7 +69,7 @@ def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"], said: Floa
 
 
 @dataclass(frozen=True)
-class GlassMap:
+class PeakMap:
     """A map to be made: of which alloys, by which ensemble, and what is said of it in the file."""
 
     ensemble: TrainedEnsemble

@@ -1,9 +1,9 @@
 """What a round leaves for those who look at it: the map's columns, and spectra of alloys. Needs no torch.
 
-The atlas is an HDF5 file that is written with each map and holds, for a small space, every alloy's generated spectrum;
-for a large one those that people ask for first. Beside them every measured spectrum that the campaign knows of, with
-the alloy generated at the same composition. Spectra are kept to three digits (float16), to be drawn and not to be
-computed with; `glassmap generate` gives all digits of any alloy.
+The spectra archive is an HDF5 file that is written with each map. Of a small space it holds every alloy's generated
+spectrum, of a large one those that people ask for first; beside them every measured spectrum that the campaign knows
+of, with the alloy generated at the same composition. Spectra are kept to three digits (float16), to be
+drawn and not to be computed with; `glassmap generate` gives all digits of any alloy.
 """
 
 import json
@@ -24,7 +24,7 @@ SAME_AT_PCT = 0.051  # closer than this, two compositions are one to a reader
 _CHUNK = 16  # spectra
 
 
-class Views(NamedTuple):
+class ArchivedSpectra(NamedTuple):
     """Spectra of some alloys as an ensemble predicts them (`EnsemblePrediction`), and the fitted first peak."""
 
     mean: Spectra
@@ -34,8 +34,8 @@ class Views(NamedTuple):
     fit: Spectra  # NaN outside the peak's window, or everywhere
 
 
-class View(NamedTuple):
-    """One alloy of `Views`."""
+class ArchivedSpectrum(NamedTuple):
+    """One alloy of `ArchivedSpectra`."""
 
     mean: Spectrum
     between: Spectrum
@@ -75,8 +75,8 @@ class MeasuredAlloys(NamedTuple):
     delta_q: PerSample
 
 
-class Atlas(NamedTuple):
-    """An atlas without its generated spectra, which are read one by one."""
+class SpectraArchive(NamedTuple):
+    """An archive without its generated spectra, which are read one by one."""
 
     path: Path
     round: int
@@ -85,10 +85,12 @@ class Atlas(NamedTuple):
     measured: MeasuredAlloys
     mse: PerSample  # of the generated mean against each measured spectrum
 
-    def view(self, row: int) -> View:
+    def view(self, row: int) -> ArchivedSpectrum:
         """One generated alloy, by its row."""
         with h5py.File(self.path) as file:
-            return View(*(_read(file, f"generated/{name}", row).astype(np.float64) for name in View._fields))
+            return ArchivedSpectrum(
+                *(_read(file, f"generated/{name}", row).astype(np.float64) for name in ArchivedSpectrum._fields)
+            )
 
     def row_of(self, composition: Composition) -> int | None:
         """The row of an alloy; None where its spectrum isn't kept."""
@@ -101,10 +103,10 @@ class Atlas(NamedTuple):
         return len(self.generated) - len(self.measured.ids) + measured
 
 
-def write_atlas(
-    path: Path, *, round_: int, axis: Axis, compositions: Compositions, views: Views, measured: MeasuredAlloys
+def write_archive(
+    path: Path, *, round_: int, axis: Axis, compositions: Compositions, views: ArchivedSpectra, measured: MeasuredAlloys
 ) -> None:
-    """Write an atlas.
+    """Write an archive.
 
     Args:
         path: HDF5, no file yet.
@@ -130,11 +132,11 @@ def write_atlas(
         file["measured/mse"] = np.mean((ours - measured.intensity) ** 2, axis=1)
 
 
-def read_atlas(path: Path) -> Atlas:
-    """Open an atlas.
+def read_archive(path: Path) -> SpectraArchive:
+    """Open an archive.
 
     Raises:
-        ModelError: If the file is missing or no atlas.
+        ModelError: If the file is missing or no archive.
     """
     try:
         with h5py.File(path) as file:
@@ -150,9 +152,11 @@ def read_atlas(path: Path) -> Atlas:
                 _read(file, "measured/delta_q"),
             )
             round_ = int(np.asarray(file.attrs["round"]))
-            return Atlas(path, round_, _read(file, "axis"), compositions, measured, _read(file, "measured/mse"))
+            return SpectraArchive(
+                path, round_, _read(file, "axis"), compositions, measured, _read(file, "measured/mse")
+            )
     except (OSError, KeyError) as error:
-        raise ModelError(f"{path} is no atlas ({error}). Go on with `glassmap run` to make the next.") from error
+        raise ModelError(f"{path} is no archive ({error}). Go on with `glassmap run` to make the next.") from error
 
 
 def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:

@@ -23,7 +23,7 @@ class Results(StoreConnection):
         self.record_artefact(round_, kind, path)
 
     def artefact(self, kind: str, round_: int | None = None) -> tuple[int, Path] | None:
-        """Round and path of the `checkpoint`, `map` or `atlas` of that round, or the latest; None without."""
+        """Round and path of the `checkpoint`, `map` or `archive` of that round, or the latest; None without."""
         rows = list(
             self._db.query(
                 """SELECT round, path FROM artefacts WHERE kind = :kind AND (:round IS NULL OR round = :round)

@@ -294,4 +294,4 @@ def _show(campaign: CampaignSnapshot) -> None:
     _candidates(campaign, map_)
 
 
-_show(chosen(lambda campaign: (campaign.map, campaign.atlas, campaign.round_at_work, campaign.state)))
+_show(chosen(lambda campaign: (campaign.map, campaign.archive, campaign.round_at_work, campaign.state)))

@@ -3,11 +3,11 @@
 import numpy as np
 import streamlit as st
 
-from glassmap.agent.maps.spectra_archive import Atlas
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp
 from glassmap.agent.planning.convergence import expect
 from glassmap.dashboard.data import CampaignSnapshot
-from glassmap.dashboard.live import atlas_now, chosen
+from glassmap.dashboard.live import archive_now, chosen
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
 
 # Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
@@ -20,9 +20,9 @@ PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
 
 
 @st.cache_data(max_entries=8, show_spinner="Fitting ExtraTrees and PCA + GP to the same spectra …")
-def _simpler(path: str, round_: int, _atlas: Atlas) -> dict[str, float]:
+def _simpler(path: str, round_: int, _archive: SpectraArchive) -> dict[str, float]:
     """The MSE of simpler models that learn from the same spectra, on the same hold-out."""
-    measured = _atlas.measured
+    measured = _archive.measured
     learned, held = ~measured.hold_out, measured.hold_out
     errors = {}
     for name, model in (("ExtraTrees", ExtraTrees()), ("PCA + GP", PcaGp())):
@@ -51,9 +51,9 @@ def _show(campaign: CampaignSnapshot) -> None:
     )
     left, right = st.columns(2)
     log = left.toggle("log axes", key="log")
-    atlas = atlas_now(campaign)
-    beside = right.toggle("simpler models on the same spectra", key="simpler", disabled=atlas is None)
-    simpler = _simpler(str(atlas.path), atlas.round, atlas) if beside and atlas is not None else None
+    archive = archive_now(campaign)
+    beside = right.toggle("simpler models on the same spectra", key="simpler", disabled=archive is None)
+    simpler = _simpler(str(archive.path), archive.round, archive) if beside and archive is not None else None
     published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
     figure = draw_learning_curves(
         {campaign.name: curve},
@@ -86,4 +86,4 @@ def _has_stopped(campaign: CampaignSnapshot) -> bool:
     return campaign.state in ("converged", "exhausted")
 
 
-_show(chosen(lambda campaign: (len(campaign.curve), campaign.status.spectra, campaign.state, campaign.atlas)))
+_show(chosen(lambda campaign: (len(campaign.curve), campaign.status.spectra, campaign.state, campaign.archive)))

@@ -7,14 +7,14 @@ from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CompositionError
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.data import CampaignSnapshot, held_out_examples
-from glassmap.dashboard.live import atlas_now, chosen
+from glassmap.dashboard.live import archive_now, chosen
 
 COPPER = 1.5406  # Å, Kα1
 WAYS = ("by name", "best held out", "median held out", "worst held out")
 
 
 def _show(campaign: CampaignSnapshot) -> None:
-    atlas = atlas_now(campaign)
+    archive = archive_now(campaign)
     left, middle, right = st.columns([2, 2, 1])
     way = left.segmented_control("Alloy", WAYS, default="by name", key="way") or "by name"
     clicked = st.session_state.get("alloy")
@@ -31,12 +31,12 @@ def _show(campaign: CampaignSnapshot) -> None:
                 composition = parse_composition(text, campaign.elements)
             except CompositionError as error:
                 st.error(str(error))
-    elif atlas is not None:
-        row = held_out_examples(atlas).get(way.removesuffix(" held out"))
+    elif archive is not None:
+        row = held_out_examples(archive).get(way.removesuffix(" held out"))
         if row is None:
             st.info("Nothing is held out yet.")
         else:
-            composition, mse = atlas.measured.compositions[row], atlas.mse[row]
+            composition, mse = archive.measured.compositions[row], archive.mse[row]
             middle.metric("MSE of its generated spectrum", f"{mse:.3g}")
     wavelength = None
     if campaign.q is not None and right.segmented_control("Axis", ["q", "2θ"], default="q", key="axis") == "2θ":
@@ -53,4 +53,4 @@ def _example(elements: tuple[str, ...]) -> str:
     return label(np.full(len(elements), 1 / len(elements)), elements)
 
 
-_show(chosen(lambda campaign: (campaign.map, campaign.atlas)))
+_show(chosen(lambda campaign: (campaign.map, campaign.archive)))

@@ -23,7 +23,7 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import ClusterError, GlassmapError, MeasurementError, SimulationError
-from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.models import networks
 from glassmap.agent.models.ensemble import TrainedEnsemble, resolve_device
 from glassmap.agent.models.training import TrainingData, join_members, train_networks, weights_of
@@ -198,37 +198,37 @@ class Cluster:
         return join_members([parts[number] for number in range(len(tasks))], data)
 
     def make_shards(
-        self, glass_map: GlassMap, folder: Path, *, checkpoint: Path, report: Callable[[int, int], None] | None = None
+        self, peak_map: PeakMap, folder: Path, *, checkpoint: Path, report: Callable[[int, int], None] | None = None
     ) -> None:
-        """Make the shards of a map that are missing in `folder`, each a task; then `GlassMap.write` gathers them.
+        """Make the shards of a map that are missing in `folder`, each a task; then `PeakMap.write` gathers them.
 
         Args:
-            glass_map: The map to be made.
-            folder: As of `GlassMap.write`.
+            peak_map: The map to be made.
+            folder: As of `PeakMap.write`.
             checkpoint: Of the map's ensemble.
             report: Called after every shard with the alloys done and their number.
 
         Raises:
             ClusterError: If the cluster fails.
         """
-        places = {number: glass_map.shard_path(number, folder) for number in glass_map.shards}
+        places = {number: peak_map.shard_path(number, folder) for number in peak_map.shards}
         missing = [number for number, path in places.items() if not path.exists()]
         if not missing:
             return
-        space = {field.name: getattr(glass_map.space, field.name) for field in fields(CompositionSpace) if field.init}
+        space = {field.name: getattr(peak_map.space, field.name) for field in fields(CompositionSpace) if field.init}
         files = {path.name: path.read_bytes() for path in (checkpoint, checkpoint.with_suffix(".safetensors"))}
-        shared = (files, self._device, space, glass_map.q, glass_map.measured, glass_map.metadata)
-        name = glass_map.shard_folder(folder).name.removeprefix(".")
-        ranks = [glass_map.ranks(number) for number in missing]
+        shared = (files, self._device, space, peak_map.q, peak_map.measured, peak_map.metadata)
+        name = peak_map.shard_folder(folder).name.removeprefix(".")
+        ranks = [peak_map.ranks(number) for number in missing]
         tasks = [(f"{name}-{part.start}-{part.stop}", (part.start, part.stop)) for part in ranks]
-        done = len(glass_map.space) - sum(map(len, ranks))
+        done = len(peak_map.space) - sum(map(len, ranks))
         with closing(self.spread(_make_shard, shared, tasks)) as all_news:
             for news in all_news:
                 if news.content is not None:
                     write_whole(places[missing[news.number]], news.content)
                     done += len(ranks[news.number])
                     if report is not None:
-                        report(done, len(glass_map.space))
+                        report(done, len(peak_map.space))
 
     def spread(self, work: Callable[..., Any], shared: Any, tasks: Sequence[tuple[str, Any]]) -> Generator[News]:
         """Have workers do tasks, and tell of each as it goes on and ends; closing the iterator stops all that run.
@@ -365,13 +365,13 @@ def _make_shard(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
 
 
 @lru_cache(maxsize=1)  # a worker makes many shards of one map
-def _map_of(given: bytes) -> GlassMap:
+def _map_of(given: bytes) -> PeakMap:
     files, device, space, q, measured, metadata = _opened(given)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         ensemble = TrainedEnsemble.load(next(Path(folder).glob("*.json")), device=device)
-    return GlassMap(ensemble, CompositionSpace(**space), q, measured, metadata)
+    return PeakMap(ensemble, CompositionSpace(**space), q, measured, metadata)
 
 
 def _opened(given: bytes) -> Any:

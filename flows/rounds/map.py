@@ -9,10 +9,10 @@ import torch
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.config.campaign import binding_settings
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.maps.peak_map import GlassMap
-from glassmap.agent.maps.spectra_archive import MeasuredAlloys, Views, ranks_to_show, read_map, write_atlas
+from glassmap.agent.maps.peak_map import PeakMap
+from glassmap.agent.maps.spectra_archive import ArchivedSpectra, MeasuredAlloys, ranks_to_show, read_map, write_archive
 from glassmap.agent.models.ensemble import TrainedEnsemble
-from glassmap.agent.peaks.peak import fitted_profiles, measure_peaks
+from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import checkpoint_of, spectra_to_judge, spectra_to_learn
 
@@ -23,14 +23,14 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     checkpoint = checkpoint_of(store, round_)
     ensemble = TrainedEnsemble.load(checkpoint, device=campaign.config.device)
     path = write_map(campaign, round_, ensemble, checkpoint)
-    atlas = write_alloys(campaign, round_, ensemble, path)
+    archive = write_alloys(campaign, round_, ensemble, path)
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)
-        store.record_only_artefact(round_, "atlas", atlas)
+        store.record_only_artefact(round_, "atlas", archive)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
-    drop_other_atlases(atlas)
+    drop_other_archives(archive)
     return "done"
 
 
@@ -40,7 +40,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
     q = q_axis(*store.axis())
     if q is None:
         return None
-    glass_map = GlassMap(
+    peak_map = PeakMap(
         ensemble,
         config.space.build(),
         q,
@@ -58,8 +58,8 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
         campaign.report("map", done, total, round_=round_)
 
     if campaign.cluster is not None:
-        campaign.cluster.make_shards(glass_map, folder, checkpoint=checkpoint, report=report)
-    path = glass_map.write(folder, report=report)
+        campaign.cluster.make_shards(peak_map, folder, checkpoint=checkpoint, report=report)
+    path = peak_map.write(folder, report=report)
     for left in folder.glob(".shards-*"):  # of a map of other settings that was cut
         shutil.rmtree(left)
     return path
@@ -83,16 +83,16 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
-    views = Views(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
+    views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
     measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     with whole_file(path) as partial:
-        write_atlas(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
+        write_archive(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
     return path
 
 
-def drop_other_atlases(atlas: Path) -> None:
+def drop_other_archives(archive: Path) -> None:
     """Remove those of earlier rounds: they are large, and could be made again."""
-    for other in atlas.parent.glob("round-*.h5"):
-        if other != atlas:
+    for other in archive.parent.glob("round-*.h5"):
+        if other != archive:
             other.unlink()

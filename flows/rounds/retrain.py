@@ -5,7 +5,7 @@ import json
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.journal import timed
-from glassmap.flows.rounds.map import drop_other_atlases, write_alloys, write_map
+from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
 from glassmap.flows.rounds.measure import receive
 from glassmap.flows.rounds.screen import screen_new
 from glassmap.flows.rounds.train import fit_model, spectra_to_judge, spectra_to_learn
@@ -33,7 +33,7 @@ def retrain(campaign: OpenCampaign) -> str:
     with timed(store.folder, round=round_, stage="retrain") as line:
         ensemble, checkpoint = fit_model(campaign, round_, learned)
         path = write_map(campaign, round_, ensemble, checkpoint)
-        atlas = write_alloys(campaign, round_, ensemble, path)
+        archive = write_alloys(campaign, round_, ensemble, path)
         compositions, spectra = spectra_to_judge(campaign, round_)
         mse = mean_squared_error(ensemble.predict(compositions).mean, spectra) if len(spectra) else None
         judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
@@ -41,10 +41,10 @@ def retrain(campaign: OpenCampaign) -> str:
             store.record_artefact(round_, "checkpoint", checkpoint)
             if path is not None:
                 store.record_artefact(round_, "map", path)
-            store.record_only_artefact(round_, "atlas", atlas)
+            store.record_only_artefact(round_, "atlas", archive)
             store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
         line |= {"status": "done", "spectra": store.n_spectra()}
-    drop_other_atlases(atlas)
+    drop_other_archives(archive)
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more
         if found[1] not in (checkpoint, path):
             for file in found[1].parent.glob(f"{found[1].stem}.*"):

@@ -8,7 +8,7 @@ import numpy as np
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
-from glassmap.agent.peaks.peak import mean_peak_errors
+from glassmap.agent.peaks.batched import mean_peak_errors
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore

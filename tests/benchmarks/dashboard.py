@@ -1,6 +1,6 @@
 """What people wait for at the dashboard: first view, map, slice, and what it costs the server and who writes.
 
-Campaigns are made up in a moment: their stores, maps and atlases are real, the spectra an analytic halo.
+Campaigns are made up in a moment: their stores, maps and archives are real, the spectra an analytic halo.
 """
 
 import shutil

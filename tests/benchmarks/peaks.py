@@ -14,7 +14,8 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.peaks.peak import Peaks, fit_peak, measure_peaks
+from glassmap.agent.peaks.batched import Peaks, measure_peaks
+from glassmap.agent.peaks.reference import fit_peak
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 from tests.benchmarks.spectra import draw_split, learning_size, read_prepared
 

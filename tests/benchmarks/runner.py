@@ -14,7 +14,7 @@ import numpy as np
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import MeasurementError
-from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.flows.compute.dask_cluster import Cluster
@@ -110,11 +110,11 @@ def _seconds(
         short = config.model_copy(update={"steps": FIT_STEPS})  # a map's time doesn't hang on what was learned
         ensemble = Ensemble(short, device="cpu").fit(compositions, spectra)
         checkpoint = ensemble.save(folder, axis=q, record={})
-        glass_map = GlassMap(ensemble, space, q, compositions, {})
+        peak_map = PeakMap(ensemble, space, q, compositions, {})
         start = time.perf_counter()
         if cluster is not None:
-            cluster.make_shards(glass_map, folder, checkpoint=checkpoint)
-        glass_map.write(folder)
+            cluster.make_shards(peak_map, folder, checkpoint=checkpoint)
+        peak_map.write(folder)
         seconds["map"] = time.perf_counter() - start
     return seconds
 

@@ -18,7 +18,7 @@ from glassmap.agent.models.baselines import BASELINES
 from glassmap.agent.models.config import ARCHITECTURES, PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.models.networks import COMPACT
-from glassmap.agent.peaks.peak import mean_peak_errors, measure_peaks
+from glassmap.agent.peaks.batched import mean_peak_errors, measure_peaks
 from glassmap.agent.planning.acquisition import plan_batch
 from glassmap.agent.shapes import Compositions, PerSample, Rows, Spectra
 from glassmap.flows.backends.replay import split

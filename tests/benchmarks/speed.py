@@ -11,13 +11,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.maps.peak_map import SHARD, GlassMap
+from glassmap.agent.maps.peak_map import SHARD, PeakMap
 from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, resolve_device
 from glassmap.agent.models.networks import architecture_of
 from glassmap.agent.models.training import Trainer, TrainingData, one_thread
-from glassmap.agent.peaks.peak import fit_peak, measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.reference import fit_peak
 from glassmap.agent.shapes import Axis, Compositions, Spectra
 from tests.benchmarks.planning import ELEMENTS, peak_mib
 
@@ -143,16 +144,16 @@ def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest:
     """Seconds of a whole map; of a large one some shards are done and the rest is scaled up."""
     compositions, q, spectra = made_up_spectra(80, points=points, elements=n)
     ensemble = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
-    glass_map = GlassMap(ensemble, CompositionSpace(ELEMENTS[:n]), q, compositions, {})
-    alloys, done, start = len(glass_map.space), 0, time.perf_counter()
+    peak_map = PeakMap(ensemble, CompositionSpace(ELEMENTS[:n]), q, compositions, {})
+    alloys, done, start = len(peak_map.space), 0, time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        for number in glass_map.shards:
+        for number in peak_map.shards:
             if done and time.perf_counter() - start > longest:
                 break
-            glass_map.write_shard(number, Path(folder))
+            peak_map.write_shard(number, Path(folder))
             done = min((number + 1) * SHARD, alloys)
         if done == alloys:
-            glass_map.write(Path(folder))
+            peak_map.write(Path(folder))
         seconds = time.perf_counter() - start
     return {"alloys": alloys, "per_second": done / seconds, "seconds": seconds * alloys / done, "done": done / alloys}
 

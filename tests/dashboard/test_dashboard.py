@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from glassmap.agent.errors import CampaignError, ModelError, StoreError
-from glassmap.agent.maps.spectra_archive import read_atlas, read_map
+from glassmap.agent.maps.spectra_archive import read_archive, read_map
 from glassmap.agent.planning.convergence import CurvePoint, expect
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
@@ -31,7 +31,7 @@ from glassmap.dashboard.data import (
     map_changes,
     marker,
     read_campaign,
-    read_last_atlas,
+    read_last_archive,
     read_last_map,
 )
 from glassmap.dashboard.live import plain
@@ -180,41 +180,41 @@ def test_times_are_said_as_people_do():
     ]
 
 
-# --- the atlas, and what is expected
+# --- the archive, and what is expected
 
 
-def test_the_atlas_of_a_round_holds_what_its_model_says(replayed: Path):
+def test_the_archive_of_a_round_holds_what_its_model_says(replayed: Path):
     campaign = known(replayed)
-    atlas = read_last_atlas(campaign)
-    assert atlas is not None and atlas.round == 2
-    assert len(atlas.generated) == 171 + len(atlas.measured.ids), "a small space is kept whole"
-    row = atlas.row_of(np.array([0.3, 0.4, 0.3]))
-    assert row is not None and atlas.row_of(np.array([0.301, 0.4, 0.299])) is None
-    held = np.flatnonzero(atlas.measured.hold_out).tolist()
-    mse = [np.mean((atlas.view(atlas.row_beside(k)).mean - atlas.measured.intensity[k]) ** 2) for k in held]
-    np.testing.assert_allclose(mse, atlas.mse[held], rtol=0.02, atol=0.01)  # of three digits
-    np.testing.assert_allclose(np.mean(atlas.mse[held]), campaign.curve[-1].mse, rtol=1e-2)
+    archive = read_last_archive(campaign)
+    assert archive is not None and archive.round == 2
+    assert len(archive.generated) == 171 + len(archive.measured.ids), "a small space is kept whole"
+    row = archive.row_of(np.array([0.3, 0.4, 0.3]))
+    assert row is not None and archive.row_of(np.array([0.301, 0.4, 0.299])) is None
+    held = np.flatnonzero(archive.measured.hold_out).tolist()
+    mse = [np.mean((archive.view(archive.row_beside(k)).mean - archive.measured.intensity[k]) ** 2) for k in held]
+    np.testing.assert_allclose(mse, archive.mse[held], rtol=0.02, atol=0.01)  # of three digits
+    np.testing.assert_allclose(np.mean(archive.mse[held]), campaign.curve[-1].mse, rtol=1e-2)
     assert [path.name for path in (replayed / "maps").glob("*.h5")] == ["round-002.h5"], "the one before is gone"
 
 
-def test_the_fit_in_the_atlas_is_a_peak_of_the_width_on_the_map(replayed: Path):
+def test_the_fit_in_the_archive_is_a_peak_of_the_width_on_the_map(replayed: Path):
     campaign = known(replayed)
-    atlas = read_last_atlas(campaign)
-    assert atlas is not None
-    found = np.flatnonzero(np.isfinite(atlas.measured.q1))
+    archive = read_last_archive(campaign)
+    assert archive is not None
+    found = np.flatnonzero(np.isfinite(archive.measured.q1))
     assert len(found)
     for k in found[:20]:
-        fit = atlas.measured.fit[k]
+        fit = archive.measured.fit[k]
         inside = np.isfinite(fit)
         top = campaign.axis[inside][np.argmax(fit[inside])]
-        assert abs(top - atlas.measured.q1[k]) < 0.5 * atlas.measured.delta_q[k]
-        assert np.abs(fit - atlas.measured.intensity[k])[inside].mean() < 10
+        assert abs(top - archive.measured.q1[k]) < 0.5 * archive.measured.delta_q[k]
+        assert np.abs(fit - archive.measured.intensity[k])[inside].mean() < 10
 
 
-def test_no_atlas_and_no_map_are_said_in_words(tmp_path: Path):
-    (tmp_path / "x").write_bytes(b"no atlas")
-    with pytest.raises(ModelError, match="is no atlas"):
-        read_atlas(tmp_path / "x")
+def test_no_archive_and_no_map_are_said_in_words(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"no archive")
+    with pytest.raises(ModelError, match="is no archive"):
+        read_archive(tmp_path / "x")
     with pytest.raises(ModelError, match="is no map"):
         read_map(tmp_path / "x")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassmap.agent.data.spectrum import Preprocessing, q_from_two_theta
-from glassmap.agent.peaks.peak import fit_peak
+from glassmap.agent.peaks.reference import fit_peak
 from glassmap.simulation.first_peak import first_peak
 from glassmap.simulation.structure import (
     RDF_BINS,

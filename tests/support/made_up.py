@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, MeasuredAlloys, Views, write_atlas
+from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, write_archive
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
@@ -128,7 +128,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
         with store.transaction():
             store.record_artefact(round_, "map", path)
     if last:
-        path = _write_atlas(store, space, round_)
+        path = _write_archive(store, space, round_)
         with store.transaction():
             store.record_only_artefact(round_, "atlas", path)
     with store.transaction():
@@ -156,7 +156,7 @@ def _nearest(compositions: Compositions, learned: Compositions) -> PerSample:
     return 100 * np.sqrt(squares.clip(min=0).min(1))
 
 
-def _write_atlas(store: CampaignStore, space: CompositionSpace, round_: int) -> Path:
+def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -> Path:
     used = [m for m in store.measurements() if m.state == "used"]
     known = np.array([m.composition for m in used])
     ranks = np.linspace(0, len(space) - 1, min(len(space), KEPT_ALLOYS)).astype(np.int64)
@@ -168,6 +168,6 @@ def _write_atlas(store: CampaignStore, space: CompositionSpace, round_: int) -> 
     hold_out = np.array([m.hold_out for m in used])
     measured = MeasuredAlloys([m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], q1, delta_q)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
-    views = Views(mean, spread, spread, 2 * spread, fit)
-    write_atlas(path, round_=round_, axis=AXIS, compositions=shown, views=views, measured=measured)
+    views = ArchivedSpectra(mean, spread, spread, 2 * spread, fit)
+    write_archive(path, round_=round_, axis=AXIS, compositions=shown, views=views, measured=measured)
     return path

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.maps import peak_map as glass_map
-from glassmap.agent.maps.peak_map import GlassMap, block_of, map_block
+from glassmap.agent.maps import peak_map as peak_map
+from glassmap.agent.maps.peak_map import PeakMap, block_of, map_block
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
-from glassmap.agent.peaks.peak import measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
 from tests.support.models import TINY, peaks
 
 
@@ -23,12 +23,12 @@ def trained() -> tuple[TrainedEnsemble, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glass_map, "SHARD", 256)
+    monkeypatch.setattr(peak_map, "SHARD", 256)
 
 
-def a_map(trained: tuple[TrainedEnsemble, np.ndarray, np.ndarray], **metadata: object) -> GlassMap:
+def a_map(trained: tuple[TrainedEnsemble, np.ndarray, np.ndarray], **metadata: object) -> PeakMap:
     ensemble, x, q = trained
-    return GlassMap(ensemble, CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), q, x, {"round": 1, **metadata})
+    return PeakMap(ensemble, CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), q, x, {"round": 1, **metadata})
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -60,7 +60,7 @@ def test_a_map_that_was_cut_goes_on_with_the_shards_that_are_missing(trained, tm
         mapped.append(len(compositions))
         return map_block(ensemble, compositions, q=q)
 
-    monkeypatch.setattr(glass_map, "map_block", counted)
+    monkeypatch.setattr(peak_map, "map_block", counted)
     path = a_map(trained).write(tmp_path)
     assert mapped == [256, 256, 152]
     assert len(read_map(path)[0]["q1"]) == 1176
@@ -77,7 +77,7 @@ def test_shards_of_another_model_are_not_taken(trained, tmp_path: Path):
 def test_shards_of_another_space_are_not_taken_and_a_harmed_one_is_made_again(trained, tmp_path: Path):
     ensemble, x, q = trained
     spaces = [CompositionSpace(("Co", "V", "Zr"), step_at_pct=2, bounds_at_pct={e: (0, 50)}) for e in ("Co", "V")]
-    first, second = (GlassMap(ensemble, space, q, x, {}) for space in spaces)
+    first, second = (PeakMap(ensemble, space, q, x, {}) for space in spaces)
     assert len(spaces[0]) == len(spaces[1]) and first.shard_folder(tmp_path) != second.shard_folder(tmp_path)
     whole = first.write(tmp_path / "whole")
     first.write_shard(0, tmp_path).write_bytes(b"")  # as after a power cut

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassmap.agent.errors import SpectrumError
-from glassmap.agent.peaks.peak import REASONS, fit_peak, fitted_profile, fitted_profiles, measure_peaks, snip_background
+from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
+from glassmap.agent.peaks.find import REASONS, snip_background
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts
 from glassmap.agent.peaks.pseudo_voigt import pseudo_voigt as profile
+from glassmap.agent.peaks.reference import fit_peak, fitted_profile
 
 SHARED = Path(os.environ.get("GLASSMAP_SHARED_DATA", Path(__file__).parents[3] / "../shared/data")) / "synchrotron"
 needs_shared_data = pytest.mark.skipif(not SHARED.exists(), reason=f"no shared data at {SHARED}")

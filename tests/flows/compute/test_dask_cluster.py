@@ -21,8 +21,8 @@ import torch
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, SimulationError
-from glassmap.agent.maps import peak_map as glass_map
-from glassmap.agent.maps.peak_map import GlassMap
+from glassmap.agent.maps import peak_map as peak_map
+from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.flows.compute import dask_cluster as cluster_module
@@ -170,14 +170,14 @@ def test_convolutions_trained_elsewhere_are_the_same_but_for_rounding(two: Clust
 
 
 def test_a_map_made_elsewhere_is_the_same_to_the_bit(two: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(glass_map, "SHARD", 512)
+    monkeypatch.setattr(peak_map, "SHARD", 512)
     rng = np.random.default_rng(0)
     x, q = rng.dirichlet(np.ones(4), 30), np.linspace(1, 5, 96)
     y = 5 + 90 * np.exp(-(((q - 2 - x[:, :1]) / (0.2 + 0.3 * x[:, 1:2])) ** 2))
     ensemble = Ensemble(TrainingConfig(members=2, steps=30), device="cpu").fit(x, y)
     checkpoint = ensemble.save(tmp_path, axis=q, record={})
     space = CompositionSpace(("Co", "V", "Zr", "Cu"), step_at_pct=4, limits=("Zr + Cu >= 20",))
-    whole = GlassMap(ensemble, space, q, x, {"checkpoint": checkpoint.stem})
+    whole = PeakMap(ensemble, space, q, x, {"checkpoint": checkpoint.stem})
     assert len(whole.shards) > 3
     alone = whole.write(tmp_path / "alone")
     there = tmp_path / "there"
