@@ -21,7 +21,7 @@ figures: .venv/installed  ## the tables and pictures of docs/results.md: make fi
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,dask,simulation,beamline]' --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --constraint constraints.txt
 	touch $@
 
 clean:

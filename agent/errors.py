@@ -9,6 +9,7 @@
     ├── CampaignError       a campaign file holds an unknown or impossible setting
     ├── StoreError          the campaign store is missing or of another version
     │   └── CampaignBusy    another process is at the campaign
+    ├── MissingExtra        an optional part of glassmap is asked for and not installed
     ├── ClusterError        a Dask cluster can't be reached, or fails what it was asked for
     ├── MeasurementError    a backend could not measure an alloy
     └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
@@ -51,6 +52,10 @@ class StoreError(GlassmapError):
 
 class CampaignBusy(StoreError):
     """Another process is at the campaign."""
+
+
+class MissingExtra(GlassmapError):
+    """An optional part of glassmap is asked for and not installed."""
 
 
 class ClusterError(GlassmapError):

@@ -14,7 +14,6 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.errors import DatasetError, SimulationError
 from glassmap.agent.planning.acquisition import plan_batch
-from glassmap.simulation.first_peak import first_peak
 from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from glassmap.simulation.potential import SYNTHETIC, Potential
 from glassmap.simulation.structure import (
@@ -186,6 +185,8 @@ def _spectra_of(sweep: Sweep, found: Mapping[str, Structure], kind: Literal["dif
 
 def _figures_of(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
     """What else the structures tell, one value of each a sample."""
+    from glassmap.simulation.first_peak import first_peak  # loads torch, and a plan of a sweep needs none
+
     peaks = [first_peak(structure) for structure in structures]
     names = ("density", "energy", "temperature", "pressure", "crystalline", "seed")
     figures = {name: [getattr(structure, name) for structure in structures] for name in names}

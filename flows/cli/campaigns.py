@@ -115,9 +115,12 @@ def run(folder: Folder) -> None:
 
     Example: `glassmap run campaigns/co-v-zr`
     """
+    from glassmap.agent.extras import require_extras
+
     with errors_in_words():
         with progress() as report:
             if server := os.environ.get("PREFECT_API_URL"):
+                require_extras("flows", needed_for="A campaign under Prefect (PREFECT_API_URL is set)")
                 from glassmap.flows.services.supervisor import require_server
 
                 require_server(server)

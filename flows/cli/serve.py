@@ -19,8 +19,10 @@ def serve(folders: Folders, at_once: AtOnce = 2) -> None:
     Example: `glassmap serve campaigns/co-v-zr campaigns/zr-cu-al`
     """
     from glassmap.agent.errors import CampaignError
+    from glassmap.agent.extras import require_extras
 
     with errors_in_words():
+        require_extras("flows", needed_for="`glassmap serve`")
         server = os.environ.get("PREFECT_API_URL")
         if not server:
             raise CampaignError(
@@ -47,9 +49,12 @@ def up(
     Example: `glassmap up campaigns/co-v-zr campaigns/zr-cu-al`
     """
     from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-    from glassmap.flows.services.supervisor import run_services
+    from glassmap.agent.extras import require_extras
 
     with errors_in_words():
+        require_extras("flows", "dashboard", needed_for="`glassmap up`")
+        from glassmap.flows.services.supervisor import run_services
+
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
         run_services(folders, home=home, port=port, dashboard_port=dashboard_port, at_once=at_once, say=say)

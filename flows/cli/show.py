@@ -21,9 +21,11 @@ def dashboard(
     Example: `glassmap dashboard campaigns`
     """
     from glassmap.agent.errors import CampaignError
+    from glassmap.agent.extras import require_extras
     from glassmap.dashboard.serve import serve_dashboard
 
     with errors_in_words():
+        require_extras("dashboard", needed_for="`glassmap dashboard`")
         if missing := [folder for folder in folders if not folder.is_dir()]:
             raise CampaignError(f"There is no folder {missing[0]}. Name a campaign's folder, or one that holds some.")
         serve_dashboard(folders, port=port)
@@ -38,9 +40,12 @@ def report(
 
     Example: `glassmap report campaigns/co-v-zr -o co-v-zr.html`
     """
-    from glassmap.dashboard.report import write_report
+    from glassmap.agent.extras import require_extras
 
     with errors_in_words():
+        require_extras("dashboard", needed_for="`glassmap report`")
+        from glassmap.dashboard.report import write_report
+
         for path in write_report(folder, output):
             say(f"Written: {path}")
 

@@ -23,6 +23,7 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import ClusterError, GlassmapError, MeasurementError, SimulationError
+from glassmap.agent.extras import require_extras
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.models import networks
 from glassmap.agent.models.ensemble import TrainedEnsemble, resolve_device
@@ -79,22 +80,19 @@ class Cluster:
         """The connection.
 
         Raises:
-            ClusterError: If Dask isn't installed, or no scheduler or worker answers.
+            MissingExtra: If Dask isn't installed.
+            ClusterError: If no scheduler or worker answers.
         """
         if self._client is None:
             self._client = self._connect()
         return self._client
 
     def _connect(self) -> "Client":
-        try:
-            from dask.config import set as dask_setting
-            from distributed import Client, LocalCluster
-            from distributed.security import Security
-        except ImportError as error:
-            raise ClusterError(
-                "runner = 'dask' needs the package distributed, which is not installed. Install it with "
-                "`pip install 'glassmap[dask]'`, or set runner = 'local'."
-            ) from error
+        require_extras("dask", needed_for="runner = 'dask' (but not runner = 'local')")
+        from dask.config import set as dask_setting
+        from distributed import Client, LocalCluster
+        from distributed.security import Security
+
         address: Any = self._scheduler
         if address is None:
             with dask_setting({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):  # docs/cluster.md

@@ -20,7 +20,7 @@ import torch
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, SimulationError
+from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, MissingExtra, SimulationError
 from glassmap.agent.maps import peak_map as peak_map
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
@@ -333,7 +333,7 @@ def test_an_encrypted_scheduler_without_certificates_is_refused():
 
 def test_where_dask_is_not_installed_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"pip install 'glassmap\[dask\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'glassmap\[dask\]'"):
         _ = Cluster().client
 
 
