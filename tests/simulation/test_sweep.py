@@ -12,21 +12,9 @@ from glassmap.agent.progress import ignore
 from glassmap.flows.compute.sweep import run_sweep
 from glassmap.simulation.melt_quench import PRESETS
 from glassmap.simulation.structure import RDF_BINS, Q, spectrum_of
-from glassmap.simulation.sweep import RDF, RDF_RESOLUTION, Sweep, read_sweep, write_sweep
-from tests.support.glasses import ELEMENTS, TINY, ZHOU, counting_lammps, fake_structure
-
-
-def sweep(**changes) -> Sweep:
-    settings = {"elements": ELEMENTS, "potential": ZHOU, "protocol": TINY, "steps_at_pct": (25,), "repeats": 1}
-    return Sweep(**(settings | changes))
-
-
-def structures(plan: Sweep, n: int) -> dict:
-    """As a sweep finds them, for its first `n` simulations."""
-    return {
-        plan.id_of(s): replace(fake_structure(s.counts, seed=k, cutoff=plan.protocol.rdf_cutoff), seed=s.protocol.seed)
-        for k, s in enumerate(plan.simulations[:n])
-    }
+from glassmap.simulation.sweep import RDF, RDF_RESOLUTION, read_sweep, write_sweep
+from tests.support.glasses import TINY, ZHOU, counting_lammps
+from tests.support.sweeps import structures, sweep
 
 
 def test_the_papers_grid_and_a_coarser_one_hold_each_alloy_once():

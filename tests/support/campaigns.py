@@ -13,6 +13,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.connection import FILE_NAME as STORE
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
+from tests.support.glasses import TINY_SETTINGS
 
 TINY: dict[str, Any] = {
     "name": "small",
@@ -21,6 +22,15 @@ TINY: dict[str, Any] = {
     "planning": {"batch": 8},
     "model": {"members": 2, "steps": 20, "batch_size": 4},
     "stop": {"max_rounds": 3},
+}
+SIMULATED: dict[str, Any] = {
+    "name": "simulated",
+    "device": "cpu",
+    "space": {"elements": ["Zr", "Cu", "Al"], "step_at_pct": 10},
+    "backend": {"kind": "simulation", "potential": "zhou", "protocol": TINY_SETTINGS, "workers": 2},
+    "planning": {"batch": 4, "hold_out_share": 0.25},
+    "model": {"members": 2, "steps": 20, "batch_size": 4},
+    "stop": {"max_rounds": 3, "patience": 9},
 }
 
 

@@ -19,23 +19,13 @@ from glassmap.flows.figures import draw_all
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.simulation.result import read_structure
-from tests.support.campaigns import fingerprint, rows
+from tests.support.campaigns import SIMULATED, fingerprint, rows
 from tests.support.glasses import TINY_SETTINGS, ZHOU, counting_lammps
 from tests.support.processes import processes_in, wait_until
 
-SETTINGS: dict[str, Any] = {
-    "name": "simulated",
-    "device": "cpu",
-    "space": {"elements": ["Zr", "Cu", "Al"], "step_at_pct": 10},
-    "backend": {"kind": "simulation", "potential": "zhou", "protocol": TINY_SETTINGS, "workers": 2},
-    "planning": {"batch": 4, "hold_out_share": 0.25},
-    "model": {"members": 2, "steps": 20, "batch_size": 4},
-    "stop": {"max_rounds": 3, "patience": 9},
-}
-
 
 def write_campaign(folder: Path, backend: dict[str, Any] | None = None, **changes: Any) -> CampaignConfig:
-    settings = SETTINGS | changes | {"backend": SETTINGS["backend"] | (backend or {})}
+    settings = SIMULATED | changes | {"backend": SIMULATED["backend"] | (backend or {})}
     config = CampaignConfig.of(settings, source="test")
     config.to_toml(folder / FILE_NAME)
     return config

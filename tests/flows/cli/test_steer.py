@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.flows.backends.test_lab import drop_scan, drop_table, edit, measure_all, order, write_campaign
 from tests.support.command_line import glassmap
+from tests.support.lab_campaigns import drop_scan, drop_table, edit, measure_all, order, write_campaign
 from tests.support.laboratory import scan_text
 
 

@@ -33,8 +33,7 @@ from glassmap.simulation.lammps import Update
 from glassmap.simulation.melt_quench import Simulation
 from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Structure
-from tests.flows.backends.test_simulated_campaign import SETTINGS
-from tests.support.campaigns import fingerprint
+from tests.support.campaigns import SIMULATED, fingerprint
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 from tests.support.models import Told, peaks
 from tests.support.processes import processes_in, wait_until
@@ -117,7 +116,7 @@ def same(first: list[Structure], second: list[Structure]) -> bool:
 def write_campaign(folder: Path, machines: Machines | None, **backend: object) -> CampaignConfig:
     """A campaign of three rounds and twelve simulations."""
     place = {} if machines is None else {"runner": "dask", "dask": {"scheduler": machines.address}}
-    config = CampaignConfig.of(SETTINGS | place | {"backend": SETTINGS["backend"] | backend}, source="test")
+    config = CampaignConfig.of(SIMULATED | place | {"backend": SIMULATED["backend"] | backend}, source="test")
     config.to_toml(folder / FILE_NAME)
     return config
 
@@ -343,7 +342,7 @@ def test_where_dask_is_not_installed_the_remedy_is_named(monkeypatch: pytest.Mon
 def test_where_work_is_done_may_change_during_a_campaign(tmp_path: Path):
     local = write_campaign(tmp_path, None)
     for place in ({"runner": "dask"}, {"runner": "dask", "dask": {"workers": 3}}, {"dask": {"scheduler": "tcp://a:1"}}):
-        CampaignConfig.of(SETTINGS | place, source="test").check_continues(local.model_dump(mode="json"))
+        CampaignConfig.of(SIMULATED | place, source="test").check_continues(local.model_dump(mode="json"))
     assert local.runner == "local" and local.dask.scheduler is None
 
 
@@ -358,7 +357,7 @@ def test_where_work_is_done_may_change_during_a_campaign(tmp_path: Path):
 )
 def test_an_impossible_cluster_is_refused(dask: dict, words: str):
     with pytest.raises(CampaignError, match=words):
-        CampaignConfig.of(SETTINGS | {"runner": "dask", "dask": dask}, source="test")
+        CampaignConfig.of(SIMULATED | {"runner": "dask", "dask": dask}, source="test")
 
 
 def test_a_cluster_of_this_machine_is_started_and_ended(tmp_path: Path):

@@ -22,9 +22,9 @@ from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.journal import FILE_NAME as JOURNAL
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
 from glassmap.flows.rounds.retrain import retrain
-from tests.flows.backends.test_lab import drop_scan, drop_table, edit, measure_all, order, run
-from tests.flows.backends.test_lab import write_campaign as write_lab
 from tests.support.campaigns import rows, write_campaign
+from tests.support.lab_campaigns import drop_scan, drop_table, edit, measure_all, order, run
+from tests.support.lab_campaigns import write_campaign as write_lab
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from tests.flows.backends.test_lab import LAB, account
 from tests.support.campaigns import TINY, fingerprint, rows, write_campaign
+from tests.support.lab_campaigns import LAB, account
 from tests.support.laboratory import deliver
 from tests.support.services import Services, answers, running, state_of, wait_until
 

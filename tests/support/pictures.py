@@ -1,0 +1,24 @@
+"""What can be said of a picture without looking at it."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imread
+
+
+def shows_something(path: Path, *, colours: int = 8) -> bool:
+    """Whether a PNG is large enough to be read, mostly background, and drawn on over most of its width and height.
+
+    Args:
+        path: Of the picture.
+        colours: That it has at least, besides shades of grey.
+    """
+    pixels = imread(path)[..., :3]
+    height, width, _ = pixels.shape
+    drawn = np.abs(pixels - pixels[0, 0]).max(axis=2) > 0.05
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    if min(height, width) < 300 or not len(rows) or not 0.005 < drawn.mean() < 0.9:
+        return False
+    is_spread = np.ptp(rows) > 0.6 * height and np.ptp(columns) > 0.6 * width
+    coloured = pixels[np.ptp(pixels, axis=2) > 0.1]
+    return bool(is_spread and len(np.unique((coloured * 15).astype(int), axis=0)) >= colours)
