@@ -11,7 +11,8 @@ from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.live import archive_now, map_now
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
-from glassmap.dashboard.plots.style import AXIS_TITLES, BLUE, GREEN, GREY, LINES, ORANGE
+from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
+from glassmap.dashboard.plots.words import ALEATORIC, AXIS_TITLES, BAND, EPISTEMIC
 
 NEIGHBOURS = 3
 
@@ -111,15 +112,13 @@ def _curves(
         table[name] = archive.measured.intensity[k]
     if view is not None:
         if np.isfinite(view.band).all():
-            name = "90 % of measured points are expected here"
-            bands.append(Band(name, view.mean, view.band, "rgba(213,94,0,0.15)"))
-        between = Band("± spread of the model", view.mean, view.between, "rgba(213,94,0,0.35)")
-        within = Band("± spread over noise", view.mean, view.within, "rgba(0,114,178,0.35)", "legendonly")
-        bands += [between, within]
+            bands.append(Band(BAND, view.mean, view.band, PALE_ORANGE))
+        bands.append(Band(EPISTEMIC, view.mean, view.epistemic_std, ORANGE_VEIL))
+        bands.append(Band(ALEATORIC, view.mean, view.aleatoric_std, BLUE_VEIL, "legendonly"))
         curves.append(Curve("generated, ensemble mean", view.mean, ORANGE, 1.8))
         if np.isfinite(view.fit).any():
             curves.append(Curve("fitted first peak, generated", view.fit, BLUE, 2.4, "dot"))
-        table |= {"generated": view.mean, "spread of the model": view.between, "spread over noise": view.within}
+        table |= {"generated": view.mean, "epistemic std": view.epistemic_std, "aleatoric std": view.aleatoric_std}
         table |= {"band": view.band, "fitted peak": view.fit}
     for k in own[:1]:
         held = "held out" if archive.measured.hold_out[k] else "learned from"

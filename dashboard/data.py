@@ -13,7 +13,7 @@ import pandas as pd
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.errors import GlassmapError, ModelError
+from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
@@ -137,6 +137,18 @@ def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
             return _read(store)
     except GlassmapError as error:
         return Unreadable(folder, "broken", str(error))
+
+
+def read_begun_campaign(folder: Path) -> CampaignSnapshot:
+    """Return a campaign as it is now.
+
+    Raises:
+        StoreError: If it has not begun, or can't be read.
+    """
+    campaign = read_campaign(folder)
+    if isinstance(campaign, Unreadable):
+        raise StoreError(f"There is nothing to report of {folder}. {campaign.reason}")
+    return campaign
 
 
 def _read(store: CampaignStore) -> CampaignSnapshot:

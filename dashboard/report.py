@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,6 @@ from plotly.offline import get_plotlyjs
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
-from glassmap.agent.errors import StoreError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
@@ -22,23 +20,22 @@ from glassmap.dashboard.data import (
     TOP_SHARE,
     CampaignSnapshot,
     Map,
-    Unreadable,
     best_alloys,
     held_out_examples,
-    read_campaign,
+    read_begun_campaign,
     read_last_archive,
     read_last_map,
     read_log,
     top_alloys,
 )
+from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
-from glassmap.dashboard.plots.for_print import draw_examples, draw_learning_curve, draw_peak_maps
 from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
-from glassmap.dashboard.plots.style import AXIS_TITLES, GREY, ORANGE
+from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL, PALE_ORANGE
+from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, EPISTEMIC
 
 CANDIDATES = 20
-FORMATS = ("png", "svg")
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -64,9 +61,7 @@ def write_report(folder: Path, output: Path) -> list[Path]:
         StoreError: If the campaign has not begun, or can't be read.
         ModelError: If its last map is missing or damaged.
     """
-    campaign = read_campaign(folder)
-    if isinstance(campaign, Unreadable):
-        raise StoreError(f"There is nothing to report of {folder}. {campaign.reason}")
+    campaign = read_begun_campaign(folder)
     map_, archive = read_last_map(campaign), read_last_archive(campaign)
     body = "\n".join(_sections(campaign, map_, archive, read_log(folder)))
     title = escape(f"{campaign.name}: {'–'.join(campaign.elements)}")
@@ -76,7 +71,7 @@ def write_report(folder: Path, output: Path) -> list[Path]:
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{body}</body></html>"
     )
     write_whole(output, page.encode())
-    return [output, *_draw_figures(campaign, map_, archive, output.with_name(f"{output.stem}-figures"))]
+    return [output, *draw_pictures(campaign, output.with_name(f"{output.stem}-figures"), ("png", "svg"))]
 
 
 def _sections(
@@ -172,11 +167,14 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
 def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:
     view, measured = archive.view(archive.row_beside(row)), archive.measured.intensity[row]
     alloy = label(archive.measured.compositions[row], campaign.elements)
+    bands = [Band(EPISTEMIC, view.mean, view.epistemic_std, ORANGE_VEIL)]
+    if np.isfinite(view.band).all():
+        bands.insert(0, Band(BAND, view.mean, view.band, PALE_ORANGE))
     figure = draw_spectra(
         AXIS_TITLES[campaign.axis_name],
         campaign.axis,
         [Curve("measured", measured, GREY), Curve("generated", view.mean, ORANGE, 1.8)],
-        [Band("± spread of the model", view.mean, view.between, "rgba(213,94,0,0.35)")],
+        bands,
         residual=measured - view.mean,
     )
     return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {archive.mse[row]:.3g}", "y": 0.99})
@@ -211,48 +209,3 @@ def _table(table: pd.DataFrame) -> str:
 
 def _figure(figure: go.Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
-
-
-def _draw_figures(
-    campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, folder: Path
-) -> list[Path]:
-    """The same for print: learning curve, maps of a ternary and examples, each as PNG and SVG."""
-    paths = []
-    title = f"{campaign.name}, {campaign.source}" if campaign.source else campaign.name
-    for format_ in FORMATS:
-        if campaign.curve:
-            paths.append(folder / f"learning-curve.{format_}")
-            draw_learning_curve(campaign.curve, paths[-1], title=f"{title}: errors on spectra never learned from")
-        if archive is None:
-            continue
-        if map_ is not None and len(campaign.elements) == 3:
-            quantities: tuple[Literal["delta_q", "q1"], ...] = ("delta_q", "q1")
-            for quantity in quantities:
-                paths.append(folder / f"{quantity.replace('_', '-')}-map.{format_}")
-                draw_peak_maps(
-                    (map_.compositions, map_.figures[quantity].to_numpy(dtype=np.float64)),
-                    (archive.measured.compositions, getattr(archive.measured, quantity)),
-                    campaign.learned(),
-                    paths[-1],
-                    quantity=quantity,
-                    elements=campaign.elements,
-                    title=f"{title}, learned from {len(campaign.learned())} spectra",
-                    mark_glass=not campaign.source,
-                )
-        if archive.measured.hold_out.any():
-            paths.append(folder / f"examples.{format_}")
-            examples = []
-            for word, row in held_out_examples(archive).items():
-                view = archive.view(archive.row_beside(row))
-                alloy = label(archive.measured.compositions[row], campaign.elements)
-                caption = f"{word}: {alloy}, MSE {archive.mse[row]:.3g}"
-                examples.append((caption, archive.measured.intensity[row], view.mean, view.between))
-            draw_examples(
-                campaign.axis_name,
-                campaign.axis,
-                examples,
-                paths[-1],
-                band="± spread of the model",
-                title=f"{title}, round {archive.round}: spectra never learned from",
-            )
-    return paths

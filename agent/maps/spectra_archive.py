@@ -28,8 +28,8 @@ class ArchivedSpectra(NamedTuple):
     """Spectra of some alloys as an ensemble predicts them (`EnsemblePrediction`), and the fitted first peak."""
 
     mean: Spectra
-    between: Spectra  # spread between networks, smoother and trees
-    within: Spectra  # spread over noise
+    epistemic_std: Spectra  # between the base models and their members
+    aleatoric_std: Spectra  # over draws
     band: Spectra  # half-width that is to hold 90 % of measured points; NaN where unknown
     fit: Spectra  # NaN outside the peak's window, or everywhere
 
@@ -38,8 +38,8 @@ class ArchivedSpectrum(NamedTuple):
     """One alloy of `ArchivedSpectra`."""
 
     mean: Spectrum
-    between: Spectrum
-    within: Spectrum
+    epistemic_std: Spectrum
+    aleatoric_std: Spectrum
     band: Spectrum
     fit: Spectrum
 
@@ -75,6 +75,14 @@ class MeasuredAlloys(NamedTuple):
     delta_q: PerSample
 
 
+class KnownAlloys(NamedTuple):
+    """The first peaks of all alloys that are measured, asked for or not: of a replay, those of its whole data set."""
+
+    compositions: Compositions
+    q1: PerSample  # 1/Å; NaN without a trustworthy peak
+    delta_q: PerSample
+
+
 class SpectraArchive(NamedTuple):
     """An archive without its generated spectra, which are read one by one."""
 
@@ -83,13 +91,14 @@ class SpectraArchive(NamedTuple):
     axis: Axis
     generated: Compositions  # whose spectra there are; those of the measured alloys last, in their order
     measured: MeasuredAlloys
+    known: KnownAlloys
     mse: PerSample  # of the generated mean against each measured spectrum
 
     def view(self, row: int) -> ArchivedSpectrum:
         """One generated alloy, by its row."""
         with h5py.File(self.path) as file:
             return ArchivedSpectrum(
-                *(_read(file, f"generated/{name}", row).astype(np.float64) for name in ArchivedSpectrum._fields)
+                *(_read(file, _stored(file, name), row).astype(np.float64) for name in ArchivedSpectrum._fields)
             )
 
     def row_of(self, composition: Composition) -> int | None:
@@ -104,7 +113,14 @@ class SpectraArchive(NamedTuple):
 
 
 def write_archive(
-    path: Path, *, round_: int, axis: Axis, compositions: Compositions, views: ArchivedSpectra, measured: MeasuredAlloys
+    path: Path,
+    *,
+    round_: int,
+    axis: Axis,
+    compositions: Compositions,
+    views: ArchivedSpectra,
+    measured: MeasuredAlloys,
+    known: KnownAlloys | None = None,
 ) -> None:
     """Write an archive.
 
@@ -115,6 +131,7 @@ def write_archive(
         compositions: Generated alloys as atomic fraction, the measured ones last.
         views: Of all of them.
         measured: What is known of the last of them.
+        known: All alloys that are measured, where those are more.
     """
     ours = views.mean[len(compositions) - len(measured.ids) :]
     with h5py.File(path, "w") as file:
@@ -129,6 +146,8 @@ def write_archive(
         file["measured/id"] = np.array(measured.ids, dtype="S")
         file["measured/hold_out"] = measured.hold_out
         file["measured/q1"], file["measured/delta_q"] = measured.q1, measured.delta_q
+        for name, values in ({} if known is None else known._asdict()).items():
+            file[f"known/{name}"] = values
         file["measured/mse"] = np.mean((ours - measured.intensity) ** 2, axis=1)
 
 
@@ -151,12 +170,25 @@ def read_archive(path: Path) -> SpectraArchive:
                 _read(file, "measured/q1"),
                 _read(file, "measured/delta_q"),
             )
-            round_ = int(np.asarray(file.attrs["round"]))
             return SpectraArchive(
-                path, round_, _read(file, "axis"), compositions, measured, _read(file, "measured/mse")
+                path=path,
+                round=int(np.asarray(file.attrs["round"])),
+                axis=_read(file, "axis"),
+                generated=compositions,
+                measured=measured,
+                known=KnownAlloys(*(_read(file, f"known/{name}") for name in KnownAlloys._fields))
+                if "known" in file
+                else KnownAlloys(measured.compositions, measured.q1, measured.delta_q),
+                mse=_read(file, "measured/mse"),
             )
     except (OSError, KeyError) as error:
         raise ModelError(f"{path} is no archive ({error}). Go on with `glassmap run` to make the next.") from error
+
+
+def _stored(file: h5py.File, name: str) -> str:
+    """Return where the spectra of that name are; older archives call the two spreads otherwise."""
+    earlier = {"epistemic_std": "between", "aleatoric_std": "within"}.get(name, name)
+    return f"generated/{name if f'generated/{name}' in file else earlier}"
 
 
 def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:

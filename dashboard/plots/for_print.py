@@ -1,4 +1,4 @@
-"""Pictures of a campaign as PNG files: learning curve, Δq map, spectra. Arrays in, a file out."""
+"""Pictures for print, PNG or SVG: learning curve, map of a ternary, spectra, structure. Arrays in, a file out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,17 +26,17 @@ from glassmap.agent.shapes import (
     Spectrum,
     TakenCompositions,
 )
+from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
 
-AXIS_LABELS = {"q": "q (Å$^{-1}$)", "two_theta": "2θ (°)", "r": "r (Å)"}
 PEAK_LABELS = {
-    "q1": "$q_1$ (Å$^{-1}$), position of the first peak",
-    "delta_q": "Δq (Å$^{-1}$), width of the first peak",
+    "q1": "q₁ (Å⁻¹), position of the first peak",
+    "delta_q": "Δq (Å⁻¹), width of the first peak",
 }
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
 
 
 def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
-    """Hold-out MSE and the errors of q1 and Δq against the number of spectra learned from."""
+    """Draw hold-out MSE and the errors of q1 and Δq against the number of spectra learned from."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     spectra = [point.spectra for point in curve]
@@ -46,11 +46,11 @@ def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) 
         shown = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
         left.plot(spectra, shown, "s:", color=_ORANGE, label="last round's model on this batch")
     left.set(xlabel="spectra learned from", ylabel="hold-out MSE (intensity 0–100)")
-    for name, label, colour in (("q1_error", "$q_1$", _BLUE), ("delta_q_error", "Δq", _ORANGE)):
+    for name, label, colour in (("q1_error", "q₁", _BLUE), ("delta_q_error", "Δq", _ORANGE)):
         errors = [getattr(point, name) for point in curve]
         if any(error is not None for error in errors):
             right.plot(spectra, [np.nan if e is None else e for e in errors], "o-", color=colour, label=label)
-    right.set(xlabel="spectra learned from", ylabel="mean absolute error (Å$^{-1}$)")
+    right.set(xlabel="spectra learned from", ylabel="mean absolute error (Å⁻¹)")
     for axes in (left, right):
         axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
         axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
@@ -72,13 +72,13 @@ def draw_peak_maps(
     title: str,
     mark_glass: bool,
 ) -> None:
-    """The map of q1 or Δq of a ternary beside the measured one, on one colour scale.
+    """Draw the map of q1 or Δq of a ternary beside the measured one, on one colour scale.
 
     Args:
         generated: Atomic fractions of the grid `(g, 3)` and q1 or Δq (1/Å); NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
         learned: What the model learned from, drawn on top of the generated map.
-        path: PNG to write.
+        path: PNG or SVG to write.
         quantity: Which of the two it is.
         elements: Top, left, right corner.
         title: Above both.
@@ -129,13 +129,13 @@ def draw_examples(
     band: str,
     title: str,
 ) -> None:
-    """Generated spectra against measured ones.
+    """Draw generated spectra against measured ones.
 
     Args:
         axis_name: `q`, `two_theta` or `r`.
         axis: Shape `(q,)`.
         examples: Caption, measured spectrum, generated mean and the half-width of its band, each `(q,)`.
-        path: PNG to write.
+        path: PNG or SVG to write.
         band: What the band is.
         title: Above all.
     """
@@ -147,19 +147,29 @@ def draw_examples(
         axes.set_title(caption, loc="left", fontsize=10)
         axes.set_ylabel("intensity")
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
-    panels[-1].set_xlabel(AXIS_LABELS[axis_name])
+    panels[-1].set_xlabel(AXIS_TITLES[axis_name])
     figure.suptitle(title)
     _save(figure, path)
+
+
+def band_about(band: Spectrum, epistemic_std: Spectrum) -> tuple[Spectrum, str]:
+    """Return the half-width of the band to draw about a generated mean, and what the band is.
+
+    Args:
+        band: The calibrated half-width, shape `(q,)`; NaN where too little was left out to know it.
+        epistemic_std: Shape `(q,)`, drawn twice instead.
+    """
+    return (band, BAND) if np.isfinite(band).all() else (2 * epistemic_std, TWO_EPISTEMIC)
 
 
 def draw_generated(
     axis_name: str, axis: Axis, mean: Spectrum, half_width: Spectrum, path: Path, *, band: str, title: str
 ) -> None:
-    """One generated spectrum with its band; arguments as of `draw_examples`."""
+    """Draw one generated spectrum with its band; arguments as of `draw_examples`."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     _draw_generated(axes, axis, mean, half_width, band)
-    axes.set(xlabel=AXIS_LABELS[axis_name], ylabel="intensity", title=title)
+    axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity", title=title)
     axes.legend(frameon=False)
     _save(figure, path)
 
@@ -171,7 +181,7 @@ def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, 
         q: 1/Å, shape `(q,)`.
         doubtful: 0-100, shape `(q,)`.
         neighbours: The nearest first, shape `(n, q)`.
-        path: PNG to write.
+        path: PNG or SVG to write.
         title: What it is and why it is doubted.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -180,7 +190,7 @@ def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, 
         axes.plot(q, spectrum, color=_GREY, linewidth=0.8, label="nearest measured alloys" if k == 0 else None)
     axes.plot(q, doubtful, color=_ORANGE, linewidth=1.2, label="doubtful")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlabel=AXIS_LABELS["q"], ylabel="intensity", xlim=(q[0], q[-1]))
+    axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
     axes.set_title(title, fontsize=9, wrap=True)
     axes.legend(frameon=False)
     _save(figure, path)
@@ -196,7 +206,7 @@ def draw_structure(
     *,
     title: str,
 ) -> None:
-    """g(r) and S(q) of a structure, with the fitted first peak.
+    """Draw g(r) and S(q) of a structure, with the fitted first peak.
 
     Args:
         r: Å, shape `(r,)`.
@@ -204,7 +214,7 @@ def draw_structure(
         q: 1/Å, shape `(q,)`.
         structure_factors: S(q) by name, the one for the eye first, shape `(q,)` each.
         profile: q (1/Å) and S of the fitted peak within its window, shape `(p,)` each; empty where there is none.
-        path: PNG to write.
+        path: PNG or SVG to write.
         title: Above both.
     """
     figure = Figure(figsize=(12, 4.4), layout="constrained")
@@ -212,12 +222,12 @@ def draw_structure(
     for k, (name, g) in enumerate(rdfs.items()):
         left.plot(r, g, color="black" if k == 0 else None, linewidth=1.6 if k == 0 else 0.8, label=name, zorder=9 - k)
     left.axhline(1, color=_GREY, linewidth=0.6)
-    left.set(xlabel=AXIS_LABELS["r"], ylabel="g(r)", xlim=(0, r[-1]), ylim=(0, None))
+    left.set(xlabel=AXIS_TITLES["r"], ylabel="g(r)", xlim=(0, r[-1]), ylim=(0, None))
     for (name, s), style in zip(structure_factors.items(), ({"color": "black"}, {"color": _GREY}), strict=False):
         right.plot(q, s, linewidth=1.2, label=name, **style)
     if len(profile[0]):
         right.plot(*profile, color=_ORANGE, linewidth=2, label="fitted first peak")
-    right.set(xlabel=AXIS_LABELS["q"], ylabel="S(q)", xlim=(q[0], q[-1]))
+    right.set(xlabel=AXIS_TITLES["q"], ylabel="S(q)", xlim=(q[0], q[-1]))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

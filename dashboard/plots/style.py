@@ -7,8 +7,8 @@ transparent and inks grey enough to be read on white and on black.
 import plotly.graph_objects as go
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#808080"
+BLUE_VEIL, ORANGE_VEIL, PALE_ORANGE = "rgba(0,114,178,0.35)", "rgba(213,94,0,0.35)", "rgba(213,94,0,0.15)"  # bands
 LINES = (BLUE, ORANGE, GREEN, PINK, "#e69f00", "#56b4e9", "#b8a900", GREY)
-AXIS_TITLES = {"q": "q (Å⁻¹)", "two_theta": "2θ (°)", "r": "r (Å)"}
 
 
 def set_style(figure: go.Figure, *, height: int) -> go.Figure:

@@ -206,7 +206,8 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
     """Advance a campaign that the command line has set up, and show where it came to."""
     from glassmap.agent.config.campaign import FILE_NAME
     from glassmap.agent.store.campaign_store import CampaignStore
-    from glassmap.flows.figures import draw_all
+    from glassmap.dashboard.data import read_begun_campaign
+    from glassmap.dashboard.pictures import draw_pictures
     from glassmap.flows.rounds.campaign import open_campaign
     from glassmap.flows.rounds.loop import advance
 
@@ -216,8 +217,8 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
     with CampaignStore.read_only(folder) as store:
         print_learning_curve(store.curve(), store.coverage())
         print_status(reached.state, reached.reason)
-        for picture in draw_all(store):
-            say(f"Picture: {picture}")
+    for picture in draw_pictures(read_begun_campaign(folder), folder / "pictures"):
+        say(f"Picture: {picture}")
     write_json(json_file, reached._asdict())
 
 

@@ -56,12 +56,16 @@ def map_(folder: Folder) -> None:
 
     Example: `glassmap map campaigns/co-v-zr`
     """
-    from glassmap.agent.store.campaign_store import CampaignStore
-    from glassmap.flows.figures import draw_maps, last_map
+    from glassmap.agent.errors import ModelError
+    from glassmap.dashboard.data import read_begun_campaign
+    from glassmap.dashboard.pictures import draw_maps
 
-    with errors_in_words(), CampaignStore.read_only(folder) as store:
-        say(f"Every alloy: {last_map(store)}")
-        for picture in draw_maps(store):
+    with errors_in_words():
+        campaign = read_begun_campaign(folder)
+        if campaign.map is None:
+            raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
+        say(f"Every alloy: {campaign.map[1]}")
+        for picture in draw_maps(campaign, folder / "pictures"):
             say(f"Picture: {picture}")
 
 

@@ -10,7 +10,14 @@ from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.config.campaign import binding_settings
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import PeakMap
-from glassmap.agent.maps.spectra_archive import ArchivedSpectra, MeasuredAlloys, ranks_to_show, read_map, write_archive
+from glassmap.agent.maps.spectra_archive import (
+    ArchivedSpectra,
+    KnownAlloys,
+    MeasuredAlloys,
+    ranks_to_show,
+    read_map,
+    write_archive,
+)
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
 from glassmap.flows.rounds.campaign import OpenCampaign
@@ -79,15 +86,27 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     predicted = ensemble.predict(shown)
     fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
     q1 = delta_q = np.full(len(known), np.nan)
+    everything = None
     if (q := q_axis(*store.axis())) is not None:
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
+        if (archive := campaign.backend.archive()) is not None:
+            peaks = measure_peaks(q, torch.from_numpy(archive[1]))
+            everything = KnownAlloys(archive[0], peaks.q1.numpy(), peaks.delta_q.numpy())
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
     measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     with whole_file(path) as partial:
-        write_archive(partial, round_=round_, axis=store.axis()[1], compositions=shown, views=views, measured=measured)
+        write_archive(
+            partial,
+            round_=round_,
+            axis=store.axis()[1],
+            compositions=shown,
+            views=views,
+            measured=measured,
+            known=everything,
+        )
     return path
 
 

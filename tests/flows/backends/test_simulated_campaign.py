@@ -13,9 +13,10 @@ import pytest
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, MeasurementError, SimulationError, SpectrumError
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import read_begun_campaign
+from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.actions import extend
 from glassmap.flows.backends.simulation import MolecularDynamics
-from glassmap.flows.figures import draw_all
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.simulation.result import read_structure
@@ -61,9 +62,8 @@ def test_three_rounds_of_four_alloys_run_to_their_stop(finished: Path):
 def test_pictures_say_that_the_potential_is_synthetic(finished: Path, monkeypatch: pytest.MonkeyPatch):
     titles = []
     for name in ("draw_learning_curve", "draw_peak_maps", "draw_examples"):
-        monkeypatch.setattr(f"glassmap.flows.figures.{name}", lambda *_, title, **__: titles.append(title))
-    with CampaignStore.read_only(finished) as store:
-        draw_all(store)
+        monkeypatch.setattr(f"glassmap.dashboard.pictures.{name}", lambda *_, title, **__: titles.append(title))
+    draw_pictures(read_begun_campaign(finished), finished / "pictures")
     assert len(titles) == 4 and all("simulated with zhou (mixing rule, synthetic)" in title for title in titles)
 
 

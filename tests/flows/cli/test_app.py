@@ -14,8 +14,9 @@ from typer.testing import Result
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import read_begun_campaign
+from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.cli.app import app
-from glassmap.flows.figures import draw_all
 from tests.support.campaigns import rows, write_campaign
 from tests.support.command_line import glassmap
 from tests.support.pictures import shows_something
@@ -316,6 +317,5 @@ def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: 
     write_campaign(tmp_path, small_dataset, backend={"hold_out": "batch"}, stop={"max_rounds": 1})
     assert glassmap("run", tmp_path).exit_code == 0
     assert glassmap("map", tmp_path).exit_code == 0
-    with CampaignStore.read_only(tmp_path) as store:
-        names = [path.name for path in draw_all(store)]
+    names = [path.name for path in draw_pictures(read_begun_campaign(tmp_path), tmp_path / "pictures")]
     assert names == ["learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"]

@@ -1,0 +1,100 @@
+"""A campaign's pictures for print: its learning curve, the maps of a ternary and held-out spectra.
+
+They are drawn from what the last round left: the store, the map and the archive of spectra. So drawing asks no model
+and reads no data set.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from glassmap.agent.data.composition import label
+from glassmap.dashboard.data import CampaignSnapshot, held_out_examples, read_last_archive, read_last_map
+from glassmap.dashboard.plots.for_print import band_about, draw_examples, draw_learning_curve, draw_peak_maps
+
+Format = Literal["png", "svg"]
+QUANTITIES: tuple[tuple[Literal["delta_q", "q1"], str], ...] = (("delta_q", "Δq"), ("q1", "q₁"))
+
+
+def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw all that there is to see of a campaign into a folder, and return the files.
+
+    Raises:
+        ModelError: If the last map is missing or damaged.
+    """
+    return [
+        *draw_curve(campaign, folder, formats),
+        *draw_maps(campaign, folder, formats),
+        *draw_best_median_worst(campaign, folder, formats),
+    ]
+
+
+def draw_curve(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw the learning curve; nothing before the first round is judged."""
+    paths = _paths(folder, "learning-curve", formats) if campaign.curve else []
+    for path in paths:
+        draw_learning_curve(campaign.curve, path, title=f"{_title(campaign)}: errors on spectra never learned from")
+    return paths
+
+
+def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw the last maps of Δq and q1 beside the measured ones; nothing where the system isn't ternary or has no map.
+
+    Raises:
+        ModelError: If the last map is missing or damaged.
+    """
+    if len(campaign.elements) != 3 or (archive := read_last_archive(campaign)) is None:
+        return []
+    if (map_ := read_last_map(campaign)) is None:
+        return []
+    known, paths = archive.known, []
+    learned = archive.measured.compositions[~archive.measured.hold_out]
+    for quantity, symbol in QUANTITIES:
+        for path in _paths(folder, f"{quantity.replace('_', '-')}-map", formats):
+            draw_peak_maps(
+                (map_.compositions, map_.figures[quantity].to_numpy(dtype=np.float64)),
+                (known.compositions, getattr(known, quantity)),
+                learned,
+                path,
+                quantity=quantity,
+                elements=campaign.elements,
+                title=f"{_title(campaign)}: {symbol} of the first peak, learned from {len(learned)} spectra",
+                mark_glass=not campaign.source,
+            )
+            paths.append(path)
+    return paths
+
+
+def draw_best_median_worst(
+    campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)
+) -> list[Path]:
+    """Draw three held-out spectra, generated against measured, by MSE; nothing where none is held out."""
+    archive = read_last_archive(campaign)
+    if archive is None or not (rows := held_out_examples(archive)):
+        return []
+    examples, band = [], ""
+    for word, row in rows.items():
+        view, alloy = (
+            archive.view(archive.row_beside(row)),
+            label(archive.measured.compositions[row], campaign.elements),
+        )
+        half_width, band = band_about(view.band, view.epistemic_std)
+        caption = f"{word}: {alloy}, MSE {archive.mse[row]:.3g}"
+        examples.append((caption, archive.measured.intensity[row], view.mean, half_width))
+    n_held = int(archive.measured.hold_out.sum())
+    title = f"{_title(campaign)}, round {archive.round}: of {n_held} spectra never learned from"
+    paths = _paths(folder, "examples", formats)
+    for path in paths:
+        draw_examples(campaign.axis_name, campaign.axis, examples, path, band=band, title=title)
+    return paths
+
+
+def _paths(folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
+    return [folder / f"{name}.{format_}" for format_ in formats]
+
+
+def _title(campaign: CampaignSnapshot) -> str:
+    """Return the campaign's name, and where its spectra come from if not from an instrument."""
+    return f"{campaign.name}, {campaign.source}" if campaign.source else campaign.name

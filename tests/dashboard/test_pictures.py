@@ -1,0 +1,87 @@
+"""The pictures for print: drawn from what a round left, with neither a model nor the data set."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from glassmap.agent.data.dataset import read_dataset
+from glassmap.agent.errors import StoreError
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.dashboard import pictures
+from glassmap.dashboard.data import read_begun_campaign, read_last_archive
+from glassmap.dashboard.pictures import draw_maps, draw_pictures
+from glassmap.dashboard.plots.for_print import band_about
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
+from tests.support.campaigns import write_campaign
+from tests.support.made_up import make_campaign
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> Path:
+    """A replay whose data set has gone since."""
+    folder = tmp_path_factory.mktemp("replayed")
+    dataset = folder / "data.nc"
+    dataset.write_bytes(small_dataset.read_bytes())
+    write_campaign(folder, dataset, stop={"max_rounds": 1})
+    with open_campaign(folder) as campaign:
+        advance(campaign)
+    dataset.unlink()
+    return folder
+
+
+def test_a_replay_is_drawn_without_its_data_set_beside_every_alloy_that_was_measured(
+    replayed: Path, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    beside = {}
+    monkeypatch.setattr(
+        pictures, "draw_peak_maps", lambda _, measured, *__, quantity, **___: beside.update({quantity: measured})
+    )
+    draw_maps(read_begun_campaign(replayed), tmp_path)
+    everything = read_dataset(small_dataset)
+    for quantity, (compositions, values) in beside.items():
+        assert len(compositions) == len(everything)
+        found = measure_peaks(everything.axis, torch.from_numpy(everything.intensities))
+        np.testing.assert_allclose(values, getattr(found, quantity).numpy())
+
+
+def test_drawing_loads_no_torch(replayed: Path, tmp_path: Path):
+    code = "import sys; from pathlib import Path; from glassmap.dashboard.data import read_begun_campaign\n"
+    code += "from glassmap.dashboard.pictures import draw_pictures\n"
+    code += "print([p.name for p in draw_pictures(read_begun_campaign(Path(sys.argv[1])), Path(sys.argv[2]))])\n"
+    code += "print(sorted({'torch', 'plotly', 'streamlit', 'xarray'} & set(sys.modules)))"
+    run = [sys.executable, "-c", code, str(replayed), str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['learning-curve.png', 'delta-q-map.png', 'q1-map.png', 'examples.png']", "[]"]
+
+
+def test_an_archive_of_an_earlier_version_is_drawn_beside_what_was_learned_and_held_out(tmp_path: Path):
+    make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=2, batch=5)
+    campaign = read_begun_campaign(tmp_path / "made-up")
+    assert campaign.archive is not None
+    with h5py.File(campaign.archive[1], "a") as file:
+        file.move("generated/epistemic_std", "generated/between")
+        file.move("generated/aleatoric_std", "generated/within")
+    archive = read_last_archive(campaign)
+    assert archive is not None and archive.view(0).epistemic_std[0] == 1
+    np.testing.assert_array_equal(archive.known.compositions, archive.measured.compositions)
+    assert len(draw_pictures(campaign, tmp_path)) == 4
+
+
+def test_the_band_is_the_calibrated_one_where_there_is_one():
+    std = np.full(3, 1.5)
+    half_width, name = band_about(np.full(3, 4.0), std)
+    assert name == "90% of measured points are expected here" and half_width[0] == 4
+    half_width, name = band_about(np.full(3, np.nan), std)
+    assert "± 2 epistemic std" in name and half_width[0] == 3
+
+
+def test_nothing_is_drawn_of_a_campaign_that_has_not_begun(tmp_path: Path):
+    (tmp_path / "campaign.toml").write_text("")
+    with pytest.raises(StoreError, match="Not started yet"):
+        read_begun_campaign(tmp_path)
