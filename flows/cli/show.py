@@ -57,15 +57,17 @@ def map_(folder: Folder) -> None:
     Example: `glassmap map campaigns/co-v-zr`
     """
     from glassmap.agent.errors import ModelError
+    from glassmap.agent.store.campaign_store import CampaignStore
     from glassmap.dashboard.data import read_begun_campaign
     from glassmap.dashboard.pictures import draw_maps
 
     with errors_in_words():
-        campaign = read_begun_campaign(folder)
-        if campaign.map is None:
+        with CampaignStore.read_only(folder) as store:
+            found = store.artefact("map")
+        if found is None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
-        say(f"Every alloy: {campaign.map[1]}")
-        for picture in draw_maps(campaign, folder / "pictures"):
+        say(f"Every alloy: {found[1]}")
+        for picture in draw_maps(read_begun_campaign(folder), folder / "pictures"):
             say(f"Picture: {picture}")
 
 
