@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import warnings
 import zipfile
@@ -10,11 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 import periodictable
 
 from glassmap.agent.data.composition import close_compositions
-from glassmap.agent.data.scan_files import MAX_BYTES, check_archive
+from glassmap.agent.data.scan_files import MAX_BYTES, check_archive, read_number
 from glassmap.agent.errors import DatasetError, GlassmapError
 from glassmap.agent.shapes import Compositions
 
@@ -23,6 +23,7 @@ ShareUnit = Literal["at.%", "wt.%"]
 EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 NAME_COLUMNS = ("file", "sample", "id")  # what the first column is called, unless said otherwise
 MAX_ROWS = 100_000
+_Cells = dict[str, list[str]]  # the cells of each column, as text, by its name
 _MASSES = {element.symbol: element.mass for element in periodictable.elements if element.number > 0}  # g/mol
 _SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
 
@@ -33,7 +34,7 @@ class CompositionTable(NamedTuple):
     samples: tuple[str, ...]
     elements: tuple[str, ...]
     compositions: Compositions  # atomic fraction, closed to 1
-    others: pd.DataFrame  # the other columns, as text
+    others: Mapping[str, Sequence[str]]  # the cells of the other columns
     notes: tuple[str, ...]  # what was converted or closed
 
 
@@ -66,16 +67,16 @@ def read_composition_table(
         CompositionError: If a share is missing or negative, or a row misses 100 % by more than 0.5.
     """
     table = _read_cells(path)
-    name = sample or str(table.columns[0])
+    name = sample or next(iter(table))
     try:
-        if name not in table.columns:
-            raise DatasetError(f"There is no column {name!r} among {list(table.columns)}; correct `sample`.")
+        if name not in table:
+            raise DatasetError(f"There is no column {name!r} among {list(table)}; correct `sample`.")
         if sample is None and name.lower() not in NAME_COLUMNS:
             raise DatasetError(
                 f"The first column is `file`, `sample` or `id`, separated by commas from the others; got {name!r}. "
                 "Rename it, or say which column names the samples."
             )
-        others = [column for column in map(str, table.columns) if column != name]
+        others = [column for column in table if column != name]
         shares = _mapped_columns(others, columns, unit) if columns else _share_columns(others, unit)
         samples = [cell.strip() for cell in table[name]]
         if "" in samples:
@@ -83,7 +84,7 @@ def read_composition_table(
         fractions, notes = _fractions(table, shares, samples)
     except GlassmapError as error:
         raise type(error)(f"{path.name}: {error}") from error
-    rest = table.drop(columns=[name, *shares.columns])
+    rest = {column: table[column] for column in others if column not in shares.columns}
     return CompositionTable(tuple(samples), shares.elements, fractions, rest, tuple(notes))
 
 
@@ -99,8 +100,8 @@ def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
     return sample in names if sample else bool(names) and names[0].lower() in NAME_COLUMNS
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
-    """Header and rows, every cell as text.
+def _read_cells(path: Path) -> _Cells:
+    """Read the columns of a file, in its order.
 
     Raises:
         DatasetError: If it can't be read, is too large, or a row has too many or few cells.
@@ -131,7 +132,7 @@ def _read_cells(path: Path) -> pd.DataFrame:
                 f"{path.name}, line {number}: {len(cells)} cells where the header has {len(header)}; correct the line, "
                 "and write a decimal point, not a comma."
             )
-    return pd.DataFrame([cells for _, cells in lines[1:]], columns=header)
+    return {name: [cells[column] for _, cells in lines[1:]] for column, name in enumerate(header)}
 
 
 def _csv_rows(path: Path) -> list[list[str]]:
@@ -201,17 +202,25 @@ def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
     return _Shares(tuple(elements.values()), tuple(elements), next(iter(units.values())))
 
 
-def _fractions(table: pd.DataFrame, shares: _Shares, names: Sequence[str]) -> tuple[Compositions, list[str]]:
-    """Atomic fractions, shape `(n, e)`, and what was done to get them.
+def _fractions(table: _Cells, shares: _Shares, names: Sequence[str]) -> tuple[Compositions, list[str]]:
+    """Return atomic fractions, shape `(n, e)`, and what was done to get them.
 
     Raises:
         CompositionError: As for `close_compositions`.
     """
     rows = [f"Row {row} ({name})" for row, name in enumerate(names, start=1)]
-    percent = table[list(shares.columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    percent = np.array([[_share(cell) for cell in table[column]] for column in shares.columns]).T
     fractions, notes = close_compositions(percent, elements=shares.elements, names=rows)
     if shares.unit == "at.%":
         return fractions, notes
     moles = fractions / [_MASSES[element] for element in shares.elements]
     notes = [*(note.replace("at.%", "wt.%") for note in notes), "Compositions were converted from wt.% to at.%."]
     return moles / moles.sum(axis=1, keepdims=True), notes
+
+
+def _share(cell: str) -> float:
+    """Read a share; NaN where the cell holds no number."""
+    try:
+        return read_number(cell)
+    except ValueError:
+        return math.nan

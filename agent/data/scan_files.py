@@ -120,7 +120,7 @@ def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
             continue
         cells = line.split(",") if "," in line else line.split()
         try:
-            point = (_number(cells[0]), _number(cells[1]))
+            point = (read_number(cells[0]), read_number(cells[1]))
         except (ValueError, IndexError):
             if not values:  # still the header
                 continue
@@ -143,8 +143,12 @@ def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
     return axis, intensity
 
 
-def _number(text: str) -> float:
-    """As instruments write it; Python would also read `1_0` and the digits of other scripts."""
+def read_number(text: str) -> float:
+    """Read a number as instruments write it; Python would also take `1_0` and the digits of other scripts.
+
+    Raises:
+        ValueError: If it is none.
+    """
     if "_" in text or not text.isascii():
         raise ValueError(f"{text!r} is no number")
     return float(text)
@@ -249,7 +253,7 @@ def _numbers(path: Path, element: Element | None) -> Scan:
     if not words:
         raise DatasetError(f"{path.name}: positions or intensities are missing. Export the scan again.")
     try:
-        return np.array([_number(word) for word in words])
+        return np.array([read_number(word) for word in words])
     except ValueError as error:
         raise DatasetError(f"{path.name}: {error}. Export the scan again.") from error
 

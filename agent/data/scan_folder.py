@@ -2,19 +2,19 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from glassmap.agent.data.composition_table import ShareUnit, read_composition_table
 from glassmap.agent.data.dataset import SpectraSet
-from glassmap.agent.data.scan_files import TEXT_SUFFIXES, read_scan
+from glassmap.agent.data.scan_files import TEXT_SUFFIXES, read_number, read_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.shapes import Axis, AxisName, Spectra
 
 _UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
 def read_scans(
@@ -108,23 +108,29 @@ def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
     return [found[name] for name in names]
 
 
-def _extras(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The other columns as yes/no, numbers or text, and the units that their names give."""
-    extras, units = {}, {}
-    for column in table:
-        found = _UNIT_COLUMN.fullmatch(str(column))
-        name = found[1] if found else str(column)
+def _extras(columns: Mapping[str, Sequence[str]]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read the other columns as yes/no, numbers or text, and the units that their names give."""
+    extras: dict[str, np.ndarray] = {}
+    units: dict[str, str] = {}
+    for column, cells in columns.items():
+        found = _UNIT_COLUMN.fullmatch(column)
+        name = found[1] if found else column
         if found:
             units[name] = found[2]
-        cells = table[column].str.strip()
-        if cells.str.lower().isin(["true", "false"]).all():
-            extras[name] = (cells.str.lower() == "true").to_numpy(bool)
-        else:
-            try:
-                extras[name] = np.asarray(pd.to_numeric(cells.replace("", math.nan)))
-            except ValueError:
-                extras[name] = cells.to_numpy(str)
+        extras[name] = _typed([cell.strip() for cell in cells])
     return extras, units
+
+
+def _typed(cells: Sequence[str]) -> np.ndarray:
+    """Read a column as yes/no, as whole numbers, as numbers (NaN where a cell is empty), or else as text."""
+    if all(cell.lower() in ("true", "false") for cell in cells):
+        return np.array([cell.lower() == "true" for cell in cells])
+    if all(_WHOLE.fullmatch(cell) for cell in cells):
+        return np.array([int(cell) for cell in cells])
+    try:
+        return np.array([read_number(cell) if cell else math.nan for cell in cells])
+    except ValueError:
+        return np.array(cells)
 
 
 def _onto_one_axis(
