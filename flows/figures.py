@@ -78,4 +78,7 @@ def _last_ensemble(store: CampaignStore) -> tuple[int, TrainedEnsemble]:
     found = store.artefact("checkpoint")
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
-    return found[0], TrainedEnsemble.load(found[1], device=store.setting("config")["device"])
+    try:
+        return found[0], TrainedEnsemble.load(found[1], device=store.setting("config")["device"])
+    except ModelError as error:
+        raise ModelError(f"{error} `glassmap run {store.folder}` trains it again.") from error

@@ -1,8 +1,6 @@
 """Where a figure comes from, and what became of a measurement: suggestion, scan, model, map, decision, both ways."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -40,8 +38,8 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
     mine = [m for m in store.measurements() if id_ in (m.id, m.suggestion)]
     for measured in mine:
         yield _describe(measured, elements)
-        for round_, path in _checkpoints(store):
-            if measured.id in json.loads(path.read_text())["record"]["training_ids"]:
+        for round_, path in store.artefacts("checkpoint").items():
+            if measured.id in (store.training_ids(round_) or []):
                 yield f"  trained {path.name} (round {round_})"
     yield "Log:"
     for line in store.log_lines(subject=id_):
@@ -62,9 +60,11 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
     q1, delta_q = (f"{columns[name][row]:.3f} ± {columns[f'{name}_spread'][row]:.3f}" for name in ("q1", "delta_q"))
     yield f"{label(mapped[row], elements)}: q1 {q1}, Δq {delta_q} 1/Å"
     yield f"  from {path.name} (round {round_})"
-    checkpoint = store.artefact("checkpoint", round_)
+    checkpoint, ids = store.artefact("checkpoint", round_), store.training_ids(round_)
     assert checkpoint is not None, "a map is made with a checkpoint"
-    ids = json.loads(checkpoint[1].read_text())["record"]["training_ids"]
+    if ids is None:
+        yield f"  made with {checkpoint[1].name}, which can't be read; `glassmap run {store.folder}` trains it again"
+        return
     yield f"  made with {checkpoint[1].name}, trained on {len(ids)} measurements; the nearest:"
     trained = [m for m in store.measurements() if m.id in set(ids)]
     distances = [float(np.linalg.norm(np.array(m.composition) - composition)) for m in trained]
@@ -79,9 +79,3 @@ def _describe(measured: Measurement, elements: list[str]) -> str:
     scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if is_dropped else ""
     state = f", {measured.state}: {measured.reason}" if measured.state != "used" else ""
     return f"{measured.id}: {alloy}, by {measured.backend} in round {measured.round}, {measured.taken}{scan}{state}"
-
-
-def _checkpoints(store: CampaignStore) -> Iterator[tuple[int, Path]]:
-    for point in store.curve():
-        if (found := store.artefact("checkpoint", point.round)) is not None:
-            yield found

@@ -38,6 +38,14 @@ class Results(StoreConnection):
         rows = self._db.query("SELECT round, path FROM artefacts WHERE kind = ? ORDER BY round", [kind])
         return {row["round"]: self.folder / row["path"] for row in rows}
 
+    def training_ids(self, round_: int) -> list[str] | None:
+        """Return the measurements that a round's model learned from; None where its checkpoint can't be read."""
+        found = self.artefact("checkpoint", round_)
+        try:
+            return None if found is None else json.loads(found[1].read_text())["record"]["training_ids"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def record_curve_point(self, point: CurvePoint) -> None:
         """Record what a round's model is worth; call within a transaction."""
         self._db.execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?, ?, ?)", list(point))

@@ -83,6 +83,8 @@ def progress() -> Iterator[Callable[..., None]]:
         bar.update(task, completed=done, total=total, text=text)
         if stage == "decide" and done:
             say(f"{of_round}: {text}")
+        if stage == "mend" and done:
+            say(text)
 
     with bar:
         yield report

@@ -14,7 +14,7 @@ from glassmap.flows.rounds.journal import timed
 from glassmap.flows.rounds.map import map_alloys
 from glassmap.flows.rounds.measure import measure, receive
 from glassmap.flows.rounds.plan import plan
-from glassmap.flows.rounds.train import train
+from glassmap.flows.rounds.train import mend_last_model, train
 
 ATTEMPTS = 3  # at a stage that fails while nobody watches
 Stage = Callable[[OpenCampaign, int], str]  # does what is missing of a round; returns its status, `done` or `waiting`
@@ -37,6 +37,7 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
         stages: The five, as they are or wrapped (as Prefect tasks).
     """
     try:
+        mend_last_model(campaign)
         if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
             receive(campaign)
         while (round_ := next_round(campaign.store)) is not None:

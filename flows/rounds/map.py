@@ -21,14 +21,13 @@ from glassmap.agent.maps.spectra_archive import (
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
 from glassmap.flows.rounds.campaign import OpenCampaign
-from glassmap.flows.rounds.train import checkpoint_of, spectra_to_judge, spectra_to_learn
+from glassmap.flows.rounds.train import load_model, spectra_to_judge, spectra_to_learn
 
 
 def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
     store = campaign.store
-    checkpoint = checkpoint_of(store, round_)
-    ensemble = TrainedEnsemble.load(checkpoint, device=campaign.config.device)
+    ensemble, checkpoint = load_model(campaign, round_)
     path = write_map(campaign, round_, ensemble, checkpoint)
     archive = write_alloys(campaign, round_, ensemble, path)
     with store.transaction():

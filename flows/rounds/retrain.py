@@ -1,7 +1,5 @@
 """Retrain: learn from what is in now, without waiting for the end of the round."""
 
-import json
-
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.journal import timed
@@ -28,7 +26,7 @@ def retrain(campaign: OpenCampaign) -> str:
         return "There is nothing to learn from yet."
     before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
     last = store.artefact("checkpoint")
-    if last is not None and json.loads(last[1].read_text())["record"]["training_ids"] == ids:
+    if last is not None and store.training_ids(last[0]) == ids:
         return f"Nothing came since the last training on {len(ids)} spectra."
     with timed(store.folder, round=round_, stage="retrain") as line:
         ensemble, checkpoint = fit_model(campaign, round_, learned)

@@ -1,5 +1,7 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -7,11 +9,11 @@ import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
+from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.batched import mean_peak_errors
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions, Spectra
-from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import OpenCampaign
 
 
@@ -90,16 +92,66 @@ def spectra_to_judge(campaign: OpenCampaign, round_: int) -> tuple[Compositions,
     return at.backend.hold_out() or campaign.store.spectra(hold_out=True, since=at.since)[1:]
 
 
-def checkpoint_of(store: CampaignStore, round_: int) -> Path:
-    """Return the file of a round's model."""
+def last_ensemble(campaign: OpenCampaign, round_: int) -> TrainedEnsemble:
+    """Return the model of the round before."""
+    return load_model(campaign, round_ - 1)[0]
+
+
+def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Path]:
+    """Load the model of a round that was trained; where it can't be read, train it again, and say so.
+
+    The same seed and spectra give the same model, to the bit on the same machine, so that a campaign whose checkpoint
+    was lost, harmed, or written by another version goes on as if nothing had happened.
+
+    Returns:
+        The model and its checkpoint.
+    """
+    store = campaign.store
     artefact = store.artefact("checkpoint", round_)
     assert artefact is not None, "every round that was trained has its checkpoint"
-    return artefact[1]
+    path = artefact[1]
+    try:
+        return TrainedEnsemble.load(path, device=campaign.config.device), path
+    except ModelError as error:
+        reason = str(error.__cause__ or error)
+    learned = ids, *_ = _learned_then(campaign, round_)
+    if not ids:
+        raise ModelError(
+            f"The model of round {round_} can't be read ({reason}), and what it learned from is retracted."
+        )
+    said = f"model of round {round_} could not be read ({reason}): trained again"
+    campaign.report("mend", 0, 1, said, round_=round_)
+    ensemble, again = fit_model(campaign, round_, learned)
+    with store.transaction():
+        store.record_artefact(round_, "checkpoint", again)
+        store.log("trained again", f"{said} on {len(ids)} spectra, {path.stem} -> {again.stem}")
+    campaign.report("mend", 1, 1, said, round_=round_)
+    return ensemble, again
 
 
-def last_ensemble(campaign: OpenCampaign, round_: int) -> TrainedEnsemble:
-    """The model of the round before."""
-    return TrainedEnsemble.load(checkpoint_of(campaign.store, round_ - 1), device=campaign.config.device)
+def mend_last_model(campaign: OpenCampaign) -> None:
+    """Have the last model be one that can be read, also by those who only look at the campaign."""
+    if (found := campaign.store.artefact("checkpoint")) is not None:
+        with suppress(ModelError):  # where all that it learned from was retracted; the next round's model is another
+            load_model(campaign, found[0])
+
+
+def _learned_then(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
+    """Return what a round's model learned from: as its checkpoint says, or what of it is used and had come by then."""
+    store = campaign.store
+    known = {m.id: m for m in store.measurements()}
+    ids = store.training_ids(round_)
+    if ids is not None and known.keys() >= set(ids):
+        compositions = np.array([known[id_].composition for id_ in ids])
+        return ids, compositions.reshape(-1, len(campaign.config.space.elements)), store.spectra_of(ids)
+    trained = next((stage.started for stage in store.stages(round_=round_) if stage.name == "train"), None)
+    ids, compositions, spectra = spectra_to_learn(campaign, round_)
+    had_come = [
+        known[id_].round <= round_ and (trained is None or datetime.fromisoformat(known[id_].taken) <= trained)
+        for id_ in ids
+    ]
+    rows = np.flatnonzero(had_come)
+    return [ids[row] for row in rows], compositions[rows], spectra[rows]
 
 
 def _seed(config: CampaignConfig, round_: int) -> int:
