@@ -1,7 +1,6 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -144,13 +143,8 @@ def _learned_then(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compo
     if ids is not None and known.keys() >= set(ids):
         compositions = np.array([known[id_].composition for id_ in ids])
         return ids, compositions.reshape(-1, len(campaign.config.space.elements)), store.spectra_of(ids)
-    trained = next((stage.started for stage in store.stages(round_=round_) if stage.name == "train"), None)
     ids, compositions, spectra = spectra_to_learn(campaign, round_)
-    had_come = [
-        known[id_].round <= round_ and (trained is None or datetime.fromisoformat(known[id_].taken) <= trained)
-        for id_ in ids
-    ]
-    rows = np.flatnonzero(had_come)
+    rows = np.flatnonzero([known[id_].round <= round_ for id_ in ids])
     return [ids[row] for row in rows], compositions[rows], spectra[rows]
 
 

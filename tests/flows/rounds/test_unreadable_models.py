@@ -1,0 +1,92 @@
+"""A model whose file can't be read is trained again by itself, and the campaign ends as it would have."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
+from tests.support.campaigns import rows, write_campaign
+from tests.support.command_line import does, glassmap
+
+ALLOY = "Co30V40Zr30"
+
+
+def harm(folder: Path, round_: int, how: str) -> None:
+    """Make a round's model one that can't be read."""
+    with CampaignStore.read_only(folder) as store:
+        _, path = store.artefact("checkpoint", round_) or (0, Path())
+    weights = path.with_suffix(".safetensors")
+    match how:
+        case "deleted":
+            path.unlink()
+            weights.unlink()
+        case "weights deleted":
+            weights.unlink()
+        case "a byte flipped":
+            content = bytearray(weights.read_bytes())
+            content[len(content) // 2] ^= 1
+            weights.write_bytes(content)
+        case "of a later version":
+            text = path.read_text()
+            format_ = next(line for line in text.splitlines() if '"format"' in line)
+            path.write_text(text.replace(format_, ' "format": 99,'))
+
+
+HARMS = ["deleted", "weights deleted", "a byte flipped", "of a later version"]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> Path:
+    """A campaign that stopped after two rounds, and whose model is asked where to measure next."""
+    folder = tmp_path_factory.mktemp("stopped") / "campaign"
+    write_campaign(folder, small_dataset, planning={"weights": "disagreement"}, stop={"max_rounds": 2, "patience": 9})
+    with open_campaign(folder) as campaign:
+        advance(campaign)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, one round further."""
+    folder = Path(shutil.copytree(stopped, tmp_path_factory.mktemp("undisturbed") / "campaign"))
+    does("extend", folder, "--rounds", "1")
+    does("run", folder)
+    return folder
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_a_model_that_cannot_be_read_is_trained_again_and_the_campaign_ends_as_it_would_have(
+    stopped: Path, undisturbed: Path, tmp_path: Path, how: str
+):
+    folder = Path(shutil.copytree(stopped, tmp_path / "campaign"))
+    harm(folder, 2, how)
+    refused = glassmap("generate", folder, ALLOY)
+    assert refused.exit_code == 1 and "`glassmap run" in " ".join(refused.output.split())
+    does("status", folder)
+    does("trace", folder, "r001-01")
+    does("extend", folder, "--rounds", "1")
+    said = does("run", folder)
+    assert "model of round 2 could not be read" in said and "trained again" in said
+    assert "begun anew" not in said
+    with CampaignStore.read_only(folder) as store, CampaignStore.read_only(undisturbed) as other:
+        logged = next(line.detail for line in store.log_lines() if line.event == "trained again")
+        assert logged.startswith("model of round 2 could not be read")
+        assert store.curve() == other.curve() and len(store.curve()) == 3
+        assert {round_: path.name for round_, path in store.artefacts("checkpoint").items()} == {
+            round_: path.name for round_, path in other.artefacts("checkpoint").items()
+        }
+        assert store.suggestions() == other.suggestions()
+    does("generate", folder, ALLOY)
+
+
+def test_a_campaign_that_has_stopped_gets_its_last_model_back_by_running_it(stopped: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(stopped, tmp_path / "campaign"))
+    harm(folder, 2, "deleted")
+    assert "trained again" in does("run", folder)
+    files = "SELECT round, kind, path FROM artefacts ORDER BY round, kind"
+    assert rows(folder, files) == rows(stopped, files)
+    does("generate", folder, ALLOY)
+    assert "trained again" not in does("run", folder)
