@@ -32,6 +32,15 @@ PEAK_LABELS = {
     "q1": "q₁ (Å⁻¹), position of the first peak",
     "delta_q": "Δq (Å⁻¹), width of the first peak",
 }
+MODEL_LABELS = {  # of a comparison, and their colours
+    "nearest": ("nearest neighbour", "#b0b0b0"),
+    "rbf": ("RBF", "#cc79a7"),
+    "pca-gp": ("PCA + GP", "#009e73"),
+    "extra-trees": ("ExtraTrees", "#e69f00"),
+    "sample": ("ours, one generated spectrum", "#56b4e9"),
+    "ensemble": ("ours, ensemble mean", "#0072b2"),
+    "published": ("the published network", "#d55e00"),
+}
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
 
 
@@ -193,6 +202,43 @@ def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, 
     axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
     axes.set_title(title, fontsize=9, wrap=True)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_model_curves(
+    mse: Mapping[str, Mapping[int, Sequence[float]]],
+    path: Path,
+    *,
+    title: str,
+    floor: float | None = None,
+    published: float | None = None,
+) -> None:
+    """Draw median and range over splits of every model's test MSE against the number of spectra, both logarithmic.
+
+    Args:
+        mse: Of each split, by model (of `MODEL_LABELS`) and number of spectra learned from.
+        path: PNG to write.
+        title: Above.
+        floor: MSE of a perfect model, where it is known.
+        published: The paper's MSE at 40 spectra, where there is one to draw.
+    """
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for model, (name, colour) in MODEL_LABELS.items():
+        if by_size := mse.get(model):
+            n, values = list(by_size), list(by_size.values())
+            axes.plot(n, [np.median(v) for v in values], "o-", color=colour, label=name, linewidth=1.4, markersize=4)
+            axes.fill_between(n, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15, lw=0)
+    if floor is not None:
+        axes.axhline(floor, color="black", linestyle="--", linewidth=1, label="noise of one simulation")
+    if published is not None:
+        axes.plot([40], [published], "*", color=_ORANGE, markersize=13, label="the paper, 40 000 atoms")
+    axes.set(xscale="log", yscale="log", xlabel="spectra learned from", ylabel="test MSE", title=title)
+    ticks = sorted({n for by_size in mse.values() for n in by_size})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 

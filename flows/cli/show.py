@@ -31,8 +31,8 @@ def dashboard(
         serve_dashboard(folders, port=port)
 
 
-@show.command()
-def report(
+@show.command("report")
+def report_(
     folder: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
 ) -> None:

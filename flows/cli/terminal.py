@@ -4,10 +4,10 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -18,6 +18,14 @@ from rich.table import Table
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
+
+if TYPE_CHECKING:
+    from glassmap.agent.planning.acquisition import Coverage
+    from glassmap.agent.planning.convergence import CurvePoint
+    from glassmap.agent.progress import Report
+    from glassmap.agent.store.records import DroppedFile, LogLine, Measurement, SuggestionStatus
+    from glassmap.flows.compare import Standing
+    from glassmap.simulation.cost import Cost
 
 WATCH_SECONDS = 2.0
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
@@ -40,7 +48,7 @@ def say(text: str) -> None:
 
 
 def print_status(state: str, reason: str) -> None:
-    """Where a campaign stands."""
+    """Print where a campaign stands."""
     console.print(f"[bold]{state}[/bold]: {escape(reason)}", soft_wrap=True)
 
 
@@ -59,8 +67,8 @@ def watch_again_and_again(look: Callable[[], object]) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[..., None]]:
-    """A bar for the stage at work, with round and time left, and the learning curve so far in a line a round.
+def progress() -> "Iterator[Report]":
+    """Show a bar for the stage at work, with round and time left, and the learning curve so far in a line a round.
 
     Only the lines where the output is no terminal.
     """
@@ -90,13 +98,8 @@ def progress() -> Iterator[Callable[..., None]]:
         yield report
 
 
-def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
-    """A row a round: what was measured, how evenly, and the errors of the model.
-
-    Args:
-        curve: `glassmap.agent.planning.convergence.CurvePoint`s.
-        coverage: `glassmap.agent.planning.acquisition.Coverage` of each round's batch.
-    """
+def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Coverage]") -> None:
+    """Print a row a round: what was measured, how evenly, and the errors of the model."""
     table = Table(
         title="Learning curve: errors on spectra never learned from",
         caption="distance: mean, from an alloy to the nearest measured one; before: MSE of the last round's model on "
@@ -118,17 +121,19 @@ def print_learning_curve(curve: Sequence, coverage: Sequence) -> None:
     console.print(table)
 
 
-def print_suggestion_statuses(statuses: Sequence, measured: dict[str, Any], elements: Sequence[str]) -> None:
-    """A row an alloy that was asked for: target, what became of it, and what was found.
+def print_suggestion_statuses(
+    statuses: "Sequence[SuggestionStatus]", measured: "Mapping[str, Measurement]", elements: Sequence[str]
+) -> None:
+    """Print a row an alloy that was asked for: target, what became of it, and what was found.
 
     Args:
-        statuses: `glassmap.agent.store.records.SuggestionStatus`s of one round.
-        measured: `glassmap.agent.store.records.Measurement`s by id.
+        statuses: Of one round.
+        measured: The measurements by id.
         elements: Of the campaign.
     """
     table = Table("sample", "target (at.%)", "state", "found (at.%)", "remark")
     for one in statuses:
-        found = measured.get(one.measurement)
+        found = None if one.measurement is None else measured.get(one.measurement)
         shown = "" if found is None else _alloy(found.composition, elements)
         held = "held out. " if one.suggestion.hold_out else ""
         table.add_row(
@@ -137,13 +142,18 @@ def print_suggestion_statuses(statuses: Sequence, measured: dict[str, Any], elem
     console.print(table)
 
 
-def print_ledger(files: Sequence, statuses: Sequence, measured: Sequence, elements: Sequence[str]) -> None:
-    """How many files, alloys and measurements came to what, and a row for each that needs a look.
+def print_ledger(
+    files: "Sequence[DroppedFile]",
+    statuses: "Sequence[SuggestionStatus]",
+    measured: "Sequence[Measurement]",
+    elements: Sequence[str],
+) -> None:
+    """Print how many files, alloys and measurements came to what, and a row for each that needs a look.
 
     Args:
-        files: `glassmap.agent.store.records.DroppedFile`s.
-        statuses: `glassmap.agent.store.records.SuggestionStatus`s of all rounds.
-        measured: `glassmap.agent.store.records.Measurement`s.
+        files: All that were dropped.
+        statuses: Of the alloys of all rounds.
+        measured: All measurements.
         elements: Of the campaign.
     """
     for what, states in (
@@ -168,8 +178,8 @@ def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
     return label(np.array(composition), elements)
 
 
-def print_log(lines: Sequence) -> None:
-    """A row a line of the audit log (`glassmap.agent.store.records.LogLine`), oldest first."""
+def print_log(lines: "Sequence[LogLine]") -> None:
+    """Print a row a line of the audit log, oldest first."""
     table = Table("time", "who", "what", "about", "detail")
     for line in lines:
         time = line.time[:19].replace("T", " ")
@@ -178,7 +188,7 @@ def print_log(lines: Sequence) -> None:
 
 
 def print_simulation(facts: dict[str, Any]) -> None:
-    """What a simulation found, a line a figure; `facts` as of `facts_of`, with alloy and atoms."""
+    """Print what a simulation found, a line a figure; `facts` as of `facts_of`, with alloy and atoms."""
     peak = ("–", "–") if facts["q1"] is None else (f"{facts['q1']:.3f} 1/Å", f"{facts['delta_q']:.3f} 1/Å")
     rows = {
         "alloy": f"{facts['alloy']} at.%, {facts['atoms']} atoms",
@@ -198,11 +208,11 @@ def print_simulation(facts: dict[str, Any]) -> None:
     console.print(table)
 
 
-def print_costs(costs: Sequence, alloy: str, *, cores: int) -> None:
-    """CPU time of an alloy against atoms, and how long a set of the paper's size takes.
+def print_costs(costs: "Sequence[Cost]", alloy: str, *, cores: int) -> None:
+    """Print the CPU time of an alloy against atoms, and how long a set of the paper's size takes.
 
     Args:
-        costs: `glassmap.simulation.cost.Cost`s.
+        costs: By number of atoms.
         alloy: That was timed.
         cores: Simulations side by side.
     """
@@ -227,8 +237,25 @@ def _duration(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
+def print_standings(standings: "Sequence[Standing]", *, title: str) -> None:
+    """Print a row a model, the best first: median and range of its test MSE, then of its peaks' errors the medians."""
+    sizes = list(standings[0].mse)
+    figures = [name for name in standings[0].errors if name != "mse"]
+    table = Table(
+        title=title, caption=f"median (lowest to highest); q1 and the like: mean error after {sizes[-1]}, 1/Å"
+    )
+    table.add_column("model")
+    for name in (*map(str, sizes), *figures):
+        table.add_column(name, justify="right")
+    for standing in standings:
+        spread = (f"{median:.3g} ({low:.3g}–{high:.3g})" for median, low, high in standing.mse.values())
+        errors = ("–" if (error := standing.errors[name]) is None else f"{error:.3f}" for name in figures)
+        table.add_row(standing.model, *spread, *errors)
+    console.print(table)
+
+
 def print_records(records: list[dict[str, Any]]) -> None:
-    """A row a record, a column a key; empty where a record lacks it."""
+    """Print a row a record, a column a key; empty where a record lacks it."""
     keys = list(dict.fromkeys(key for record in records for key in record))
     table = Table(*keys)
     for record in records:
@@ -238,7 +265,7 @@ def print_records(records: list[dict[str, Any]]) -> None:
 
 
 def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: Sequence[str], title: str) -> None:
-    """Medians over seeds, a row a case; of a single value also the lowest and highest."""
+    """Print medians over seeds, a row a case; of a single value also the lowest and highest."""
     import pandas as pd
 
     cases = pd.DataFrame(records).groupby(list(by), sort=False)[list(values)]

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import TrainingConfig
-from tests.benchmarks.spectra import LABELS, draw_split, judge_models, read_prepared
+from glassmap.dashboard.plots.for_print import draw_model_curves
+from glassmap.flows.compare import draw_split, read_prepared
+from tests.benchmarks.spectra import judge_models
 
 SAME = 1e-6  # closer than this, two compositions are one
 
@@ -79,26 +80,7 @@ def draw(records: Sequence[dict[str, Any]], picture: Path, *, floor: float | Non
         published: The paper's MSE at 40 spectra, where there is one to draw.
         title: Above.
     """
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
-    axes = figure.subplots()
-    for model, (name, colour) in LABELS.items():
-        points = {}
-        for record in records:
-            if record["model"] == model:
-                points.setdefault(record["n"], []).append(record["mse"])
-        if points:
-            n, values = list(points), list(points.values())
-            axes.plot(n, [np.median(v) for v in values], "o-", color=colour, label=name, linewidth=1.4, markersize=4)
-            axes.fill_between(n, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15, lw=0)
-    if floor is not None:
-        axes.axhline(floor, color="black", linestyle="--", linewidth=1, label="noise of one simulation")
-    if published is not None:
-        axes.plot([40], [published], "*", color="#d55e00", markersize=13, label="the paper, 40 000 atoms")
-    axes.set(xscale="log", yscale="log", xlabel="spectra learned from", ylabel="test MSE", title=title)
-    ticks = sorted({record["n"] for record in records})
-    axes.set_xticks(ticks, [str(n) for n in ticks])
-    axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=150)
+    mse: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        mse.setdefault(record["model"], {}).setdefault(record["n"], []).append(record["mse"])
+    draw_model_curves(mse, picture, title=title, floor=floor, published=published)

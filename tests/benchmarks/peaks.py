@@ -17,7 +17,8 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
 from glassmap.agent.peaks.reference import fit_peak
 from glassmap.agent.shapes import Axis, PerSample, Spectra
-from tests.benchmarks.spectra import draw_split, learning_size, read_prepared
+from glassmap.flows.compare import read_prepared
+from tests.benchmarks.spectra import draw_split, learning_size
 
 Figures = dict[str, PerSample]  # q1 and Δq of every sample
 QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}

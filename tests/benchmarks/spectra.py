@@ -12,30 +12,22 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
-from glassmap.agent.data.dataset import SpectraSet, read_dataset
-from glassmap.agent.data.spectrum import mean_squared_error, q_axis
-from glassmap.agent.models.baselines import BASELINES
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.models.config import ARCHITECTURES, PRESETS, TrainingConfig
-from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.models.networks import COMPACT
-from glassmap.agent.peaks.batched import mean_peak_errors, measure_peaks
+from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.planning.acquisition import plan_batch
-from glassmap.agent.shapes import Compositions, PerSample, Rows, Spectra
+from glassmap.agent.shapes import Compositions, PerSample, Rows
+from glassmap.dashboard.plots.for_print import MODEL_LABELS
+from glassmap.flows import compare
 from glassmap.flows.backends.replay import split
+from glassmap.flows.compare import TEST_SHARE, Errors, errors_of, fit_ensemble, judge_baselines, read_prepared
 
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.
 PAPER_SIZES = {"co-ti-zr": 50, "co-v-zr": 80, "fe-ti-nb": 60}
 PAPER_MSE = {"co-ti-zr": 45.0, "co-v-zr": 13.0, "fe-ti-nb": 60.0}
-LABELS = {
-    "nearest": ("nearest neighbour", "#b0b0b0"),
-    "rbf": ("RBF", "#cc79a7"),
-    "pca-gp": ("PCA + GP", "#009e73"),
-    "extra-trees": ("ExtraTrees", "#e69f00"),
-    "sample": ("ours, one generated spectrum", "#56b4e9"),
-    "ensemble": ("ours, ensemble mean", "#0072b2"),
-    "published": ("the published network", "#d55e00"),
-}
 BATCH = 20  # spectra planned at a time
 SAME_ALLOY = 0.01  # atomic fraction; nearer to each other, two samples are one alloy
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
@@ -173,12 +165,6 @@ def ablate(
     return records
 
 
-def read_prepared(path: Path, *, variable: str = "intensity", where: str | None = None) -> SpectraSet:
-    """A data set as it is learned, of the samples for which `where` holds."""
-    spectra = read_dataset(path, variable=variable)
-    return (spectra.where(where) if where else spectra).prepared()
-
-
 def learning_size(path: Path) -> int:
     """Spectra to learn from unless said otherwise: the paper's number for the system, else 60."""
     return PAPER_SIZES.get(path.stem, 60)
@@ -191,15 +177,15 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     axes = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).ravel()
     for panel, (dataset, kind, n) in zip(axes, panels, strict=False):
         mine = [r for r in records if (r["dataset"], r["split"], r["n"]) == (dataset, kind, n)]
-        shown = [model for model in reversed(LABELS) if any(r["model"] == model for r in mine)]
+        shown = [model for model in reversed(MODEL_LABELS) if any(r["model"] == model for r in mine)]
         for place, model in enumerate(shown):
-            colour = LABELS[model][1]
+            colour = MODEL_LABELS[model][1]
             errors = [r["mse"] for r in mine if r["model"] == model]
             panel.scatter(errors, [place] * len(errors), s=14, color=colour, alpha=0.6, linewidths=0)
             panel.plot([np.median(errors)] * 2, [place - 0.35, place + 0.35], color=colour, linewidth=3)
         if kind == "random" and dataset in PAPER_MSE:
             panel.axvline(PAPER_MSE[dataset], color="0.5", linestyle=":", linewidth=1)
-        panel.set_yticks(range(len(shown)), [LABELS[model][0] for model in shown], fontsize=8)
+        panel.set_yticks(range(len(shown)), [MODEL_LABELS[model][0] for model in shown], fontsize=8)
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         panel.xaxis.set_major_formatter("{x:g}")
@@ -217,15 +203,16 @@ def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[Sp
     """`n` samples to learn from outside the test set (half as many where they are planned), and the test set."""
     if kind == "edge":
         least = spectra.compositions.min(axis=1)  # atomic fraction of the rarest element
-        pool, held = np.flatnonzero(least <= np.quantile(least, 0.4)), least > np.quantile(least, 0.7)
-    else:
-        held = split(spectra, "random" if kind == "planned" else kind, share=0.3, seed=seed)
-        pool = np.flatnonzero(~held)
-    if kind == "planned":
-        drawn = pool[_planned(spectra.compositions[pool], max(1, n // 2), seed=seed)]
-    else:
+        pool = np.flatnonzero(least <= np.quantile(least, 0.4))
         drawn = np.random.default_rng([seed, 1]).permutation(pool)[:n]
-    return spectra.select(drawn), spectra.select(held)
+        return spectra.select(drawn), spectra.select(least > np.quantile(least, 0.7))
+    if kind == "planned":
+        held = split(spectra, "random", share=TEST_SHARE, seed=seed)
+        pool = np.flatnonzero(~held)
+        return spectra.select(pool[_planned(spectra.compositions[pool], max(1, n // 2), seed=seed)]), spectra.select(
+            held
+        )
+    return compare.draw_split(spectra, kind, n=n, seed=seed)
 
 
 def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
@@ -239,34 +226,32 @@ def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
 
 def judge_models(
     learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig, published: bool
-) -> Iterator[tuple[str, dict[str, float | None]]]:
+) -> Iterator[tuple[str, Errors]]:
     """Name and errors of every model, one by one: test MSE, mean errors of q1 and Δq (1/Å, where there is a q axis)."""
-    x, y = learn.compositions, learn.intensities.astype(np.float64)
-    for name, baseline in BASELINES.items():
-        yield name, _errors(baseline().fit(x, y, seed=0).predict(test.compositions).mean, test)
+    yield from judge_baselines(learn, test)
     yield from judge_ensemble(learn, test, seed=seed, config=config)
     if published:
-        sample = Ensemble(PRESETS["paper"].model_copy(update={"members": 1}), seed=seed).fit(x, y)
-        yield "published", _errors(sample.predict(test.compositions).sample, test)
+        network = PRESETS["paper"].model_copy(update={"members": 1})
+        _, predicted = fit_ensemble(learn, test, seed=seed, config=network)
+        yield "published", errors_of(predicted.sample, test)
 
 
 def judge_ensemble(
     learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig
-) -> Iterator[tuple[str, dict[str, float | None]]]:
+) -> Iterator[tuple[str, Errors]]:
     """As `judge_models`, of our ensemble alone; of its mean also how far its spread can be trusted.
 
     The name of each base model: its weight; `oof_mse`: what the ensemble expects from the spectra that were left
     out; `rank`: Spearman's correlation of spread and error over the test alloys; `inside`: share of
     measured points within the 90 % band.
     """
-    ensemble = Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
-    predicted = ensemble.predict(test.compositions)
-    yield "sample", _errors(predicted.sample, test)
+    ensemble, predicted = fit_ensemble(learn, test, seed=seed, config=config)
+    yield "sample", errors_of(predicted.sample, test)
     errors = np.sqrt(np.square(predicted.mean - test.intensities).mean(axis=1))
     spread = np.sqrt(np.square(predicted.epistemic_std).mean(axis=1))
     yield (
         "ensemble",
-        _errors(predicted.mean, test)
+        errors_of(predicted.mean, test)
         | {
             **ensemble.weights,
             "oof_mse": None if np.isnan(ensemble.oof_mse) else ensemble.oof_mse,
@@ -278,10 +263,3 @@ def judge_ensemble(
 
 def _rank_correlation(a: PerSample, b: PerSample) -> float:
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
-
-
-def _errors(generated: Spectra, test: SpectraSet) -> dict[str, float | None]:
-    errors: dict[str, float | None] = {"mse": mean_squared_error(generated, test.intensities)}
-    if (q := q_axis(test.axis_name, test.axis, test.wavelength)) is not None:
-        errors["q1"], errors["delta_q"] = mean_peak_errors(q, generated, test.intensities.astype(np.float64))
-    return errors

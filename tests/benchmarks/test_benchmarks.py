@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
+from glassmap.dashboard.plots.for_print import MODEL_LABELS
 from glassmap.simulation.sweep import RDF, write_sweep
 from tests.benchmarks import curve, noise, peaks, runner, spectra, speed
 from tests.benchmarks.__main__ import app
@@ -46,7 +47,7 @@ def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Pat
     assert records == told and len(records) == 2 * 2 * 6
     medians = {n: np.median([r["mse"] for r in records if r["n"] == n and r["model"] == "pca-gp"]) for n in (5, 60)}
     assert medians[60] < medians[5]
-    assert set(spectra.LABELS) - {"published"} == {record["model"] for record in records}
+    assert set(MODEL_LABELS) - {"published"} == {record["model"] for record in records}
     picture = tmp_path / "new" / "curve.png"
     curve.draw(records, picture, floor=0.1, published=0.2, title="small")
     assert shows_something(picture)
