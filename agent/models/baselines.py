@@ -127,7 +127,10 @@ class ExtraTrees:
     def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedExtraTrees":
         """Grow the trees."""
         regressor = cast(Any, ExtraTreesRegressor(300, random_state=seed, n_jobs=-1))
-        return TrainedExtraTrees(regressor.fit(compositions, spectra))
+        regressor.fit(compositions, spectra).set_params(
+            n_jobs=1
+        )  # threads would add up what trees predict in any order
+        return TrainedExtraTrees(regressor)
 
 
 @dataclass(frozen=True, eq=False)

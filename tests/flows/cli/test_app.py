@@ -126,7 +126,7 @@ def test_generate_writes_the_spectrum_and_its_spread(replayed: tuple[Path, Resul
     values = np.array(table[1:], dtype=float)
     assert values.shape == (96, 6) and (values[:, 0] == np.linspace(1, 5, 96).round(5)).mean() > 0.9
     assert values[:, 1].max() <= 100 and (values[:, 3:] >= 0).all()
-    assert (tmp_path / "out" / "alloy.png").read_bytes().startswith(b"\x89PNG")
+    assert shows_something(tmp_path / "out" / "alloy.png", colours=1)
     assert "generated/Co30V40Zr30.csv" in glassmap("generate", folder, "Co30V40Zr30").output
 
 
@@ -319,3 +319,29 @@ def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: 
     assert glassmap("map", tmp_path).exit_code == 0
     names = [path.name for path in draw_pictures(read_begun_campaign(tmp_path), tmp_path / "pictures")]
     assert names == ["learning-curve.png", "delta-q-map.png", "q1-map.png", "examples.png"]
+
+
+def test_compare_says_which_model_is_best_and_draws_it(tmp_path: Path, small_dataset: Path):
+    words = ["compare", small_dataset, "--sizes", "10,30", "--seeds", 2, "--members", 2, "--steps", 5]
+    result = glassmap(*words, "--json", tmp_path / "found.json", "--picture", tmp_path / "curves.png")
+    assert result.exit_code == 0, result.output
+    assert "30 spectra, split 2 of 2: ensemble" in result.output, "as it goes"
+    assert "After 30 spectra " in result.output and "`--split wafer` holds a whole wafer out" in result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found) == ["dataset", "split", "errors", "sentences"]
+    assert all(sentence in result.output for sentence in found["sentences"])
+    models = {"nearest", "rbf", "pca-gp", "extra-trees", "ensemble"}
+    mse = {
+        model: np.median([record["mse"] for record in found["errors"] if (record["model"], record["n"]) == (model, 30)])
+        for model in models
+    }
+    table = [word for line in result.output.splitlines() if (word := line.strip("│ ").split(" ")[0]) in models]
+    assert table == sorted(models, key=lambda model: mse[model]), "the best first"
+    assert shows_something(tmp_path / "curves.png")
+
+
+def test_compare_refuses_what_it_can_not_split(tmp_path: Path, small_dataset: Path):
+    result = glassmap("compare", small_dataset, "--split", "wafer", "--where", "wafer=east")
+    assert result.exit_code == 1 and "two or more wafers" in result.output
+    assert "There is no file" in glassmap("compare", tmp_path / "none.nc").output
+    assert "Give whole numbers" in glassmap("compare", small_dataset, "--sizes", "few").output
