@@ -1,0 +1,173 @@
+"""What the dashboard knows of campaigns in every state."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glassmap.agent.errors import ModelError
+from glassmap.agent.maps.spectra_archive import read_archive, read_map
+from glassmap.agent.planning.convergence import CurvePoint, expect
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import (
+    Unreadable,
+    ago,
+    best_alloys,
+    find_campaigns,
+    map_changes,
+    marker,
+    read_campaign,
+    read_last_archive,
+    read_last_map,
+)
+from glassmap.flows.rounds.campaign import open_campaign
+from tests.support.campaigns import write_campaign
+from tests.support.pages import known
+
+
+def test_campaigns_are_found_in_their_folder_and_in_its_parent(campaigns: Path):
+    inside = find_campaigns([campaigns])
+    assert {folder.name for folder in inside} >= {"converged", "waiting", "failed", "broken", "new"}
+    assert find_campaigns([campaigns / "waiting", campaigns / "waiting"]) == [(campaigns / "waiting").resolve()]
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "says"),
+    [
+        ("converged", "converged", "Converged after 12 spectra"),
+        ("waiting", "waiting", "Waiting for 3 of 5 measurements of round 4 since"),
+        ("failed", "failed", "LAMMPS is not there"),
+    ],
+)
+def test_a_campaign_says_in_words_where_it_stands(campaigns: Path, name: str, state: str, says: str):
+    campaign = known(campaigns / name)
+    assert campaign.state == state and says in campaign.status.reason
+    assert campaign.needs_person == (state == "failed")
+
+
+@pytest.mark.parametrize(("name", "state", "says"), [("broken", "broken", "Restore"), ("new", "new", "glassmap run")])
+def test_what_can_t_be_read_says_why_and_what_to_do(campaigns: Path, name: str, state: str, says: str):
+    found = read_campaign(campaigns / name)
+    assert isinstance(found, Unreadable) and found.state == state and says in found.reason
+
+
+def test_nobody_at_a_campaign_that_could_go_on_is_told_from_running(small_dataset: Path, tmp_path: Path):
+    write_campaign(tmp_path, small_dataset)
+    with open_campaign(tmp_path) as campaign:
+        campaign.store.start_stage(1, "plan")
+        assert known(tmp_path).state == "running"
+    assert known(tmp_path).state == "idle"
+
+
+def test_the_marker_changes_with_every_commit_and_only_then(campaigns: Path):
+    folder = campaigns / "converged"
+    before = marker(folder)
+    assert marker(folder) == before
+    with CampaignStore.amend(folder, person="somebody") as store, store.transaction():
+        store.log("looked")
+    assert marker(folder) != before
+
+
+def test_best_alloys_are_surely_wide_and_meet_the_filters(campaigns: Path):
+    campaign = known(campaigns / "converged")
+    map_ = read_last_map(campaign)
+    assert map_ is not None
+    table = best_alloys(
+        campaign.elements, map_, ranges_at_pct={"Zr": (20, 50)}, most_spread=0.02, least_distance=3, most_distance=9
+    )
+    assert len(table) and table["at_least"].is_monotonic_decreasing
+    assert table["Zr"].between(20, 50).all() and max(table["delta_q_spread"]) <= 0.02
+    assert table["distance"].between(3, 9).all()
+    np.testing.assert_allclose(table["at_least"], table["delta_q"] - 2 * table["delta_q_spread"], atol=1e-6)
+    assert best_alloys(campaign.elements, map_, ranges_at_pct={"Zr": (99, 100)}).empty
+
+
+def test_maps_of_consecutive_rounds_are_compared(campaigns: Path):
+    changes = map_changes(known(campaigns / "converged"), [1, 2, 3])
+    assert set(changes) == {2, 3}, "the first has none before it"
+    assert all(0 < mean <= largest for mean, largest in changes.values())
+    assert changes[3][0] < changes[2][0]
+
+
+def test_times_are_said_as_people_do():
+    now = datetime.now(UTC)
+    assert [ago(now - timedelta(minutes=minutes)) for minutes in (0, 1, 125, 60 * 24 * 3)] == [
+        "just now",
+        "1 minute ago",
+        "2 hours ago",
+        "3 days ago",
+    ]
+
+
+def test_the_archive_of_a_round_holds_what_its_model_says(replayed: Path):
+    campaign = known(replayed)
+    archive = read_last_archive(campaign)
+    assert archive is not None and archive.round == 2
+    assert len(archive.generated) == 171 + len(archive.measured.ids), "a small space is kept whole"
+    row = archive.row_of(np.array([0.3, 0.4, 0.3]))
+    assert row is not None and archive.row_of(np.array([0.301, 0.4, 0.299])) is None
+    held = np.flatnonzero(archive.measured.hold_out).tolist()
+    mse = [np.mean((archive.view(archive.row_beside(k)).mean - archive.measured.intensity[k]) ** 2) for k in held]
+    np.testing.assert_allclose(mse, archive.mse[held], rtol=0.02, atol=0.01)  # of three digits
+    np.testing.assert_allclose(np.mean(archive.mse[held]), campaign.curve[-1].mse, rtol=1e-2)
+    assert [path.name for path in (replayed / "maps").glob("*.h5")] == ["round-002.h5"], "the one before is gone"
+
+
+def test_the_fit_in_the_archive_is_a_peak_of_the_width_on_the_map(replayed: Path):
+    campaign = known(replayed)
+    archive = read_last_archive(campaign)
+    assert archive is not None
+    found = np.flatnonzero(np.isfinite(archive.measured.q1))
+    assert len(found)
+    for k in found[:20]:
+        fit = archive.measured.fit[k]
+        inside = np.isfinite(fit)
+        top = campaign.axis[inside][np.argmax(fit[inside])]
+        assert abs(top - archive.measured.q1[k]) < 0.5 * archive.measured.delta_q[k]
+        assert np.abs(fit - archive.measured.intensity[k])[inside].mean() < 10
+
+
+def test_no_archive_and_no_map_are_said_in_words(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"no archive")
+    with pytest.raises(ModelError, match="is no archive"):
+        read_archive(tmp_path / "x")
+    with pytest.raises(ModelError, match="is no map"):
+        read_map(tmp_path / "x")
+
+
+def test_another_batch_is_expected_to_bring_what_the_power_law_says():
+    curve = [CurvePoint(k, 20 * k, 1000 / (20 * k), 0.0, None, None, None) for k in range(1, 6)]
+    forecast = expect(curve, 200)
+    assert forecast is not None
+    np.testing.assert_allclose(forecast, 5.0, rtol=1e-6)
+    assert expect(curve[:2], 60) is None
+    worse = [point._replace(mse=point.spectra) for point in curve]
+    forecast = expect(worse, 200)
+    assert forecast is not None and forecast.mse < 200, "more spectra aren't expected to harm"
+
+
+def test_a_round_is_never_half_on_screen_while_a_campaign_runs(small_dataset: Path, tmp_path: Path):
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 4, "tolerance": 0.001})
+    run = "import sys; from pathlib import Path; from glassmap.flows.rounds.loop import *\n"
+    run += "from glassmap.flows.rounds.campaign import open_campaign\n"
+    run += "with open_campaign(Path(sys.argv[1])) as campaign: advance(campaign)"
+    process = subprocess.Popen([sys.executable, "-c", run, str(tmp_path)])
+    seen = set()
+    try:
+        while process.poll() is None:
+            campaign = read_campaign(tmp_path)
+            if isinstance(campaign, Unreadable):
+                assert campaign.state == "new", campaign.reason
+                continue
+            seen.add(len(campaign.curve))
+            learned = [m for m in campaign.measured if not m.hold_out]
+            assert len(campaign.coverage) == campaign.round_at_work
+            assert all(point.spectra <= len(learned) for point in campaign.curve)
+            assert set(campaign.decisions) <= {point.round for point in campaign.curve}
+            assert set(campaign.maps) <= {point.round for point in campaign.curve}
+    finally:
+        process.kill()
+    assert process.returncode == 0 and len(seen) > 2

@@ -1,0 +1,125 @@
+"""What each page says of campaigns in every state."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.app import FOLDERS, PAGES
+from glassmap.dashboard.live import plain
+from glassmap.dashboard.plots.maps import QUANTITIES
+from tests.support.pages import APP, look, words
+
+
+def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    test = look(monkeypatch, campaigns, "campaigns")
+    said = words(test)
+    titles = [element.value for element in test.markdown if element.value.startswith("#####")]
+    assert len(titles) == 8 and "failed" in titles[0] and "converged" in titles[-1]
+    assert "Waiting for 3 of 5 measurements of round 4 since" in said
+    assert re.search(r"Δq is largest at\*\* Zr\d+Cu\d+Al\d+: 0\.\d+ ± 0\.\d+ Å⁻¹", said)
+    assert re.search(r"Measured next:\*\* 3 of round 4: Zr", said)
+    assert "glassmap run" in said and "Restore it from a copy" in said
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    ["converged", "waiting", "failed", "quaternary", "quinary", "broken", "new", "a_rather-long*name of [many] rounds"],
+)
+def test_every_page_can_show_every_campaign(monkeypatch: pytest.MonkeyPatch, campaigns: Path, page: str, name: str):
+    test = look(monkeypatch, campaigns, page, campaign=name)
+    assert words(test)
+
+
+def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    test = look(monkeypatch, campaigns, "progress", campaign="waiting")
+    metrics = {metric.label: metric.value for metric in test.metric}
+    assert metrics["expected of 5 more"].endswith(" %") and metrics["spectra"] == "17"
+    test.toggle(key="log").set_value(True).run()
+    test.toggle(key="simpler").set_value(True).run()
+    assert not test.exception
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns: Path, quantity: str):
+    test = look(monkeypatch, campaigns, "map", campaign="converged")
+    test.selectbox(key="quantity").set_value(quantity).run()
+    assert not test.exception and len(test.get("plotly_chart")) == 1
+
+
+def test_a_quaternary_is_sliced_and_shown_as_a_cloud(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    test = look(monkeypatch, campaigns, "map", campaign="quaternary")
+    test.multiselect(key="fixed").set_value(["Cu"]).run()
+    assert not test.exception and [slider.label for slider in test.select_slider] == ["Cu (at.%)"]
+    test.segmented_control(key="view").set_value("cloud").run()
+    assert not test.exception and "largest" in words(test)
+
+
+def test_an_alloy_is_looked_at_by_name_and_by_rank_in_the_hold_out(monkeypatch: pytest.MonkeyPatch, replayed: Path):
+    test = look(monkeypatch, replayed, "spectra")
+    assert "Type an alloy" in words(test)
+    test.text_input[0].set_value("Co30V40Zr30").run()
+    assert "**Co30V40Zr30**" in words(test) and len(test.get("plotly_chart")) == 1
+    test.text_input[0].set_value("Co30V40").run()
+    assert test.error and not test.exception
+    for way in ("best held out", "median held out", "worst held out"):
+        test.segmented_control(key="way").set_value(way).run()
+        assert not test.exception and test.metric[0].label == "MSE of its generated spectrum"
+    test.segmented_control(key="axis").set_value("2θ").run()
+    assert not test.exception and test.number_input[0].value == pytest.approx(1.5406)
+
+
+def test_a_spectrum_that_isn_t_kept_names_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    test = look(monkeypatch, campaigns, "spectra", campaign="converged")
+    test.text_input[0].set_value("Zr33Cu33Al34").run()
+    assert f"glassmap generate {campaigns / 'converged'} Zr33Cu33Al34" in words(test)
+
+
+def test_the_log_is_filtered(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    test = look(monkeypatch, campaigns, "rounds", campaign="waiting")
+    test.multiselect(key="events").set_value(["planned"]).run()
+    assert "4 of " in words(test) and set(test.dataframe[1].value["what"]) == {"planned"}
+
+
+def test_pages_show_text_as_it_is():
+    assert plain("a_b *c* [d](e) `f_g` $x$") == r"a\_b \*c\* \[d\](e) `f_g` \$x\$"
+
+
+def test_a_folder_without_campaigns_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    assert "There is no campaign in" in words(look(monkeypatch, tmp_path, "campaigns"))
+
+
+def test_nobody_sees_a_page_before_logging_in_where_a_login_is_configured(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    monkeypatch.setenv(FOLDERS, str(campaigns))
+    test = AppTest.from_file(str(APP), default_timeout=60)
+    test.secrets["auth"] = {"client_id": "x"}
+    test.run()
+    assert not test.exception and [button.label for button in test.button] == ["Log in"] and not test.markdown
+
+
+def test_pages_change_nothing_in_a_campaign(monkeypatch: pytest.MonkeyPatch, replayed: Path):
+    before = {path: path.read_bytes() for path in replayed.rglob("*") if path.is_file()}
+    for page in PAGES:
+        look(monkeypatch, replayed, page)
+    for path, content in before.items():
+        assert path.read_bytes() == content, path
+    with CampaignStore.read_only(replayed) as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store.log("looked")
+
+
+def test_neither_torch_nor_prefect_is_loaded():
+    modules = "glassmap.dashboard.alloy, glassmap.dashboard.live, glassmap.dashboard.report, glassmap.simulation.result"
+    modules += ", glassmap.agent.models.baselines"
+    code = f"import sys, {modules}; print(sorted({{'torch', 'prefect', 'dask', 'glassmap.flows'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,32 @@
+"""The report: one file of any campaign that has begun."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from glassmap.agent.errors import StoreError
+from glassmap.dashboard.report import write_report
+from glassmap.flows.cli.app import app
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path: Path):
+    done = CliRunner().invoke(app, ["report", str(replayed), "-o", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "r.html").read_text()
+    assert "Best candidates" in page and "Generated against measured" in page and page.count("Plotly.newPlot") >= 9
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?http', page)
+    names = {path.name for path in (tmp_path / "r-figures").iterdir()}
+    expected = {"learning-curve", "delta-q-map", "q1-map", "examples"}
+    assert names == {f"{name}.{ending}" for name in expected for ending in ("png", "svg")}
+
+
+@pytest.mark.parametrize("name", ["waiting", "failed", "quaternary", "quinary"])
+def test_a_report_can_be_written_of_any_campaign_that_has_begun(campaigns: Path, tmp_path: Path, name: str):
+    assert write_report(campaigns / name, tmp_path / "r.html")[0].exists()
+
+
+def test_there_is_no_report_of_what_can_t_be_read(campaigns: Path, tmp_path: Path):
+    with pytest.raises(StoreError, match="nothing to report"):
+        write_report(campaigns / "new", tmp_path / "r.html")
