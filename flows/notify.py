@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from glassmap.agent.config.campaign import NotifyConfig
+from glassmap.agent.config.services import NotifyConfig
 from glassmap.agent.store.campaign_store import CampaignStore
 
 TRIES = 10  # of one notice; some now, the rest each time that the campaign is looked after

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.scan_files import RawScan
@@ -27,10 +28,11 @@ from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.lab.backend import Laboratory
-from glassmap.flows.backends.lab.intake import FROM_PYTHON, is_in_use, record_scan
+from glassmap.flows.backends.lab.matching import is_in_use
+from glassmap.flows.backends.protocol import FROM_PYTHON
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.loop import advance
+from glassmap.flows.rounds.measure import record
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
@@ -56,16 +58,18 @@ class Planner:
     def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Report = ignore) -> None:
         path = folder / FILE_NAME
         settings = config or CampaignConfig.from_toml(path)
-        if settings.backend.kind != "lab":
-            raise CampaignError(f"A planner is told, so backend.kind must be 'lab'; got {settings.backend.kind!r}.")
+        if not settings.backend.takes_deliveries:
+            told = " or ".join(repr(kind) for kind in BACKENDS if settings_of(kind).takes_deliveries)
+            raise CampaignError(f"A planner is told, so backend.kind must be {told}; got {settings.backend.kind!r}.")
         if config is not None:
             if path.exists():
                 config.check_continues(CampaignConfig.from_toml(path).model_dump(mode="json"))
             config.to_toml(path)
         self._stack = ExitStack()
         self._campaign: OpenCampaign = self._stack.enter_context(open_campaign(folder, report=report))
-        assert isinstance(self._campaign.backend, Laboratory)
-        self._lab = self._campaign.backend
+        deliveries = self._campaign.backend.deliveries
+        assert deliveries is not None, "the settings say so"
+        self._deliveries, self._first_round = deliveries, settings.first_own_round
         self._given: set[str] = set()  # suggested by this process
 
     def __enter__(self) -> Self:
@@ -128,7 +132,11 @@ class Planner:
                     store.log("duplicate", "told twice from Python", subject=asked.id if asked else "")
                     continue
                 facts = {"file": FROM_PYTHON, "hash": digest, "counts": float(np.median(scan.intensity))}
-                record_scan(store, self._lab, round_, asked, composition, spectrum, facts)
+                record(
+                    self._campaign,
+                    round_,
+                    self._deliveries.measured(asked, composition, spectrum, facts, store),
+                )
 
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
         """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
@@ -153,8 +161,8 @@ class Planner:
     def get_best_points(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
         """The measured alloys with the widest first peak, the probable glass formers: id, at.%, q1 and Δq (1/Å)."""
         store = self._campaign.store
-        used = [m for m in store.measurements() if m.state == "used" and m.round >= self._lab.since]
-        peaks = measure_peaks(self._lab.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
+        used = [m for m in store.measurements() if m.state == "used" and m.round >= self._first_round]
+        peaks = measure_peaks(self._campaign.backend.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
         widths = np.nan_to_num(peaks.delta_q.numpy(), nan=-1.0)
         best = [int(row) for row in np.argsort(-widths, kind="stable")[:BEST] if widths[row] > 0]
         elements = self._campaign.config.space.elements
@@ -173,7 +181,7 @@ class Planner:
         return [
             s
             for s in store.suggestions(pending=True)
-            if s.id not in self._given and s.round >= self._lab.since and store.batch_time(s.round, "ordered")
+            if s.id not in self._given and s.round >= self._first_round and store.batch_time(s.round, "ordered")
         ]
 
     def _point(self, suggestion: Suggestion) -> dict[str, Any]:
@@ -208,4 +216,4 @@ class Planner:
             raise CampaignError(f"{name} must say its composition in at.%, as nobody asked for it.")
         x, y = (np.asarray(point[key], dtype=np.float64) for key in (axis, "intensity"))
         scan = RawScan(axis, x, y, point.get("wavelength"), None)
-        return asked, composition, scan, self._lab.prepare(scan)
+        return asked, composition, scan, self._deliveries.prepare(scan)

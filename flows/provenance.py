@@ -9,7 +9,7 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
-from glassmap.flows.backends.lab.intake import FROM_PYTHON
+from glassmap.flows.backends.protocol import FROM_PYTHON
 
 NEAREST = 5  # measurements that are named for an alloy
 

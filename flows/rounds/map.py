@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from glassmap.agent.atomic_file import whole_file
-from glassmap.agent.config.campaign import binding_settings
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.maps.spectra_archive import (
@@ -55,7 +54,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
             "campaign": config.name,
             "round": round_,
             "checkpoint": checkpoint.stem,
-            "config": binding_settings(store.setting("config")),
+            "config": config.binding(),
         },
     )
     folder = store.folder / "maps"

@@ -1,73 +1,147 @@
 """Measure: have the backend measure what is pending, record each answer as it comes, wait for what is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from glassmap.agent.config.campaign import LabConfig, SimulationConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError, MeasurementError
-from glassmap.flows.backends.lab.backend import Laboratory
-from glassmap.flows.backends.lab.intake import take_in
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.orders import write_orders
-from glassmap.flows.backends.protocol import Failure, Measurement, Progress
+from glassmap.flows.backends.protocol import Event, Failed, Filed, LedgerEntry, Measured, Progress
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, round_of_arrivals
 from glassmap.flows.rounds.screen import screen_new
 
 
 def measure(campaign: OpenCampaign, round_: int) -> str:
-    """Ask the backend for what is still pending; each answer is recorded as it comes."""
-    store, elements = campaign.store, campaign.config.space.elements
+    """Have what is still pending measured; each answer is recorded as it comes."""
+    store, backend = campaign.store, campaign.at(round_).backend
     is_ordered = _place_order(campaign, round_)
-    receive(campaign)  # what was asked for before may come while this round waits
+    if backend.is_asynchronous:
+        receive(campaign)  # what was asked for before may come while this round waits
     if not is_ordered:
         return "waiting"
-    asked = store.suggestions(round_=round_)
     with store.transaction():
         store.clear_progress()  # of a process that was killed
-        tries_itself = not isinstance(campaign.at(round_).backend, Laboratory)
-        if tries_itself and not store.suggestions(round_=round_, pending=True):  # somebody saw to why all failed
-            store.forget_failures(round_)
-    since = campaign.at(round_).since
-    pending = [s for s in store.suggestions(pending=True) if s.round >= since]  # of earlier rounds those to try again
-    total = len(asked) + sum(s.round != round_ for s in pending)
-    done, running = total - len(pending), {}
-    with closing(campaign.at(round_).backend.measure(pending)) as news:
-        for found in news:
-            alloy = label(np.array(found.suggestion.composition), elements)
+        if backend.retries_failures and not store.suggestions(round_=round_, pending=True):
+            store.forget_failures(round_)  # somebody saw to why all failed
+    if not backend.is_asynchronous:
+        _measure_pending(campaign, round_)
+    return _end_measuring(campaign, round_)
+
+
+def _measure_pending(campaign: OpenCampaign, round_: int) -> None:
+    """Measure what is pending, until all is there or the round is cut."""
+    store, elements, at = campaign.store, campaign.config.space.elements, campaign.at(round_)
+    pending = [s for s in store.suggestions(pending=True) if s.round >= at.since]  # earlier ones are to be tried again
+    total = len(store.suggestions(round_=round_)) + sum(s.round != round_ for s in pending)
+    done, running = total - len(pending), dict[str, float]()
+    with closing(at.backend.measure(pending, store)) as events:
+        for event in events:
             with store.transaction():
-                match found:
-                    case Progress():
-                        store.record_progress(found.suggestion, found.share)
-                    case Failure():
-                        store.record_failure(found.suggestion, found.reason, cpu_seconds=found.cpu_seconds)
-                        store.log("failed", f"round {round_}, {alloy}: {found.reason}")
-                    case Measurement():
-                        kind = campaign.at(round_).settings.kind
-                        store.record_spectrum(
-                            found.suggestion,
-                            found.composition,
-                            found.spectrum,
-                            backend=kind,
-                            facts=found.facts,
-                            id_=store.new_measurement_id(found.suggestion),
-                            round_=round_,
-                        )
-                        if found.facts.get("is_crystalline"):
-                            store.log("crystallised", f"round {round_}, {alloy}: {found.facts['crystalline']:.0%}")
-            if isinstance(found, Progress):
-                running[alloy] = found.share
-            else:
-                running.pop(alloy, None)
-                done += 1
+                record(campaign, round_, event)
+            match event:
+                case Progress(suggestion, share):
+                    running[_alloy(suggestion, elements)] = share
+                case Measured(suggestion=Suggestion() as suggestion) | Failed(suggestion=suggestion):
+                    running.pop(_alloy(suggestion, elements), None)
+                    done += 1
+                case _:
+                    pass
             shares = ", ".join(f"{alloy} {share:.0%}" for alloy, share in running.items())
             campaign.report("measure", done, total, shares, round_=round_)
             if _is_cut(campaign, round_):
                 break
-    return _end_measuring(campaign, round_)
+
+
+def record(campaign: OpenCampaign, round_: int, event: Event) -> str:
+    """Record what a backend tells, with its line of the log; call within a transaction.
+
+    Args:
+        campaign: Open.
+        round_: That measurements are counted to.
+        event: What was told.
+
+    Returns:
+        What became of it, a sentence for a person; empty where that isn't worth one.
+    """
+    store = campaign.store
+    match event:
+        case Progress(suggestion, share):
+            store.record_progress(suggestion, share)
+            return ""
+        case Failed(suggestion, reason, cpu_seconds):
+            store.record_failure(suggestion, reason, cpu_seconds=cpu_seconds)
+            alloy = _alloy(suggestion, campaign.config.space.elements)
+            store.log("failed", f"round {round_}, {alloy}: {reason}")
+            return f"{suggestion.id}: failed. {reason}"
+        case Filed():
+            _record_filed(store, event)
+            return event.text
+        case Measured():
+            return _record_measured(campaign, round_, event)
+
+
+def _record_filed(store: CampaignStore, event: Filed) -> None:
+    """Record what became of a file, and what a table says."""
+    number = _record_entry(store, event.file, is_news=event.is_news)
+    for sample, composition in event.samples.items():
+        store.record_sample(sample, composition, file=number)
+    if event.replaces is not None:
+        _record_entry(store, event.replaces, is_news=True)
+
+
+def _record_entry(store: CampaignStore, entry: LedgerEntry, *, is_news: bool) -> int:
+    """Record an entry of the ledger, and its line of the log where it is news; returns its number."""
+    if is_news:
+        detail = f"{entry.path} is {entry.reason}" if entry.state == "duplicate" else f"{entry.path}: {entry.reason}"
+        store.log("table" if entry.state == "used" else entry.state, detail, subject=entry.measurement or "")
+    return store.record_file(
+        entry.path,
+        size=entry.size,
+        modified=entry.modified,
+        hash_=entry.hash,
+        kind=entry.kind,
+        state=entry.state,
+        reason=entry.reason,
+        measurement=entry.measurement,
+    )
+
+
+def _record_measured(campaign: OpenCampaign, round_: int, event: Measured) -> str:
+    """Record a measurement under an id of its own, and the file that it was read from."""
+    store, elements, asked = campaign.store, campaign.config.space.elements, event.suggestion
+    alloy, number = label(event.composition, elements), store.new_measurement_id(asked)
+    what = "unsolicited" if asked is None else "repeated" if number != asked.id else "measured"
+    if asked is not None:
+        store.mark_order(asked.round)
+    store.record_spectrum(
+        asked,
+        event.composition,
+        event.spectrum,
+        backend=campaign.at(round_).settings.kind,
+        facts=event.facts,
+        id_=number,
+        round_=round_,
+        hold_out=event.hold_out,
+    )
+    if "file" in event.facts:
+        store.log(what, f"{event.facts['file']}: {alloy}", subject=number)
+    if asked is not None and event.facts.get("is_crystalline"):
+        share = event.facts["crystalline"]
+        store.log("crystallised", f"round {round_}, {_alloy(asked, elements)}: {share:.0%}")
+    if event.file is not None:
+        _record_entry(store, event.file._replace(reason=what, measurement=number), is_news=False)
+    return f"{event.facts.get('file', number)}: {what}, {number}, {alloy}."
+
+
+def _alloy(suggestion: Suggestion, elements: Sequence[str]) -> str:
+    """Return how people call what was asked for."""
+    return label(np.array(suggestion.composition), elements)
 
 
 def _place_order(campaign: OpenCampaign, round_: int) -> bool:
@@ -86,7 +160,7 @@ def _place_order(campaign: OpenCampaign, round_: int) -> bool:
 
 
 def receive(campaign: OpenCampaign, *, files: Sequence[Path] | None = None) -> list[str]:
-    """Take in what a laboratory has dropped, and say in the orders what is still missing; others drop nothing.
+    """Take in what has come from outside, and say in the orders what is still missing; to most backends nothing comes.
 
     Args:
         campaign: Open.
@@ -96,18 +170,35 @@ def receive(campaign: OpenCampaign, *, files: Sequence[Path] | None = None) -> l
         A sentence for each file.
 
     Raises:
-        CampaignError: If files are given and the campaign has no laboratory.
+        CampaignError: If files are given and the campaign takes none.
     """
     store = campaign.store
     round_ = round_of_arrivals(store)
-    lab = campaign.at(round_).backend
-    if not isinstance(lab, Laboratory):
-        if files:
+    at = campaign.at(round_)
+    if files is not None:
+        if at.backend.deliveries is None:
             raise CampaignError(f"Only a laboratory takes in files; in round {round_} the campaign measures itself.")
+        told = _record_each(campaign, round_, at.backend.deliveries.take_files(files, store))
+    elif at.backend.is_asynchronous:
+        pending = [s for s in store.suggestions(pending=True) if s.round >= at.since]
+        told = _record_each(campaign, round_, at.backend.measure(pending, store))
+        if store.setting("read_again"):
+            with store.transaction():
+                store.record_setting("read_again", False)
+    else:
         return []
-    told = take_in(store, lab, round_, files)
     write_orders(store)
     return told
+
+
+def _record_each(campaign: OpenCampaign, round_: int, events: Generator[Event]) -> list[str]:
+    """Record event after event, each in a transaction of its own; returns the sentences."""
+    told: list[str] = []
+    with closing(events):
+        for event in events:
+            with campaign.store.transaction():
+                told.append(record(campaign, round_, event))
+    return [sentence for sentence in told if sentence]
 
 
 def _end_measuring(campaign: OpenCampaign, round_: int) -> str:
@@ -131,11 +222,11 @@ def _end_measuring(campaign: OpenCampaign, round_: int) -> str:
 
 
 def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
-    """Whether a round goes on though measurements are missing: a person said so, or enough came and time is over."""
-    store, settings = campaign.store, campaign.at(round_).settings
+    """Return whether a round goes on though some are missing: a person said so, or enough came and time is over."""
+    store, backend = campaign.store, campaign.at(round_).backend
     if store.setting("go_on_with") == round_:
         return True
-    if not isinstance(settings, LabConfig):
+    if not backend.is_asynchronous:
         return _is_cut(campaign, round_)
     hours = budget_of(store, campaign.config).hours
     if hours is not None and (store.used().hours or 0) >= hours and (round_ > 1 or store.n_spectra()):
@@ -144,14 +235,13 @@ def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
     found = sum(state in ("measured", "doubtful") for state in states)
     ordered = store.batch_time(round_, "ordered")
     assert ordered is not None, "what is measured was ordered"
-    late = datetime.now(UTC) - ordered >= timedelta(hours=settings.patience_hours)
-    return late and found >= settings.minimum_share * len(states)
+    return backend.has_enough(found, len(states), datetime.now(UTC) - ordered)
 
 
 def _is_cut(campaign: OpenCampaign, round_: int) -> bool:
-    """Whether a round of simulations ends early: its hours are spent, and as many are there as a batch needs."""
+    """Return whether a round ends early: its hours are spent, and as many are there as a batch needs."""
     store, at = campaign.store, campaign.at(round_)
-    if not isinstance(at.settings, SimulationConfig) or at.is_guide:
+    if not at.backend.may_end_early or at.is_guide:
         return False
     limit = budget_of(store, campaign.config)._replace(spectra=None)
     if limit.spent(store.used()._replace(rounds=0)) is None:
@@ -169,7 +259,7 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
     measured = [one.suggestion for one in store.suggestion_statuses(round_) if one.state == "measured"]
     learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
     at = campaign.at(round_)
-    needs_held = not (at.backend.hold_out() or store.spectra(hold_out=True, since=at.since)[0])
+    needs_held = not (at.backend.has_test_set or store.spectra(hold_out=True, since=at.since)[0])
     if not learn and len(held) > 1:
         store.record_hold_out(held[0], hold_out=False)
     elif needs_held and len(learn) > 1:
@@ -183,7 +273,7 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
                 f"{', '.join(doubtful)} are doubtful. Look at their pictures, then `glassmap accept` or `retract` them."
             )
         few = f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
-        if isinstance(at.settings, LabConfig):
+        if not at.backend.retries_failures:
             raise MeasurementError(
                 f"{few}. Have some measured again with `glassmap retry`, or measure others; then `glassmap run "
                 f"{store.folder}` goes on."

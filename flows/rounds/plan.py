@@ -40,8 +40,8 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
         weights=model.disagreement if model is not None and has_weights else None,
         forecast=model,
     )
-    has_test_set = at.backend.hold_out() is not None
-    held = set() if has_test_set else {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
+    spread = spread_evenly(batch.compositions, config.planning.hold_out_share)
+    held = set() if at.backend.has_test_set else {*spread.tolist()}
     suggestions = [_suggestion(round_, k, batch, k, k in held) for k in range(len(batch.rows))]
     with store.transaction():
         store.record_batch(round_, suggestions, batch.coverage)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from glassmap.agent.config.campaign import SimulationConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
@@ -17,7 +16,7 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
     q = q_axis(*store.axis())
     used = [m for m in store.measurements() if m.state == "used" and m.round >= at.since]
     new = np.array([not m.screened for m in used], dtype=bool)
-    if q is None or isinstance(at.settings, SimulationConfig) or not new.any():
+    if q is None or not at.backend.needs_screening or not new.any():
         return  # g(r) and what was simulated have neither substrate nor saturation
     compositions = np.array([m.composition for m in used])
     rows = witnesses(compositions, new)
@@ -46,6 +45,6 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
             now = store.measurement(used[row].id)
             if now is None or now.state != "used":
                 continue  # a person was faster
-            if at.settings.doubtful == "hold":
+            if at.backend.holds_flagged:
                 store.judge_measurement(now.id, "doubtful", reason)
             store.log("doubtful", reason, subject=now.id)

@@ -33,9 +33,8 @@ from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 from tzlocal import get_localzone_name
 
-from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, LabConfig, slug
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, slug
 from glassmap.agent.errors import CampaignBusy, CampaignError
-from glassmap.flows.backends.lab.intake import quiet_files
 from glassmap.flows.services.prefect_flows import SERVED_BY, advance_campaign, retrain_campaign, tag_of
 
 ARRIVAL = "glassmap.arrival"  # event: something came into a campaign's drop folders
@@ -134,13 +133,12 @@ def _serving(folder: Path) -> Iterator[None]:
 
 
 def _watch(configs: Mapping[Path, CampaignConfig]) -> None:
-    """Announce when something has come into a drop folder that is whole and quiet."""
-    drops = {folder: config.backend for folder, config in configs.items() if isinstance(config.backend, LabConfig)}
-    seen = {folder: set(quiet_files(folder, settings)) for folder, settings in drops.items()}
+    """Announce when something has come to be taken in."""
+    seen = {folder: config.backend.arrivals(folder) for folder, config in configs.items()}
     while True:
         time.sleep(LOOK_SECONDS)
-        for folder, settings in drops.items():
-            now = set(quiet_files(folder, settings))
+        for folder, config in configs.items():
+            now = config.backend.arrivals(folder)
             if now - seen[folder]:
                 announce_arrival(folder)
             seen[folder] = now

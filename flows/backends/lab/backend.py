@@ -2,64 +2,148 @@
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from glassmap.agent.config.campaign import CampaignConfig, LabConfig
+import numpy as np
+from pydantic import Field, model_validator
+
+from glassmap.agent.config import settings as tables
+from glassmap.agent.config.backends import BackendSettings
+from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.data.scan_files import RawScan
-from glassmap.agent.data.spectrum import Preprocessing, q_axis
 from glassmap.agent.errors import CampaignError, DatasetError
-from glassmap.agent.shapes import Compositions, Spectra, Spectrum
+from glassmap.agent.shapes import Composition, Spectrum
 from glassmap.agent.store.records import Suggestion
+from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry, Measured
+
+if TYPE_CHECKING:
+    from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.data.scan_files import RawScan
 
 
-class Laboratory:
+class TableConfig(tables.Settings):
+    """How composition tables are read; see `glassmap.agent.data.composition_table`."""
+
+    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
+    columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
+    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
+
+
+class Settings(BackendSettings):
+    """Where results arrive, how they are read, and how long a round waits for them."""
+
+    free: ClassVar = (
+        *("drop", "table", "tolerance_at_pct", "minimum_share", "patience_hours", "quiet_seconds", "flagged"),
+        "wavelength",  # of files that lack theirs
+    )
+    can_guide: ClassVar = False
+    takes_deliveries: ClassVar = True
+
+    drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)  # folders that results arrive in
+    columns: Literal["q", "two_theta"]  # what the first column of a scan of text is; instrument files hold 2θ
+    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None  # Å, of scans over 2θ that don't say theirs
+    composition: Literal["measured", "target"] = "measured"  # a scan waits for its row of a table, or takes the target
+    table: TableConfig = TableConfig()
+    tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0  # of each element, to match a scan by composition
+    minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
+    patience_hours: Annotated[float, Field(ge=0)] = 72.0  # since the order, before it goes on without the rest
+    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0  # a file that changed since is still being written
+    flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
+
+    @model_validator(mode="after")
+    def _columns_have_a_unit(self) -> "Settings":
+        if self.table.columns and self.table.unit is None:
+            raise ValueError("table.columns need table.unit, 'at.%' or 'wt.%'; units are never guessed")
+        return self
+
+    def check(self, space: SpaceConfig, spectrum: SpectrumConfig) -> None:
+        """Refuse a campaign whose axis is left open, or whose table has a column for another element."""
+        given = spectrum.model_dump(include={"low", "high", "points"})
+        if missing := [name for name, value in given.items() if value is None]:
+            raise ValueError(
+                f"a lab's spectra need spectrum.{', spectrum.'.join(missing)}: the range in q (1/Å) that every "
+                "scan covers, and the number of points of the common axis"
+            )
+        if unknown := [element for element in self.table.columns if element not in space.elements]:
+            raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
+
+    def arrivals(self, folder: Path) -> set[Hashable]:
+        """Return the files in the drop folders that are whole and quiet."""
+        from glassmap.flows.backends.lab.drop_folders import quiet_files
+
+        return set(quiet_files(folder, self))
+
+
+def open_backend(settings: Settings, config: "CampaignConfig", folder: Path) -> "Laboratory":
+    """Look for the drop folders, and make those within the campaign's folder."""
+    return Laboratory(settings, config, folder)
+
+
+class Laboratory(Backend):
     """Measures nothing itself: it orders, and takes in what arrives."""
 
-    axis_name = "q"
-    wavelength: float | None = None
-    source = ""
+    is_asynchronous = True
+    retries_failures = False
 
-    def __init__(self, config: CampaignConfig, folder: Path) -> None:
-        assert isinstance(config.backend, LabConfig)
-        self.settings, self.elements = config.backend, config.space.elements
-        for drop in self.settings.drop:
+    axis_name = "q"
+
+    def __init__(self, settings: Settings, config: "CampaignConfig", folder: Path) -> None:
+        from glassmap.agent.data.spectrum import Preprocessing
+
+        self.settings, self.elements, self.folder = settings, config.space.elements, folder
+        for drop in settings.drop:
             if drop.is_relative_to(folder.resolve()):
                 drop.mkdir(parents=True, exist_ok=True)
             elif not drop.is_dir():
                 raise CampaignError(f"There is no drop folder {drop}. Mount or make it, or correct backend.drop.")
         self._space = config.space.build()
-        self.steps = Preprocessing("q", **config.spectrum.read())
-        self.axis = self.steps.grid()
+        self._steps = Preprocessing("q", **config.spectrum.read())
+        self.axis = self._steps.grid()
         self.since = config.first_own_round
-        bare = self.steps.substrate
+        self.holds_flagged = settings.flagged == "hold"
+        bare = self._steps.substrate
         substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
-        content = [self.axis.tolist(), config.spectrum.background, self.settings.composition, substrate]
+        content = [self.axis.tolist(), config.spectrum.background, settings.composition, substrate]
         self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def candidates(self) -> CompositionSpace:
-        """Every alloy of the space."""
+        """Return every alloy of the space."""
         return self._space
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[Never]:
-        """Nothing comes at once; see `take_in`."""
-        yield from ()
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Event]:
+        """Take in what has arrived in the drop folders: of what is pending, of earlier orders, or unasked."""
+        from glassmap.flows.backends.lab.intake import take_in
 
-    def hold_out(self) -> tuple[Compositions, Spectra] | None:
-        """Each batch gives its share."""
+        yield from take_in(self, ledger)
 
-    def archive(self) -> tuple[Compositions, Spectra] | None:
-        """Nothing is known but what was measured."""
+    def has_enough(self, found: int, asked: int, waited: timedelta) -> bool:
+        """Return whether the patience is over, and at least the smallest share has come."""
+        late = waited >= timedelta(hours=self.settings.patience_hours)
+        return late and found >= self.settings.minimum_share * asked
 
-    def prepare(self, scan: RawScan) -> Spectrum:
-        """A scan on the campaign's axis in q.
+    @property
+    def deliveries(self) -> "Laboratory":
+        """Itself: files by hand and spectra from Python are taken in as those of the drop folders are."""
+        return self
+
+    def take_files(self, files: Sequence[Path], ledger: Ledger) -> Generator[Event]:
+        """Take in these files now, without waiting for them to be quiet."""
+        from glassmap.flows.backends.lab.intake import take_in
+
+        yield from take_in(self, ledger, files)
+
+    def prepare(self, scan: "RawScan") -> Spectrum:
+        """Return a scan on the campaign's axis in q.
 
         Raises:
             DatasetError: If it is over 2θ and neither file nor campaign says the wavelength.
             SpectrumError: If it doesn't cover the range, or holds no signal.
         """
+        from glassmap.agent.data.spectrum import q_axis
+
         wavelength = scan.wavelength or self.settings.wavelength
         if scan.axis_name == "two_theta" and wavelength is None:
             raise DatasetError(
@@ -67,4 +151,30 @@ class Laboratory:
             )
         q = q_axis(scan.axis_name, scan.axis, wavelength)
         assert q is not None, "a lab's scans are over q or 2θ"
-        return self.steps.prepare(q, scan.intensity)
+        return self._steps.prepare(q, scan.intensity)
+
+    def measured(
+        self,
+        suggestion: Suggestion | None,
+        composition: Composition,
+        spectrum: Spectrum,
+        facts: Mapping[str, Any],
+        ledger: Ledger,
+        *,
+        file: LedgerEntry | None = None,
+    ) -> Measured:
+        """Return what was measured, with how far it is off its target.
+
+        What nobody asked for is held out where it lies beside an alloy that is.
+        """
+        if suggestion is None:
+            beside = self._is_beside_held_out(composition, ledger)
+            return Measured(None, composition, spectrum, facts, hold_out=beside, file=file)
+        off = 100 * float(np.abs(composition - np.array(suggestion.composition)).max())
+        return Measured(suggestion, composition, spectrum, {**facts, "off_target_at_pct": round(off, 3)}, file=file)
+
+    def _is_beside_held_out(self, composition: Composition, ledger: Ledger) -> bool:
+        """Return whether learning from an alloy would show the model one that it is judged by."""
+        held = ledger.spectra(hold_out=True, since=self.since)[1]
+        tolerance = self.settings.tolerance_at_pct / 100
+        return bool(len(held)) and float(np.abs(held - composition).max(axis=1).min()) <= tolerance

@@ -5,6 +5,7 @@ import io
 import json
 
 from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.config.backends import kind_of, settings_of
 from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.store.campaign_store import CampaignStore
 
@@ -12,11 +13,13 @@ from glassmap.agent.store.campaign_store import CampaignStore
 def write_orders(store: CampaignStore) -> None:
     """Write the orders of which something changed: what to make, and what is still missing.
 
-    A file that says the same already is left as it is. Only a laboratory has orders; a guide's rounds have none.
+    A file that says the same already is left as it is. Only who is brought measurements has orders; a guide's rounds
+    have none.
     """
     config = store.setting("config")
+    has_orders = settings_of(kind_of(config["backend"])).takes_deliveries
     for round_ in store.orders_to_write():
-        is_own = config["backend"]["kind"] == "lab" and round_ >= first_own_round(config)
+        is_own = has_orders and round_ >= first_own_round(config)
         is_written = False
         while not is_written:
             content = _order(store, round_) if is_own else {}
@@ -31,7 +34,7 @@ def write_orders(store: CampaignStore) -> None:
 
 
 def _order(store: CampaignStore, round_: int) -> dict[str, str]:
-    """The files of a round's order, by name: for people and for programs; none before it is ordered."""
+    """Return the files of a round's order, by name: for people and for programs; none before it is ordered."""
     ordered, elements = store.batch_time(round_, "ordered"), store.setting("elements")
     if ordered is None:
         return {}

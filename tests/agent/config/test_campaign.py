@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig, ReplayConfig
+from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import PRESETS
+from glassmap.flows.backends.replay import Settings as ReplaySettings
 from glassmap.flows.rounds.campaign import open_campaign
 
 LEAST: dict[str, Any] = {
@@ -109,9 +110,9 @@ def test_a_dataset_is_looked_for_beside_the_campaign_file_and_the_name_is_the_fo
     folder.mkdir()
     (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "data/x.nc"')
     config = CampaignConfig.from_toml(folder / FILE_NAME)
-    assert (config.name, config.backend) == ("co-v-zr", ReplayConfig(dataset=folder / "data" / "x.nc"))
+    assert (config.name, config.backend) == ("co-v-zr", ReplaySettings(dataset=folder / "data" / "x.nc"))
     (folder / FILE_NAME).write_text('space.elements = ["Co", "V"]\nbackend.dataset = "~/x.nc"')
-    assert CampaignConfig.from_toml(folder / FILE_NAME).backend == ReplayConfig(dataset=Path.home() / "x.nc")
+    assert CampaignConfig.from_toml(folder / FILE_NAME).backend == ReplaySettings(dataset=Path.home() / "x.nc")
 
 
 def test_a_missing_campaign_file_says_how_to_make_one(tmp_path: Path):

@@ -16,7 +16,6 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.actions import extend
-from glassmap.flows.backends.simulation import MolecularDynamics
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.simulation.result import read_structure
@@ -281,9 +280,9 @@ def test_how_far_simulations_are_can_be_read_while_they_run(tmp_path: Path):
     with open_campaign(tmp_path, config=config) as campaign:
         STAGES["plan"](campaign, 1)
         campaign.store.start_stage(1, "measure")
-        news = MolecularDynamics(config, tmp_path).measure(campaign.store.suggestions(pending=True))
+        news = campaign.backend.measure(campaign.store.suggestions(pending=True), campaign.store)
 
-        def watched(_):
+        def watched(*_):
             for found in news:
                 yield found
                 with CampaignStore.read_only(tmp_path) as store:

@@ -19,8 +19,7 @@ from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Status, Suggestion
-from glassmap.flows.backends.protocol import News
-from glassmap.flows.backends.replay import Replay
+from glassmap.flows.backends.protocol import Backend, Ledger, Measured, open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from tests.support.campaigns import fingerprint, rows, write_campaign
@@ -145,7 +144,7 @@ def test_a_wafer_that_is_held_out_is_never_planned(tmp_path: Path, small_dataset
     with CampaignStore.read_only(tmp_path) as store:
         planned = np.array([s.composition for s in store.suggestions()])
     assert not (planned[:, None] == spectra.compositions[held]).all(axis=2).any()
-    compositions, _ = Replay(config, tmp_path).hold_out() or (np.empty(0), None)
+    compositions, _ = open_backend(config.backend, config, tmp_path).hold_out() or (np.empty(0), None)
     np.testing.assert_array_equal(compositions, spectra.compositions[held])
 
 
@@ -207,17 +206,18 @@ def test_a_stage_that_fails_is_recorded_and_tried_again(tmp_path: Path, small_da
     assert fingerprint(tmp_path) == fingerprint(finished), "the failure left no trace in the results"
 
 
-class HalfAnswering:
+class HalfAnswering(Backend):
     """A replay that measures half of what it is asked for, and counts."""
 
-    def __init__(self, replay: Replay) -> None:
+    def __init__(self, replay: Backend) -> None:
+        self.has_test_set = replay.has_test_set
         self.axis_name, self.axis, self.wavelength = replay.axis_name, replay.axis, replay.wavelength
         self.candidates, self.hold_out, self.archive = replay.candidates, replay.hold_out, replay.archive
         self.fingerprint, self.source, self._replay = replay.fingerprint, replay.source, replay
         self.asked: list[str] = []
 
-    def measure(self, suggestions: Sequence[Suggestion]) -> Generator[News]:
-        for measurement in self._replay.measure(suggestions[: -(-len(suggestions) // 2)]):
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured]:
+        for measurement in self._replay.measure(pending[: -(-len(pending) // 2)], ledger):
             self.asked.append(measurement.suggestion.id)
             yield measurement
 
@@ -226,7 +226,7 @@ def test_a_backend_that_answers_in_parts_is_waited_for_and_never_asked_twice(
     tmp_path: Path, small_dataset: Path, finished: Path
 ):
     config = write_campaign(tmp_path, small_dataset)
-    backend, seen = HalfAnswering(Replay(config, tmp_path)), []
+    backend, seen = HalfAnswering(open_backend(config.backend, config, tmp_path)), []
     for _ in range(20):
         with open_campaign(tmp_path) as campaign:
             campaign.backend = backend
@@ -243,7 +243,7 @@ def test_an_alloy_whose_measured_composition_drifted_is_not_planned_again_at_eit
     tmp_path: Path, small_dataset: Path
 ):
     config = write_campaign(tmp_path, small_dataset, planning={"batch": 105})
-    replay = Replay(config, tmp_path)
+    replay = open_backend(config.backend, config, tmp_path)
     pool = replay.candidates()
     first = Suggestion("r001-01", 1, 0, tuple(pool[0].tolist()), hold_out=False)
     with open_campaign(tmp_path) as campaign:

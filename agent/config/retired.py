@@ -1,0 +1,50 @@
+"""Settings of earlier versions, which campaign files and stores still spell out."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.models import config as models
+
+# Table and name of what is gone, and the value that now always holds.
+GONE: dict[tuple[str, str], Any] = {
+    ("guide", "learn"): False,  # models that learned from the guide's spectra as well were worse, see docs/results.md
+    **{("model", name): value for name, value in models.RETIRED.items()},
+}
+RENAMED = {("backend", "doubtful"): "flagged"}
+
+
+def without_retired(settings: Mapping[str, Any], *, source: str, place: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return settings under their names of today, without those that are gone.
+
+    Args:
+        settings: As a campaign file or a store of any version holds them.
+        source: Where they are from, for messages.
+        place: Of the table that `settings` are, within the file.
+
+    Raises:
+        CampaignError: If one that is gone has another value than what now always holds, or one is given under its old
+            name and its new one.
+    """
+    current: dict[str, Any] = {}
+    for name, value in settings.items():
+        key = (place[-1] if place else "", name)
+        full = ".".join((*place, name))
+        if key in GONE:
+            if value != GONE[key]:
+                was = "what it was by default" if GONE[key] is None else json.dumps(GONE[key])
+                raise CampaignError(
+                    f"{source}: {full} is no longer a setting; it is always {was}, and here it is "
+                    f"{json.dumps(value)}. Take it out, or go on with the version that the campaign began with."
+                )
+        elif key in RENAMED:
+            if RENAMED[key] in settings:
+                raise CampaignError(f"{source}: {full} is called {RENAMED[key]} now; give that alone.")
+            current[RENAMED[key]] = value
+        elif isinstance(value, Mapping):
+            table = cast("Mapping[str, Any]", value)
+            current[name] = without_retired(table, source=source, place=(*place, name))
+        else:
+            current[name] = value
+    return current

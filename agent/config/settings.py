@@ -1,0 +1,33 @@
+"""What every table of a campaign file has in common."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """A table of settings: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    free: ClassVar[tuple[str, ...]] = ()  # what may change between two rounds: results don't depend on it
+
+    def resolved(self, folder: Path) -> "Settings":
+        """Return the table with its paths taken from the campaign file's folder."""
+
+        def absolute(path: Path) -> Path:
+            return (folder / path.expanduser()).resolve()
+
+        changes: dict[str, Any] = {}
+        for name, value in self:
+            match value:
+                case Path():
+                    changes[name] = absolute(value)
+                case (Path(), *_):
+                    changes[name] = tuple(map(absolute, value))
+                case _:
+                    pass
+        return self.model_copy(update=changes)

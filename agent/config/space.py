@@ -1,0 +1,55 @@
+"""What a campaign looks for: the alloys of its space, and the axis of their spectra."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, PositiveInt, model_validator
+
+from glassmap.agent.config.settings import Settings
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.errors import CompositionError
+
+
+class SpaceConfig(Settings):
+    """The alloys that may be planned; see `glassmap.agent.data.composition.CompositionSpace`."""
+
+    elements: tuple[str, ...]
+    step_at_pct: int = 1
+    bounds_at_pct: dict[str, tuple[float, float]] = Field(default={})
+    edges: bool = False
+    max_elements: int | None = None
+    limits: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_a_space(self) -> "SpaceConfig":
+        try:
+            self.build()
+        except CompositionError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def build(self) -> CompositionSpace:
+        """Return the space itself."""
+        return CompositionSpace(**self.model_dump())
+
+
+class SpectrumConfig(Settings):
+    """The common axis of all spectra; what isn't set is the data set's own."""
+
+    free: ClassVar = ("substrate",)  # the file may move; what it holds is watched by the backend's fingerprint
+
+    low: float | None = None
+    high: float | None = None
+    points: PositiveInt | None = None
+    substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum
+    background: float | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
+
+    def read(self) -> dict[str, Any]:
+        """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""
+        given = self.model_dump()
+        if self.substrate is not None:
+            from glassmap.agent.data.scan_files import read_scan  # with spectrum.py slower than all settings together
+            from glassmap.agent.data.spectrum import Substrate
+
+            given["substrate"] = Substrate(*read_scan(self.substrate))
+        return given
