@@ -1,0 +1,80 @@
+"""Campaign files and stores of earlier versions go on: what is gone is left out, what is renamed is read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.errors import CampaignError
+
+# The settings of a store that was begun before, every one spelled out; `null` where none was set.
+BEFORE: dict[str, Any] = json.loads(
+    """{"name": "before", "seed": 0, "device": "cpu", "runner": "local", "dask": {"scheduler": null, "workers": null},
+    "space": {"elements": ["Co", "V", "Zr"], "step_at_pct": 5, "bounds_at_pct": {}, "edges": false,
+        "max_elements": null, "limits": []},
+    "spectrum": {"low": 1.5, "high": 4.5, "points": 96, "substrate": null, "background": null},
+    "backend": {"kind": "lab", "drop": ["/data/drop"], "columns": "two_theta", "wavelength": 1.5,
+        "composition": "measured", "table": {"sample": null, "columns": {}, "unit": null}, "tolerance_at_pct": 1.0,
+        "minimum_share": 0.4, "patience_hours": 0.0, "quiet_seconds": 0.0, "doubtful": "use"},
+    "guide": {"backend": {"kind": "replay", "dataset": "/data/simulated.nc", "variable": "intensity", "where": null,
+        "hold_out": "batch", "test_share": 0.3, "doubtful": "hold"}, "rounds": 2, "learn": false},
+    "planning": {"batch": 8, "method": "uniform", "weights": "even", "hold_out_share": 0.2, "approval": "required"},
+    "model": {"architecture": "compact", "hidden": null, "noise": null, "members": 2, "stacked": true, "steps": 20,
+        "batch_size": 4, "learning_rate": 0.002, "critic_learning_rate": 0.0005, "momentum": 0.9, "adversarial": 0.0,
+        "composition": 0.0, "fidelity": 1.0, "vicinity": "soft", "jitter": 0.0, "averaging": 0.99},
+    "stop": {"tolerance": 0.05, "patience": 10, "max_rounds": 10, "max_spectra": null, "max_hours": null,
+        "max_cpu_hours": null},
+    "schedule": {"advance_minutes": 5.0, "retrain": null}, "notify": {"url": null, "command": null}}"""
+)
+
+
+def before(**changes: Any) -> dict[str, Any]:
+    return {name: table | changes.get(name, {}) if isinstance(table, dict) else table for name, table in BEFORE.items()}
+
+
+def test_a_campaign_goes_on_with_the_settings_that_its_store_holds():
+    config = CampaignConfig.of(BEFORE, source="test")
+    assert (config.backend.flagged, config.guide and config.guide.backend.flagged) == ("use", "hold")  # pyright: ignore[reportAttributeAccessIssue]
+    config.check_continues(BEFORE)
+    assert "doubtful" not in str(config.model_dump()) and "learn'" not in str(config.model_dump())
+    with pytest.raises(CampaignError, match="Changed since the campaign began: guide;"):
+        config.check_continues(before(guide={"rounds": 3}))
+
+
+def test_a_file_of_before_is_read_and_written_by_todays_names(tmp_path: Path):
+    path = tmp_path / FILE_NAME
+    path.write_text(
+        'space.elements = ["Co", "V"]\nbackend = {dataset = "x.nc", doubtful = "hold"}\n[model]\nvicinity = "soft"\n'
+        '[guide]\nlearn = false\nbackend = {dataset = "y.nc"}\n'
+    )
+    config = CampaignConfig.from_toml(path)
+    config.to_toml(path)
+    assert 'flagged = "hold"' in path.read_text() and "doubtful" not in path.read_text()
+    assert CampaignConfig.from_toml(path) == config
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "value", "words"),
+    [
+        (
+            "guide",
+            "learn",
+            True,
+            "guide.learn is no longer a setting; it is always false, and here it is true. Take",
+        ),
+        ("model", "vicinity", "hard", 'model.vicinity is no longer .* always "soft", and here it is "hard"'),
+        ("model", "hidden", [64, 64], r"model.hidden is no longer .* by default, and here it is \[64, 64\]"),
+        ("model", "noise", 8, "model.noise is no longer .* by default, and here it is 8"),
+        ("backend", "flagged", "hold", "backend.doubtful is called flagged now; give that alone"),
+    ],
+)
+def test_a_retired_setting_with_a_value_of_its_own_is_refused_in_words(table: str, name: str, value: Any, words: str):
+    with pytest.raises(CampaignError, match=f"^test.toml: {words}"):
+        CampaignConfig.of(before(**{table: {name: value}}), source="test.toml")
+
+
+def test_a_renamed_setting_with_a_wrong_value_is_named_as_today():
+    with pytest.raises(CampaignError, match=r"backend.flagged: Input should be 'use' or 'hold', got 'maybe'"):
+        CampaignConfig.of(before(backend={"doubtful": "maybe"}), source="test")
