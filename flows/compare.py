@@ -24,7 +24,7 @@ OURS = "ensemble"
 SIZES = (20, 40, 80, 160)  # spectra learned from
 SEEDS = (0, 1, 2)
 TEST_SHARE = 0.3  # of the samples, never learned from; the paper's
-NEAR = 0.1  # as a share of an MSE: what is nearer than this to the best is called as good
+NEAR = 0.1  # share of an MSE that more spectra must take off it to be worth them
 
 Errors = dict[str, float | None]  # "mse", then the mean absolute error of each figure of the peak, None without any
 
@@ -177,7 +177,7 @@ def _say_how_many(mse: Mapping[int, tuple[float, float, float]], model: str) -> 
     if len(mse) == 1:
         return []
     *_, before, largest = sorted(mse)
-    enough = next(n for n in sorted(mse) if mse[n][0] <= (1 + NEAR) * mse[largest][0])
+    enough = next(n for n in sorted(mse) if 1 - mse[largest][0] / mse[n][0] <= NEAR)
     if enough < largest:
         return [
             f"{enough} spectra would do for {model}: {largest} make its MSE less than {NEAR:.0%} lower "

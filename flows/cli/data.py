@@ -78,7 +78,15 @@ def compare(
     Example: `glassmap compare co-v-zr.nc --picture comparison.png`
     """
     from glassmap.agent.models.config import PRESETS
-    from glassmap.flows.compare import Judged, compare_models, mse_by_size, rank_models, read_prepared, say_what_holds
+    from glassmap.flows.compare import (
+        OURS,
+        Judged,
+        compare_models,
+        mse_by_size,
+        rank_models,
+        read_prepared,
+        say_what_holds,
+    )
 
     with errors_in_words():
         config = PRESETS["default"].model_copy(update=given(members=members, steps=steps))
@@ -89,7 +97,9 @@ def compare(
                 spectra, sizes=numbers(sizes), seeds=range(seeds), kind=split, config=config, report=report
             ):
                 judged.append(one)
-                say(f"{one.n} spectra, split {one.seed + 1} of {seeds}: {one.model} {one.mse:.4g}")
+                if one.model == OURS:  # the last of a split
+                    all_of_it = (f"{j.model} {j.mse:.3g}" for j in judged if (j.n, j.seed) == (one.n, one.seed))
+                    say(f"{one.n} spectra, split {one.seed + 1} of {seeds}: {', '.join(all_of_it)}")
         print_standings(rank_models(judged), title=f"{dataset.stem}: test MSE by spectra learned from, {split} splits")
         sentences = say_what_holds(judged)
         for sentence in sentences:
