@@ -5,32 +5,31 @@ from pathlib import Path
 import pandas as pd
 
 from glassmap.agent.config.campaign import CampaignConfig
-from glassmap.agent.data.composition import label, parse_composition
+from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.peak_map import block_of
 from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
 from glassmap.agent.peaks.reference import fit_peak, fitted_profile
+from glassmap.agent.shapes import Composition
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of
 
 
-def generate_alloy(store: CampaignStore, alloy: str, output: Path | None = None) -> list[Path]:
+def generate_alloy(store: CampaignStore, composition: Composition, output: Path | None = None) -> list[Path]:
     """Generate one alloy's spectrum by the last checkpoint, as CSV and PNG.
 
     Args:
         store: Of the campaign.
-        alloy: In at.%, such as `Co30V40Zr30`.
+        composition: Of the alloy, atomic fractions of the campaign's elements, shape `(e,)`.
         output: File name without ending; in the campaign's folder by default.
 
     Raises:
-        CompositionError: If the alloy is none of the campaign's system.
         ModelError: If no model has been trained yet.
     """
     elements = store.setting("elements")
-    composition = parse_composition(alloy, elements)
     round_, ensemble = _last_ensemble(store)
     block, row = block_of(
         CampaignConfig.of(store.setting("config"), source="the campaign's store").space.build(), composition

@@ -136,8 +136,6 @@ def simulate(
 
     from glassmap.agent.data.composition import elements_of, parse_composition
     from glassmap.agent.errors import SimulationError
-    from glassmap.flows.backends.simulation import facts_of
-    from glassmap.flows.figures import draw_simulation
     from glassmap.simulation.cost import estimate_costs
     from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout
     from glassmap.simulation.lammps import simulate as run_simulation
@@ -165,6 +163,9 @@ def simulate(
                 timeout=generous_timeout(protocol),
                 progress=lambda share: report("simulate", round(100 * share), 100),
             )
+        from glassmap.flows.backends.simulation import facts_of  # loads torch, which a typo needn't wait for
+        from glassmap.flows.figures import draw_simulation
+
         facts = {"alloy": structure.label, "atoms": sum(structure.counts), **facts_of(structure, source)}
         print_simulation(facts)
         say(f"Picture: {draw_simulation(structure, source, folder / f'{alloy_run.key}.png')}")

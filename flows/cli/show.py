@@ -83,9 +83,12 @@ def generate(
 
     Example: `glassmap generate campaigns/co-v-zr Co30V40Zr30`
     """
+    from glassmap.agent.data.composition import parse_composition
     from glassmap.agent.store.campaign_store import CampaignStore
-    from glassmap.flows.figures import generate_alloy
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
-        for path in generate_alloy(store, alloy, output):
+        composition = parse_composition(alloy, store.setting("elements"))  # a typo is refused before torch is loaded
+        from glassmap.flows.figures import generate_alloy
+
+        for path in generate_alloy(store, composition, output):
             say(f"Wrote {path}")

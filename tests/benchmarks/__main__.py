@@ -49,6 +49,23 @@ def benchmark_growth(
         write_json(json_file, records)
 
 
+@app.command("commands")
+def benchmark_commands(
+    runs: Annotated[int, typer.Option(min=1, help="Of each command.")] = 5,
+    json_file: Json = None,
+) -> None:
+    """What a person waits for at the command line: seconds and peak memory of every command that computes nothing.
+
+    Example: `python -m tests.benchmarks commands --json records.json`
+    """
+    from tests.benchmarks import commands
+
+    with errors_in_words():
+        records = commands.run(runs=runs)
+        print_records(records)
+        write_json(json_file, records)
+
+
 @app.command("screening")
 def benchmark_screening(
     dataset: Dataset,
