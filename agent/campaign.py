@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from glassmap.agent.data.dataset import SpectraSet
     from glassmap.agent.models.ensemble import EnsemblePrediction
-    from glassmap.agent.store.records import Status
+    from glassmap.agent.store.status import Status
 
 
 class Campaign:
@@ -38,13 +38,13 @@ class Campaign:
         folder: The campaign's, which holds `campaign.db`.
 
     Raises:
-        StoreError: If no campaign was started there, or it is of another version.
+        StoreError: If no campaign was started there, or a later glassmap wrote it.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         with self._store() as store:
-            self.elements: tuple[str, ...] = tuple(store.setting("elements"))
+            self.elements: tuple[str, ...] = tuple(store.elements)
 
     def __repr__(self) -> str:
         return f"Campaign({str(self.folder)!r})"
@@ -152,6 +152,6 @@ class Campaign:
     @contextmanager
     def _store(self) -> Iterator[CampaignStore]:
         with CampaignStore.read_only(self.folder) as store:
-            if store.setting("elements") is None:
+            if not store.has_begun:
                 raise StoreError(f"The campaign in {self.folder} is being started right now. Try again in a moment.")
             yield store

@@ -20,7 +20,8 @@ from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
 from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
-from glassmap.agent.store.records import LogLine, Measurement, Status, Suggestion, SuggestionStatus
+from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus
+from glassmap.agent.store.status import Status
 
 CAMPAIGN_FILE = "campaign.toml"
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
@@ -40,13 +41,12 @@ class CampaignSnapshot(NamedTuple):
     axis: Axis
     wavelength: float | None
     status: Status
-    at_work: bool  # whether a process advances it right now
-    to_look_at: str  # what a person should see to
     last_activity: datetime
     curve: list[CurvePoint]
     coverage: list[Coverage]
     decisions: dict[int, Decision]
     suggestions: list[Suggestion]
+    pending: list[Suggestion]  # of them, those that a measurement is waited for
     measured: list[Measurement]
     failures: dict[str, str]
     running: list[tuple[Suggestion, float]]
@@ -69,19 +69,12 @@ class CampaignSnapshot(NamedTuple):
     @property
     def state(self) -> str:
         """The status's, but `idle` where nobody is at a campaign that could go on."""
-        return "idle" if self.status.state == "running" and not self.at_work else self.status.state
-
-    @property
-    def needs_person(self) -> bool:
-        """Whether it waits for a person's decision or repair."""
-        waits = self.status.state == "waiting" and "approv" in self.status.reason
-        return self.status.state in ("failed", "paused") or waits or bool(self.to_look_at)
+        return "idle" if self.status.state == "running" and not self.status.is_advanced else self.status.state
 
     @property
     def awaited(self) -> list[Suggestion]:
-        """The alloys of the round at work that are neither measured nor failed."""
-        done = {one.suggestion for one in self.measured} | set(self.failures)
-        return [one for one in self.batch(self.round_at_work) if one.id not in done]
+        """The alloys of the round at work that a measurement is waited for."""
+        return [one for one in self.pending if one.round == self.round_at_work]
 
     def batch(self, round_: int) -> list[Suggestion]:
         """The alloys that a round asks for."""
@@ -132,7 +125,7 @@ def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
         return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
     try:
         with CampaignStore.read_only(folder) as store:
-            if store.setting("config") is None:
+            if not store.has_begun:
                 return Unreadable(folder, "new", "It is being started right now.")
             return _read(store)
     except GlassmapError as error:
@@ -152,24 +145,23 @@ def read_begun_campaign(folder: Path) -> CampaignSnapshot:
 
 
 def _read(store: CampaignStore) -> CampaignSnapshot:
-    config, (axis_name, axis, wavelength) = store.setting("config"), store.axis()
+    config, (axis_name, axis, wavelength) = store.config, store.axis()
     return CampaignSnapshot(
         folder=store.folder,
         name=config["name"],
-        elements=tuple(store.setting("elements")),
-        source=store.setting("source") or "",
+        elements=tuple(store.elements),
+        source=store.source,
         config=config,
         axis_name=axis_name,
         axis=axis,
         wavelength=wavelength,
         status=store.status(),
-        at_work=is_advanced(store.folder),
-        to_look_at=store.to_look_at(),
         last_activity=store.last_activity(),
         curve=store.curve(),
         coverage=store.coverage(),
         decisions=store.decisions(),
         suggestions=store.suggestions(),
+        pending=store.suggestions(pending=True),
         measured=store.measurements(),
         failures=store.failures(),
         running=store.progress(),

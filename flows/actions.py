@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from getpass import getuser
 
 import numpy as np
@@ -43,7 +42,7 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
         raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
     with _recording(store, ids):
         for one in statuses:
-            store.record_verdict(one.suggestion.id, "rejected", reason)
+            store.record_exclusion(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
         others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in statuses])
         for before, other in zip(statuses, others, strict=False):
@@ -58,7 +57,7 @@ def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     _suggestion_statuses(store, ids, ("missing", "failed"), "what is still to be measured can be abandoned")
     with _recording(store, ids):
         for id_ in ids:
-            store.record_verdict(id_, "abandoned", reason)
+            store.record_exclusion(id_, "abandoned", reason)
             store.log("abandoned", reason, subject=id_)
     return f"No longer waiting for {', '.join(ids)}."
 
@@ -66,14 +65,14 @@ def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
 def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
     rule = "what failed, was abandoned or retracted can be tried again"
-    first = first_own_round(store.setting("config"))
+    first = first_own_round(store.config)
     for one in _suggestion_statuses(store, ids, ("failed", "abandoned", "retracted"), rule):
         if one.suggestion.round < first <= (next_round(store) or first):
             raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
     with _recording(store, ids):
-        store.record_setting("go_on_with", None)  # what is tried again is waited for
+        store.record_go_on(None)  # what is tried again is waited for
         for id_ in ids:
-            store.forget_verdict(id_)
+            store.forget_exclusion(id_)
             store.log("to be tried again", reason, subject=id_)
     return f"Waiting for {', '.join(ids)} again."
 
@@ -86,10 +85,10 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             raise CampaignError(f"{one.id} is retracted already: {one.reason}")
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
-            store.judge_measurement(one.id, "retracted", reason)
+            store.set_measurement_state(one.id, "retracted", reason)
             store.log("retracted", reason, subject=one.id)
             if one.suggestion is not None and _suggestion_status(store, one.suggestion).measurement is None:
-                store.record_verdict(one.suggestion, "retracted", reason)
+                store.record_exclusion(one.suggestion, "retracted", reason)
     return (
         f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
         "again."
@@ -97,17 +96,17 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
 
 
 def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
-    """Use measurements that were doubtful, or retracted by mistake."""
+    """Use measurements that were flagged, or retracted by mistake."""
     found = [_measurement(store, id_) for id_ in ids]
     for one in found:
         if one.state == "used":
             raise CampaignError(f"{one.id} is used already.")
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
-            store.judge_measurement(one.id, "used", "")
+            store.set_measurement_state(one.id, "used", "")
             store.log("accepted", reason, subject=one.id)
             if one.suggestion is not None:
-                store.forget_verdict(one.suggestion)
+                store.forget_exclusion(one.suggestion)
     return f"{', '.join(ids)} will be used from the next training on."
 
 
@@ -118,7 +117,7 @@ def go_on(store: CampaignStore, reason: str) -> str:
         raise CampaignError(f"Round {round_} isn't ordered yet, so nothing of it can be in. Approve it first.")
     missing = len(store.suggestions(round_=round_, pending=True))
     with store.transaction():
-        store.record_setting("go_on_with", round_)
+        store.record_go_on(round_)
         store.log("goes on", f"round {round_} without {missing}: {reason}")
     return f"Round {round_} goes on without {missing} measurements with the next `glassmap run {store.folder}`."
 
@@ -126,17 +125,17 @@ def go_on(store: CampaignStore, reason: str) -> str:
 def pause(store: CampaignStore, reason: str) -> str:
     """Have the campaign stop before its next stage."""
     with store.transaction():
-        store.record_setting("paused", f"since {datetime.now():%Y-%m-%d %H:%M} by {store.person}: {reason}")
+        store.record_pause(reason)
         store.log("paused", reason)
     return "The campaign stops before its next stage; `glassmap resume` has it go on."
 
 
 def resume(store: CampaignStore) -> str:
     """Have a paused campaign go on."""
-    if store.setting("paused") is None:
+    if store.paused is None:
         raise CampaignError(f"The campaign isn't paused. `glassmap run {store.folder}` goes on where it was.")
     with store.transaction():
-        store.record_setting("paused", None)
+        store.end_pause()
         store.log("resumed")
     return f"No longer paused; `glassmap run {store.folder}` goes on."
 
@@ -153,21 +152,20 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
     given = {name: value for name, value in more.items() if value is not None}
     if not given:
         raise CampaignError("Say what there is more of: --rounds, --spectra, --hours or --cpu-hours.")
-    stop = store.setting("config")["stop"]
-    limits, used = store.setting("extended_limits") or {}, store.used()
+    stop = store.config["stop"]
+    until, limits, used = store.extended_to, store.extended_limits, store.used()
     words = []
     with store.transaction():
         for name, value in given.items():
             if name == "rounds":
-                until = max(used.rounds, store.setting("extended_to") or 0) + int(value)
-                store.record_setting("extended_to", until)
+                until = max(used.rounds, until) + int(value)
                 words.append(f"to round {until}")
                 continue
             if stop[f"max_{name}"] is None:
                 raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
             limits[name] = max(getattr(used, name), stop[f"max_{name}"], limits.get(name, 0)) + value
             words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
-        store.record_setting("extended_limits", limits)
+        store.record_extension(to_round=until, limits=limits)
         if next_round(store) is None:
             store.reopen_decision()
         store.log("extended", f"{', '.join(words)}: {reason}")
@@ -220,7 +218,7 @@ def _round_at(store: CampaignStore, stage: str) -> int:
         CampaignError: If the campaign is elsewhere.
     """
     at = store.last_stage()
-    if at is None or at["name"] != stage or at["status"] == "done":
-        where = "has not begun" if at is None else f"is at {at['name']} of round {at['round']} ({at['status']})"
+    if at is None or at.name != stage or at.status == "done":
+        where = "has not begun" if at is None else f"is at {at.name} of round {at.round} ({at.status})"
         raise CampaignError(f"No batch is waiting to be measured: the campaign {where}.")
-    return at["round"]
+    return at.round

@@ -29,11 +29,9 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     Raises:
         ModelError: If no model has been trained yet.
     """
-    elements = store.setting("elements")
+    elements = store.elements
     round_, ensemble = _last_ensemble(store)
-    block, row = block_of(
-        CampaignConfig.of(store.setting("config"), source="the campaign's store").space.build(), composition
-    )
+    block, row = block_of(CampaignConfig.of(store.config, source="the campaign's store").space.build(), composition)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     output = output or store.folder / "generated" / label(composition, elements)
@@ -69,7 +67,7 @@ def draw_simulation(structure: Structure, potential: Potential, path: Path) -> P
 
 def _title(store: CampaignStore) -> str:
     """Return the campaign's name, and where its spectra come from if not from an instrument."""
-    name, source = store.setting("config")["name"], store.setting("source")
+    name, source = store.config["name"], store.source
     return f"{name}, {source}" if source else name
 
 
@@ -78,6 +76,6 @@ def _last_ensemble(store: CampaignStore) -> tuple[int, TrainedEnsemble]:
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
     try:
-        return found[0], TrainedEnsemble.load(found[1], device=store.setting("config")["device"])
+        return found[0], TrainedEnsemble.load(found[1], device=store.config["device"])
     except ModelError as error:
         raise ModelError(f"{error} `glassmap run {store.folder}` trains it again.") from error

@@ -39,9 +39,9 @@ def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threadi
     """
     if settings.url is None and settings.command is None:
         return None
-    status, stage = store.status(), store.last_stage()
-    key = json.dumps([status.state, stage and stage["round"], stage and stage["error"], store.to_look_at()])
-    content = {"campaign": name, "folder": str(store.folder.absolute()), **status._asdict()}
+    status = store.status()
+    key = json.dumps([status.state, status.round, status.waiting_for, status.error, status.to_look_at])
+    content = {"campaign": name, **status.to_json(), "folder": str(store.folder.absolute())}
     content["text"] = f"{name} is {status.state}. {status.reason}"  # what a chat's webhook shows
     if status.state not in SILENT:
         with store.transaction():

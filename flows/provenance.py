@@ -29,7 +29,7 @@ def trace(store: CampaignStore, what: str) -> Iterator[str]:
 
 def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
     """From the suggestion to everything that was made with its measurements."""
-    elements = store.setting("elements")
+    elements = store.elements
     if (suggestion := store.suggestion(id_)) is not None:
         status = store.suggestion_status(suggestion)
         alloy = label(np.array(suggestion.composition), elements)
@@ -48,7 +48,7 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
 
 def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
     """From a pixel of the map back to the scans."""
-    elements = store.setting("elements")
+    elements = store.elements
     composition = parse_composition(alloy, elements)
     found = store.artefact("map")
     if found is None:

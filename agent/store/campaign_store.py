@@ -4,10 +4,75 @@ Every stage records what it did and that it is done in one transaction, so a cam
 where it was.
 """
 
+from datetime import UTC, datetime
+
+import numpy as np
+
+from glassmap.agent.data.composition import label
+from glassmap.agent.planning.convergence import Budget
+from glassmap.agent.store.connection import is_advanced
 from glassmap.agent.store.files import Files
 from glassmap.agent.store.log import AuditLog
-from glassmap.agent.store.status import CampaignStatus
+from glassmap.agent.store.measurements import Measurements
+from glassmap.agent.store.records import Running, ToLookAt
+from glassmap.agent.store.results import Results
+from glassmap.agent.store.rounds import Rounds
+from glassmap.agent.store.status import Status
+from glassmap.agent.store.suggestions import Suggestions
 
 
-class CampaignStore(CampaignStatus, Files, AuditLog):
-    """Rows in, rows out; decides nothing. Each base holds the tables of one idea."""
+class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog):
+    """Rows in, rows out; each base holds the tables of one idea, this class what all of them say together."""
+
+    def used(self) -> Budget:
+        """Return what the campaign has used up."""
+        hours = 0.0 if self.began is None else (datetime.now(UTC) - self.began).total_seconds() / 3600
+        cpu_hours = (self.cpu_seconds() + self.lost_cpu_seconds) / 3600
+        return Budget(self.n_rounds(), self.n_spectra(), hours, cpu_hours)
+
+    def status(self) -> Status:
+        """Return where the campaign stands."""
+        stage, last, paused = self.last_stage(), self.decision(), self.paused
+        decision = None if last is None else last[1]
+        asked, missing = (0, 0) if stage is None else self.counts(stage.round)
+        waiting_for, ordered = None, None
+        if stage is not None and stage.name != "plan":
+            ordered = self.batch_time(stage.round, "ordered")
+        if stage is not None and stage.status == "waiting":
+            is_approved = ordered is None and self.batch_time(stage.round, "approved") is not None
+            waiting_for = "order" if stage.waiting_for == "approval" and is_approved else stage.waiting_for
+        curve = self.curve()
+        state = "running"
+        if paused is not None:
+            state = "paused"
+        elif stage is not None and stage.status in ("failed", "waiting"):
+            state = stage.status
+        elif decision is not None and decision.state != "continue":
+            state = decision.state
+        return Status(
+            state=state,
+            rounds=len(curve),
+            spectra=self.n_spectra(),
+            hold_out_mse=curve[-1].mse if curve else None,
+            folder=self.folder,
+            is_advanced=is_advanced(self.folder),
+            round=None if stage is None else stage.round,
+            stage=None if stage is None else stage.name,
+            stage_status=None if stage is None else stage.status,
+            waiting_for=waiting_for,
+            asked=asked,
+            missing=missing,
+            ordered=ordered,
+            running=tuple(
+                Running(s.id, label(np.array(s.composition), self.elements), share) for s, share in self.progress()
+            ),
+            error=None if stage is None else stage.error,
+            decision=decision,
+            paused=paused,
+            to_look_at=self.to_look_at(),
+        )
+
+    def to_look_at(self) -> ToLookAt:
+        """Return how much there is that a person should see to."""
+        files = self.count_files()
+        return ToLookAt(files.get("quarantined", 0), files.get("waiting", 0), self.count_measurements("flagged"))

@@ -1,31 +1,35 @@
 """The way into a campaign's store: one SQLite file a campaign folder, one writer, any number of readers.
 
-One process writes (`StoreConnection.open` takes the campaign's lock), any number read (`read_only`).
+One process writes (`StoreConnection.open` takes the campaign's lock), any number read (`read_only`). A store of an
+older version is copied to `campaign.db.v5` (its version) before it is brought up to date; who only reads it reads a
+copy that is brought up to date and thrown away.
 """
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Self
+from typing import Any, Self
 
-from sqlite_utils import Database
-
+from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.errors import CampaignBusy, StoreError
-from glassmap.agent.store.schema import migrations
+from glassmap.agent.store import schema
 
 FILE_NAME = "campaign.db"
-MIGRATION_SECONDS = 10.0  # that a reader waits for a store that is being brought up to date
+MIGRATION_SECONDS = 10.0  # that who amends waits for a store that another process brings up to date
 DRIVER = "glassmap"  # who did what no person did
+
+Row = dict[str, Any]  # a column's name and value; made a record where it is read
+Values = Sequence[Any] | Mapping[str, Any]
 
 
 class StoreConnection:
-    """An open store: who writes to it, and transactions."""
+    """An open store: who writes to it, transactions, and rows of statements."""
 
-    def __init__(self, db: Database, folder: Path, *, person: str = DRIVER) -> None:
+    def __init__(self, db: sqlite3.Connection, folder: Path, *, person: str = DRIVER) -> None:
         self._db, self.folder, self.person = db, folder, person
 
     @classmethod
@@ -50,8 +54,11 @@ class StoreConnection:
             with _connect(folder) as db:
                 with _damage_in_words(folder):
                     _refuse_newer(db, folder)
-                    db.enable_wal()
-                    migrations.apply(db)
+                    db.execute("PRAGMA journal_mode=WAL")
+                    if not schema.is_current(db):
+                        if before := schema.version(db):
+                            _copy(db, folder / f"{FILE_NAME}.v{before}")
+                        schema.migrate(db)
                 yield cls(db, folder, person=person)
 
     @classmethod
@@ -60,11 +67,22 @@ class StoreConnection:
         """Open to write a few rows beside whoever advances the campaign: what a person decides.
 
         Raises:
-            StoreError: If there is no store, or it is of another version.
+            CampaignBusy: If the store is of an older version, and another process is at it.
+            StoreError: If there is no store, or a later glassmap wrote it.
         """
-        with cls.read_only(folder):  # is there, and of this version
-            pass
+        _refuse_missing(folder)
         with _connect(folder) as db:
+            with _damage_in_words(folder):
+                _refuse_newer(db, folder)
+                deadline = monotonic() + MIGRATION_SECONDS
+                while not schema.is_current(db):
+                    try:
+                        with cls.open(folder):  # brings it up to date
+                            pass
+                    except CampaignBusy:
+                        if monotonic() > deadline:
+                            raise
+                        sleep(0.05)
             yield cls(db, folder, person=person)
 
     @classmethod
@@ -73,43 +91,61 @@ class StoreConnection:
         """Open to read, in one snapshot; any write raises `sqlite3.OperationalError`.
 
         Raises:
-            StoreError: If there is no store, or it is of another version.
+            StoreError: If there is no store, or a later glassmap wrote it.
         """
-        path = folder / FILE_NAME
-        if not path.exists():
-            raise StoreError(
-                f"No campaign has been started in {folder}. Start one with `glassmap replay DATASET.nc --folder "
-                f"{folder}`, or `glassmap init {folder} --dataset DATASET.nc` and `glassmap run {folder}`."
-            )
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)) as connection:
-            db = Database(connection)
+        _refuse_missing(folder)
+        uri = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+        with ExitStack() as opened:
+            db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)))
             with _damage_in_words(folder):
                 db.execute("BEGIN")
                 _refuse_newer(db, folder)
-                deadline = monotonic() + MIGRATION_SECONDS
-                while migrations.pending(db) and is_advanced(folder) and monotonic() < deadline:
-                    db.execute("ROLLBACK")  # somebody brings it up to date right now
-                    sleep(0.05)
-                    db.execute("BEGIN")
-                if migrations.pending(db):
-                    raise StoreError(f"{path} is of an older version. `glassmap run {folder}` brings it up to date.")
+                if not schema.is_current(db):
+                    copy = opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
+                    db.backup(copy)  # to a temporary file that only this process sees
+                    schema.migrate(copy)
+                    copy.execute("PRAGMA query_only=ON")
+                    db = copy
             yield cls(db, folder)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and the write lock from the start: a deferred one can fail halfway."""
-        self._db.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         try:
+            if self.person != DRIVER:
+                self._count_news()
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self._execute("COMMIT")
+
+    def _count_news(self) -> None:
+        """Count a change that may let go on what failed: by a person, a file or other settings."""
+        self._execute("UPDATE campaign SET news = news + 1")
+
+    def _execute(self, statement: str, values: Values = ()) -> None:
+        self._db.execute(statement, values)
+
+    def _rows(self, statement: str, values: Values = ()) -> Iterator[Row]:
+        """Yield the rows that a statement finds."""
+        found = self._db.execute(statement, values)
+        names = [column[0] for column in found.description]
+        return (dict(zip(names, row, strict=True)) for row in found)
+
+    def _row(self, statement: str, values: Values = ()) -> Row | None:
+        """Return the first row that a statement finds, if there is one."""
+        return next(self._rows(statement, values), None)
+
+    def _value(self, statement: str, values: Values = ()) -> Any:
+        """Return the first column of the first row that a statement finds; None where it finds none."""
+        row = self._db.execute(statement, values).fetchone()
+        return None if row is None else row[0]
 
 
 def is_advanced(folder: Path) -> bool:
-    """Whether a process holds the campaign's lock."""
+    """Return whether a process holds the campaign's lock."""
     path = folder / "campaign.lock"
     if not path.exists():
         return False
@@ -121,13 +157,24 @@ def is_advanced(folder: Path) -> bool:
         return False
 
 
+def now() -> str:
+    """Return the time in UTC, ISO 8601 to the millisecond, which sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 @contextmanager
-def _connect(folder: Path) -> Iterator[Database]:
+def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / FILE_NAME  # a beamline's engine may ask from another thread than opened it, one at a time
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as connection:
         with _damage_in_words(folder):
             connection.execute("PRAGMA synchronous=FULL")
-        yield Database(connection)
+        yield connection
+
+
+def _copy(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a whole store, as it is at this moment."""
+    with whole_file(path) as partial, closing(sqlite3.connect(partial)) as copy:
+        db.backup(copy)
 
 
 @contextmanager
@@ -141,15 +188,16 @@ def _damage_in_words(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_newer(db: Database, folder: Path) -> None:
-    with closing(sqlite3.connect(":memory:")) as nothing:
-        known = {migration.name for migration in migrations.pending(Database(nothing))}
-    if unknown := [migration.name for migration in migrations.applied(db) if migration.name not in known]:
+def _refuse_missing(folder: Path) -> None:
+    if not (folder / FILE_NAME).exists():
         raise StoreError(
-            f"{folder / FILE_NAME} was written by a later glassmap ({unknown[0]}). Update glassmap to use it."
+            f"No campaign has been started in {folder}. Start one with `glassmap replay DATASET.nc --folder "
+            f"{folder}`, or `glassmap init {folder} --dataset DATASET.nc` and `glassmap run {folder}`."
         )
 
 
-def now() -> str:
-    """Return the time in UTC, ISO 8601 to the millisecond, which sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _refuse_newer(db: sqlite3.Connection, folder: Path) -> None:
+    if later := schema.later_than_known(db):
+        raise StoreError(
+            f"{folder / FILE_NAME} was written by a later glassmap ({later[0]}). Update glassmap to use it."
+        )

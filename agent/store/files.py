@@ -5,27 +5,27 @@ from typing import Literal
 
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.connection import StoreConnection, now
-from glassmap.agent.store.records import DroppedFile
+from glassmap.agent.store.records import DroppedFile, FileState
 
 
 class Files(StoreConnection):
     """The tables `files` and `samples`."""
 
     def files(self, *, state: str | None = None) -> list[DroppedFile]:
-        """Every file that was dropped, in the order they were seen; or only those of one state."""
+        """Return every file that was dropped, in the order they were seen; or only those of one state."""
         query = "SELECT * FROM files WHERE :state IS NULL OR state = :state ORDER BY id"
-        return [DroppedFile(**row) for row in self._db.query(query, {"state": state})]
+        return [DroppedFile(**row) for row in self._rows(query, {"state": state})]
 
     def file_of(self, hash_: str) -> DroppedFile | None:
-        """The file of that content that was used, the last time, or waits, if there is one."""
+        """Return the file of that content that was used, the last time, or waits, if there is one."""
         query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, time DESC LIMIT 1"
-        row = next(self._db.query(query, [hash_]), None)
+        row = self._row(query, [hash_])
         return None if row is None else DroppedFile(**row)
 
     def paths_of(self, hash_: str) -> list[str]:
-        """Every path that a content was dropped under, the last first."""
+        """Return every path that a content was dropped under, the last first."""
         query = "SELECT path FROM files WHERE hash = ? ORDER BY time DESC, id DESC"
-        return [row["path"] for row in self._db.query(query, [hash_])]
+        return [row["path"] for row in self._rows(query, [hash_])]
 
     def record_file(
         self,
@@ -35,12 +35,28 @@ class Files(StoreConnection):
         modified: int,
         hash_: str,
         kind: Literal["scan", "table"],
-        state: Literal["used", "waiting", "duplicate", "quarantined"],
+        state: FileState,
         reason: str = "",
         measurement: str | None = None,
+        is_news: bool = True,
     ) -> int:
-        """Record what became of a file, in place of what the same file was before; call within a transaction."""
-        self._db.execute(
+        """Record what became of a file, in place of what the same file was before; call within a transaction.
+
+        Args:
+            path: As it was dropped, relative to the campaign's folder where it lies within.
+            size: In bytes.
+            modified: In ns, since 1970.
+            hash_: SHA-256 of its content.
+            kind: What it holds.
+            state: What became of it.
+            reason: Why.
+            measurement: Id of the one that was read from it.
+            is_news: Whether a stage that failed may be tried again for it.
+
+        Returns:
+            Its number.
+        """
+        self._execute(
             """INSERT INTO files (path, size, modified, hash, kind, state, reason, measurement, time)
             VALUES (:path, :size, :modified, :hash, :kind, :state, :reason, :measurement, :time)
             ON CONFLICT (path, size, modified) DO UPDATE SET hash = :hash, kind = :kind, state = :state,
@@ -57,19 +73,25 @@ class Files(StoreConnection):
                 "time": now(),
             },
         )
-        query = "SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?"
-        return next(self._db.query(query, [path, size, modified]))["id"]
+        if is_news:
+            self._count_news()
+        return self._value("SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?", [path, size, modified])
+
+    def count_files(self) -> dict[FileState, int]:
+        """Return how many files are in each state, each as it was dropped last."""
+        last = "SELECT state, COUNT(*) AS count FROM (SELECT state, MAX(time) FROM files GROUP BY path) GROUP BY state"
+        return {row["state"]: row["count"] for row in self._rows(last)}
 
     def record_sample(self, name: str, composition: Composition, *, file: int) -> None:
         """Record a row of a composition table; call within a transaction."""
-        self._db.execute(
+        self._execute(
             "INSERT OR REPLACE INTO samples (name, composition, file) VALUES (?, ?, ?)",
             [name, json.dumps(composition.tolist()), file],
         )
 
     def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
-        """What tables say of a sample, the last first: path of the table, composition as atomic fraction."""
-        rows = self._db.query(
+        """Return what tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+        rows = self._rows(
             """SELECT path, composition FROM samples JOIN files ON files.id = samples.file
             WHERE name = ? ORDER BY samples.id DESC""",
             [name],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from glassmap.agent.store.connection import DRIVER, StoreConnection, now
+from glassmap.agent.store.connection import StoreConnection, now
 from glassmap.agent.store.records import LogLine
 
 
@@ -20,14 +20,14 @@ class AuditLog(StoreConnection):
             detail: How much, why.
             subject: Id of the suggestion or measurement that it was done to.
         """
-        self._db.execute(
+        self._execute(
             "INSERT INTO log (time, event, detail, person, subject) VALUES (?, ?, ?, ?, ?)",
             [now(), event, detail, self.person, subject],
         )
 
     def log_lines(self, *, subject: str | None = None) -> list[LogLine]:
-        """The audit log, oldest first; of one suggestion or measurement, or all."""
-        rows = self._db.query(
+        """Return the audit log, oldest first; of one suggestion or measurement, or all."""
+        rows = self._rows(
             """SELECT time, person, event, subject, COALESCE(detail, '') AS detail FROM log
             WHERE :subject IS NULL OR subject = :subject ORDER BY id""",
             {"subject": subject},
@@ -35,13 +35,8 @@ class AuditLog(StoreConnection):
         return [LogLine(**row) for row in rows]
 
     def last_activity(self) -> datetime:
-        """When something was logged last; a campaign's first line is that it started."""
-        return datetime.fromisoformat(next(self._db.query("SELECT MAX(time) AS time FROM log"))["time"])
-
-    def has_happened(self, *, since: str) -> bool:
-        """Whether a person did, or a laboratory gave, something after that time."""
-        lines = "SELECT 1 FROM log WHERE time > ? AND (person <> ? OR event NOT IN ('failed', 'not told')) LIMIT 1"
-        return self._db.execute(lines, [since, DRIVER]).fetchone() is not None
+        """Return when something was logged last; a campaign's first line is that it started."""
+        return datetime.fromisoformat(self._value("SELECT MAX(time) FROM log"))
 
     def record_notice(self, key: str, content: Mapping[str, Any]) -> None:
         """Record what is to be told, unless it is what was told last; call within a transaction.
@@ -50,20 +45,20 @@ class AuditLog(StoreConnection):
             key: Of the state that the campaign is in.
             content: JSON types.
         """
-        last = next(self._db.query("SELECT key FROM notices ORDER BY id DESC LIMIT 1"), None)
+        last = self._row("SELECT key FROM notices ORDER BY id DESC LIMIT 1")
         if last is None or last["key"] != key:
             statement = "INSERT INTO notices (time, key, content) VALUES (?, ?, ?)"
-            self._db.execute(statement, [now(), key, json.dumps(content)])
+            self._execute(statement, [now(), key, json.dumps(content)])
 
     def pending_notices(self, *, tries: int) -> list[tuple[int, dict[str, Any]]]:
-        """Number and content of what was told to nobody yet, and tried less often than that; oldest first."""
+        """Return number and content of what was told to nobody yet, and tried less often than that; oldest first."""
         query = "SELECT id, content FROM notices WHERE told IS NULL AND tries < ? ORDER BY id"
-        return [(row["id"], json.loads(row["content"])) for row in self._db.query(query, [tries])]
+        return [(row["id"], json.loads(row["content"])) for row in self._rows(query, [tries])]
 
     def end_notice(self, id_: int, *, error: str = "") -> None:
         """Record that a notice was told, or why it could not be."""
         with self.transaction():
             told = None if error else now()
-            self._db.execute("UPDATE notices SET tries = tries + 1, told = ? WHERE id = ?", [told, id_])
+            self._execute("UPDATE notices SET tries = tries + 1, told = ? WHERE id = ?", [told, id_])
             if error:
                 self.log("not told", error)

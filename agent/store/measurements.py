@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Measurement, Suggestion
+from glassmap.agent.store.records import Measurement, MeasurementState, Suggestion
 from glassmap.agent.store.settings import Settings
 
 
@@ -16,12 +16,12 @@ class Measurements(Settings):
     """The table `spectra`."""
 
     def taken(self, *, since: int = 0) -> TakenCompositions:
-        """Every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
+        """Return every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
         condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
         tables = (self._db.execute(f"SELECT composition FROM {t} {condition}") for t in ("suggestions", "spectra"))
         texts = sorted({text for table in tables for (text,) in table})
         compositions = json.loads(f"[{','.join(texts)}]")  # at once: there may be 100,000
-        return np.array(compositions, dtype=np.float64).reshape(-1, len(self.setting("elements")))
+        return np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
 
     def record_spectrum(
         self,
@@ -51,8 +51,8 @@ class Measurements(Settings):
             sqlite3.IntegrityError: If the id is taken: the suggestion is already measured.
         """
         asked = suggestion or Suggestion("", 0, 0, (), hold_out=False)
-        self._db.execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
-        self._db.execute(
+        self._execute("DELETE FROM progress WHERE suggestion = ?", [asked.id])
+        self._execute(
             """INSERT INTO spectra (id, suggestion, round, hold_out, composition, intensity, backend, taken, facts)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             [
@@ -69,32 +69,32 @@ class Measurements(Settings):
         )
 
     def new_measurement_id(self, suggestion: Suggestion | None) -> str:
-        """The id of the next measurement of a suggestion, or of the next that nobody asked for."""
+        """Return the id of the next measurement of a suggestion, or of the next that nobody asked for."""
         known = {"suggestion": suggestion.id if suggestion else None}
-        count = next(self._db.query("SELECT COUNT(*) AS n FROM spectra WHERE suggestion IS :suggestion", known))["n"]
+        count: int = self._value("SELECT COUNT(*) FROM spectra WHERE suggestion IS :suggestion", known)
         if suggestion is None:
             return f"u{count + 1:04d}"
         return f"{suggestion.id}-{count + 1}" if count else suggestion.id
 
     def measurements(self) -> list[Measurement]:
-        """Every measurement, in the order they came."""
-        return [_measured(row) for row in self._db.query(f"SELECT {', '.join(Measurement._fields)} FROM spectra")]
+        """Return every measurement, in the order they came."""
+        return [_measured(row) for row in self._rows(f"SELECT {', '.join(Measurement._fields)} FROM spectra")]
 
     def measurement(self, id_: str) -> Measurement | None:
-        """A measurement by its id, if there is one."""
+        """Return a measurement by its id, if there is one."""
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE id = ?"
-        row = next(self._db.query(query, [id_]), None)
+        row = self._row(query, [id_])
         return None if row is None else _measured(row)
 
     def measurements_of(self, hash_: str) -> list[Measurement]:
-        """The measurements that were read from a content."""
+        """Return the measurements that were read from a content."""
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE json_extract(facts, '$.hash') = ?"
-        return [_measured(row) for row in self._db.query(query, [hash_])]
+        return [_measured(row) for row in self._rows(query, [hash_])]
 
     def spectra_of(self, ids: Sequence[str]) -> Spectra:
-        """The spectra of some measurements, whatever their state, `(n, q)`."""
+        """Return the spectra of some measurements, whatever their state, `(n, q)`."""
         query = "SELECT intensity FROM spectra WHERE id = ?"
-        found = [next(self._db.query(query, [id_]))["intensity"] for id_ in ids]
+        found: list[bytes] = [self._value(query, [id_]) for id_ in ids]
         return np.array([np.frombuffer(intensity, "<f4") for intensity in found], dtype=np.float64).reshape(
             len(ids), len(self.axis()[1])
         )
@@ -102,7 +102,7 @@ class Measurements(Settings):
     def spectra(
         self, *, hold_out: bool, round_: int | None = None, since: int = 0
     ) -> tuple[list[str], Compositions, Spectra]:
-        """Ids, measured compositions and spectra that are used, to train on or held out, in the order planned.
+        """Return ids, measured compositions and spectra that are used, to train on or held out, in the order planned.
 
         Args:
             hold_out: Which of the two.
@@ -110,7 +110,7 @@ class Measurements(Settings):
             since: Only what came in that round or later.
         """
         rows = list(
-            self._db.query(
+            self._rows(
                 """SELECT spectra.id, spectra.composition, intensity FROM spectra
                 LEFT JOIN suggestions ON suggestions.id = suggestion
                 WHERE state = 'used' AND spectra.hold_out = :hold_out AND spectra.round >= :since
@@ -122,30 +122,33 @@ class Measurements(Settings):
         compositions = np.array([json.loads(row["composition"]) for row in rows], dtype=np.float64)
         spectra = np.array([np.frombuffer(row["intensity"], "<f4") for row in rows], dtype=np.float64)
         if not rows:
-            return [], np.empty((0, len(self.setting("elements")))), np.empty((0, len(self.axis()[1])))
+            return [], np.empty((0, len(self.elements))), np.empty((0, len(self.axis()[1])))
         return [row["id"] for row in rows], compositions, spectra
 
     def n_spectra(self) -> int:
-        """Measurements so far."""
-        return self._db["spectra"].count
+        """Return how many measurements there are."""
+        return self._value("SELECT COUNT(*) FROM spectra")
+
+    def count_measurements(self, state: MeasurementState) -> int:
+        """Return how many measurements are in a state."""
+        return self._value("SELECT COUNT(*) FROM spectra WHERE state = ?", [state])
+
+    def cpu_seconds(self) -> float:
+        """Return what simulations have cost that ended well, s."""
+        return self._value("SELECT COALESCE(SUM(json_extract(facts, '$.cpu_seconds')), 0.0) FROM spectra")
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """What else each measurement found, by its id."""
-        return {row["id"]: json.loads(row["facts"]) for row in self._db.query("SELECT id, facts FROM spectra")}
+        """Return what else each measurement found, by its id."""
+        return {row["id"]: json.loads(row["facts"]) for row in self._rows("SELECT id, facts FROM spectra")}
 
-    def judge_measurement(self, id_: str, state: Literal["used", "doubtful", "retracted"], reason: str) -> None:
+    def set_measurement_state(self, id_: str, state: MeasurementState, reason: str) -> None:
         """Use a measurement or not, from the next training on, for good; call within a transaction."""
-        self._db.execute("UPDATE spectra SET state = ?, reason = ?, screened = 1 WHERE id = ?", [state, reason, id_])
+        self._execute("UPDATE spectra SET state = ?, reason = ?, screened = 1 WHERE id = ?", [state, reason, id_])
 
     def record_screening(self, ids: Sequence[str]) -> None:
         """Remember that measurements were held against their neighbours; call within a transaction."""
         for id_ in ids:
-            self._db.execute("UPDATE spectra SET screened = 1 WHERE id = ?", [id_])
-
-    def record_hold_out(self, suggestion: Suggestion, *, hold_out: bool) -> None:
-        """Hold a measured alloy out of training after all, or not; call within a transaction."""
-        for table, column in (("suggestions", "id"), ("spectra", "suggestion")):
-            self._db.execute(f"UPDATE {table} SET hold_out = ? WHERE {column} = ?", [int(hold_out), suggestion.id])
+            self._execute("UPDATE spectra SET screened = 1 WHERE id = ?", [id_])
 
 
 def _measured(row: Mapping[str, Any]) -> Measurement:

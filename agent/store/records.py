@@ -1,6 +1,14 @@
 """What the store gives out: one frozen record a kind of row."""
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
+
+SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
+MeasurementState = Literal["used", "flagged", "retracted"]
+Exclusion = Literal["rejected", "abandoned", "retracted"]
+FileState = Literal["used", "waiting", "duplicate", "quarantined"]
+StageStatus = Literal["running", "waiting", "failed", "done"]
+WaitingFor = Literal["approval", "measurements", "other spectra"]  # the last: those to learn from were retracted
 
 
 class Suggestion(NamedTuple):
@@ -17,7 +25,7 @@ class SuggestionStatus(NamedTuple):
     """What became of a suggestion."""
 
     suggestion: Suggestion
-    state: Literal["measured", "doubtful", "missing", "failed", "rejected", "abandoned", "retracted"]
+    state: SuggestionState
     reason: str
     measurement: str | None  # id of the one that counts
 
@@ -32,8 +40,8 @@ class Measurement(NamedTuple):
     hold_out: bool
     backend: str  # who measured
     taken: str  # when
-    state: Literal["used", "doubtful", "retracted"]
-    reason: str  # why it is doubtful or retracted
+    state: MeasurementState
+    reason: str  # why it is flagged or retracted
     facts: dict[str, Any]  # what else was found, and from what
     screened: bool  # whether it was held against its neighbours
 
@@ -47,7 +55,7 @@ class DroppedFile(NamedTuple):
     modified: int  # ns, since 1970
     hash: str  # SHA-256 of its content
     kind: Literal["scan", "table"]
-    state: Literal["used", "waiting", "duplicate", "quarantined"]
+    state: FileState
     reason: str
     measurement: str | None
     time: str
@@ -63,11 +71,46 @@ class LogLine(NamedTuple):
     detail: str
 
 
-class Status(NamedTuple):
-    """Where a campaign stands, in the words of `glassmap status --json`."""
+class Stage(NamedTuple):
+    """How far a stage of a round is."""
 
-    state: Literal["running", "waiting", "paused", "converged", "exhausted", "failed"]
-    reason: str  # for a person
-    rounds: int  # whose model is judged
-    spectra: int  # measured, held out ones included
-    hold_out_mse: float | None  # of the last model, ensemble mean
+    round: int
+    name: str
+    status: StageStatus
+    attempts: int
+    started: datetime  # the last attempt
+    finished: datetime | None
+    seconds: float  # at work, all attempts that ended
+    spectra: int | None  # of the campaign when it ended
+    waiting_for: WaitingFor | None
+    error: str | None  # why it failed
+    news: int  # counted changes of the campaign when it ended
+
+
+class Pause(NamedTuple):
+    """Who had a campaign stop before its next stage, since when and why."""
+
+    by: str
+    since: datetime
+    reason: str
+
+
+class Running(NamedTuple):
+    """A measurement that is being made."""
+
+    suggestion: str  # its id
+    alloy: str  # its name, in at.%
+    share: float  # that is done, 0 to 1
+
+
+class ToLookAt(NamedTuple):
+    """How much there is that a person should see to."""
+
+    quarantined: int  # files, as they were dropped last
+    without_composition: int  # scans
+    flagged: int  # measurements
+
+    def __str__(self) -> str:
+        """Say it in words; empty where there is nothing."""
+        words = ("quarantined files", "scans without a composition", "flagged measurements")
+        return ", ".join(f"{count} {what}" for count, what in zip(self, words, strict=True) if count)

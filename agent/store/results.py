@@ -15,27 +15,25 @@ class Results(StoreConnection):
     def record_artefact(self, round_: int, kind: str, path: Path) -> None:
         """Record a file of the campaign folder; call within a transaction."""
         relative = path.relative_to(self.folder).as_posix()
-        self._db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", [round_, kind, relative])
+        self._execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", [round_, kind, relative])
 
     def record_only_artefact(self, round_: int, kind: str, path: Path) -> None:
         """Record a file, and forget those of the same kind of other rounds; call within a transaction."""
-        self._db.execute("DELETE FROM artefacts WHERE kind = ?", [kind])
+        self._execute("DELETE FROM artefacts WHERE kind = ?", [kind])
         self.record_artefact(round_, kind, path)
 
     def artefact(self, kind: str, round_: int | None = None) -> tuple[int, Path] | None:
-        """Round and path of the `checkpoint`, `map` or `archive` of that round, or the latest; None without."""
-        rows = list(
-            self._db.query(
-                """SELECT round, path FROM artefacts WHERE kind = :kind AND (:round IS NULL OR round = :round)
-                ORDER BY round DESC LIMIT 1""",
-                {"kind": kind, "round": round_},
-            )
+        """Return round and path of the `checkpoint`, `map` or `archive` of that round, or the latest; None without."""
+        row = self._row(
+            """SELECT round, path FROM artefacts WHERE kind = :kind AND (:round IS NULL OR round = :round)
+            ORDER BY round DESC LIMIT 1""",
+            {"kind": kind, "round": round_},
         )
-        return (rows[0]["round"], self.folder / rows[0]["path"]) if rows else None
+        return None if row is None else (row["round"], self.folder / row["path"])
 
     def artefacts(self, kind: str) -> dict[int, Path]:
-        """The files of a kind, by round."""
-        rows = self._db.query("SELECT round, path FROM artefacts WHERE kind = ? ORDER BY round", [kind])
+        """Return the files of a kind, by round."""
+        rows = self._rows("SELECT round, path FROM artefacts WHERE kind = ? ORDER BY round", [kind])
         return {row["round"]: self.folder / row["path"] for row in rows}
 
     def training_ids(self, round_: int) -> list[str] | None:
@@ -48,32 +46,36 @@ class Results(StoreConnection):
 
     def record_curve_point(self, point: CurvePoint) -> None:
         """Record what a round's model is worth; call within a transaction."""
-        self._db.execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?, ?, ?)", list(point))
+        self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?, ?, ?)", list(point))
 
     def curve(self) -> list[CurvePoint]:
-        """The learning curve, oldest round first."""
-        return [CurvePoint(**row) for row in self._db.query("SELECT * FROM curve ORDER BY round")]
+        """Return the learning curve, oldest round first."""
+        return [CurvePoint(**row) for row in self._rows("SELECT * FROM curve ORDER BY round")]
+
+    def n_rounds(self) -> int:
+        """Return how many rounds' models are judged."""
+        return self._value("SELECT COUNT(*) FROM curve")
 
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""
         values = [round_, decision.state, decision.reason, json.dumps(decision.improvements)]
-        self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?)", values)
+        self._execute("INSERT INTO decisions VALUES (?, ?, ?, ?)", values)
 
     def decision(self) -> tuple[int, Decision] | None:
         """Return the last round that came to a decision, and the decision."""
-        row = next(self._db.query("SELECT * FROM decisions ORDER BY round DESC LIMIT 1"), None)
+        row = self._row("SELECT * FROM decisions ORDER BY round DESC LIMIT 1")
         return None if row is None else (row["round"], _decision(row))
 
     def decisions(self) -> dict[int, Decision]:
-        """What each round decided."""
-        rows = self._db.query("SELECT * FROM decisions ORDER BY round")
+        """Return what each round decided."""
+        rows = self._rows("SELECT * FROM decisions ORDER BY round")
         return {row["round"]: _decision(row) for row in rows}
 
     def reopen_decision(self) -> None:
         """Take back the last decision, so that it is made again; call within a transaction."""
         if (last := self.decision()) is not None:
-            self._db.execute("DELETE FROM decisions WHERE round = ?", [last[0]])
-            self._db.execute("DELETE FROM stages WHERE round = ? AND name = 'decide'", [last[0]])
+            self._execute("DELETE FROM decisions WHERE round = ?", [last[0]])
+            self._execute("DELETE FROM stages WHERE round = ? AND name = 'decide'", [last[0]])
 
 
 def _decision(row: Mapping[str, Any]) -> Decision:

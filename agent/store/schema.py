@@ -1,5 +1,11 @@
 """The tables of the campaign store, version by version. Rows are written and read by the files beside this one."""
 
+import json
+import re
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
@@ -106,3 +112,73 @@ def notices(db: Database) -> None:
             id INTEGER PRIMARY KEY, time TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,
             tries INTEGER NOT NULL DEFAULT 0, told TEXT) STRICT"""
     )
+
+
+@migrations()
+def status_as_data(db: Database) -> None:
+    """What a campaign waits for, and when it began, in columns of their own; the field's words for states."""
+    for statement in (
+        """CREATE TABLE campaign (
+            id INTEGER PRIMARY KEY CHECK (id = 1), began TEXT,
+            news INTEGER NOT NULL DEFAULT 0) STRICT""",  # changes by people, files and settings, counted
+        "INSERT INTO campaign (id, began) SELECT 1, MIN(time) FROM log",
+        "ALTER TABLE stages ADD COLUMN waiting_for TEXT",
+        "ALTER TABLE stages ADD COLUMN seconds REAL NOT NULL DEFAULT 0",  # of all attempts
+        "ALTER TABLE stages ADD COLUMN spectra INTEGER",  # of the campaign when it ended
+        "ALTER TABLE stages ADD COLUMN news INTEGER NOT NULL DEFAULT 0",  # of the campaign when it ended
+        """UPDATE stages SET error = NULL, waiting_for = CASE WHEN error IS NULL THEN 'measurements'
+            WHEN error LIKE '%waits for approval%' THEN 'approval' ELSE 'other spectra' END
+            WHERE status = 'waiting'""",
+        """CREATE TABLE measurements (
+            id TEXT PRIMARY KEY, suggestion TEXT REFERENCES suggestions (id), round INTEGER NOT NULL,
+            hold_out INTEGER NOT NULL, composition TEXT NOT NULL, intensity BLOB NOT NULL, backend TEXT NOT NULL,
+            taken TEXT NOT NULL, facts TEXT NOT NULL DEFAULT '{}',
+            state TEXT NOT NULL DEFAULT 'used' CHECK (state IN ('used', 'flagged', 'retracted')),
+            reason TEXT NOT NULL DEFAULT '', screened INTEGER NOT NULL DEFAULT 0) STRICT""",
+        """INSERT INTO measurements SELECT id, suggestion, round, hold_out, composition, intensity, backend, taken,
+            facts, CASE state WHEN 'doubtful' THEN 'flagged' ELSE state END, reason, screened
+            FROM spectra ORDER BY rowid""",
+        "DROP TABLE spectra",
+        "ALTER TABLE measurements RENAME TO spectra",
+        "CREATE INDEX spectra_of_a_suggestion ON spectra (suggestion)",
+        "CREATE INDEX compositions_of_spectra ON spectra (composition)",
+        "CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))",
+        "CREATE INDEX states_of_spectra ON spectra (state)",  # to count them without the spectra
+        "ALTER TABLE verdicts RENAME TO exclusions",
+        "ALTER TABLE exclusions RENAME COLUMN verdict TO kind",
+        "DELETE FROM settings WHERE value = 'null'",
+    ):
+        db.execute(statement)
+    for (text,) in db.execute("SELECT value FROM settings WHERE key = 'paused'").fetchall():
+        db.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
+
+
+def _pause(sentence: str) -> dict[str, str]:
+    """Return who paused a campaign, since when and why, from the sentence that stood for it."""
+    found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)
+    if found is None:
+        return {"by": "", "since": datetime.now(UTC).isoformat(), "reason": sentence}
+    since = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone(UTC)  # was local time
+    return {"by": found[2], "since": since.isoformat(), "reason": found[3]}
+
+
+def version(db: sqlite3.Connection) -> int:
+    """Return the version of a store: how many migrations it has seen; 0 where nothing is in it yet."""
+    return len(migrations.applied(Database(db)))
+
+
+def is_current(db: sqlite3.Connection) -> bool:
+    """Return whether a store is of this version."""
+    return not migrations.pending(Database(db))
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring a store up to date, a transaction a version."""
+    migrations.apply(Database(db))
+
+
+def later_than_known(db: sqlite3.Connection) -> list[str]:
+    """Return the migrations that a store has seen and this glassmap doesn't know."""
+    with closing(sqlite3.connect(":memory:")) as nothing:
+        known = {migration.name for migration in migrations.pending(Database(nothing))}
+    return [migration.name for migration in migrations.applied(Database(db)) if migration.name not in known]

@@ -1,32 +1,224 @@
-"""What holds for a whole campaign: its settings and the common axis of its spectra."""
+"""What holds for a whole campaign: what it began with, what people decided about it, and the axis of its spectra."""
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import numpy as np
 
+from glassmap.agent.errors import StoreError
 from glassmap.agent.shapes import Axis
-from glassmap.agent.store.connection import StoreConnection
+from glassmap.agent.store.connection import StoreConnection, now
+from glassmap.agent.store.records import Pause, Stage
+
+Key = Literal[
+    "elements",
+    "config",
+    "source",
+    "fingerprint",
+    "guide_fingerprint",
+    "read_again",
+    "go_on_with",
+    "extended_to",
+    "extended_limits",
+    "lost_cpu_seconds",
+    "paused",
+    "orders_to_write",
+]
 
 
 class Settings(StoreConnection):
-    """The tables `settings` and `axes`."""
+    """The tables `campaign`, `settings` and `axes`."""
 
-    def setting(self, key: str) -> Any:
-        """A recorded setting, or None."""
-        rows = list(self._db.query("SELECT value FROM settings WHERE key = ?", [key]))
-        return json.loads(rows[0]["value"]) if rows else None
+    # --- what it began with
 
-    def record_setting(self, key: str, value: Any) -> None:
-        """Record a setting, in place of an older one; call within a transaction."""
-        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", [key, json.dumps(value)])
+    def record_start(
+        self,
+        elements: Sequence[str],
+        *,
+        config: Mapping[str, Any] | None = None,
+        source: str = "",
+        fingerprint: str = "",
+        guide_fingerprint: str | None = None,
+    ) -> None:
+        """Record what a campaign begins with, and that it begins now; call within a transaction.
+
+        Args:
+            elements: Of its space.
+            config: Its settings, JSON types.
+            source: Where spectra come from if not from an instrument; empty else.
+            fingerprint: Of the data, substrate or potential that it must go on with.
+            guide_fingerprint: The same of its guide, if it has one.
+        """
+        self._execute("UPDATE campaign SET began = ? WHERE began IS NULL", [now()])
+        self._record("elements", list(elements))
+        self._record("config", dict(config or {}))
+        self._record("source", source)
+        self._record("fingerprint", fingerprint)
+        self._record("guide_fingerprint", guide_fingerprint)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is recorded what the campaign begins with."""
+        return self._setting("config") is not None
+
+    @property
+    def began(self) -> datetime | None:
+        """When the campaign began."""
+        time: str | None = self._value("SELECT began FROM campaign")
+        return None if time is None else datetime.fromisoformat(time)
+
+    @property
+    def elements(self) -> list[str]:
+        """The elements of the campaign's space.
+
+        Raises:
+            StoreError: If the campaign has not begun.
+        """
+        return self._begun("elements")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The campaign's settings, as JSON has them.
+
+        Raises:
+            StoreError: If the campaign has not begun.
+        """
+        return self._begun("config")
+
+    @property
+    def source(self) -> str:
+        """Where spectra come from if not from an instrument; empty else."""
+        return self._setting("source") or ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the data, substrate or potential that the campaign must go on with.
+
+        Raises:
+            StoreError: If the campaign has not begun.
+        """
+        return self._begun("fingerprint")
+
+    @property
+    def guide_fingerprint(self) -> str | None:
+        """The fingerprint of what the campaign's guide measures with, if it has one."""
+        return self._setting("guide_fingerprint")
+
+    # --- what changes
+
+    def record_config(self, config: Mapping[str, Any]) -> None:
+        """Record that the campaign's settings changed; call within a transaction.
+
+        What a laboratory's files were refused for may be allowed now, so they are read again.
+        """
+        self._record("config", dict(config))
+        self._record("read_again", True)
+        self._count_news()
+
+    @property
+    def read_again(self) -> bool:
+        """Whether files that were refused are to be read again, as settings changed."""
+        return bool(self._setting("read_again"))
+
+    def end_reading_again(self) -> None:
+        """Record that the files that were refused have been read again; call within a transaction."""
+        self._record("read_again", False)
+
+    @property
+    def go_on_with(self) -> int | None:
+        """The round that goes on without what is missing, as a person decided."""
+        return self._setting("go_on_with")
+
+    def record_go_on(self, round_: int | None) -> None:
+        """Have a round go on without what is missing, or none; call within a transaction."""
+        self._record("go_on_with", round_)
+
+    @property
+    def extended_to(self) -> int:
+        """The round up to which a person had the campaign go on; 0 where nobody did."""
+        return self._setting("extended_to") or 0
+
+    @property
+    def extended_limits(self) -> dict[str, int | float]:
+        """The limits that a person raised, by the name of the budget: `spectra`, `hours` or `cpu_hours`."""
+        return self._setting("extended_limits") or {}
+
+    def record_extension(self, *, to_round: int, limits: Mapping[str, int | float]) -> None:
+        """Record how far a person had the campaign go on; call within a transaction."""
+        self._record("extended_to", to_round)
+        self._record("extended_limits", dict(limits))
+
+    @property
+    def paused(self) -> Pause | None:
+        """Who had the campaign stop before its next stage; None where it isn't paused."""
+        pause: dict[str, str] | None = self._setting("paused")
+        return None if pause is None else Pause(pause["by"], datetime.fromisoformat(pause["since"]), pause["reason"])
+
+    def record_pause(self, reason: str) -> None:
+        """Have the campaign stop before its next stage; call within a transaction."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._record("paused", {"by": self.person, "since": since, "reason": reason})
+
+    def end_pause(self) -> None:
+        """Have a paused campaign go on; call within a transaction."""
+        self._record("paused", None)
+
+    @property
+    def lost_cpu_seconds(self) -> float:
+        """What simulations have cost that failed, s; stays where they are tried again."""
+        return self._setting("lost_cpu_seconds") or 0.0
+
+    def add_lost_cpu_seconds(self, seconds: float) -> None:
+        """Count what a simulation has cost that failed; call within a transaction."""
+        self._record("lost_cpu_seconds", self.lost_cpu_seconds + seconds)
+
+    @property
+    def orders_to_write(self) -> list[int]:
+        """The rounds whose order files no longer say what is known."""
+        return self._setting("orders_to_write") or []
+
+    def mark_order(self, round_: int) -> None:
+        """Remember that a round's order file no longer says what is known; call within a transaction."""
+        self._record("orders_to_write", sorted({*self.orders_to_write, round_}))
+
+    def unmark_order(self, round_: int) -> None:
+        """Remember that a round's order file says what is known; call within a transaction."""
+        self._record("orders_to_write", [other for other in self.orders_to_write if other != round_])
+
+    def has_news(self, *, since: Stage) -> bool:
+        """Return whether a person, a laboratory's file or other settings changed something after a stage ended."""
+        return self._value("SELECT news FROM campaign") > since.news
+
+    # --- the axis
 
     def record_axis(self, name: str, axis: Axis, wavelength: float | None) -> None:
         """Record the common axis of all spectra; call within a transaction."""
-        values = [name, wavelength, axis.astype("<f8").tobytes()]
-        self._db.execute("INSERT INTO axes VALUES (1, ?, ?, ?)", values)
+        self._execute("INSERT INTO axes VALUES (1, ?, ?, ?)", [name, wavelength, axis.astype("<f8").tobytes()])
 
     def axis(self) -> tuple[str, Axis, float | None]:
-        """Name, values and wavelength of the common axis."""
-        row = next(self._db.query("SELECT * FROM axes"))
+        """Return name, values and wavelength of the common axis.
+
+        Raises:
+            StoreError: If the campaign has not begun.
+        """
+        row = self._row("SELECT * FROM axes")
+        if row is None:
+            raise self._not_begun()
         return row["name"], np.frombuffer(row["value"], "<f8").copy(), row["wavelength"]
+
+    def _setting(self, key: Key) -> Any:
+        text: str | None = self._value("SELECT value FROM settings WHERE key = ?", [key])
+        return None if text is None else json.loads(text)
+
+    def _begun(self, key: Key) -> Any:
+        if (value := self._setting(key)) is None:
+            raise self._not_begun()
+        return value
+
+    def _not_begun(self) -> StoreError:
+        return StoreError(f"The campaign in {self.folder} has not begun. `glassmap run {self.folder}` begins it.")
+
+    def _record(self, key: Key, value: object) -> None:
+        self._execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", [key, json.dumps(value)])

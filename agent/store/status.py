@@ -1,71 +1,98 @@
-"""Where a campaign stands."""
+"""Where a campaign stands: fields, and the one function that makes a sentence of them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from glassmap.agent.data.composition import label
-from glassmap.agent.planning.convergence import Budget
-from glassmap.agent.store.connection import is_advanced
-from glassmap.agent.store.measurements import Measurements
-from glassmap.agent.store.records import Status
-from glassmap.agent.store.results import Results
-from glassmap.agent.store.rounds import Rounds
+from glassmap.agent.planning.convergence import Decision
+from glassmap.agent.store.records import Pause, Running, StageStatus, ToLookAt, WaitingFor
 
 
-class CampaignStatus(Rounds, Measurements, Results):
-    """What all tables together say."""
+class Status(NamedTuple):
+    """Where a campaign stands, as `glassmap status --json` has it."""
 
-    def used(self) -> Budget:
-        """What the campaign has used up."""
-        began = next(self._db.query("SELECT MIN(time) AS time FROM log"))["time"]
-        cpu = "SELECT COALESCE(SUM(json_extract(facts, '$.cpu_seconds')), 0) / 3600.0 FROM spectra"
-        hours = 0.0 if began is None else (datetime.now(UTC) - datetime.fromisoformat(began)).total_seconds() / 3600
-        cpu_hours = self._db.execute(cpu).fetchone()[0] + (self.setting("lost_cpu_seconds") or 0.0) / 3600
-        return Budget(len(self.curve()), self.n_spectra(), hours, cpu_hours)
+    state: Literal["running", "waiting", "paused", "converged", "exhausted", "failed"]
+    rounds: int  # whose model is judged
+    spectra: int  # measured, held out ones included
+    hold_out_mse: float | None  # of the last model, ensemble mean
+    folder: Path  # as it was opened
+    is_advanced: bool  # whether a process is at it
+    round: int | None  # at work; None before the first
+    stage: str | None  # of that round
+    stage_status: StageStatus | None
+    waiting_for: WaitingFor | Literal["order"] | None  # the last: approved, to be ordered by the next run
+    asked: int  # alloys of the round at work
+    missing: int  # of them, those that a measurement is waited for
+    ordered: datetime | None  # when the round was; before, nothing of it is measured
+    running: tuple[Running, ...]
+    error: str | None  # why the stage failed
+    decision: Decision | None  # of the last round that came to one
+    paused: Pause | None
+    to_look_at: ToLookAt
 
-    def status(self) -> Status:
-        """Where the campaign stands."""
-        curve, last, stage = self.curve(), self.decision(), self.last_stage()
-        running, elements = self.progress(), self.setting("elements")
-        state, reason = "running", "Not started yet."
-        if stage is not None:
-            reason = f"Round {stage['round']}, {stage['name']}: {stage['status']}."
-            if stage["name"] == "measure":
-                asked = self.suggestions(round_=stage["round"])
-                reason += (
-                    f" {len(asked) - len(self.suggestions(round_=stage['round'], pending=True))} of {len(asked)} done"
-                )
-                reason += (
-                    "".join(f", {label(np.array(s.composition), elements)} {share:.0%}" for s, share in running) + "."
-                )
-            if not is_advanced(self.folder):
-                reason += f" No process is at it: `glassmap run {self.folder}` goes on."
-        if stage is not None and stage["status"] == "failed":
-            state, reason = "failed", f"Round {stage['round']}, {stage['name']}: {stage['error']}"
-        elif stage is not None and stage["status"] == "waiting":
-            state, reason = "waiting", stage["error"] or self._missing(stage["round"])
-            times = [self.batch_time(stage["round"], what) for what in ("approved", "ordered")]
-            if stage["error"] and times[0] is not None and times[1] is None:
-                reason = f"Round {stage['round']} is approved: `glassmap run {self.folder}` orders it."
-        elif last is not None and last[1].state != "continue":
-            state, reason = last[1].state, last[1].reason
-        if look := self.to_look_at():
-            reason += f" To look at with `glassmap ledger`: {look}."
-        if (paused := self.setting("paused")) is not None:
-            state, reason = "paused", f"Paused {paused}. {reason}"
-        return Status(state, reason, len(curve), self.n_spectra(), curve[-1].mse if curve else None)
+    @property
+    def reason(self) -> str:
+        """The sentence for a person."""
+        return describe_status(self)
 
-    def to_look_at(self) -> str:
-        """What a person should see to: files as they were dropped last, and doubtful measurements."""
-        doubtful = self._db.execute("SELECT COUNT(*) FROM spectra WHERE state = 'doubtful'").fetchone()[0]
-        last = "SELECT COUNT(*) FROM (SELECT state, MAX(time) FROM files GROUP BY path) WHERE state = ?"
-        files = {state: self._db.execute(last, [state]).fetchone()[0] for state in ("quarantined", "waiting")}
-        counts = {"quarantined files": files["quarantined"], "scans without a composition": files["waiting"]}
-        return ", ".join(f"{n} {what}" for what, n in (counts | {"doubtful measurements": doubtful}).items() if n)
+    @property
+    def needs_person(self) -> bool:
+        """Whether it waits for a person's decision or repair."""
+        return self.state in ("failed", "paused") or self.waiting_for == "approval" or any(self.to_look_at)
 
-    def _missing(self, round_: int) -> str:
-        missing, asked = (len(self.suggestions(round_=round_, pending=pending)) for pending in (True, False))
-        since = self.batch_time(round_, "ordered")
-        when = f" since {since.astimezone():%A %Y-%m-%d %H:%M}" if since else ""
-        return f"Waiting for {missing} of {asked} measurements of round {round_}{when}."
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields and the sentence, in JSON types."""
+        values = {
+            "folder": str(self.folder),
+            "reason": self.reason,
+            "ordered": None if self.ordered is None else self.ordered.isoformat(),
+            "running": [one._asdict() for one in self.running],
+            "decision": None if self.decision is None else self.decision._asdict(),
+            "paused": self.paused and self.paused._asdict() | {"since": self.paused.since.isoformat()},
+            "to_look_at": self.to_look_at._asdict(),
+        }
+        return {"state": self.state, "reason": self.reason} | self._asdict() | values
+
+
+def describe_status(status: Status) -> str:
+    """Return where a campaign stands, in a sentence or two for a person, with what to do about it."""
+    sentences: list[str] = []
+    if status.paused is not None:
+        by, since, reason = status.paused
+        sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M} by {by}: {reason}.")
+    sentences.append(_describe_stage(status))
+    if look := str(status.to_look_at):
+        sentences.append(f"To look at with `glassmap ledger`: {look}.")
+    return " ".join(sentences)
+
+
+def _describe_stage(status: Status) -> str:
+    """Return what the stage at work failed from, waits for or does, or why the campaign has stopped."""
+    round_, folder = status.round, status.folder
+    if round_ is None:
+        return "Not started yet."
+    if status.stage_status == "failed":
+        return f"Round {round_}, {status.stage}: {status.error}"
+    match status.waiting_for:
+        case "approval":
+            return f"Round {round_} waits for approval: `glassmap approve {folder}`, or `reject` some first."
+        case "order":
+            return f"Round {round_} is approved: `glassmap run {folder}` orders it."
+        case "other spectra":
+            return (
+                f"What round {round_} would learn from or be judged by was retracted; `glassmap run {folder}` looks "
+                "for other."
+            )
+        case "measurements":
+            since = "" if status.ordered is None else f" since {status.ordered.astimezone():%A %Y-%m-%d %H:%M}"
+            return f"Waiting for {status.missing} of {status.asked} measurements of round {round_}{since}."
+        case None:
+            if status.decision is not None and status.decision.state != "continue":
+                return status.decision.reason
+    sentences = [f"Round {round_}, {status.stage}: {status.stage_status}."]
+    if status.stage == "measure":
+        running = "".join(f", {alloy} {share:.0%}" for _, alloy, share in status.running)
+        sentences.append(f"{status.asked - status.missing} of {status.asked} done{running}.")
+    if not status.is_advanced:
+        sentences.append(f"No process is at it: `glassmap run {folder}` goes on.")
+    return " ".join(sentences)

@@ -183,12 +183,12 @@ def draw_generated(
     _save(figure, path)
 
 
-def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, *, title: str) -> None:
-    """A doubtful spectrum over those of the nearest measured alloys, for a person to decide.
+def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *, title: str) -> None:
+    """Draw a flagged spectrum over those of the nearest measured alloys, for a person to decide.
 
     Args:
         q: 1/Å, shape `(q,)`.
-        doubtful: 0-100, shape `(q,)`.
+        flagged: 0-100, shape `(q,)`.
         neighbours: The nearest first, shape `(n, q)`.
         path: PNG or SVG to write.
         title: What it is and why it is doubted.
@@ -197,7 +197,7 @@ def draw_doubtful(q: Axis, doubtful: Spectrum, neighbours: Spectra, path: Path, 
     axes = figure.subplots()
     for k, spectrum in enumerate(neighbours):
         axes.plot(q, spectrum, color=_GREY, linewidth=0.8, label="nearest measured alloys" if k == 0 else None)
-    axes.plot(q, doubtful, color=_ORANGE, linewidth=1.2, label="doubtful")
+    axes.plot(q, flagged, color=_ORANGE, linewidth=1.2, label="flagged")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
     axes.set_title(title, fontsize=9, wrap=True)

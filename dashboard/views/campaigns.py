@@ -9,11 +9,11 @@ URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "e
 
 
 def _needs(campaign: CampaignSnapshot) -> tuple:
-    return campaign.state, campaign.status, campaign.to_look_at, campaign.last_activity, campaign.map
+    return campaign.state, campaign.status, campaign.last_activity, campaign.map
 
 
 def _urgency(campaign: CampaignSnapshot | Unreadable) -> tuple[bool, int]:
-    calm = isinstance(campaign, CampaignSnapshot) and not campaign.needs_person
+    calm = isinstance(campaign, CampaignSnapshot) and not campaign.status.needs_person
     return calm, URGENCY.index(campaign.state)
 
 
@@ -34,7 +34,7 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
         st.markdown(f"##### {plain(campaign.name)} :{colour}-badge[{icon} {words}]")
         st.markdown(plain(campaign.reason))
         return
-    person = " :red-badge[:material/person_alert: needs you]" if campaign.needs_person else ""
+    person = " :red-badge[:material/person_alert: needs you]" if campaign.status.needs_person else ""
     elements = "–".join(campaign.elements)
     st.markdown(f"##### {plain(campaign.name)} · {elements} :{colour}-badge[{icon} {words}]{person}")
     st.markdown(plain(campaign.status.reason))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from glassmap.agent.config.backends import BackendSettings, module_of
-from glassmap.agent.shapes import Axis, Composition, Compositions, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, AxisName, Composition, Compositions, Spectra, Spectrum
 from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ Event = Measured | Failed | Filed | Progress
 class Ledger(Protocol):
     """What a backend may ask of the campaign's store, and not write."""
 
-    def setting(self, key: str) -> Any:
-        """Return what is recorded under a name, None if nothing is."""
+    @property
+    def read_again(self) -> bool:
+        """Whether files that were refused are to be read again, as settings changed."""
         ...
 
     def files(self, *, state: str | None = None) -> list[DroppedFile]:
@@ -137,7 +138,7 @@ class Backend(Protocol):
     needs_screening: bool = True  # an instrument's spectra show substrates, saturation, wrong places
     holds_flagged: bool = False  # what screening flags is left out until a person decides
 
-    axis_name: str
+    axis_name: AxisName
     axis: Axis
     wavelength: float | None = None
     fingerprint: str  # of all that must not change under a campaign

@@ -20,7 +20,7 @@ from glassmap.flows.cli.terminal import (
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
-    from glassmap.agent.store.records import Status
+    from glassmap.agent.store.status import Status
 
 campaigns = typer.Typer(rich_markup_mode="markdown")
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
@@ -174,7 +174,7 @@ def status(
     with errors_in_words():
         if watch:
             watch_again_and_again(look)
-        write_json(json_file, look()._asdict())
+        write_json(json_file, look().to_json())
 
 
 @campaigns.command()
@@ -219,7 +219,7 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
         print_status(reached.state, reached.reason)
     for picture in draw_pictures(read_begun_campaign(folder), folder / "pictures"):
         say(f"Picture: {picture}")
-    write_json(json_file, reached._asdict())
+    write_json(json_file, reached.to_json())
 
 
 def _replay_config(

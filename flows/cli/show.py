@@ -87,7 +87,7 @@ def generate(
     from glassmap.agent.store.campaign_store import CampaignStore
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
-        composition = parse_composition(alloy, store.setting("elements"))  # a typo is refused before torch is loaded
+        composition = parse_composition(alloy, store.elements)  # a typo is refused before torch is loaded
         from glassmap.flows.figures import generate_alloy
 
         for path in generate_alloy(store, composition, output):

@@ -53,7 +53,7 @@ def orders(
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         asked = store.suggestions()
         statuses = store.suggestion_statuses(round_ or (asked[-1].round if asked else 0))
-        print_suggestion_statuses(statuses, {m.id: m for m in store.measurements()}, store.setting("elements"))
+        print_suggestion_statuses(statuses, {m.id: m for m in store.measurements()}, store.elements)
         write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses])
 
 
@@ -120,7 +120,7 @@ def retract(folder: Folder, measurements: Measurements, reason: Reason) -> None:
 
 @command()
 def accept(folder: Folder, measurements: Measurements, reason: Reason = "") -> None:
-    """Use measurements that were flagged as doubtful, or retracted by mistake.
+    """Use measurements that were flagged, or retracted by mistake.
 
     Example: `glassmap accept campaigns/lab r002-05 --reason "measured again, the same"`
     """
@@ -212,7 +212,7 @@ def ledger(folder: Folder, json_file: Json = None) -> None:
         files, measured = store.files(), store.measurements()
         rounds = sorted({s.round for s in store.suggestions()})
         statuses = [one for round_ in rounds for one in store.suggestion_statuses(round_)]
-        print_ledger(files, statuses, measured, store.setting("elements"))
+        print_ledger(files, statuses, measured, store.elements)
         content = {
             "files": [file._asdict() for file in files],
             "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses],

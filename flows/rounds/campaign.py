@@ -101,27 +101,29 @@ def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | N
 
 def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Backend, guide: Backend | None) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
-    new, old = config.model_dump(mode="json"), store.setting("config")
-    if old is None:
+    new = config.model_dump(mode="json")
+    if not store.has_begun:
         with store.transaction():
             store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
-            store.record_setting("elements", config.space.elements)
-            store.record_setting("fingerprint", backend.fingerprint)
-            store.record_setting("guide_fingerprint", guide and guide.fingerprint)
-            store.record_setting("source", backend.source)
-            store.record_setting("config", new)
+            store.record_start(
+                config.space.elements,
+                config=new,
+                source=backend.source,
+                fingerprint=backend.fingerprint,
+                guide_fingerprint=None if guide is None else guide.fingerprint,
+            )
             store.log("campaign started")
         return
+    old = store.config
     config.check_continues(old)
-    check_data(store, backend)
+    check_data(store, backend, recorded=store.fingerprint)
     if guide is not None:
-        check_data(store, guide, of="guide_fingerprint")
+        check_data(store, guide, recorded=store.guide_fingerprint)
     if new != old:
         with store.transaction():
-            store.record_setting("read_again", True)
             if new["stop"] != old["stop"] and next_round(store) is None:
                 store.reopen_decision()
-            store.record_setting("config", new)
+            store.record_config(new)
             store.log("settings changed")
 
 
@@ -141,13 +143,13 @@ def check_guide(backend: Backend, guide: Backend) -> None:
         )
 
 
-def check_data(store: CampaignStore, backend: Backend, *, of: str = "fingerprint") -> None:
+def check_data(store: CampaignStore, backend: Backend, *, recorded: str | None) -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:
         CampaignError: If axis, compositions, spectra, hold-out or potential differ.
     """
-    if backend.fingerprint != store.setting(of):
+    if backend.fingerprint != recorded:
         raise CampaignError(
             f"The data set, substrate or potential changed since the campaign in {store.folder} began: axis, "
             "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "
@@ -171,10 +173,11 @@ def round_of_arrivals(store: CampaignStore) -> int:
 
 def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
     """What the campaign may use up: by its file, or more where a person extended it; but for the rounds."""
-    stop, extended = config.stop, store.setting("extended_limits") or {}
+    stop, extended = config.stop, store.extended_limits
     limits = {"spectra": stop.max_spectra, "hours": stop.max_hours, "cpu_hours": stop.max_cpu_hours}
     allowed = {name: limit and max(limit, extended.get(name, 0)) for name, limit in limits.items()}
-    return Budget(stop.max_rounds, **allowed)
+    spectra = allowed.pop("spectra")
+    return Budget(stop.max_rounds, None if spectra is None else int(spectra), **allowed)
 
 
 def least_batch(campaign: OpenCampaign, round_: int) -> int:

@@ -27,7 +27,7 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
                 budget=budget,
                 used=used._replace(rounds=len(curve)),
                 room_left=room_left,
-                extended_to=(store.setting("extended_to") or 0) - at.since + 1,
+                extended_to=store.extended_to - at.since + 1,
             )
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)

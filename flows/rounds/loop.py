@@ -6,7 +6,7 @@ round can therefore stop anywhere, and the next `advance` goes on.
 
 from collections.abc import Callable, Mapping
 
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows.notify import announce
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.decide import decide_round
@@ -54,9 +54,9 @@ def advance_unattended(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = 
     Otherwise a schedule would repeat it, simulations and all, for ever.
     """
     stage = campaign.store.last_stage()
-    if stage is not None and stage["status"] == "failed" and stage["attempts"] >= ATTEMPTS:
+    if stage is not None and stage.status == "failed" and stage.attempts >= ATTEMPTS:
         receive(campaign)
-        if not campaign.store.has_happened(since=stage["finished"]):
+        if not campaign.store.has_news(since=stage):
             return campaign.store.status()
     return advance(campaign, stages=stages)
 
@@ -64,7 +64,7 @@ def advance_unattended(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = 
 def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage] = STAGES) -> bool:
     """Do what is missing of a round; False where it has to wait, or a person paused it."""
     for name, stage in stages.items():
-        if campaign.store.setting("paused") is not None:
+        if campaign.store.paused is not None:
             return False
         if campaign.store.stage_status(round_, name) == "done":
             continue
@@ -76,7 +76,7 @@ def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage
                 line["spectra"] = campaign.store.n_spectra()
         except Exception as error:
             with campaign.store.transaction():
-                campaign.store.end_stage(round_, name, "failed", f"{type(error).__name__}: {error}")
+                campaign.store.end_stage(round_, name, "failed", error=f"{type(error).__name__}: {error}")
                 campaign.store.log("failed", f"round {round_}, {name}: {error}")
             raise
         if status != "done":

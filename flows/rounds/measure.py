@@ -109,6 +109,7 @@ def _record_entry(store: CampaignStore, entry: LedgerEntry, *, is_news: bool) ->
         state=entry.state,
         reason=entry.reason,
         measurement=entry.measurement,
+        is_news=is_news,
     )
 
 
@@ -151,8 +152,7 @@ def _place_order(campaign: OpenCampaign, round_: int) -> bool:
     is_held_up = needs_approval and store.batch_time(round_, "approved") is None
     with store.transaction():
         if is_held_up:
-            reason = f"Round {round_} waits for approval: `glassmap approve {store.folder}`, or `reject` some first."
-            store.end_stage(round_, "measure", "waiting", reason)
+            store.end_stage(round_, "measure", "waiting", waiting_for="approval")
         elif store.batch_time(round_, "ordered") is None:
             store.record_order(round_)
             store.mark_order(round_)
@@ -182,9 +182,9 @@ def receive(campaign: OpenCampaign, *, files: Sequence[Path] | None = None) -> l
     elif at.backend.is_asynchronous:
         pending = [s for s in store.suggestions(pending=True) if s.round >= at.since]
         told = _record_each(campaign, round_, at.backend.measure(pending, store))
-        if store.setting("read_again"):
+        if store.read_again:
             with store.transaction():
-                store.record_setting("read_again", False)
+                store.end_reading_again()
     else:
         return []
     write_orders(store)
@@ -213,10 +213,10 @@ def _end_measuring(campaign: OpenCampaign, round_: int) -> str:
             if status == "done":
                 _share_out(campaign, round_)
                 store.log("measured", f"round {round_}: {len(missing)} still missing, {len(failures)} failed")
-            store.end_stage(round_, "measure", status)
+            store.end_stage(round_, "measure", status, waiting_for="measurements" if status == "waiting" else None)
     except MeasurementError:
         with store.transaction():
-            store.record_setting("go_on_with", None)  # it can't; what comes from here on is waited for
+            store.record_go_on(None)  # it can't; what comes from here on is waited for
         raise
     return status
 
@@ -224,7 +224,7 @@ def _end_measuring(campaign: OpenCampaign, round_: int) -> str:
 def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
     """Return whether a round goes on though some are missing: a person said so, or enough came and time is over."""
     store, backend = campaign.store, campaign.at(round_).backend
-    if store.setting("go_on_with") == round_:
+    if store.go_on_with == round_:
         return True
     if not backend.is_asynchronous:
         return _is_cut(campaign, round_)
@@ -232,7 +232,7 @@ def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
     if hours is not None and (store.used().hours or 0) >= hours and (round_ > 1 or store.n_spectra()):
         return True
     states = [one.state for one in store.suggestion_statuses(round_) if one.state != "rejected"]
-    found = sum(state in ("measured", "doubtful") for state in states)
+    found = sum(state in ("measured", "flagged") for state in states)
     ordered = store.batch_time(round_, "ordered")
     assert ordered is not None, "what is measured was ordered"
     return backend.has_enough(found, len(states), datetime.now(UTC) - ordered)
@@ -266,11 +266,11 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
         store.record_hold_out(learn[0], hold_out=True)
     elif needs_held or (not learn and (failures or not store.spectra(hold_out=False, since=at.since)[0])):
         asked, first = len(store.suggestions(round_=round_)), next(iter(failures.values()), "")
-        doubtful = [one.suggestion.id for one in store.suggestion_statuses(round_) if one.state == "doubtful"]
-        if doubtful:
+        flagged = [one.suggestion.id for one in store.suggestion_statuses(round_) if one.state == "flagged"]
+        if flagged:
             raise MeasurementError(
                 f"Of round {round_}, {len(measured)} of {asked} can be used, too few to learn from and to judge by; "
-                f"{', '.join(doubtful)} are doubtful. Look at their pictures, then `glassmap accept` or `retract` them."
+                f"{', '.join(flagged)} are flagged. Look at their pictures, then `glassmap accept` or `retract` them."
             )
         few = f"Too few of round {round_} could be measured, {len(measured)} of {asked}, to learn from and to judge by"
         if not at.backend.retries_failures:

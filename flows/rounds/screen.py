@@ -5,13 +5,13 @@ import numpy as np
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.dashboard.plots.for_print import draw_doubtful
+from glassmap.dashboard.plots.for_print import draw_flagged
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import last_ensemble
 
 
 def screen_new(campaign: OpenCampaign, round_: int) -> None:
-    """Record which of the measurements that nobody has looked at are doubtful, and why, with a picture of each."""
+    """Record which of the measurements that nobody has looked at are outliers, and why, with a picture of each."""
     store, at = campaign.store, campaign.at(round_)
     q = q_axis(*store.axis())
     used = [m for m in store.measurements() if m.state == "used" and m.round >= at.since]
@@ -32,11 +32,11 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
     )
     doubts = {row: reason for row, reason in enumerate(reasons) if reason}
     for row, reason in doubts.items():
-        draw_doubtful(
+        draw_flagged(
             q,
             spectra[row],
             spectra[nearest_rows(compositions, row)],
-            store.folder / "pictures" / f"doubtful-{used[row].id}.png",
+            store.folder / "pictures" / f"flagged-{used[row].id}.png",
             title=f"{used[row].id}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
         )
     with store.transaction():
@@ -46,5 +46,5 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
             if now is None or now.state != "used":
                 continue  # a person was faster
             if at.backend.holds_flagged:
-                store.judge_measurement(now.id, "doubtful", reason)
-            store.log("doubtful", reason, subject=now.id)
+                store.set_measurement_state(now.id, "flagged", reason)
+            store.log("flagged", reason, subject=now.id)

@@ -22,8 +22,7 @@ def train(campaign: OpenCampaign, round_: int) -> str:
     learned, held = spectra_to_learn(campaign, round_), spectra_to_judge(campaign, round_)
     if not learned[0] or not len(held[1]):
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
-            reason = f"What round {round_} would learn from or be judged by was retracted"
-            store.reopen_measuring(round_, f"{reason}; `glassmap run {store.folder}` looks for other.")
+            store.reopen_measuring(round_)
         return "waiting"
     ensemble, checkpoint = fit_model(campaign, round_, learned)
     point = _judge(campaign, round_, ensemble, len(learned[0]), held)

@@ -1,8 +1,8 @@
 """The campaign as Prefect flows: the loop of `glassmap.flows.rounds.loop`, each stage a task.
 
 Prefect shows the runs and starts them; what is done is known from the store alone, so a run that was killed is simply
-run again. No task result is cached or kept: a stage that runs again has a reason to. What Prefect shows is a view:
-progress as an artifact, and a summary at the end.
+run again. No task result is cached or kept: a stage that runs again has a reason to. Where a campaign stands is said
+as the result of its run; the dashboard shows the rest.
 """
 
 import ctypes
@@ -13,12 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import monotonic
-from typing import cast
-from uuid import UUID
 
 from prefect import flow, get_client, tags, task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
 from prefect.client.schemas.objects import StateType
@@ -26,17 +22,14 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
-from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig, slug
 from glassmap.agent.errors import CampaignBusy
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
 from glassmap.flows.rounds.retrain import retrain
 
 SERVED_BY = "GLASSMAP_SERVED_BY"  # environment: the process that serves, which its runs don't outlive
-SHOWN_SECONDS = 2.0  # between two updates of a progress bar
 GRACE = timedelta(minutes=1)  # a run that has just begun may not have asked for the campaign yet
 TASKS = {name: task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage) for name, stage in STAGES.items()}
 
@@ -91,59 +84,9 @@ def tag_of(folder: Path) -> str:
 
 @contextmanager
 def _opened(folder: Path, report: Report = ignore) -> Iterator[OpenCampaign]:
-    config = CampaignConfig.from_toml(folder / FILE_NAME)
-    name, bar = config.name, _Bar(config.name)
-
-    def report_to_both(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
-        report(stage, done, total, text, round_=round_)
-        bar(stage, done, total, text)
-
-    with open_campaign(folder, config=config, report=report_to_both) as campaign:
+    with open_campaign(folder, report=report) as campaign:
         _end_orphans(folder)
-        try:
-            yield campaign
-        finally:
-            with _shown():
-                create_markdown_artifact(
-                    _summary(campaign.store, name), key=f"campaign-{slug(name)}", description=f"Where {name} stands"
-                )
-
-
-class _Bar:
-    """A progress artifact of the stage at work."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._id, self._last = name, None, 0.0
-        self._id: UUID | None
-
-    def __call__(self, stage: str, done: int, total: int, text: str = "") -> None:
-        if 0 < done < total and monotonic() - self._last < SHOWN_SECONDS:
-            return
-        self._last = monotonic()
-        share, words = 100 * done / (total or 1), f"{self._name}, {stage}: {done} of {total}. {text}"
-        with _shown():
-            if self._id is None:
-                made = create_progress_artifact(share, key=f"progress-{slug(self._name)}", description=words)
-                self._id = cast(UUID, made)  # no coroutine, as this is no coroutine
-            else:
-                update_progress_artifact(self._id, share, description=words)
-
-
-@contextmanager
-def _shown() -> Iterator[None]:
-    """What is only to be seen stops no campaign."""
-    try:
-        yield
-    except Exception as error:
-        get_run_logger().warning("Prefect can't show it: %s", error)
-
-
-def _summary(store: CampaignStore, name: str) -> str:
-    """A campaign in Markdown."""
-    status = store.status()
-    lines = [f"# {name}: {status.state}", "", status.reason, "", "| round | spectra | hold-out MSE |", "|---|---|---|"]
-    lines += [f"| {point.round} | {point.spectra} | {point.mse:.3g} |" for point in store.curve()]
-    return "\n".join(lines)
+        yield campaign
 
 
 def _end_with_server() -> None:
@@ -162,10 +105,13 @@ def _end_orphans(folder: Path) -> None:
         tags=FlowRunFilterTags(all_=[tag_of(folder)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
     )
-    with _shown(), get_client(sync_client=True) as client:
-        for other in client.read_flow_runs(flow_run_filter=running):
-            began = other.start_time
-            if str(other.id) == flow_run.get_id() or began is None or datetime.now(UTC) - began < GRACE:
-                continue
-            gone = Crashed(message="Its process is gone: another run holds the campaign's lock.")
-            client.set_flow_run_state(other.id, gone, force=True)
+    try:
+        with get_client(sync_client=True) as client:
+            for other in client.read_flow_runs(flow_run_filter=running):
+                began = other.start_time
+                if str(other.id) == flow_run.get_id() or began is None or datetime.now(UTC) - began < GRACE:
+                    continue
+                gone = Crashed(message="Its process is gone: another run holds the campaign's lock.")
+                client.set_flow_run_state(other.id, gone, force=True)
+    except Exception as error:  # what is only to be seen stops no campaign
+        get_run_logger().warning("Prefect can't be told of runs that are gone: %s", error)

@@ -46,7 +46,7 @@ def _fill(folder: Path, n: int) -> None:
     with CampaignStore.open(folder) as store:
         with store.transaction():
             store.record_axis("q", np.linspace(1, 5, POINTS), None)
-            store.record_setting("elements", SPACE.elements)
+            store.record_start(SPACE.elements)
         for round_, rows in enumerate(np.array_split(np.arange(n), min(n, ROUNDS)) if n else [], start=1):
             store.start_stage(round_, "decide")
             batch = []

@@ -85,11 +85,11 @@ def test_what_is_committed_shows_without_a_reload(server: str, page, campaigns: 
     page.goto(f"{server}/?campaign=waiting")
     page.get_by_text("Waiting for 3 of 5 measurements of round 4").first.wait_for()
     with CampaignStore.amend(campaigns / "waiting", person="somebody") as store, store.transaction():
-        store.record_setting("paused", "by somebody")
-    page.get_by_text("Paused by somebody").first.wait_for()
+        store.record_pause("the beam is off")
+    page.get_by_text("by somebody: the beam is off").first.wait_for()
     with CampaignStore.amend(campaigns / "waiting", person="somebody") as store, store.transaction():
-        store.record_setting("paused", None)
-    page.get_by_text("Paused by somebody").first.wait_for(state="detached")
+        store.end_pause()
+    page.get_by_text("by somebody: the beam is off").first.wait_for(state="detached")
 
 
 def test_a_phone_at_night_shows_state_and_what_is_next(server: str, browser):

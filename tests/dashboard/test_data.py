@@ -45,7 +45,7 @@ def test_campaigns_are_found_in_their_folder_and_in_its_parent(campaigns: Path):
 def test_a_campaign_says_in_words_where_it_stands(campaigns: Path, name: str, state: str, says: str):
     campaign = known(campaigns / name)
     assert campaign.state == state and says in campaign.status.reason
-    assert campaign.needs_person == (state == "failed")
+    assert campaign.status.needs_person == (state == "failed")
 
 
 @pytest.mark.parametrize(("name", "state", "says"), [("broken", "broken", "Restore"), ("new", "new", "glassmap run")])

@@ -10,7 +10,7 @@ import numpy as np
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import TINY

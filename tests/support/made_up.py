@@ -69,9 +69,7 @@ def make_campaign(
     with CampaignStore.open(folder) as store:
         with store.transaction():
             store.record_axis("q", AXIS, None)
-            store.record_setting("elements", list(elements))
-            store.record_setting("source", "")
-            store.record_setting("config", config.model_dump(mode="json"))
+            store.record_start(elements, config=config.model_dump(mode="json"))
             store.log("campaign started")
         for round_ in range(1, rounds + 1):
             _write_round(store, space, round_, ranks[(round_ - 1) * batch : round_ * batch], last=round_ == rounds)
@@ -86,10 +84,11 @@ def make_campaign(
             _measure(store, rounds + 1, share=0.5)
         with store.transaction():
             if end == "failed":
-                store.end_stage(rounds + 1, "measure", "failed", "SimulationError: LAMMPS is not there. Install it.")
+                error = "SimulationError: LAMMPS is not there. Install it."
+                store.end_stage(rounds + 1, "measure", "failed", error=error)
             else:
                 store.record_order(rounds + 1)
-                store.end_stage(rounds + 1, "measure", "waiting")
+                store.end_stage(rounds + 1, "measure", "waiting", waiting_for="measurements")
 
 
 def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, DatasetError
-from glassmap.agent.shapes import Composition, Spectrum
+from glassmap.agent.shapes import AxisName, Composition, Spectrum
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry, Measured
 
@@ -88,7 +88,7 @@ class Laboratory(Backend):
     is_asynchronous = True
     retries_failures = False
 
-    axis_name = "q"
+    axis_name: AxisName = "q"
 
     def __init__(self, settings: Settings, config: "CampaignConfig", folder: Path) -> None:
         from glassmap.agent.data.spectrum import Preprocessing

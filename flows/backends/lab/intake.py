@@ -35,7 +35,7 @@ def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None
         ledger: What is recorded; it is to hold each event before the next is asked for.
         files: Instead of what lies in the drop folders: these, now, without waiting for them to be quiet.
     """
-    again = bool(ledger.setting("read_again"))  # settings changed: what was refused may be taken now
+    again = ledger.read_again  # settings changed: what was refused may be taken now
     known = {file.path: file for file in sorted(ledger.files(), key=lambda file: file.time)}  # as each was last
     found = quiet_files(lab.folder, lab.settings) if files is None else [find(path, lab.folder) for path in files]
     new = [file for file in found if files is not None or is_new(file, known.get(file.name), again=again)]

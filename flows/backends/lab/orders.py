@@ -16,9 +16,9 @@ def write_orders(store: CampaignStore) -> None:
     A file that says the same already is left as it is. Only who is brought measurements has orders; a guide's rounds
     have none.
     """
-    config = store.setting("config")
+    config = store.config
     has_orders = settings_of(kind_of(config["backend"])).takes_deliveries
-    for round_ in store.orders_to_write():
+    for round_ in store.orders_to_write:
         is_own = has_orders and round_ >= first_own_round(config)
         is_written = False
         while not is_written:
@@ -29,13 +29,12 @@ def write_orders(store: CampaignStore) -> None:
                     write_whole(file, text.encode())
             with store.transaction():  # a person may have decided something in the meantime
                 if is_written := not is_own or _order(store, round_) == content:
-                    left = [other for other in store.orders_to_write() if other != round_]
-                    store.record_setting("orders_to_write", left)
+                    store.unmark_order(round_)
 
 
 def _order(store: CampaignStore, round_: int) -> dict[str, str]:
     """Return the files of a round's order, by name: for people and for programs; none before it is ordered."""
-    ordered, elements = store.batch_time(round_, "ordered"), store.setting("elements")
+    ordered, elements = store.batch_time(round_, "ordered"), store.elements
     if ordered is None:
         return {}
     rows = [
@@ -55,7 +54,7 @@ def _order(store: CampaignStore, round_: int) -> dict[str, str]:
     table.writeheader()
     table.writerows(rows)
     order = {
-        "campaign": store.setting("config")["name"],
+        "campaign": store.config["name"],
         "round": round_,
         "ordered": ordered.isoformat(timespec="seconds"),
         "elements": elements,

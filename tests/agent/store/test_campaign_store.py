@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[CampaignStore]:
     with CampaignStore.open(tmp_path) as opened:
         with opened.transaction():
             opened.record_axis("q", np.array([1.0, 2.0, 3.0, 4.5]), None)
-            opened.record_setting("elements", ["Co", "V", "Zr"])
+            opened.record_start(["Co", "V", "Zr"])
             opened.record_batch(1, BATCH, Coverage(10.0, 20.0, 5.0))
         yield opened
 
@@ -82,8 +82,8 @@ def test_the_reading_door_can_not_write(store: CampaignStore, tmp_path: Path):
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.log("hello")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader.record_setting("elements", [])
-    assert store.setting("elements") == ["Co", "V", "Zr"]
+            reader.record_start([])
+    assert store.elements == ["Co", "V", "Zr"]
 
 
 def test_a_folder_without_a_store_says_how_to_start_one(tmp_path: Path):
@@ -92,10 +92,11 @@ def test_a_folder_without_a_store_says_how_to_start_one(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_was_cut_before_its_first_table_is_refused_to_readers_and_mended_by_the_writer(tmp_path: Path):
+def test_a_store_that_was_cut_before_its_first_table_reads_as_empty_and_is_mended_by_the_writer(tmp_path: Path):
     (tmp_path / FILE_NAME).touch()
-    with pytest.raises(StoreError, match="older version"), CampaignStore.read_only(tmp_path):
-        pass
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.suggestions() == [] and not store.has_begun
+    assert (tmp_path / FILE_NAME).stat().st_size == 0, "a reader writes nothing"
     with CampaignStore.open(tmp_path) as store:
         assert store.suggestions() == []
     with CampaignStore.read_only(tmp_path) as store:
@@ -161,17 +162,21 @@ def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(tm
             "INSERT INTO spectra VALUES ('r001-01', 'r001-01', '[0.5, 0.5]', x'00000000', 'replay', 'now')"
         )
         connection.commit()
-    with pytest.raises(StoreError, match=r"of an older version\. `glassmap run"), CampaignStore.read_only(tmp_path):
-        pass
-    with CampaignStore.open(tmp_path) as store:
-        assert store.n_spectra() == 1 and store.facts() == {"r001-01": {}} and not store.failures()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    for door in (CampaignStore.read_only, CampaignStore.open):
+        with door(tmp_path) as store:
+            assert store.n_spectra() == 1 and store.facts() == {"r001-01": {}} and not store.failures()
+        if door == CampaignStore.read_only:
+            assert (tmp_path / FILE_NAME).read_bytes() == before, "a reader writes nothing"
+    with closing(sqlite3.connect(tmp_path / f"{FILE_NAME}.v1")) as copy:
+        assert list(copy.execute("SELECT id FROM spectra")) == [("r001-01",)], "as it was"
 
 
 def test_reopening_keeps_what_there_was(tmp_path: Path):
     with CampaignStore.open(tmp_path) as store, store.transaction():
-        store.record_setting("answer", 42)
+        store.record_go_on(42)
     with CampaignStore.open(tmp_path) as store:
-        assert store.setting("answer") == 42
+        assert store.go_on_with == 42
 
 
 def test_a_store_of_a_later_version_is_refused_at_both_doors(tmp_path: Path):
@@ -196,7 +201,7 @@ def test_a_reader_sees_one_moment_while_a_writer_works(store: CampaignStore, tmp
             with CampaignStore.read_only(tmp_path) as reader:
                 first = reader._db.execute("SELECT count(*) FROM log").fetchone()[0]
                 stop.wait(0.002)  # time for the writer to commit in between
-                second = reader.setting("lines") or 0
+                second = len(reader.orders_to_write)
                 seen.add(first)
                 if first != second:
                     mixed.append((first, second))
@@ -208,7 +213,7 @@ def test_a_reader_sees_one_moment_while_a_writer_works(store: CampaignStore, tmp
         line += 1
         with store.transaction():
             store.log("tick")
-            store.record_setting("lines", line)
+            store.mark_order(line)
     stop.set()
     thread.join()
     assert mixed == []
@@ -225,7 +230,7 @@ def test_a_store_that_is_no_database_is_refused_in_words(tmp_path: Path):
 def test_status_tells_a_campaign_at_work_from_one_that_was_cut(tmp_path: Path):
     with CampaignStore.open(tmp_path) as store:
         with store.transaction():
-            store.record_setting("elements", ["Co", "V", "Zr"])
+            store.record_start(["Co", "V", "Zr"])
         store.start_stage(1, "plan")
         assert store.status().reason == "Round 1, plan: running."
     with CampaignStore.read_only(tmp_path) as store:
@@ -233,29 +238,27 @@ def test_status_tells_a_campaign_at_work_from_one_that_was_cut(tmp_path: Path):
 
 
 def test_status_follows_the_stages(store: CampaignStore):
-    assert store.status()._asdict() == {
-        "state": "running",
-        "reason": "Not started yet.",
-        "rounds": 0,
-        "spectra": 0,
-        "hold_out_mse": None,
-    }
+    status = store.status()
+    assert (status.state, status.reason) == ("running", "Not started yet.")
+    assert (status.rounds, status.spectra, status.hold_out_mse, status.round, status.stage) == (0, 0, None, None, None)
     store.start_stage(1, "plan")
     assert (store.status().state, store.status().reason) == ("running", "Round 1, plan: running.")
     store.start_stage(1, "measure")
     with store.transaction():
         store.record_spectrum(BATCH[0], np.array(ALLOYS[0]), SPECTRUM, backend="replay")
-        store.end_stage(1, "measure", "waiting")
-    assert store.status()[:2] == ("waiting", "Waiting for 2 of 3 measurements of round 1.")
+        store.end_stage(1, "measure", "waiting", waiting_for="measurements")
+    status = store.status()
+    assert (status.state, status.reason) == ("waiting", "Waiting for 2 of 3 measurements of round 1.")
+    assert (status.waiting_for, status.missing, status.asked) == ("measurements", 2, 3)
     store.start_stage(1, "train")
     with store.transaction():
-        store.end_stage(1, "train", "failed", "ModelError: no.")
-    assert store.status()[:2] == ("failed", "Round 1, train: ModelError: no.")
+        store.end_stage(1, "train", "failed", error="ModelError: no.")
+    assert (store.status().state, store.status().reason) == ("failed", "Round 1, train: ModelError: no.")
     store.start_stage(1, "train")
     assert store.status().state == "running", "a second attempt is no failure"
     with store.transaction():
         store.record_decision(1, Decision("converged", "Enough.", ()))
-    assert store.status()[:2] == ("converged", "Enough.")
+    assert (store.status().state, store.status().reason) == ("converged", "Enough.")
     with store.transaction():
         store.reopen_decision()
     assert store.status().state == "running" and store.decision() is None

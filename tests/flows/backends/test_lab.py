@@ -550,7 +550,7 @@ def test_a_scan_without_a_wavelength_is_refused_where_the_campaign_says_none(tmp
     assert "Set backend.wavelength" in files(folder)["r001-01.xy"][1]
 
 
-# --- doubtful measurements
+# --- flagged measurements
 
 
 def drop_with_a_line(folder: Path, sample: dict[str, str]) -> np.ndarray:
@@ -563,7 +563,7 @@ def drop_with_a_line(folder: Path, sample: dict[str, str]) -> np.ndarray:
     return composition
 
 
-def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(tmp_path: Path):
+def test_a_flagged_measurement_is_held_out_of_training_until_a_person_decides(tmp_path: Path):
     folder = write_campaign(tmp_path / "lab", minimum_share=1.0)
     edit(folder, "points = 96", "points = 400")
     edit(folder, "batch = 8", "batch = 14")
@@ -577,11 +577,11 @@ def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(t
     doubted = samples[chosen]["sample"]
     with CampaignStore.read_only(folder) as store:
         measured = store.measurement(doubted)
-        assert measured is not None and measured.state == "doubtful" and "A sharp line at" in measured.reason
-        assert sorted(states(folder).values()).count("doubtful") == 1
+        assert measured is not None and measured.state == "flagged" and "A sharp line at" in measured.reason
+        assert sorted(states(folder).values()).count("flagged") == 1
         assert doubted not in store.spectra(hold_out=False)[0]
-        assert [line.event for line in store.log_lines(subject=doubted)] == ["measured", "doubtful"]
-    assert (folder / "pictures" / f"doubtful-{doubted}.png").exists()
+        assert [line.event for line in store.log_lines(subject=doubted)] == ["measured", "flagged"]
+    assert (folder / "pictures" / f"flagged-{doubted}.png").exists()
     with CampaignStore.amend(folder, person="ada") as store:
         accept(store, [doubted], "the line is real")
     measure_all(folder, 2)
@@ -590,7 +590,7 @@ def test_a_doubtful_measurement_is_held_out_of_training_until_a_person_decides(t
         assert doubted in store.spectra(hold_out=False)[0], "a person's word counts from then on"
 
 
-def test_where_all_are_doubtful_they_can_be_accepted(lab: Path):
+def test_where_all_are_flagged_they_can_be_accepted(lab: Path):
     table = {}
     for sample in order(lab):
         table[sample["sample"]] = drop_scan(lab, sample)
@@ -598,7 +598,7 @@ def test_where_all_are_doubtful_they_can_be_accepted(lab: Path):
         x, y = np.loadtxt(path).T
         path.write_text("".join(f"{a:.5f} {b:.0f}\n" for a, b in zip(x, np.minimum(y, 300), strict=True)))
     drop_table(lab, table)
-    with pytest.raises(MeasurementError, match=r"r001-08 are doubtful\. Look at their pictures"):
+    with pytest.raises(MeasurementError, match=r"r001-08 are flagged\. Look at their pictures"):
         run(lab)
     with CampaignStore.amend(lab, person="ada") as store:
         accept(store, list(table), "the detector is set so")
@@ -618,7 +618,7 @@ def test_what_comes_after_the_stop_is_screened_before_it_is_learned_from(stopped
     run(stopped)
     with CampaignStore.read_only(stopped) as store:
         late = store.measurement("u0001")
-        assert late is not None and late.state == "doubtful" and "Saturated" in late.reason
+        assert late is not None and late.state == "flagged" and "Saturated" in late.reason
 
 
 # --- people

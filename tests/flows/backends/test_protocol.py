@@ -9,7 +9,7 @@ from glassmap.agent.config.backends import BACKENDS
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
@@ -43,7 +43,7 @@ def test_a_made_up_instrument_runs_a_whole_campaign(tmp_path: Path):
         assert set(store.failures()) == {"r001-03"} and "crucible" in store.failures()["r001-03"]
         events = [line.event for line in store.log_lines()]
         assert events.count("failed") == 1 and events.count("measured") == 2, "a round each; no line an alloy"
-        assert store.setting("source") == "a furnace" and store.progress() == []
+        assert store.source == "a furnace" and store.progress() == []
 
 
 def test_what_an_asynchronous_instrument_has_not_done_yet_is_waited_for(tmp_path: Path):

@@ -196,7 +196,7 @@ def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = glassmap("demo", "--folder", tmp_path / "demo")
     assert result.exit_code == 0, result.output
     with CampaignStore.read_only(tmp_path / "demo") as store:
-        assert store.setting("source").startswith("simulated with ZrCuAl2011.eam.alloy")
+        assert store.source.startswith("simulated with ZrCuAl2011.eam.alloy")
         assert store.n_spectra() == 10
     assert (tmp_path / "demo" / "pictures" / "delta-q-map.png").exists()
 

@@ -12,7 +12,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows.actions import retract, retry
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign

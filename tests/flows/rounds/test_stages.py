@@ -18,7 +18,8 @@ from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status, Suggestion
+from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.status import Status
 from glassmap.flows.backends.protocol import Backend, Ledger, Measured, open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance

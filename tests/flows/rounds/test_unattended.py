@@ -15,7 +15,7 @@ import pytest
 
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Status
+from glassmap.agent.store.status import Status
 from glassmap.flows import notify as notices
 from glassmap.flows.actions import abandon, extend, retract
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
