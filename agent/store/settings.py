@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from glassmap.agent.errors import StoreError
-from glassmap.agent.shapes import Axis
+from glassmap.agent.shapes import Axis, AxisName
 from glassmap.agent.store.connection import StoreConnection, now
 from glassmap.agent.store.records import Pause, Stage
 
@@ -193,11 +193,11 @@ class Settings(StoreConnection):
 
     # --- the axis
 
-    def record_axis(self, name: str, axis: Axis, wavelength: float | None) -> None:
+    def record_axis(self, name: AxisName, axis: Axis, wavelength: float | None) -> None:
         """Record the common axis of all spectra; call within a transaction."""
         self._execute("INSERT INTO axes VALUES (1, ?, ?, ?)", [name, wavelength, axis.astype("<f8").tobytes()])
 
-    def axis(self) -> tuple[str, Axis, float | None]:
+    def axis(self) -> tuple[AxisName, Axis, float | None]:
         """Return name, values and wavelength of the common axis.
 
         Raises:

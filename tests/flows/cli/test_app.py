@@ -49,7 +49,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
         assert f"Picture: {picture}\n" in result.output
         assert shows_something(picture)
     status = json.loads((folder.parent / "status.json").read_text())
-    assert list(status) == STATUS_KEYS and (status["rounds"], status["spectra"]) == (2, 16)
+    assert list(status)[:5] == STATUS_KEYS and (status["rounds"], status["spectra"]) == (2, 16)
 
 
 def test_replaying_again_does_nothing_over_and_more_rounds_go_on(replayed: tuple[Path, Result], small_dataset: Path):
@@ -93,7 +93,7 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
     )
     assert glassmap("status", folder, "--json", record).exit_code == 0
     status = json.loads(record.read_text())
-    assert list(status) == STATUS_KEYS
+    assert list(status)[:5] == STATUS_KEYS and status["decision"]["state"] == "exhausted"
     assert (status["state"], status["rounds"], status["spectra"]) == ("exhausted", 1, 8)
     with CampaignStore.read_only(folder) as store:
         assert status["hold_out_mse"] == store.curve()[-1].mse
@@ -112,6 +112,20 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "rounds": 0,
         "spectra": 0,
         "hold_out_mse": None,
+        "folder": str(tmp_path / "c"),
+        "is_advanced": True,
+        "round": 1,
+        "stage": "plan",
+        "stage_status": "running",
+        "waiting_for": None,
+        "asked": 0,
+        "missing": 0,
+        "ordered": None,
+        "running": [],
+        "error": None,
+        "decision": None,
+        "paused": None,
+        "to_look_at": {"quarantined": 0, "without_composition": 0, "flagged": 0},
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
