@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -11,8 +11,8 @@ PREFIX = ".partial"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write to, which becomes `path` once the block ends and its content is on the disk.
+def whole_file(path: Path) -> Generator[Path]:
+    """Give a place to write to, which becomes `path` once the block ends and its content is on the disk.
 
     Args:
         path: Its folder is made where it doesn't exist.
@@ -34,7 +34,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def partial_beside(path: Path) -> Path:
-    """A name of this process's own, beside a file that is yet to be."""
+    """Return a name of this process's own, beside a file that is yet to be."""
     return path.with_name(f"{PREFIX}-{platform.node()}-{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
 
 

@@ -7,8 +7,9 @@ campaign.curve.plot(x="spectra", y="mse")
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     from glassmap.agent.data.dataset import SpectraSet
     from glassmap.agent.models.ensemble import EnsemblePrediction
@@ -58,7 +59,7 @@ class Campaign:
     @property
     def curve(self) -> pd.DataFrame:
         """The learning curve, a row for each round whose model was judged."""
-        import pandas as pd
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
         with self._store() as store:
             points = store.curve()
@@ -67,7 +68,7 @@ class Campaign:
     @property
     def measurements(self) -> pd.DataFrame:
         """Every measurement in the order they came, used or not: its alloy in at.%, its state, what else was found."""
-        import pandas as pd
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
         with self._store() as store:
             found = store.measurements()
@@ -79,7 +80,8 @@ class Campaign:
         ]
         first = ["id", "suggestion", "round", *self.elements, "hold_out", "state", "reason", "backend", "taken"]
         table = pd.DataFrame(rows, columns=list(dict.fromkeys(first + [name for row in rows for name in row])))
-        return table.assign(taken=pd.to_datetime(table["taken"], format="ISO8601", utc=True))
+        table["taken"] = pd.DatetimeIndex([datetime.fromisoformat(one.taken) for one in found], tz="UTC")
+        return table
 
     @property
     def spectra(self) -> SpectraSet:
@@ -112,7 +114,7 @@ class Campaign:
             StoreError: If there is no map yet.
             ModelError: If its file was removed or is damaged.
         """
-        import pandas as pd
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
         from glassmap.agent.maps.spectra_archive import read_map
 
@@ -150,7 +152,7 @@ class Campaign:
         return found[1]
 
     @contextmanager
-    def _store(self) -> Iterator[CampaignStore]:
+    def _store(self) -> Generator[CampaignStore]:
         with CampaignStore.read_only(self.folder) as store:
             if not store.has_begun:
                 raise StoreError(f"The campaign in {self.folder} is being started right now. Try again in a moment.")

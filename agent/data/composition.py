@@ -52,7 +52,9 @@ class CompositionSpace:
     """Chemical symbols, two or more; their order is the order of every composition's columns."""
     step_at_pct: int = 1
     """Grid step in at.%; divides 100."""
-    bounds_at_pct: Mapping[str, tuple[float | int, float | int]] = field(default_factory=dict, hash=False)
+    bounds_at_pct: Mapping[str, tuple[float | int, float | int]] = field(
+        default_factory=dict[str, tuple[float | int, float | int]], hash=False
+    )
     """Lowest and highest share of an element in at.%, both included."""
     edges: bool = False
     """Whether an element may be absent; without it every alloy holds at least one step of every element."""
@@ -106,7 +108,7 @@ class CompositionSpace:
 
     def _ranges(self) -> list[tuple[int, int]]:
         """Lowest and highest parts of each element, checked one by one and then together."""
-        step, ranges = self.step_at_pct, []
+        step, ranges = self.step_at_pct, list[tuple[int, int]]()
         for element in self.elements:
             low, high = self.bounds_at_pct.get(element, (0.0, 100.0))
             if not 0 <= low <= high <= 100:
@@ -301,7 +303,7 @@ def close_compositions(
             f"{names[row]}{others}: shares must sum to 100 ± {SUM_TOLERANCE_AT_PCT} at.%, got {sums[row]:g}; {remedy}."
         )
     closed = np.flatnonzero(np.abs(sums - 100) > ROUNDING_AT_PCT)
-    notes = []
+    notes = list[str]()
     if closed.size:
         some = ", ".join([names[int(row)] for row in closed[:5]] + ["…"] * (closed.size > 5))
         notes.append(

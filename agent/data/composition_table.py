@@ -23,6 +23,7 @@ ShareUnit = Literal["at.%", "wt.%"]
 EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 NAME_COLUMNS = ("file", "sample", "id")  # what the first column is called, unless said otherwise
 MAX_ROWS = 100_000
+_UNITS: dict[str, ShareUnit] = {"at%": "at.%", "wt%": "wt.%"}
 _Cells = dict[str, list[str]]  # the cells of each column, as text, by its name
 _MASSES = {element.symbol: element.mass for element in periodictable.elements if element.number > 0}  # g/mol
 _SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
@@ -95,7 +96,7 @@ def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
     if path.suffix.lower() != ".csv":
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = next(csv.reader([file.readline(10_000)]), [])
+        head = next(csv.reader([file.readline(10_000)]), list[str]())
     names = [cell.strip() for cell in head]
     return sample in names if sample else bool(names) and names[0].lower() in NAME_COLUMNS
 
@@ -153,7 +154,8 @@ def _excel_rows(path: Path) -> list[list[str]]:
             rows = [["" if cell is None else str(cell) for cell in row] for row in found]
         finally:
             book.close()
-    width = max((k + 1 for k, cell in enumerate(next((row for row in rows if any(row)), [])) if cell), default=0)
+    header = next((row for row in rows if any(row)), list[str]())
+    width = max((k + 1 for k, cell in enumerate(header) if cell), default=0)
     return [row[:width] + [""] * (width - len(row)) for row in rows]
 
 
@@ -179,14 +181,14 @@ def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
     Raises:
         DatasetError: If there are none, one names an unknown element, or the unit is missing, unknown or mixed.
     """
-    elements, units = {}, {}  # by column
+    elements, units = dict[str, str](), dict[str, ShareUnit | None]()  # by column
     for column in columns:
         found = _SHARE_COLUMN.fullmatch(column)
         if not found or (found[1] not in _MASSES and not found[2]):
             continue
         elements[column] = found[1]
         named = re.sub(r"[.\s]", "", found[2] or "").lower()
-        units[column] = {"at%": "at.%", "wt%": "wt.%", "": unit}.get(named)
+        units[column] = unit if not named else _UNITS.get(named)
     if not elements:
         raise DatasetError(f"No column holds a share among {list(columns)}; name them as in 'Co (at.%)'.")
     for column, element in elements.items():
@@ -197,9 +199,10 @@ def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
                 f"The unit of the column {column!r} must be at.% or wt.%; write {element} (at.%) in the header, or "
                 "give unit='at.%'. If it is no share, rename it."
             )
-    if len(set(units.values())) > 1:
+    said: list[ShareUnit] = sorted({unit for unit in units.values() if unit is not None})
+    if len(said) > 1:
         raise DatasetError(f"Shares must be all at.% or all wt.%, got {units}; convert some of them.")
-    return _Shares(tuple(elements.values()), tuple(elements), next(iter(units.values())))
+    return _Shares(tuple(elements.values()), tuple(elements), said[0])
 
 
 def _fractions(table: _Cells, shares: _Shares, names: Sequence[str]) -> tuple[Compositions, list[str]]:

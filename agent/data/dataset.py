@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,13 +51,13 @@ class SpectraSet:
     """q in 1/Å, 2θ in degrees or r in Å; shape `(q,)`, float64, strictly increasing."""
     intensities: Spectra
     """As in the file, or 0-100 once prepared; shape `(n, q)`."""
-    coordinates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    coordinates: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """What else is known of each sample, such as its wafer; the first dimension is `n`."""
-    units: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
     """Unit of `intensity` and of the coordinates that have one."""
     wavelength: float | None = None
     """X-ray wavelength in Å."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Title, source, licence and the like."""
     notes: tuple[str, ...] = ()
     """What was changed on the way in, in sentences for the user."""
@@ -120,7 +120,7 @@ class SpectraSet:
         rows = np.arange(len(self))[rows]
         return replace(
             self,
-            ids=tuple(self.ids[row] for row in rows),
+            ids=tuple(self.ids[int(row)] for row in rows),
             compositions=self.compositions[rows],
             intensities=self.intensities[rows],
             coordinates={name: values[rows] for name, values in self.coordinates.items()},
@@ -255,7 +255,9 @@ def _load(path: Path) -> xr.Dataset:
                 f"{path} is no NetCDF 4 file (it begins with {head!r}). Make one with `glassmap import`; "
                 "bring NetCDF 3 to NetCDF 4 with `nccopy -k nc4 OLD.nc NEW.nc`."
             )
-        return xr.load_dataset(path, engine="h5netcdf", decode_times=False)  # units are kept, whatever they say
+        return xr.load_dataset(  # pyright: ignore[reportUnknownMemberType]
+            path, engine="h5netcdf", decode_times=False
+        )  # units are kept, whatever they say
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise DatasetError(
             f"{path} can't be read as NetCDF 4: {str(error).strip()}. It may be cut short or damaged; "
@@ -369,7 +371,7 @@ def write_dataset(
     import xarray as xr
 
     path = Path(path)
-    variables = {
+    variables: dict[str, tuple[Any, ...]] = {  # dimensions, values and, where there are some, attributes
         "sample": ("sample", np.array(spectra.ids)),
         "element": ("element", np.array(spectra.elements)),
         "composition": (("sample", "element"), spectra.compositions * 100, {"units": _AT_PCT[0]}),
@@ -396,13 +398,16 @@ def write_dataset(
         data.attrs["wavelength"] = spectra.wavelength
     if spectra.notes:
         data.attrs["notes"] = "\n".join(spectra.notes)
-    packing = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}  # the checksum finds flipped bits
+    # The checksum finds flipped bits
+    packing: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True, "fletcher32": True}
     try:
-        encoding = {name: packing for name, variable in data.variables.items() if variable.dtype.kind in "iuf"}
+        encoding = {str(name): packing for name in data.variables if data[name].dtype.kind in "iuf"}
         for name, step in (resolution or {}).items():
             encoding[name] = packing | {"dtype": "int16", "scale_factor": step, "_FillValue": np.iinfo(np.int16).min}
         with whole_file(path) as partial:
-            data.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+            data.to_netcdf(  # pyright: ignore[reportUnknownMemberType]
+                partial, engine="h5netcdf", encoding=encoding
+            )
     except OSError as error:
         raise DatasetError(f"{path} can't be written: {error}. Check the folder and the space left.") from error
 

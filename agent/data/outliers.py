@@ -7,8 +7,8 @@ Letters: n measured alloys, e elements, q points.
 """
 
 import numpy as np
-from scipy.ndimage import median_filter
-from scipy.signal import find_peaks, peak_widths
+from scipy.ndimage import median_filter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from scipy.signal import find_peaks, peak_widths  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum
@@ -47,7 +47,7 @@ def screen(
     """
     lines = _sharp_lines(q, spectra)
     nearest = _nearest(compositions)
-    reasons = []
+    reasons = list[str]()
     differences = np.sqrt(np.square(spectra[:, None] - spectra[nearest]).mean(axis=2))  # (n, NEIGHBOURS)
     closest = differences.min(axis=1, initial=np.inf)
     usual = float(np.median(closest)) if len(spectra) >= ENOUGH else np.inf
@@ -57,7 +57,7 @@ def screen(
             continue
         found = [_no_signal(spectra[row]), _saturation(spectra[row])]
         if len(spectra) >= ENOUGH:
-            beside = [lines[k] for k in nearest[row]]
+            beside = [lines[int(k)] for k in nearest[row]]
             if expected is not None:
                 beside.append(_sharp_lines(q, expected[row : row + 1])[0])
             found.append(_strange_line(lines[row], beside, q))
@@ -123,12 +123,12 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
     if step > LINE_WIDTH / 3:
         return [{} for _ in spectra]
     window = round(LINE_SURROUNDINGS / step) | 1
-    found = []
+    found = list[dict[int, float]]()
     for spectrum in spectra:
-        above = spectrum - median_filter(spectrum, size=window)
+        above = spectrum - np.asarray(median_filter(spectrum, size=window))
         least = max(6 * _noise(spectrum), 1.0)
-        peaks, _ = find_peaks(above, height=least, prominence=least)
-        widths = peak_widths(above, peaks, rel_height=0.5)[0] * step
+        peaks = np.asarray(find_peaks(above, height=least, prominence=least)[0])
+        widths = np.asarray(peak_widths(above, peaks, rel_height=0.5)[0]) * step
         found.append({int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]})
     return found
 

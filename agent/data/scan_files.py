@@ -207,7 +207,7 @@ def _read_xrdml_scan(path: Path, scan: Element) -> _Part:
         axis = _numbers(path, listed)
     else:
         start, end = (_numbers(path, positions.find(name)) for name in ("startPosition", "endPosition"))
-        axis = np.linspace(start.item(), end.item(), len(intensity))
+        axis = np.linspace(float(start.item()), float(end.item()), len(intensity))
     time = points.find("commonCountingTime")
     return _Part(axis, intensity, None if time is None else _numbers(path, time).item())
 
@@ -334,7 +334,11 @@ def check_archive(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
 
 
 def _read_archive(path: Path, kind: str) -> RawScan:
-    from fairmat_readers_xrd import read_bruker_brml, read_rigaku_rasx  # takes a second, and campaigns may not need it
+    # takes a second, and campaigns may not need it
+    from fairmat_readers_xrd import (  # pyright: ignore[reportMissingTypeStubs]
+        read_bruker_brml,  # pyright: ignore[reportUnknownVariableType]
+        read_rigaku_rasx,  # pyright: ignore[reportUnknownVariableType]
+    )
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a number that can't be read is only warned of

@@ -95,7 +95,7 @@ def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
         if path.stem in found:
             raise DatasetError(f"{found[path.stem]} and {path.name} have the same name; keep one or rename it.")
         found[path.stem] = path
-    complaints = []
+    complaints = list[str]()
     for lost, where in ((set(names) - set(found), folder), (set(found) - set(names), table)):
         if lost:
             some = ", ".join(sorted(lost)[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")

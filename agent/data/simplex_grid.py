@@ -14,6 +14,8 @@ from jaxtyping import Float, Integer
 from glassmap.agent.errors import CompositionError
 from glassmap.agent.shapes import Parts, Ranks
 
+_Branches = Integer[np.ndarray, " branches"]
+
 
 class Limit(NamedTuple):
     """sum(factors * parts) <= most, in integers."""
@@ -47,7 +49,8 @@ class SimplexGrid(NamedTuple):
         Raises:
             CompositionError: If there are more than a 64-bit rank can number.
         """
-        states, steps = np.array([[total, max_nonzero, *(limit.most for limit in limits)]]), []
+        states = np.array([[total, max_nonzero, *(limit.most for limit in limits)]])
+        steps = list[tuple[int, _Branches, _Branches, _Branches]]()  # states; state, value and state reached of each
         for i in range(len(ranges)):
             state, value, after = _advance(states, i, ranges, limits)
             if not len(state):
@@ -55,7 +58,7 @@ class SimplexGrid(NamedTuple):
             count = len(states)
             states, reached = np.unique(after, axis=0, return_inverse=True)
             steps.append((count, state, value, reached.ravel()))
-        layers, ways = [], np.ones(len(states), dtype=np.int64)
+        layers, ways = list[Layer](), np.ones(len(states), dtype=np.int64)
         for count, state, value, reached in reversed(steps):
             live = ways[reached] > 0
             state, value, reached = state[live], value[live], reached[live]
@@ -101,7 +104,8 @@ class SimplexGrid(NamedTuple):
 
     def nearest(self, target: Float[np.ndarray, " e"]) -> int:
         """The rank of the point nearest to `target` in parts: a shortest path through the layers, so exact."""
-        ahead, costs = np.zeros(self.layers[-1].target.max() + 1), []  # squared distance from each state to the end
+        costs = list[Float[np.ndarray, " branches"]]()  # squared distance from each branch to the end
+        ahead = np.zeros(self.layers[-1].target.max() + 1)  # … and from each state
         for layer, wish in zip(reversed(self.layers), target[::-1], strict=True):
             costs.append((layer.value - wish) ** 2 + ahead[layer.target])
             ahead = np.minimum.reduceat(costs[-1], layer.first[:-1])
