@@ -1,9 +1,9 @@
 """What a campaign looks for: the alloys of its space, and the axis of their spectra."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.data.composition import CompositionSpace
@@ -41,15 +41,17 @@ class SpectrumConfig(Settings):
     low: float | None = None
     high: float | None = None
     points: PositiveInt | None = None
-    substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum
+    substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum …
+    substrate_scale: PositiveFloat | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
     background: float | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
 
     def read(self) -> dict[str, Any]:
         """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""
-        given = self.model_dump()
+        given = self.model_dump(exclude={"substrate_scale"})
         if self.substrate is not None:
             from glassmap.agent.data.scan_files import read_scan  # with spectrum.py slower than all settings together
             from glassmap.agent.data.spectrum import Substrate
 
-            given["substrate"] = Substrate(*read_scan(self.substrate))
+            scale = None if self.substrate_scale == "fit" else self.substrate_scale
+            given["substrate"] = Substrate(*read_scan(self.substrate), scale)
         return given

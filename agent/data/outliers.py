@@ -6,12 +6,14 @@ thresholds find on real wafers is in docs/results.md.
 Letters: n measured alloys, e elements, q points.
 """
 
+from typing import cast
+
 import numpy as np
 from scipy.ndimage import median_filter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.signal import find_peaks, peak_widths  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.spatial.distance import cdist
 
-from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum, Weights
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
 WITNESSES = 30  # nearest measurements that a new one is screened with
@@ -125,10 +127,10 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
     window = round(LINE_SURROUNDINGS / step) | 1
     found = list[dict[int, float]]()
     for spectrum in spectra:
-        above = spectrum - np.asarray(median_filter(spectrum, size=window))
+        above = spectrum - cast("Spectrum", median_filter(spectrum, size=window))
         least = max(6 * _noise(spectrum), 1.0)
-        peaks = np.asarray(find_peaks(above, height=least, prominence=least)[0])
-        widths = np.asarray(peak_widths(above, peaks, rel_height=0.5)[0]) * step
+        peaks = cast("Rows", find_peaks(above, height=least, prominence=least)[0])
+        widths = cast("Weights", peak_widths(above, peaks, rel_height=0.5)[0]) * step
         found.append({int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]})
     return found
 

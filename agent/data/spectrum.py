@@ -4,7 +4,7 @@ Subtract the substrate, cut to a common range, interpolate to a standard length,
 """
 
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -225,12 +225,7 @@ class Preprocessing:
         if self.substrate is not None:
             spectra = spectra - self._scaled_substrate(grid, spectra)
         if self.background is not None:
-            from pybaselines import Baseline  # takes half a second, and most spectra keep their background
-
-            half_width = round(self.background / (grid[1] - grid[0]))
-            ends = {"extrapolate_window": max(2, half_width // 20)}  # continued by their own slope
-            snip = partial(Baseline(x_data=grid).snip, max_half_window=half_width, decreasing=True, pad_kwargs=ends)
-            spectra = spectra - [snip(spectrum)[0] for spectrum in spectra]
+            spectra = spectra - _snip_backgrounds(grid, spectra, self.background)
         if self.axis == "r":
             return spectra
         maximum = spectra.max(axis=1, keepdims=True)
@@ -251,6 +246,17 @@ class Preprocessing:
         bright = bare[0] > 0.01 * bare.max()  # elsewhere a ratio is noise
         scales = np.quantile(spectra[:, bright] / bare[:, bright], 0.01, axis=1, keepdims=True)
         return np.maximum(scales, 0) * bare
+
+
+def _snip_backgrounds(grid: Axis, spectra: Spectra, half_width: float) -> Spectra:
+    """Return the SNIP background of each spectrum; its half-width in the unit of the axis."""
+    from pybaselines import Baseline  # pyright: ignore[reportMissingTypeStubs]  # takes half a second, and few ask
+
+    points = round(half_width / (grid[1] - grid[0]))
+    ends = {"extrapolate_window": max(2, points // 20)}  # continued by their own slope
+    fitter: Any = Baseline(x_data=grid)
+    found = [fitter.snip(y, max_half_window=points, decreasing=True, pad_kwargs=ends)[0] for y in spectra]
+    return np.array(found, dtype=np.float64).reshape(spectra.shape)
 
 
 def _check_wavelength(wavelength: float) -> None:
