@@ -6,7 +6,7 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
-from glassmap.agent.maps.spectra_archive import SAME_AT_PCT, ArchivedSpectrum, SpectraArchive
+from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.live import archive_now, map_now
@@ -65,7 +65,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         return
     distance = 100 * np.abs(map_.compositions - composition).max(1)
     row = int(np.argmin(distance))
-    if distance[row] > SAME_AT_PCT:
+    if distance[row] > READS_ALIKE_AT_PCT:
         learned = campaign.learned()
         if len(learned):
             nearest = 100 * np.linalg.norm(learned - composition, axis=1).min()
@@ -102,8 +102,8 @@ def _curves(
     table: dict[str, Spectrum] = {}
     distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
     order = np.argsort(distances, kind="stable")
-    own = [int(k) for k in order if distances[k] < SAME_AT_PCT]
-    near = [int(k) for k in order if distances[k] >= SAME_AT_PCT][:NEIGHBOURS]
+    own = [int(k) for k in order if distances[k] < READS_ALIKE_AT_PCT]
+    near = [int(k) for k in order if distances[k] >= READS_ALIKE_AT_PCT][:NEIGHBOURS]
     for place, k in enumerate(near):
         alloy = label(archive.measured.compositions[k], campaign.elements)
         words = "held out" if archive.measured.hold_out[k] else "learned from"

@@ -33,7 +33,10 @@ _SIDE = re.compile(rf"\s*[+-]?\s*{_TERM}(?:\s*[+-]\s*{_TERM})*\s*")
 _SHARE = re.compile(r"\s*([A-Z][a-z]?)\s*(-?\d+(?:\.\d+)?)\s*")
 
 
-SAME_DIGITS = 6  # of an atomic fraction, to which two alloys are one
+# Atomic fraction; what is closer than this is one alloy. Two other things: what reads alike to people, in at.% to one
+# decimal as `label` writes it (READS_ALIKE_AT_PCT of the spectra archive), and how far a laboratory may miss a target
+# (`backend.tolerance_at_pct`).
+SAME_ALLOY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -321,7 +324,8 @@ def label(composition: Composition, elements: Sequence[str]) -> str:
 
 def distinct_alloys(compositions: Compositions) -> tuple[GridCompositions, Rows, Groups]:
     """The distinct alloys in lexicographic order, the first row of each, and which of them each row is."""
-    alloys, first, group = np.unique(compositions.round(SAME_DIGITS), axis=0, return_index=True, return_inverse=True)
+    digits = round(-math.log10(SAME_ALLOY))
+    alloys, first, group = np.unique(compositions.round(digits), axis=0, return_index=True, return_inverse=True)
     return alloys, first, group.reshape(-1)  # NumPy 2.0 kept a second dimension
 
 

@@ -13,6 +13,7 @@ from scipy.ndimage import median_filter  # pyright: ignore[reportMissingTypeStub
 from scipy.signal import find_peaks, peak_widths  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.spatial.distance import cdist
 
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum, Weights
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
@@ -97,7 +98,7 @@ def nearest_rows(compositions: Compositions, row: int, *, n: int = 4) -> Rows:
 def _nearest(compositions: Compositions) -> Neighbours:
     """Rows of the nearest other alloys, `(n, up to NEIGHBOURS)`; replicates don't vouch for each other."""
     distances = cdist(compositions, compositions)
-    distances[distances < 1e-9] = np.inf
+    distances[distances < SAME_ALLOY] = np.inf
     return np.argsort(distances, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(compositions) - 1)]
 
 

@@ -23,7 +23,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from glassmap.agent.atomic_file import partial_beside, sync, write_whole
-from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
@@ -180,9 +180,8 @@ def block_of(space: CompositionSpace, composition: Composition) -> tuple[Composi
     map saw to the bit, on the same device. An alloy off the map's grid comes alone.
     """
     parts = np.rint(composition * 100 / space.step_at_pct).astype(np.int64)[None]
-    if not (
-        np.allclose(parts[0] * space.step_at_pct, 100 * composition, rtol=0, atol=1e-6) and space.contains(parts)[0]
-    ):
+    off = np.abs(parts[0] * space.step_at_pct / 100 - composition).max()
+    if off > SAME_ALLOY or not space.contains(parts)[0]:
         return composition[None], 0
     rank = int(space.rank(parts)[0])
     start = rank - rank % BLOCK

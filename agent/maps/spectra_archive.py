@@ -20,7 +20,7 @@ from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAllo
 
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
-SAME_AT_PCT = 0.051  # closer than this, two compositions are one to a reader
+READS_ALIKE_AT_PCT = 0.051  # labels give one decimal; what is closer than this reads alike
 _CHUNK = 16  # spectra
 
 
@@ -105,7 +105,7 @@ class SpectraArchive(NamedTuple):
         """The row of an alloy; None where its spectrum isn't kept."""
         distance = 100 * np.abs(self.generated - composition).max(1)
         row = int(np.argmin(distance))
-        return row if distance[row] < SAME_AT_PCT else None
+        return row if distance[row] < READS_ALIKE_AT_PCT else None
 
     def row_beside(self, measured: int) -> int:
         """The row that was generated at a measured alloy's composition."""

@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.networks import VECTORS, Architecture, Discriminator, Generator, Sizes, build, skip
 from glassmap.agent.progress import Report, ignore
@@ -58,7 +59,7 @@ class Vicinity(NamedTuple):
     def of(cls, compositions: Float[Tensor, "n e"], *, jitter: float) -> "Vicinity":
         """Return the bandwidths that follow from the training compositions; replicates don't count as neighbours."""
         distances = torch.cdist(compositions.double(), compositions.double())
-        distances[distances < 1e-9] = math.inf
+        distances[distances < SAME_ALLOY] = math.inf  # torch has them to 1e-8, also from a row to itself
         nearest = distances.min(dim=1).values
         nearest = nearest[nearest.isfinite()]
         if len(nearest) == 0:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.errors import CompositionError, SpaceExhausted
 from glassmap.agent.shapes import (
     BatchCompositions,
@@ -30,7 +30,6 @@ from glassmap.agent.shapes import (
 )
 
 DIAMETER = math.sqrt(2)  # no two compositions lie farther apart, as atomic fractions
-SAME = 1e-6  # closer than this, two compositions are one
 LIST_STEP_AT_PCT = 1  # a list of measured alloys has no grid step; 1 at.% is about what EDX resolves
 SAMPLE = 20_000  # alloys that stand for a larger space while planning
 REFERENCE = 200_000  # alloys that stand for a larger space in the coverage figures
@@ -120,7 +119,7 @@ class Pool:
             rows = np.union1d(rows, self.candidates.snap(places))
             points = self.candidates.compositions(rows)
             nearest = _distance(points, self.taken)
-        free = np.flatnonzero(nearest > SAME)  # in a space that is nearly all measured, few
+        free = np.flatnonzero(nearest > SAME_ALLOY)  # in a space that is nearly all measured, few
         return replace(self, rows=rows[free], points=points[free], nearest=nearest[free])
 
     def pick(self, cost: Cost) -> tuple[Rows, BatchCompositions]:
@@ -136,7 +135,7 @@ class Pool:
         while len(chosen) < self.size:
             clear = np.flatnonzero(nearest > self.spacing)
             if not clear.size:
-                clear = np.flatnonzero(nearest > SAME)
+                clear = np.flatnonzero(nearest > SAME_ALLOY)
             if not clear.size:
                 break
             chosen.append(int(clear[cost(len(chosen), nearest)[clear].argmin()]))
@@ -250,7 +249,7 @@ def plan_batch(
         n_elements, step_at_pct = candidates.shape[1], LIST_STEP_AT_PCT
         _check(candidates, n_elements, "candidates")
     _check(taken, n_elements, "taken")
-    spacing = DIAMETER * step_at_pct / 100 + SAME  # to an adjacent alloy: one step from one element to another
+    spacing = DIAMETER * step_at_pct / 100 + SAME_ALLOY  # to an adjacent alloy: one step from one element to another
     blocked = size * (1 + n_elements * (n_elements - 1))  # most grid points a batch and its adjacent points cover
     rows, points = _sample(candidates, max(SAMPLE, 2 * blocked), rng)
     nearest = _distance(points, taken)
@@ -372,7 +371,7 @@ def _start(
     """Draw points one by one, each with a chance that grows with its distance to those before (k-means++)."""
     centres = np.empty((size, points.shape[1]))
     for k in range(size):
-        chance = np.cumsum(shares * (nearest + SAME))
+        chance = np.cumsum(shares * (nearest + SAME_ALLOY))
         centres[k] = points[np.searchsorted(chance, rng.random() * chance[-1], side="right")]
         nearest = np.minimum(nearest, np.linalg.norm(points - centres[k], axis=1))
     return centres
@@ -389,7 +388,7 @@ def _refine(
         distances, owners = _nearest(points, centres, within=reach)
         distance, owner = distances[:, 0], owners[:, 0]
         pulls = np.flatnonzero(distance < nearest)
-        owner, pull = owner[pulls], shares[pulls] / np.maximum(distance[pulls], SAME)
+        owner, pull = owner[pulls], shares[pulls] / np.maximum(distance[pulls], SAME_ALLOY)
         total = np.bincount(owner, pull, len(centres))
         sums = np.column_stack([np.bincount(owner, pull * column[pulls], len(centres)) for column in points.T])
         moved = total > 0  # a centre that serves no point stays

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.dashboard.plots.for_print import draw_model_curves
 from glassmap.flows.compare import draw_split, read_prepared
 from tests.benchmarks.spectra import judge_models
-
-SAME = 1e-6  # closer than this, two compositions are one
 
 
 def run(
@@ -66,7 +65,7 @@ def _pairs(spectra: SpectraSet) -> tuple[np.ndarray, np.ndarray]:
     again = np.flatnonzero(replicate)
     distances = np.abs(spectra.compositions[again][:, None] - spectra.compositions[None]).max(axis=2)
     distances[:, replicate] = np.inf
-    there = distances.min(axis=1, initial=np.inf) < SAME
+    there = distances.min(axis=1, initial=np.inf) < SAME_ALLOY
     return distances[there].argmin(axis=1), again[there]
 
 

@@ -29,7 +29,7 @@ from glassmap.flows.compare import TEST_SHARE, Errors, errors_of, fit_ensemble, 
 PAPER_SIZES = {"co-ti-zr": 50, "co-v-zr": 80, "fe-ti-nb": 60}
 PAPER_MSE = {"co-ti-zr": 45.0, "co-v-zr": 13.0, "fe-ti-nb": 60.0}
 BATCH = 20  # spectra planned at a time
-SAME_ALLOY = 0.01  # atomic fraction; nearer to each other, two samples are one alloy
+AS_GOOD_AS_ONE = 0.01  # atomic fraction; nearer to each other, samples measured by EDX may be of one alloy
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
 # What could be otherwise, one at a time; the study's log is in docs/results.md.
 TWO_LAYERS, SIX_LAYERS, TWICE_AS_WIDE, ONE_NOISE, MUCH_NOISE = (
@@ -110,13 +110,13 @@ def measure_noise(
     """What no model of composition alone can foresee: how far samples of one alloy differ.
 
     A record a data set for pairs of one wafer and of two, where it names wafers, else of all: the number of pairs at
-    most `SAME_ALLOY` apart, and the noise of one sample: `mse` (half the mean squared difference of two) and the
+    most `AS_GOOD_AS_ONE` apart, and the noise of one sample: `mse` (half the mean squared difference of two) and the
     standard deviations of `q1` and `delta_q` (1/Å, where there is a q axis). Arguments as of `run`.
     """
     records = []
     for path in datasets:
         spectra = read_prepared(path, variable=variable, where=where)
-        pairs = KDTree(spectra.compositions).query_pairs(SAME_ALLOY, output_type="ndarray")
+        pairs = KDTree(spectra.compositions).query_pairs(AS_GOOD_AS_ONE, output_type="ndarray")
         kinds = {"all": np.ones(len(pairs), dtype=bool)}
         if "wafer" in spectra.coordinates:
             first, second = np.asarray(spectra.coordinates["wafer"])[pairs].T

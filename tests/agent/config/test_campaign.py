@@ -205,9 +205,8 @@ def test_settings_recorded_before_there_were_new_ones_still_go_on():
 @pytest.mark.parametrize(("said", "scale"), [(None, 1.0), (0.7, 0.7), ("fit", None)])
 def test_how_much_of_the_bare_substrate_is_subtracted_is_a_setting(said: Any, scale: float | None, tmp_path: Path):
     (tmp_path / "bare.xy").write_text("\n".join(f"{1 + k / 10} {k + 1}" for k in range(20)))
-    settings = {"substrate": tmp_path / "bare.xy"} | ({} if said is None else {"substrate_scale": said})
-    config = CampaignConfig.of(
-        {"name": "film", "space": {"elements": ["Co", "Zr"]}, "backend": {"kind": "lab"}, "spectrum": settings},
-        source="test",
-    )
+    axis = {"low": 1.0, "high": 2.5, "points": 32, "substrate": tmp_path / "bare.xy"}
+    film = {"name": "film", "space": {"elements": ["Co", "Zr"]}, "backend": {"kind": "lab", "columns": "q"}}
+    spectrum = axis | ({} if said is None else {"substrate_scale": said})
+    config = CampaignConfig.of(film | {"spectrum": spectrum}, source="test")
     assert config.spectrum.read()["substrate"].scale == scale

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from glassmap.agent.data.composition import (
     ROUNDING_AT_PCT,
+    SAME_ALLOY,
     CompositionSpace,
+    average_replicates,
     close_compositions,
+    distinct_alloys,
     label,
     parse_composition,
 )
 from glassmap.agent.errors import CompositionError
+from glassmap.agent.planning.acquisition import plan_batch
 
 ELEMENTS = ("Co", "V", "Zr", "Al", "Cu")
 TWENTY = (*ELEMENTS, "Ni", "Fe", "Ti", "Mg", "Si", "Au", "Ag", "Pt", "Pd", "Ca", "B", "C", "N", "O", "P")
@@ -260,3 +264,22 @@ def test_the_note_says_which_rows_were_closed():
 def test_a_wrong_table_is_refused_by_row_and_remedy(row, message):
     with pytest.raises(CompositionError, match=message):
         close_compositions(np.array([[50.0, 50.0], row]), elements=("Co", "V"), names=["a", "b"])
+
+
+# --- samples of one alloy
+
+
+def test_samples_closer_than_the_tolerance_are_one_alloy_and_others_are_not():
+    alloy = np.array([0.3, 0.4, 0.3])
+    samples = alloy + np.outer([0, 0.2, -0.2, 3, 0.1], [1, -1, 0]) * SAME_ALLOY
+    alloys, first, group = distinct_alloys(samples)
+    assert len(alloys) == 2 and group.tolist() == [0, 0, 0, 1, 0] and first.tolist() == [0, 3]
+    spectra = np.arange(10.0).reshape(5, 2)
+    _, means, _ = average_replicates(samples, spectra)
+    np.testing.assert_allclose(means, [spectra[[0, 1, 2, 4]].mean(axis=0), spectra[3]])
+
+
+def test_what_is_planned_next_is_another_alloy_by_the_same_tolerance():
+    space = CompositionSpace(("Co", "V", "Zr"), step_at_pct=20)
+    taken = space.compositions(np.arange(len(space) - 1)) + np.array([0.3, -0.3, 0]) * SAME_ALLOY
+    assert plan_batch(space, 1, taken=taken, method="farthest", seed=0).rows.tolist() == [len(space) - 1]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import PRESETS, TrainingConfig
@@ -78,6 +79,15 @@ def test_bandwidths_follow_the_distances_between_neighbours():
     assert vicinity.sigma == pytest.approx(0.5 * 0.1 * 2**0.5, rel=1e-5)
     assert vicinity.kappa == pytest.approx(0.3 * 2**0.5, rel=1e-5)  # replicates are no neighbours
     assert Vicinity.of(line[:1], jitter=0.5) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [20, 40, 300])  # from 26 rows on torch has distances to 1e-8 alone
+def test_no_alloy_is_its_own_neighbour_however_many_there_are(n: int):
+    alloys = np.random.default_rng(0).dirichlet((1, 1, 1), n)
+    nearest = np.sort(cdist(alloys, alloys), axis=1)[:, 1]
+    vicinity = Vicinity.of(torch.from_numpy(alloys), jitter=0.5)
+    assert vicinity.sigma == pytest.approx(0.5 * np.sort(nearest)[(n - 1) // 2])
+    assert vicinity.kappa == pytest.approx(nearest.max())
 
 
 def test_jittered_targets_stay_compositions():
