@@ -29,8 +29,8 @@ class Rounds(Settings):
         """Return a stage's status; None before the first attempt."""
         return self._value("SELECT status FROM stages WHERE round = ? AND name = ?", [round_, name])
 
-    def start_stage(self, round_: int, name: str) -> int:
-        """Count an attempt at a stage; returns how many there were."""
+    def start_stage(self, round_: int, name: str) -> None:
+        """Count an attempt at a stage."""
         with self.transaction():
             self._execute(
                 """INSERT INTO stages (round, name, status, attempts, started) VALUES (?, ?, 'running', 1, ?)
@@ -38,7 +38,6 @@ class Rounds(Settings):
                 finished = NULL, error = NULL, waiting_for = NULL""",
                 [round_, name, now()],
             )
-        return self._value("SELECT attempts FROM stages WHERE round = ? AND name = ?", [round_, name])
 
     def end_stage(
         self,

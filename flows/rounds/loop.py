@@ -10,7 +10,6 @@ from glassmap.agent.store.status import Status
 from glassmap.flows.notify import announce
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.decide import decide_round
-from glassmap.flows.rounds.journal import timed
 from glassmap.flows.rounds.map import map_alloys
 from glassmap.flows.rounds.measure import measure, receive
 from glassmap.flows.rounds.plan import plan
@@ -68,12 +67,10 @@ def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage
             return False
         if campaign.store.stage_status(round_, name) == "done":
             continue
-        attempt = campaign.store.start_stage(round_, name)
+        campaign.store.start_stage(round_, name)
         campaign.report(name, 0, 1, round_=round_)
         try:
-            with timed(campaign.store.folder, round=round_, stage=name, attempt=attempt) as line:
-                line["status"] = status = stage(campaign, round_)
-                line["spectra"] = campaign.store.n_spectra()
+            status = stage(campaign, round_)
         except Exception as error:
             with campaign.store.transaction():
                 campaign.store.end_stage(round_, name, "failed", error=f"{type(error).__name__}: {error}")

@@ -2,7 +2,6 @@
 
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
-from glassmap.flows.rounds.journal import timed
 from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
 from glassmap.flows.rounds.measure import receive
 from glassmap.flows.rounds.screen import screen_new
@@ -28,20 +27,18 @@ def retrain(campaign: OpenCampaign) -> str:
     last = store.artefact("checkpoint")
     if last is not None and store.training_ids(last[0]) == ids:
         return f"Nothing came since the last training on {len(ids)} spectra."
-    with timed(store.folder, round=round_, stage="retrain") as line:
-        ensemble, checkpoint = fit_model(campaign, round_, learned)
-        path = write_map(campaign, round_, ensemble, checkpoint)
-        archive = write_alloys(campaign, round_, ensemble, path)
-        compositions, spectra = spectra_to_judge(campaign, round_)
-        mse = mean_squared_error(ensemble.predict(compositions).mean, spectra) if len(spectra) else None
-        judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
-        with store.transaction():
-            store.record_artefact(round_, "checkpoint", checkpoint)
-            if path is not None:
-                store.record_artefact(round_, "map", path)
-            store.record_only_artefact(round_, "atlas", archive)
-            store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
-        line |= {"status": "done", "spectra": store.n_spectra()}
+    ensemble, checkpoint = fit_model(campaign, round_, learned)
+    path = write_map(campaign, round_, ensemble, checkpoint)
+    archive = write_alloys(campaign, round_, ensemble, path)
+    compositions, spectra = spectra_to_judge(campaign, round_)
+    mse = mean_squared_error(ensemble.predict(compositions).mean, spectra) if len(spectra) else None
+    judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
+    with store.transaction():
+        store.record_artefact(round_, "checkpoint", checkpoint)
+        if path is not None:
+            store.record_artefact(round_, "map", path)
+        store.record_only_artefact(round_, "atlas", archive)
+        store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
     drop_other_archives(archive)
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more
         if found[1] not in (checkpoint, path):

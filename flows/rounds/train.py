@@ -1,6 +1,7 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -143,7 +144,10 @@ def _learned_then(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compo
         compositions = np.array([known[id_].composition for id_ in ids])
         return ids, compositions.reshape(-1, len(campaign.config.space.elements)), store.spectra_of(ids)
     ids, compositions, spectra = spectra_to_learn(campaign, round_)
-    rows = np.flatnonzero([known[id_].round <= round_ for id_ in ids])
+    began = next((stage.started for stage in store.stages(round_=round_) if stage.name == "train"), datetime.now(UTC))
+    rows = np.flatnonzero(
+        [known[id_].round <= round_ and datetime.fromisoformat(known[id_].taken) <= began for id_ in ids]
+    )
     return [ids[row] for row in rows], compositions[rows], spectra[rows]
 
 

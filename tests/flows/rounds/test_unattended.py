@@ -19,7 +19,6 @@ from glassmap.agent.store.status import Status
 from glassmap.flows import notify as notices
 from glassmap.flows.actions import abandon, extend, retract
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
-from glassmap.flows.rounds.journal import FILE_NAME as JOURNAL
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
 from glassmap.flows.rounds.retrain import retrain
 from tests.support.campaigns import rows, write_campaign
@@ -145,25 +144,33 @@ def test_retraining_changes_nothing_of_what_the_campaign_finds(tmp_path: Path, s
         assert rows(tmp_path / "plain", statement) == rows(tmp_path / "retrained", statement)
 
 
-# --- one line a stage
+# --- how long a stage takes
 
 
 def failing(campaign: OpenCampaign, round_: int) -> str:
     return str(1 / 0)
 
 
-def test_every_stage_leaves_a_line_with_its_duration(tmp_path: Path, small_dataset: Path):
+def test_of_every_stage_attempts_and_seconds_are_recorded(tmp_path: Path, small_dataset: Path):
     write_campaign(tmp_path, small_dataset, stop={"max_rounds": 1})
     with open_campaign(tmp_path) as campaign, pytest.raises(ZeroDivisionError):
         advance(campaign, stages={**STAGES, "map": failing})
+    with CampaignStore.read_only(tmp_path) as store:
+        failed = store.stages()
     run(tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines()]
-    assert [(line["stage"], line["status"]) for line in lines] == [
-        *((name, "done") for name in ("plan", "measure", "train")),
-        *(("map", "failed"), ("map", "done"), ("decide", "done")),
+    with CampaignStore.read_only(tmp_path) as store:
+        ended = store.stages()
+    assert [(stage.name, stage.status, stage.attempts) for stage in failed] == [
+        *((name, "done", 1) for name in ("plan", "measure", "train")),
+        ("map", "failed", 1),
     ]
-    assert "ZeroDivisionError" in lines[3]["error"] and lines[4]["attempt"] == 2
-    assert all(line["seconds"] >= 0 and line["round"] == 1 for line in lines)
+    assert "ZeroDivisionError" in (failed[3].error or "")
+    assert [(stage.name, stage.status, stage.attempts) for stage in ended] == [
+        *((name, "done", 1) for name in ("plan", "measure", "train")),
+        *(("map", "done", 2), ("decide", "done", 1)),
+    ]
+    assert all(stage.seconds >= 0 and stage.round == 1 for stage in ended)
+    assert ended[3].seconds > failed[3].seconds and ended[2].seconds > 0
 
 
 # --- notices

@@ -1,0 +1,206 @@
+"""Campaigns that version 0.1 began go on with this one: nothing is lost, nothing has to be begun anew.
+
+`support/campaigns-0.1.tar.xz` holds what version 0.1 left: `replay`, paused after two of four rounds with r001-03
+retracted, and `lab`, whose second round is ordered and partly delivered: one alloy rejected, one abandoned, one failed,
+one measurement flagged, one scan without a composition, three files quarantined.
+"""
+
+import hashlib
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassmap.agent.maps.spectra_archive import read_map
+from glassmap.agent.models.ensemble import TrainedEnsemble
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import Unreadable, read_campaign
+from tests.support.command_line import does
+
+ALLOY = "Co30V40Zr30"
+READING = ("status", "log", "ledger", "orders", "trace")
+# What version 0.1 itself found in its rounds 3 and 4: rows of the data set, and the hold-out MSE.
+ROWS_OF_BEFORE = {3: [82, 55, 19, 16, 4, 63, 51, 1], 4: [52, 99, 37, 96, 103, 56, 40, 46]}
+MSE_OF_BEFORE = [3.7374861577743586, 0.2908580974830154, 0.19586888432157004, 0.17452207126197714]
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """The campaigns as version 0.1 left them."""
+    with tarfile.open(Path(__file__).parent / "support" / "campaigns-0.1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The hash of every file of a campaign but those that SQLite makes to read."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def facts(folder: Path, *, store: str = "campaign.db") -> dict[str, list[tuple[Any, ...]]]:
+    """What is recorded and must never change, of a store of any version, in the words of today."""
+    with closing(sqlite3.connect(f"{(folder / store).absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        excluded = ("exclusions", "kind") if "exclusions" in tables else ("verdicts", "verdict")
+        queries = {
+            "suggestions": "SELECT * FROM suggestions ORDER BY id",
+            "spectra": """SELECT id, suggestion, round, hold_out, composition, intensity, backend, taken, facts,
+                replace(state, 'doubtful', 'flagged'), reason, screened FROM spectra ORDER BY id""",
+            "batches": "SELECT round, separation, worst, mean, ordered, approved FROM batches ORDER BY round",
+            "curve": "SELECT round, spectra, mse, mse_sample, next_batch_mse FROM curve ORDER BY round",
+            "artefacts": "SELECT round, kind, path FROM artefacts WHERE kind <> 'atlas' ORDER BY round, kind",
+            "decisions": "SELECT * FROM decisions ORDER BY round",
+            "failures": "SELECT suggestion, reason, time FROM failures ORDER BY suggestion",
+            "excluded": f"SELECT suggestion, {excluded[1]}, reason, person, time FROM {excluded[0]} ORDER BY 1",
+            "files": "SELECT id, path, size, hash, kind, state, reason, measurement FROM files ORDER BY id",
+            "samples": "SELECT * FROM samples ORDER BY id",
+            "axes": "SELECT * FROM axes",
+            "log": "SELECT id, time, person, event, subject, detail FROM log ORDER BY id",
+        }
+        return {name: connection.execute(query).fetchall() for name, query in queries.items()}
+
+
+def assert_kept(folder: Path, before: dict[str, list[tuple[Any, ...]]]) -> None:
+    """All that was recorded is still there; more may have come."""
+    now = facts(folder)
+    for table, lines in before.items():
+        lost = [line for line in lines if line not in now[table]]
+        assert not lost, f"{table} lost {lost}"
+
+
+# --- looked at
+
+
+@pytest.mark.parametrize("name", ["replay", "lab"])
+def test_what_only_reads_works_at_once_and_changes_nothing(before: Path, name: str):
+    folder = before / name
+    found = contents(folder)
+    for command in READING:
+        does(command, folder, *(["r001-03"] if command == "trace" else []))
+    assert "Δq 0.5" in does("trace", folder, ALLOY)
+    campaign = read_campaign(folder)
+    assert not isinstance(campaign, Unreadable)
+    assert len(campaign.curve) == {"replay": 2, "lab": 1}[name]
+    assert contents(folder) == found
+
+
+def test_what_is_read_is_what_was_recorded(before: Path):
+    with CampaignStore.read_only(before / "lab") as store:
+        states = {one.suggestion.id: one.state for one in store.suggestion_statuses(2)}
+        flagged = store.measurement("r001-05")
+    assert states == {
+        "r002-01": "rejected",
+        **dict.fromkeys(("r002-02", "r002-03", "r002-04", "r002-05", "r002-08", "r002-09"), "missing"),
+        "r002-06": "abandoned",
+        "r002-07": "failed",
+    }
+    assert flagged is not None and (flagged.state, flagged.reason) == (
+        "flagged",
+        "its first peak lies far from its neighbours'",
+    )
+    with CampaignStore.read_only(before / "replay") as store:
+        retracted = store.measurement("r001-03")
+        mse = [point.mse for point in store.curve()]
+        status = store.status()
+    assert retracted is not None and (retracted.state, retracted.reason) == ("retracted", "wrong wafer")
+    assert mse == MSE_OF_BEFORE[:2]
+    assert status.state == "paused" and "moving to the new glassmap" in does("status", before / "replay")
+
+
+@pytest.mark.parametrize("name", ["replay", "lab"])
+def test_its_model_and_map_are_drawn_and_asked(before: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(before)
+    folder = before / name
+    with CampaignStore.read_only(folder) as store:
+        _, path = store.artefact("map") or (0, Path())
+    columns, _ = read_map(path)
+    assert np.isfinite(columns["delta_q"]).any()
+    does("map", folder)
+    does("generate", folder, ALLOY)
+    assert list((folder / "generated").glob("*.csv"))
+    does("report", folder)
+    assert list(before.glob("report*"))
+
+
+# --- gone on with
+
+
+def test_the_first_command_that_writes_keeps_a_copy_of_the_store_and_every_row(before: Path):
+    folder = before / "replay"
+    recorded = facts(folder)
+    does("resume", folder)
+    copies = [path.name for path in folder.glob("campaign.db.*") if not path.name.endswith(("-wal", "-shm"))]
+    assert len(copies) == 1
+    assert facts(folder, store=copies[0]) == recorded
+    assert_kept(folder, recorded)
+    does("status", folder)
+    assert "resumed" in does("log", folder)
+
+
+def test_a_replay_goes_on_to_the_end_that_it_would_have_had(before: Path):
+    folder = before / "replay"
+    recorded = facts(folder)
+    does("resume", folder)
+    does("run", folder)
+    assert_kept(folder, recorded)
+    with CampaignStore.read_only(folder) as store:
+        assert store.status().state == "exhausted"
+        planned = {round_: [s.row for s in store.suggestions(round_=round_)] for round_ in (3, 4)}
+        mse = [point.mse for point in store.curve()]
+        models = store.artefacts("checkpoint")
+    assert planned == ROWS_OF_BEFORE
+    np.testing.assert_allclose(mse, MSE_OF_BEFORE, rtol=1e-3)  # the networks' last bits are the machine's
+    assert all(TrainedEnsemble.load(path, device="cpu") for path in models.values())
+    does("map", folder)
+    does("generate", folder, ALLOY)
+
+
+def test_a_laboratory_goes_on_with_what_lies_in_its_drop_folder(before: Path):
+    folder = before / "lab"
+    recorded = facts(folder)
+    does("accept", folder, "r001-05", "--reason", "its neighbours are the odd ones")
+    does("run", folder)
+    with CampaignStore.read_only(folder) as store:
+        states = {one.suggestion.id: one.state for one in store.suggestion_statuses(2)}
+        accepted = store.measurement("r001-05")
+    assert accepted is not None and accepted.state == "used"
+    assert {states[f"r002-{k:02d}"] for k in (2, 3, 4)} <= {"measured", "flagged"}
+    does("retract", folder, "r002-03", "--reason", "saturated")
+    does("retry", folder, "r002-07")
+    does("go-on", folder, "--reason", "the furnace is gone")
+    does("run", folder)
+    with CampaignStore.read_only(folder) as store:
+        assert len(store.curve()) == 2
+        assert {*(store.training_ids(2) or [])} >= {"r001-05", "r002-02"}
+        assert "r002-03" not in (store.training_ids(2) or [])
+        assert store.artefact("map", 2) is not None
+        assert len(store.suggestions(round_=3)) == 8
+    does("approve", folder)
+    does("run", folder)
+    assert (folder / "orders" / "round-003.csv").exists()
+    now = facts(folder)
+    changed = {"r001-05"}  # accepted
+    recorded["spectra"] = [row for row in recorded["spectra"] if row[0] not in changed]
+    del recorded["failures"]  # r002-07 is tried again
+    assert_kept(folder, recorded)
+    assert {row[0] for row in now["spectra"]} >= {"r001-05", "r002-02", "r002-03", "r002-04"}
+
+
+def test_a_lost_model_of_before_is_trained_again_without_what_was_retracted_since(before: Path):
+    folder = before / "replay"
+    for round_ in (1, 2):
+        with CampaignStore.read_only(folder) as store:
+            _, path = store.artefact("checkpoint", round_) or (0, Path())
+        path.unlink()
+        path.with_suffix(".safetensors").unlink()
+    does("resume", folder)
+    does("run", folder)
+    with CampaignStore.read_only(folder) as store:
+        assert store.status().state == "exhausted"
+        assert {s.row for s in store.suggestions(round_=3)} == set(ROWS_OF_BEFORE[3])
+        assert len(store.training_ids(2) or []) == 15
