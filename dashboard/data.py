@@ -6,7 +6,7 @@ there is something new.
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus
 from glassmap.agent.store.status import Status
+from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
@@ -36,7 +37,7 @@ class CampaignSnapshot(NamedTuple):
     name: str
     elements: tuple[str, ...]
     source: str  # where spectra come from if not from an instrument; empty else
-    config: dict[str, Any]
+    settings: Settings
     axis_name: str
     axis: Axis
     wavelength: float | None
@@ -79,6 +80,10 @@ class CampaignSnapshot(NamedTuple):
     def batch(self, round_: int) -> list[Suggestion]:
         """The alloys that a round asks for."""
         return [one for one in self.suggestions if one.round == round_]
+
+    def simulated(self) -> list[Measurement]:
+        """Return the measurements that a simulation made; its results alone say what they cost."""
+        return [m for m in self.measured if "cpu_seconds" in m.facts]
 
     def learned(self) -> Compositions:
         """What is learned from, atomic fraction."""
@@ -151,7 +156,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         name=config["name"],
         elements=tuple(store.elements),
         source=store.source,
-        config=config,
+        settings=read_settings(config),
         axis_name=axis_name,
         axis=axis,
         wavelength=wavelength,

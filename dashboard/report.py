@@ -81,9 +81,7 @@ def _sections(
     yield _facts(campaign)
     if campaign.curve:
         yield "<h2>Learning curve</h2>"
-        yield _figure(
-            draw_learning_curves({campaign.name: campaign.curve}, tolerance=campaign.config["stop"]["tolerance"])
-        )
+        yield _figure(draw_learning_curves({campaign.name: campaign.curve}, tolerance=campaign.settings.stop.tolerance))
         yield "<p class=note>Errors on spectra that were never learned from; intensity 0–100.</p>"
         if campaign.curve[-1].delta_q_error is not None:
             yield _figure(draw_peak_errors(campaign.curve))
@@ -102,14 +100,13 @@ def _sections(
 
 
 def _facts(campaign: CampaignSnapshot) -> str:
-    config, used = campaign.config, campaign.used
-    space, planning, stop = config["space"], config["planning"], config["stop"]
+    settings, stop, used = campaign.settings, campaign.settings.stop, campaign.used
     rows = {
-        "system": f"{'–'.join(campaign.elements)}, grid of {space['step_at_pct']} at.%",
-        "measured by": campaign.source or config["backend"]["kind"],
-        "batches": f"{planning['batch']} alloys, {planning['method']}, weights {planning['weights']}",
-        "model": f"{config['model']['members']} members, {config['model']['architecture']}, seed {config['seed']}",
-        "stop rule": f"less than {stop['tolerance']:.0%} better, {stop['patience']} times; {stop['max_rounds']} rounds",
+        "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
+        "measured by": campaign.source or settings.backend,
+        "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
+        "model": settings.model,
+        "stop rule": f"less than {100 * stop.tolerance:g} % better, {stop.patience} times; {stop.max_rounds} rounds",
         "used": f"{used.spectra} spectra in {used.rounds} rounds"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
     }

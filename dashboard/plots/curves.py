@@ -74,9 +74,8 @@ def draw_learning_curves(
                 fillcolor=GREEN,
                 opacity=0.15,
                 line_width=0,
-                annotation_text=f"another round that stays in here ({tolerance:.0%}) counts towards the stop",
-                annotation_position="bottom left",
-                annotation_font={"size": 11, "color": GREEN},
+                name=f"a round that stays in here, {100 * tolerance:g} %, counts towards the stop",
+                showlegend=True,
             )
     if expected is not None:
         spectra, (mse, low, high) = expected

@@ -68,6 +68,7 @@ def draw_ternary(
     elements: Sequence[str],
     limits: tuple[float, float],
     marks: Marks | None = None,
+    names: tuple[str, str] = ("measured", "next batch"),
     sum_at_pct: float = 100.0,
 ) -> go.Figure:
     """A figure of every alloy of a ternary, or of a slice through a larger system, as hexagons that can be hovered.
@@ -79,6 +80,7 @@ def draw_ternary(
         elements: Top, left, right corner.
         limits: Of the colours.
         marks: Alloys to mark, as `compositions`.
+        names: What the first two kinds of marks are called.
         sum_at_pct: 100, or what the elements that are held fixed leave.
     """
     marks, what = marks or Marks(), QUANTITIES[quantity]
@@ -103,10 +105,12 @@ def draw_ternary(
         "cmin": 0 if is_glass else limits[0],
         "cmax": 1 if is_glass else limits[1],
         "colorbar": {
-            "title": {"text": what.label, "side": "right"},
-            "thickness": 14,
-            "len": 0.75,
-            "y": 0.6,
+            "orientation": "h",
+            "title": {"text": what.label, "side": "top"},
+            "thickness": 12,
+            "len": 0.9,
+            "y": -0.12,
+            "yanchor": "top",
             "tickvals": [0.25, 0.75] if is_glass else None,
             "ticktext": ["no", f"Δq ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
         },
@@ -120,14 +124,12 @@ def draw_ternary(
         showlegend=False,
     )
     dot = 7 * min(1.0, math.sqrt(150 / max(1, len(marks.measured))))  # many would hide the map
-    outline = {"symbol": "circle-open", "size": dot, "color": "white", "line": {"width": 3.5}}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": "#d00000"}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
-    circle = {"symbol": "circle-open", "size": dot, "color": "black", "line": {"width": 1.5}}
+    circle = {"symbol": "circle", "size": dot, "color": "white", "line": {"width": 1.5, "color": "black"}}
     for shares, texts, name, style in (
-        (marks.measured, (), "", outline),
-        (marks.measured, marks.measured_texts, "measured", circle),
-        (marks.batch, marks.batch_texts, "next batch", cross),
+        (marks.measured, marks.measured_texts, names[0], circle),
+        (marks.batch, marks.batch_texts, names[1], cross),
         (marks.known, marks.known_texts, "known glass formers", star),
     ):
         if len(shares):
@@ -137,9 +139,7 @@ def draw_ternary(
                 name=name,
                 text=list(texts) or None,
                 marker=style,
-                hovertemplate=_hover(elements, name + ("<br>%{text}" if len(texts) else "")) if name else None,
-                hoverinfo=None if name else "skip",
-                showlegend=bool(name),
+                hovertemplate=_hover(elements, name + ("<br>%{text}" if len(texts) else "")),
             )
     if marks.chosen is not None:
         figure.add_scatterternary(
@@ -161,7 +161,7 @@ def draw_ternary(
     set_style(figure, height=560)
     titles = [f"{element} ({of})" if sum_at_pct == 100 else element for element in elements]
     figure.update_layout(
-        margin={"l": 60, "r": 35, "t": 45, "b": 45},
+        margin={"l": 45, "r": 45, "t": 45, "b": 100},
         ternary={
             "sum": sum_at_pct,
             "bgcolor": "rgba(0,0,0,0)",

@@ -3,7 +3,7 @@
 from glassmap.agent.models.config import CONFIDENCE
 
 AXIS_TITLES = {"q": "q (Å⁻¹)", "two_theta": "2θ (°)", "r": "r (Å)"}
-BAND = f"{CONFIDENCE:.0%} of measured points are expected here"
+BAND = f"{100 * CONFIDENCE:g} % of measured points are expected here"
 EPISTEMIC = "± epistemic std, between base models"
 TWO_EPISTEMIC = "± 2 epistemic std, between base models"
 ALEATORIC = "± aleatoric std, over draws"

@@ -7,7 +7,6 @@ import pandas as pd
 import streamlit as st
 from scipy.spatial.distance import cdist
 
-from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.data.composition import label
 from glassmap.agent.planning.acquisition import RULES, rule_of
 from glassmap.agent.shapes import Compositions
@@ -16,22 +15,23 @@ from glassmap.dashboard.data import CampaignSnapshot, read_suggestion_statuses
 from glassmap.dashboard.live import chosen, map_now
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
+SHOWN_IDS = 30  # of samples, in a line
+
 
 def _rule(campaign: CampaignSnapshot, round_: int) -> str:
-    """Why alloys of a batch are chosen, in a sentence."""
-    planning = campaign.config["planning"]
-    method = planning["method"]
-    if method in RULES:
-        why = rule_of(method, has_model=round_ not in (1, first_own_round(campaign.config))).sentence
+    """Return why the alloys of a batch are chosen, in a sentence."""
+    settings = campaign.settings
+    if settings.method in RULES:
+        why = rule_of(settings.method, has_model=round_ not in (1, settings.first_own_round)).sentence
     else:
-        why = f"Chosen by the rule {method!r}, which this dashboard doesn't know"
-    if planning["weights"] == "disagreement" and round_ > 1:
+        why = f"Chosen by the rule {settings.method!r}, which this dashboard doesn't know"
+    if settings.weights == "disagreement" and round_ > 1:
         why += ", the more where the model is unsure"
     return f"{why}; never one that is measured or pending, nor two side by side."
 
 
 def _nearest(campaign: CampaignSnapshot, round_: int) -> list[tuple[str, float]]:
-    """Of each alloy of a batch: the nearest asked for before, in words, and the distance to the next of its batch."""
+    """Return, for each alloy of a batch, the nearest asked for before, in words, and how far the next of it is."""
     batch = campaign.batch(round_)
     earlier = [one for one in campaign.suggestions if one.round < round_]
     shares, before = _shares(campaign, batch), _shares(campaign, earlier)
@@ -78,7 +78,8 @@ def _show(campaign: CampaignSnapshot) -> None:
             }
         )
     table = pd.DataFrame(rows)
-    missing = [row["sample"] for row in rows if row["state"] in ("missing", "failed")]
+    missing = [one.id for one in campaign.pending if one.round == round_]
+    failed = [row["sample"] for row in rows if row["state"] == "failed" and row["sample"] not in missing]
     cover = campaign.coverage[int(round_) - 1]
     columns = st.columns(4)
     columns[0].metric("alloys", len(rows))
@@ -87,8 +88,9 @@ def _show(campaign: CampaignSnapshot) -> None:
         "mean distance (at.%)", f"{cover.mean:.1f}", help="From an alloy of the space to the nearest asked for so far."
     )
     columns[3].metric("worst served (at.%)", f"{cover.worst:.1f}", help="The alloy farthest from all asked for so far.")
-    if missing:
-        st.markdown(f"**Missing:** {', '.join(missing[:30])}{' …' if len(missing) > 30 else ''}")
+    for words, ids in (("Missing", missing), ("Failed", failed)):
+        if ids:
+            st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
     if len(campaign.elements) == 3:
         shares = _shares(campaign, [one.suggestion for one in statuses])
         map_ = map_now(campaign)
@@ -99,6 +101,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             elements=campaign.elements,
             limits=(0.0, 15.0),
             marks=Marks(measured=before, batch=shares, batch_texts=[one.suggestion.id for one in statuses]),
+            names=("asked for before", f"round {round_}"),
         )
         st.plotly_chart(figure, width="stretch", key="batch")
         st.caption("Circles: asked for in earlier rounds; crosses: this batch. Colour: distance as of the last map.")

@@ -56,7 +56,7 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     )
     with counts.container(horizontal=True, gap="large"):
         st.metric("spectra", campaign.status.spectra, help="Measured so far, held out ones included.", width="content")
-        rounds = f"{campaign.round_at_work} of {campaign.config['stop']['max_rounds']}"
+        rounds = f"{campaign.round_at_work} of {campaign.settings.stop.max_rounds}"
         st.metric("round", rounds, width="content")
     left, right, _ = st.columns([1, 1, 4], vertical_alignment="center")
     for column, page, words in ((left, "map", "Map"), (right, "progress", "Progress")):

@@ -1,21 +1,11 @@
 """Several campaigns on one learning curve: planned against random, presets, seeds."""
 
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
 from glassmap.dashboard.data import CampaignSnapshot
-from glassmap.dashboard.live import name_of, watch
+from glassmap.dashboard.live import STATES, name_of, watch
 from glassmap.dashboard.plots.curves import draw_learning_curves
-
-
-def _judge(backend: dict) -> str:
-    """What the hold-out is."""
-    if backend["kind"] == "replay":
-        return f"{Path(backend['dataset']).name}, {backend['hold_out']}"
-    return f"{backend['kind']}, of each batch"
-
 
 campaigns = {
     name_of(one.folder, st.session_state.folders): one
@@ -38,16 +28,15 @@ if names:
         {
             "campaign": name,
             "system": "–".join(campaigns[name].elements),
-            "judged by": _judge(campaigns[name].config["backend"]),
-            "planned": campaigns[name].config["planning"]["method"],
-            "weights": campaigns[name].config["planning"]["weights"],
-            "network": campaigns[name].config["model"]["architecture"],
-            "members": campaigns[name].config["model"]["members"],
+            "judged by": campaigns[name].settings.judged_by,
+            "planned": campaigns[name].settings.method,
+            "weights": campaigns[name].settings.weights,
             "rounds": len(campaigns[name].curve),
             "spectra": campaigns[name].curve[-1].spectra,
             "hold-out MSE": campaigns[name].curve[-1].mse,
             "best": min(point.mse for point in campaigns[name].curve),
-            "state": campaigns[name].state,
+            "state": STATES[campaigns[name].state][0],
+            "model": campaigns[name].settings.model,
         }
         for name in names
     ]

@@ -33,11 +33,11 @@ def _simpler(path: str, round_: int, _archive: SpectraArchive) -> dict[str, floa
 
 
 def _show(campaign: CampaignSnapshot) -> None:
-    curve, stop = campaign.curve, campaign.config["stop"]
+    curve, stop = campaign.curve, campaign.settings.stop
     if not curve:
         st.info("There is no model yet. The first appears once the first batch is measured and learned from.")
         return
-    last, batch = curve[-1], campaign.config["planning"]["batch"]
+    last, batch = curve[-1], campaign.settings.batch
     forecast = expect(curve, last.spectra + batch)
     columns = st.columns(4)
     columns[0].metric("hold-out MSE, ensemble", f"{last.mse:.3g}")
@@ -46,7 +46,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     columns[2].metric("error of q₁ / Δq (Å⁻¹)", peak or "–")
     columns[3].metric(
         f"expected of {batch} more",
-        "–" if forecast is None else f"{100 * (forecast.mse / last.mse - 1):+.0f} %",
+        "–" if forecast is None else _change(forecast.mse / last.mse - 1),
         help="Change of the MSE by the power law through the last five rounds; nothing before the third.",
     )
     left, right = st.columns(2)
@@ -60,26 +60,29 @@ def _show(campaign: CampaignSnapshot) -> None:
         log=log,
         published={"Xie et al. 2025, one generated spectrum": published} if published else None,
         simpler=simpler,
-        tolerance=stop["tolerance"],
+        tolerance=stop.tolerance,
         expected=None if forecast is None or _has_stopped(campaign) else (last.spectra + batch, forecast),
     )
     st.plotly_chart(figure, width="stretch", key="curve")
     st.caption(
-        f"Stops once a round improves the smoothed MSE by less than {stop['tolerance']:.0%} "
-        f"{stop['patience']} times in a row, or after {stop['max_rounds']} rounds. "
+        f"Stops once a round improves the smoothed MSE by less than {100 * stop.tolerance:g} % "
+        f"{stop.patience} times in a row, or after {stop.max_rounds} rounds. "
         "Errors are those on spectra that were never learned from."
     )
     if last.delta_q_error is not None:
         st.plotly_chart(draw_peak_errors(curve, log=log), width="stretch", key="peaks")
     st.markdown("**Used so far**")
-    used = campaign.used
-    columns = st.columns(4)
-    limits = (stop["max_rounds"], stop["max_spectra"], stop["max_hours"], stop["max_cpu_hours"])
-    for column, name, value, limit in zip(
-        columns, ("rounds", "spectra", "hours since it began", "CPU-hours of simulation"), used, limits, strict=True
-    ):
-        shown = str(value) if isinstance(value, int) else f"{value:.2f}"
-        column.metric(name, shown + (f" of {limit:g}" if limit is not None else ""))
+    names = ("rounds", "spectra", "hours since it began", "CPU-hours of simulation")
+    limits = (stop.max_rounds, stop.max_spectra, stop.max_hours, stop.max_cpu_hours)
+    shown = [one for one in zip(names, campaign.used, limits, strict=True) if one[1] or one[2] is not None]
+    for column, (name, value, limit) in zip(st.columns(4), shown, strict=False):
+        words = str(value) if isinstance(value, int) else f"{value:.2f}"
+        column.metric(name, words + (f" of {limit:g}" if limit is not None else ""))
+
+
+def _change(share: float) -> str:
+    """Return a relative change in words; what rounds to nothing has no sign."""
+    return "± 0 %" if abs(share) < 0.005 else f"{100 * share:+.0f} %"
 
 
 def _has_stopped(campaign: CampaignSnapshot) -> bool:

@@ -27,17 +27,15 @@ def _flags(facts: dict, *, temperature: float) -> str:
 
 
 def _show(campaign: CampaignSnapshot) -> None:
-    simulated = [m for m in campaign.measured if "cpu_seconds" in m.facts]
-    kinds = [campaign.config["backend"]["kind"], ((campaign.config["guide"] or {}).get("backend") or {}).get("kind")]
-    if not simulated and "simulation" not in kinds:
+    simulated = campaign.simulated()
+    temperature = campaign.settings.quench_temperature
+    if temperature is None:
         st.info("This campaign doesn't simulate.")
         return
     if campaign.running:
         st.markdown("**Running**")
         for one, share in campaign.running:
             st.progress(share, f"{one.id} {label(np.array(one.composition), campaign.elements)}: {share:.0%}")
-    settings = next((s for s in _settings(campaign) if s["kind"] == "simulation"), {})
-    temperature = settings.get("protocol", {}).get("cold", 300.0)
     rows = [
         {
             "sample": m.id,
@@ -99,11 +97,6 @@ def _show(campaign: CampaignSnapshot) -> None:
     structure = read_structure(path)
     r, rdfs, factors = curves_of(structure)
     st.plotly_chart(draw_structure(r, rdfs, Q, factors), width="stretch", key="structure")
-
-
-def _settings(campaign: CampaignSnapshot) -> list[dict]:
-    guide = campaign.config["guide"]
-    return [campaign.config["backend"], *([guide["backend"]] if guide else [])]
 
 
 _show(chosen(lambda campaign: (campaign.running, len(campaign.measured), len(campaign.failures))))

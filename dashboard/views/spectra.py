@@ -10,13 +10,13 @@ from glassmap.dashboard.data import CampaignSnapshot, held_out_examples
 from glassmap.dashboard.live import archive_now, chosen
 
 COPPER = 1.5406  # Å, Kα1
-WAYS = ("by name", "best held out", "median held out", "worst held out")
+WAYS = ("by name", "best", "median", "worst")
 
 
 def _show(campaign: CampaignSnapshot) -> None:
     archive = archive_now(campaign)
     left, middle, right = st.columns([2, 2, 1])
-    way = left.segmented_control("Alloy", WAYS, default="by name", key="way") or "by name"
+    way = left.segmented_control("Alloy by name, or one held out", WAYS, default="by name", key="way") or "by name"
     clicked = st.session_state.get("alloy")
     composition = None
     if way == "by name":
@@ -32,7 +32,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             except CompositionError as error:
                 st.error(str(error))
     elif archive is not None:
-        row = held_out_examples(archive).get(way.removesuffix(" held out"))
+        row = held_out_examples(archive).get(way)
         if row is None:
             st.info("Nothing is held out yet.")
         else:

@@ -1,18 +1,25 @@
 """What each page says of campaigns in every state."""
 
+import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from glassmap.agent.data.composition import label
+from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
 from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots.maps import QUANTITIES
+from glassmap.flows.actions import abandon, retract, retry
+from tests.support.made_up import make_campaign
 from tests.support.pages import APP, look, words
 
 
@@ -70,7 +77,7 @@ def test_an_alloy_is_looked_at_by_name_and_by_rank_in_the_hold_out(monkeypatch: 
     assert "**Co30V40Zr30**" in words(test) and len(test.get("plotly_chart")) == 1
     test.text_input[0].set_value("Co30V40").run()
     assert test.error and not test.exception
-    for way in ("best held out", "median held out", "worst held out"):
+    for way in ("best", "median", "worst"):
         test.segmented_control(key="way").set_value(way).run()
         assert not test.exception and test.metric[0].label == "MSE of its generated spectrum"
     test.segmented_control(key="axis").set_value("2θ").run()
@@ -123,3 +130,53 @@ def test_neither_torch_nor_prefect_is_loaded():
     code = f"import sys, {modules}; print(sorted({{'torch', 'prefect', 'dask', 'glassmap.flows'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_another_page_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path):
+    shutil.copytree(APP.parent, tmp_path / "dashboard")
+    frame = tmp_path / "dashboard" / "app.py"
+    line = 'PAGES = {\n    "best": ("Best", ":material/star:"),'
+    frame.write_text(frame.read_text().replace("PAGES = {", line))
+    (tmp_path / "dashboard" / "views" / "best.py").write_text(
+        "import streamlit as st\n"
+        "from glassmap.dashboard.live import chosen, widest\n"
+        "st.markdown(f'The best: {widest(chosen(lambda campaign: campaign.map))}')\n"
+    )
+    monkeypatch.setenv(FOLDERS, str(campaigns))
+    test = AppTest.from_file(str(frame), default_timeout=60)
+    test.query_params["campaign"] = "converged"
+    test.run().switch_page("views/best.py").run()
+    assert not test.exception and "The best: Zr" in words(test)
+
+
+@pytest.mark.parametrize("method", [*RULES, "by the stars"])
+def test_every_rule_has_its_sentence_and_one_of_a_newer_version_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+):
+    make_campaign(tmp_path / "planned", step_at_pct=10, rounds=2, batch=4, end="planned")
+    with CampaignStore.amend(tmp_path / "planned", person="somebody") as store, store.transaction():
+        store.record_config(store.config | {"planning": store.config["planning"] | {"method": method}})
+    said = words(look(monkeypatch, tmp_path, "batch", campaign="planned"))
+    assert (RULES[method].sentence if method in RULES else "by the rule 'by the stars'") in said
+
+
+def test_what_is_measured_next_knows_what_people_rejected_abandoned_and_want_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    folder = tmp_path / "decided"
+    make_campaign(folder, step_at_pct=5, rounds=1, batch=6, end="waiting")  # 1-3 of round 2 are in
+    with CampaignStore.amend(folder, person="somebody") as store:
+        with store.transaction():
+            store.record_exclusion("r002-04", "rejected", "too brittle")
+        abandon(store, ["r002-05"], "the wafer broke")
+        retract(store, ["r002-01"], "the wrong wafer")
+        retry(store, ["r002-01"], "on the right wafer")
+        pending = [one.id for one in store.suggestions(pending=True)]
+        alloys = [label(np.array(one.composition), ("Zr", "Cu", "Al")) for one in store.suggestions(pending=True)]
+    assert pending == ["r002-01", "r002-06"]
+    assert f"Measured next:** 2 of round 2: {', '.join(alloys)}" in words(look(monkeypatch, tmp_path, "campaigns"))
+    chart = look(monkeypatch, tmp_path, "map", campaign="decided").get("plotly_chart")[0]
+    crosses = next(trace for trace in json.loads(chart.proto.spec)["data"] if trace.get("name") == "next batch")
+    assert crosses["text"] == pending
+    said = words(look(monkeypatch, tmp_path, "batch", campaign="decided"))
+    assert "**Missing:** r002-01, r002-06" in said

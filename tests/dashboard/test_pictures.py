@@ -76,7 +76,7 @@ def test_an_archive_of_an_earlier_version_is_drawn_beside_what_was_learned_and_h
 def test_the_band_is_the_calibrated_one_where_there_is_one():
     std = np.full(3, 1.5)
     half_width, name = band_about(np.full(3, 4.0), std)
-    assert name == "90% of measured points are expected here" and half_width[0] == 4
+    assert name == "90 % of measured points are expected here" and half_width[0] == 4
     half_width, name = band_about(np.full(3, np.nan), std)
     assert "± 2 epistemic std" in name and half_width[0] == 3
 

@@ -1,0 +1,72 @@
+"""What pages show of a campaign's settings, read once from what its store holds.
+
+The store may be of a newer version, with rules and backends that this one doesn't know; so they are read as they are
+and not checked again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from glassmap.agent.config.campaign import first_own_round
+
+COLD = 300.0  # K, that a melt is quenched to where the protocol doesn't say
+
+
+class StopRule(NamedTuple):
+    """When a campaign has enough."""
+
+    tolerance: float  # relative improvement below which a round counts towards the stop
+    patience: int  # such rounds in a row
+    max_rounds: int
+    max_spectra: int | None
+    max_hours: float | None
+    max_cpu_hours: float | None
+
+
+class Settings(NamedTuple):
+    """What pages show of a campaign's settings."""
+
+    step_at_pct: int
+    batch: int  # alloys
+    method: str  # the planning rule's name
+    weights: str
+    stop: StopRule
+    model: str  # in words
+    backend: str  # its kind
+    judged_by: str  # what the hold-out is, in words
+    first_own_round: int  # after the guide's; 1 without one
+    quench_temperature: float | None  # K, that simulated alloys are to have; None where nothing is simulated
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Return what pages show of the settings that a store holds."""
+    planning, stop, backend = config["planning"], config["stop"], config["backend"]
+    backends = [backend, *([config["guide"]["backend"]] if config.get("guide") else [])]
+    protocol = next((one.get("protocol") or {} for one in backends if one["kind"] == "simulation"), None)
+    return Settings(
+        step_at_pct=config["space"]["step_at_pct"],
+        batch=planning["batch"],
+        method=planning["method"],
+        weights=planning["weights"],
+        stop=StopRule(*(stop[name] for name in StopRule._fields)),
+        model=_describe_model(config["model"], seed=config["seed"]),
+        backend=backend["kind"],
+        judged_by=_describe_hold_out(backend),
+        first_own_round=first_own_round(config),
+        quench_temperature=None if protocol is None else protocol.get("cold", COLD),
+    )
+
+
+def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:
+    """Return what the ensemble is: generators that learn from fidelity alone are no GAN."""
+    kind = "conditional GANs" if model["adversarial"] else "deterministic conditional generators"
+    stacked = ", stacked with a Gaussian process and trees" if model["stacked"] else ""
+    return f"{model['members']} {kind} ({model['architecture']}){stacked}; seed {seed}"
+
+
+def _describe_hold_out(backend: Mapping[str, Any]) -> str:
+    """Return what the model is judged by."""
+    if backend["kind"] == "replay":
+        return f"{Path(backend['dataset']).name}, {backend['hold_out']}"
+    return f"{backend['kind']}, of each batch"

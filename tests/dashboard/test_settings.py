@@ -1,0 +1,57 @@
+"""What pages show of a campaign's settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.dashboard.settings import Settings, read_settings
+
+
+def shown(**settings: Any) -> Settings:
+    """What is shown of a replay's settings, as a store holds them."""
+    replay = {"kind": "replay", "dataset": "a/co-v-zr.nc"}
+    config = {"name": "x", "space": {"elements": ["Co", "V", "Zr"]}, "backend": replay} | settings
+    return read_settings(CampaignConfig.of(config, source="a test").model_dump(mode="json"))
+
+
+def test_limits_are_read_by_name():
+    stop = shown(stop={"tolerance": 0.1, "patience": 3, "max_rounds": 7, "max_hours": 5.5}).stop
+    assert stop == (0.1, 3, 7, None, 5.5, None)
+
+
+def test_the_default_ensemble_is_called_what_it_is():
+    kind, stacked, seed = "10 deterministic conditional generators (compact)", "a Gaussian process and trees", "seed 0"
+    assert shown().model == f"{kind}, stacked with {stacked}; {seed}"
+    adversarial = {"adversarial": 1.0, "stacked": False, "members": 5, "architecture": "paper"}
+    assert shown(model=adversarial).model == "5 conditional GANs (paper); seed 0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "kelvin", "first_own_round"),
+    [
+        ({}, None, 1),
+        ({"backend": {"kind": "simulation", "potential": "zhou"}}, 300.0, 1),
+        (
+            {
+                "guide": {
+                    "backend": {"kind": "simulation", "potential": "zhou", "protocol": {"cold": 250.0}},
+                    "rounds": 2,
+                }
+            },
+            250.0,
+            3,
+        ),
+    ],
+)
+def test_simulated_alloys_have_a_temperature_to_reach(
+    settings: dict[str, Any], kelvin: float | None, first_own_round: int
+):
+    found = shown(**settings)
+    assert (found.quench_temperature, found.first_own_round) == (kelvin, first_own_round)
+
+
+def test_what_the_hold_out_is_is_said(tmp_path: Path):
+    assert shown().judged_by == "co-v-zr.nc, random"
+    assert shown(backend={"kind": "simulation", "potential": "zhou"}).judged_by == "simulation, of each batch"
