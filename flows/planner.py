@@ -17,22 +17,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.matching import is_in_use
 from glassmap.flows.backends.protocol import FROM_PYTHON
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
-from glassmap.flows.rounds.loop import advance
-from glassmap.flows.rounds.measure import record
+from glassmap.flows.rounds.record import record
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
@@ -93,7 +90,7 @@ class Planner:
         """
         free = self._free()
         if not free:
-            advance(self._campaign)
+            self._advance()
             free = self._free()
         if next_round(self._campaign.store) is None:
             raise CampaignError(f"The campaign has stopped: {self._campaign.store.status().reason}")
@@ -151,7 +148,7 @@ class Planner:
 
     def should_stop(self) -> tuple[bool, str | None]:
         """Whether the campaign has stopped, and why; learns first, where a round is all in."""
-        advance(self._campaign)  # does nothing where it has to wait
+        self._advance()
         stopped = next_round(self._campaign.store) is None
         return stopped, self._campaign.store.status().reason if stopped else None
 
@@ -160,6 +157,10 @@ class Planner:
 
     def get_best_points(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
         """The measured alloys with the widest first peak, the probable glass formers: id, at.%, q1 and Δq (1/Å)."""
+        import torch  # a second or two, which who only asks or tells need not wait for
+
+        from glassmap.agent.peaks.batched import measure_peaks
+
         store = self._campaign.store
         used = [m for m in store.measurements() if m.state == "used" and m.round >= self._first_round]
         peaks = measure_peaks(self._campaign.backend.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
@@ -174,6 +175,12 @@ class Planner:
             )
             for row in best
         ]
+
+    def _advance(self) -> None:
+        """Have the campaign go on as far as it can; it doesn't where it has to wait."""
+        from glassmap.flows.rounds.loop import advance  # loads torch: nobody waits for that who only asks or tells
+
+        advance(self._campaign)
 
     def _free(self) -> list[Suggestion]:
         """What the laboratory may measure, is waited for, and was not suggested by this process."""
