@@ -26,7 +26,7 @@ class Cost(NamedTuple):
 def estimate_costs(
     composition: Composition, elements: Sequence[str], potential: Potential, *, lammps: Lammps
 ) -> list[Cost]:
-    """CPU seconds of an alloy by both presets, for `SIZES` and the paper's number of atoms.
+    """Measure CPU seconds of an alloy by both presets, for `SIZES`, and scale them to the paper's number of atoms.
 
     Args:
         composition: Atomic fraction, shape `(e,)`; copper-rich alloys cost half as much again as zirconium-rich ones.
@@ -49,7 +49,7 @@ def estimate_costs(
 
 
 def _scale(stages: Sequence[float], protocol: MeltQuench) -> float:
-    """The seconds of a short run's stages, brought to a protocol's steps; minimising stays as it is."""
+    """Return the seconds of a short run's stages, brought to a protocol's steps; minimising stays as it is."""
     start, *short = stages
     longer = zip(short, SHORT.stage_steps, protocol.stage_steps, strict=False)  # the last loop is the analysis: nothing
     return start + sum(seconds * steps / done for seconds, done, steps in longer)

@@ -5,5 +5,5 @@ from glassmap.simulation.structure import Q, Structure, structure_factor
 
 
 def first_peak(structure: Structure) -> Peak:
-    """q1 and Δq of the first peak of S(q), un-windowed, by `fit_peak`."""
+    """Return q1 and Δq of the first peak of S(q), un-windowed, by `fit_peak`."""
     return fit_peak(Q, structure_factor(structure, Q))

@@ -22,18 +22,17 @@ import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.errors import MeasurementError, SimulationError
+from glassmap.agent.progress import Report, ignore
 from glassmap.simulation.melt_quench import MeltQuench, Simulation, render_input
 from glassmap.simulation.result import processors, read_structure, verify, write_structure
 from glassmap.simulation.structure import Structure
-from glassmap.simulation.supervised_process import start_kept, stop_kept
+from glassmap.simulation.supervised_process import start_supervised, stop_supervised
 
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0  # between news of one run
 KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM)  # exit codes
 KILLED_AT_MOST = 3  # a run that something keeps killing is the machine's trouble, not the alloy's
 FREE_BYTES = 2**20  # that must be writable before and after a run
-
-Tell = Callable[[float], None]  # told the share of a run that is done, 0 to 1
 
 
 # --- finding it
@@ -47,7 +46,7 @@ class Lammps(NamedTuple):
 
 
 def find_lammps(command: str | None = None) -> Lammps:
-    """The command that a campaign names, else LAMMPS of this Python's environment, else `lmp` on the path.
+    """Find the command that a campaign names, else LAMMPS of this Python's environment, else `lmp` on the path.
 
     Args:
         command: Such as `lmp` or `srun -n 8 lmp`.
@@ -80,7 +79,7 @@ def find_lammps(command: str | None = None) -> Lammps:
 
 
 def lammps_version(lammps: Lammps) -> str:
-    """The release, such as `22 Jul 2025 - Update 4`; `unknown` where the command doesn't say.
+    """Return the release, such as `22 Jul 2025 - Update 4`; `unknown` where the command doesn't say.
 
     Raises:
         SimulationError: If the command can't be started.
@@ -98,7 +97,7 @@ def lammps_version(lammps: Lammps) -> str:
 
 
 def _installed_file(package: str, ending: str) -> Path | None:
-    """A file of an installed package, by the end of its path."""
+    """Find a file of an installed package, by the end of its path."""
     try:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
@@ -116,7 +115,7 @@ def simulate(
     *,
     lammps: Lammps,
     timeout: float,
-    progress: Tell = lambda share: None,
+    report: Report = ignore,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Structure:
     """Melt, quench and measure one alloy, or take the result of an earlier call.
@@ -129,7 +128,7 @@ def simulate(
         folder: Holds a result file for each alloy (`KEY.npz`) and the working folders; made where it doesn't exist.
         lammps: From `find_lammps`.
         timeout: Of one try, s.
-        progress: Told the share done.
+        report: Is told the steps done, of `MeltQuench.steps`.
         stopped: Asked now and then whether to give up.
 
     Raises:
@@ -149,7 +148,7 @@ def simulate(
                 return found
             began = time.monotonic()
             try:
-                log = _run(attempt, folder, lock, lammps, timeout, progress, stopped)
+                log = _run(attempt, folder, lock, lammps, timeout, report, stopped)
                 found = verify(attempt, folder / attempt.key, log)
             except MeasurementError as error:
                 lost += (time.monotonic() - began) * processors(_read(folder / attempt.key / "log.lammps"))
@@ -173,7 +172,7 @@ class _TimedOut(MeasurementError):
 
 
 def find_result(simulation: Simulation, folder: Path) -> Structure | None:
-    """What an earlier run left in `folder`; one that was cut off as it was written to a full disk is removed."""
+    """Return what an earlier run left in `folder`; one that was cut off as a full disk was written to is removed."""
     result = folder / f"{simulation.key}.npz"
     if not result.exists():
         return None
@@ -186,12 +185,12 @@ def find_result(simulation: Simulation, folder: Path) -> Structure | None:
 
 
 def run(simulation: Simulation, folder: Path, *, lammps: Lammps, timeout: float) -> str:
-    """One try: start LAMMPS, again from its restart files where it was killed, and return the log of a whole run.
+    """Try once: start LAMMPS, again from its restart files where it was killed; return the log of a whole run.
 
     Arguments and errors are those of `simulate`; what was written stays in the working folder.
     """
     with _locked(folder / simulation.key) as lock:
-        return _run(simulation, folder, lock, lammps, timeout, lambda share: None, lambda: False)
+        return _run(simulation, folder, lock, lammps, timeout, ignore, lambda: False)
 
 
 def _run(
@@ -200,7 +199,7 @@ def _run(
     lock: int,
     lammps: Lammps,
     timeout: float,
-    progress: Tell,
+    report: Report,
     stopped: Callable[[], bool],
 ) -> str:
     work = folder / simulation.key
@@ -211,7 +210,7 @@ def _run(
     write_whole(work / "in.lammps", render_input(simulation, potential_file=f"../{potential}").encode())
     kills = 0
     while True:
-        code = _start(lammps, work, lock, simulation, timeout, progress, stopped)
+        code = _start(lammps, work, lock, simulation, timeout, report, stopped)
         log = _read(work / "log.lammps")
         if code == 0 and "\nDONE " in log:
             return log
@@ -243,7 +242,7 @@ def _start(
     lock: int,
     simulation: Simulation,
     timeout: float,
-    progress: Tell,
+    report: Report,
     stopped: Callable[[], bool],
 ) -> int:
     """Run LAMMPS in its working folder to its end; return its exit code, 128 and more where a signal ended it."""
@@ -251,7 +250,7 @@ def _start(
     run = [*lammps.command, "-in", "in.lammps", "-log", "log.lammps", "-screen", "none"]
     deadline = time.monotonic() + timeout
     with (work / "output.txt").open("wb") as output:
-        process = start_kept(
+        process = start_supervised(
             run, folder=work, environment=lammps.environment, output=output, pass_fds=[lock]
         )  # the lock is held as long as the run lives, also should this process not
     try:
@@ -263,23 +262,23 @@ def _start(
                     f"not finished after {timeout:g} s in {work}, so it was stopped. Look at log.lammps there; if it "
                     "is sound, give more time (backend.timeout_hours)."
                 )
-            progress(_share_done(work / "log.lammps", simulation.protocol.steps))
+            steps = simulation.protocol.steps
+            report("simulate", min(_steps_done(work / "log.lammps"), steps), steps, simulation.label)
             time.sleep(POLL_SECONDS)
         return code
     finally:
-        stop_kept(process)
+        stop_supervised(process)
 
 
-def _share_done(log: Path, steps: int) -> float:
-    """By the last thermodynamic line of the log; its first word is the step."""
+def _steps_done(log: Path) -> int:
+    """Return how far a run is, by the last thermodynamic line of its log, whose first word is the step."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             tail = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
-        return 0.0
-    step = next((int(words[0]) for line in reversed(tail) if len(words := line.split()) == 6 and words[0].isdigit()), 0)
-    return min(step / steps, 1.0)
+        return 0
+    return next((int(words[0]) for line in reversed(tail) if len(words := line.split()) == 6 and words[0].isdigit()), 0)
 
 
 @contextmanager
@@ -319,12 +318,12 @@ def _read(path: Path) -> str:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def generous_timeout(protocol: MeltQuench) -> float:
-    """Seconds that a run needs on a slow and busy core, several times over."""
+    """Return seconds that a run needs on a slow and busy core, several times over."""
     return 600 + 1e-4 * protocol.atoms * protocol.steps
 
 
@@ -362,8 +361,9 @@ def simulate_all(
     def run_one(number: int) -> None:
         told, last = 0.0, -1.0
 
-        def tell(share: float) -> None:
+        def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
             nonlocal told, last
+            share = done / total
             if share >= last + 0.01 and time.monotonic() >= told + TELL_SECONDS:
                 told, last = time.monotonic(), share
                 news.put(Update(number, share))
@@ -371,7 +371,7 @@ def simulate_all(
         try:
             if not stop.is_set():
                 found = simulate(
-                    simulations[number], folder, lammps=lammps, timeout=timeout, progress=tell, stopped=stop.is_set
+                    simulations[number], folder, lammps=lammps, timeout=timeout, report=report, stopped=stop.is_set
                 )
                 news.put(Update(number, 1.0, found))
         except MeasurementError as error:

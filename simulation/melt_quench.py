@@ -105,7 +105,7 @@ PRESETS = {
 
 
 def atom_counts(composition: Composition, atoms: int) -> tuple[int, ...]:
-    """How many atoms of each element come closest to a composition; they sum to `atoms` (largest remainders)."""
+    """Return how many atoms of each element come closest to a composition; they sum to `atoms` (largest remainders)."""
     exact = composition * atoms
     counts = np.floor(exact + 1e-9).astype(int)
     most_missing = np.argsort(counts - exact, kind="stable")
@@ -177,7 +177,7 @@ class Simulation:
 
 
 def _atomic_volume(element: str) -> float:
-    """Volume of an atom in the element as it is at room temperature, Å3."""
+    """Return volume of an atom in the element as it is at room temperature, Å3."""
     atom = getattr(periodictable, element)
     if not atom.density:
         raise SimulationError(f"{element} has no known density to set up a box by. Leave it out.")
@@ -185,7 +185,7 @@ def _atomic_volume(element: str) -> float:
 
 
 def render_input(simulation: Simulation, *, potential_file: str) -> str:
-    """The whole run as LAMMPS input; it goes on from the last stage whose restart file is in the working folder.
+    """Write the whole run as LAMMPS input; it goes on from the last stage whose restart file is in the folder.
 
     Every stage begins by reading the restart file of the one before, also when nothing was cut, so that a run that was
     cut ends with the same bits as one that was not.

@@ -55,7 +55,7 @@ class ZhouMetal(NamedTuple):
 
 
 def _read_metals() -> dict[str, ZhouMetal]:
-    """Table III of the paper."""
+    """Read Table III of the paper."""
     rows = csv.reader(files("glassmap.simulation").joinpath("zhou_metals.csv").read_text().splitlines())
     next(rows)
     return {element: ZhouMetal(*map(float, values)) for element, *values in rows}
@@ -110,7 +110,7 @@ class Potential:
 
 
 def load_potential(source: str, elements: tuple[str, ...]) -> Potential:
-    """The potential that a user names, held against the system.
+    """Load the potential that a user names, and hold it against the system.
 
     Args:
         source: Path of an `eam/alloy` or `eam/fs` file, or `zhou` (mixing rule) or `zhou-fitted` (fitted cross terms,
@@ -145,7 +145,7 @@ def read_potential(path: Path) -> Potential:
 
 
 def parse_potential(text: str, *, name: str) -> Potential:
-    """As `read_potential`, of the file's text."""
+    """Read and check a file's text, as `read_potential` does."""
     lines = text.splitlines()
     rule = f"{name} must be an eam/alloy or eam/fs file (three lines of comment, elements, grid, tables)"
     units = re.search(r"UNITS:\s*(\S+)", " ".join(lines[:1]))  # where LAMMPS looks for it
@@ -189,7 +189,7 @@ def parse_potential(text: str, *, name: str) -> Potential:
 def _split_tables(
     lines: list[str], *, n_elements: int, n_rho: int, n_r: int
 ) -> tuple[Style, list[list[str]], list[str]] | None:
-    """The style, the words of each element's head line, and all numbers, where they are as many as either style has."""
+    """Return style, words of each element's head line, and all numbers, where they are as many as a style has."""
     rows = [words for line in lines if (words := line.partition("#")[0].split())]
     styles: dict[Style, int] = {"eam/alloy": n_rho + n_r, "eam/fs": n_rho + n_elements * n_r}
     for style, block in styles.items():
@@ -206,7 +206,7 @@ def _split_tables(
 
 
 def _check_mass(name: str, element: str, head: list[str]) -> None:
-    """Atomic number, mass, lattice constant, lattice: the mass tells whether units and order are right."""
+    """Hold a mass against its element; it tells whether units and order are right."""
     try:
         known = float(getattr(periodictable, element).mass)
         mass = float(head[1])
@@ -293,31 +293,31 @@ def _rows(values: Table) -> str:
 
 
 def _decay(r: Table, metal: ZhouMetal, *, slope: float, height: float, cut: float) -> Table:
-    """height · exp(-slope (r / re - 1)) / (1 + (r / re - cut)^20)."""
+    """Return height · exp(-slope (r / re - 1)) / (1 + (r / re - cut)^20)."""
     x = r / metal.re
     return height * np.exp(-slope * (x - 1)) / (1 + (x - cut) ** 20)
 
 
 def _density(metal: ZhouMetal, r: Table) -> Table:
-    """Electron density at distance r, Eq. 3; level below 0.5 Å, where no atom comes."""
+    """Return electron density at distance r, Eq. 3; level below 0.5 Å, where no atom comes."""
     return _decay(np.maximum(r, 0.5), metal, slope=metal.beta, height=metal.fe, cut=metal.lam)
 
 
 def _pair(metal: ZhouMetal, r: Table) -> Table:
-    """Pair energy of like atoms, Eq. 2."""
+    """Return pair energy of like atoms, Eq. 2."""
     repulsion = _decay(r, metal, slope=metal.alpha, height=metal.A, cut=metal.kappa)
     return repulsion - _decay(r, metal, slope=metal.beta, height=metal.B, cut=metal.lam)
 
 
 def _mixed_pair(first: ZhouMetal, second: ZhouMetal, r: Table) -> Table:
-    """Pair energy by the mixing rule, Eq. 4; of a metal with itself that is its own."""
+    """Return pair energy by the mixing rule, Eq. 4; of a metal with itself that is its own."""
     r = np.maximum(r, 0.5)
     f_first, f_second = _density(first, r), _density(second, r)
     return (f_second / f_first * _pair(first, r) + f_first / f_second * _pair(second, r)) / 2
 
 
 def _embedding(metal: ZhouMetal, rho: Table) -> Table:
-    """Embedding energy, Eqs. 5 to 7."""
+    """Return embedding energy, Eqs. 5 to 7."""
     below, near = rho / (metal.low * metal.rhoe) - 1, rho / metal.rhoe - 1
     x = np.maximum(rho, 1e-12) / metal.rhos
     sparse = metal.Fn0 + below * (metal.Fn1 + below * (metal.Fn2 + below * metal.Fn3))

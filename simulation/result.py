@@ -21,7 +21,7 @@ RDF_TOLERANCE = 0.1  # of a glass's g(r) about 1, mean over its last Å
 
 
 def verify(simulation: Simulation, work: Path, log: str) -> Structure:
-    """The structure that a run wrote, or why it is none.
+    """Return the structure that a run wrote, or say why it is none.
 
     Raises:
         MeasurementError: If anything is missing, not finite or not as asked.
@@ -66,7 +66,7 @@ def verify(simulation: Simulation, work: Path, log: str) -> Structure:
 
 
 def _read_rdf(path: Path, simulation: Simulation) -> np.ndarray:
-    """Columns: bin, r, then g(r) and coordination number of each pair; shape `(bins, 2 + 2 pairs)`."""
+    """Read the columns bin, r, then g(r) and coordination number of each pair; shape `(bins, 2 + 2 pairs)`."""
     try:
         table = np.loadtxt(path, skiprows=4, ndmin=2)
     except (OSError, ValueError) as error:
@@ -78,20 +78,20 @@ def _read_rdf(path: Path, simulation: Simulation) -> np.ndarray:
 
 
 def loop_seconds(log: str) -> list[float]:
-    """CPU seconds of minimising, melting, quenching, relaxing and measuring: time times the cores that each had."""
+    """Return CPU seconds of minimising, melting, quenching, relaxing and measuring: time times the cores of each."""
     loops = re.findall(r"^Loop time of (\S+) on (\d+) procs", log, re.MULTILINE)
     shares = re.findall(r"^(\S+)% CPU use", log, re.MULTILINE)
     return [float(s) * int(n) * float(share) / 100 for (s, n), share in zip(loops, shares, strict=False)]
 
 
 def processors(log: str) -> int:
-    """How many cores a run had, by the grid that its box was cut into."""
+    """Return how many cores a run had, by the grid that its box was cut into."""
     grid = re.search(r"^\s*(\d+) by (\d+) by (\d+) MPI processor grid", log, re.MULTILINE)
     return prod(map(int, grid.groups())) if grid else 1
 
 
 def write_structure(structure: Structure, path: Path) -> None:
-    """One file, there whole or not at all."""
+    """Write a structure as one file, there whole or not at all."""
     values = asdict(structure)
     arrays = {"r": values.pop("r"), "partials": values.pop("partials").astype(np.float32)}
     try:

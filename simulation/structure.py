@@ -81,7 +81,7 @@ class Structure:
 
 
 def coarsen_rdf(r: FineRdf, g: FineRdf, *, bins: int) -> tuple[RadialAxis, RadialValues]:
-    """g(r) as a histogram of fewer bins would have it, both `(bins,)`; a shell counts by its volume.
+    """Return g(r) as a histogram of fewer bins would have it, both `(bins,)`; a shell counts by its volume.
 
     Finer bins than about a tenth of an atom's thermal vibration hold noise and no structure.
 
@@ -95,12 +95,12 @@ def coarsen_rdf(r: FineRdf, g: FineRdf, *, bins: int) -> tuple[RadialAxis, Radia
 
 
 def pairs(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Columns of the elements of each partial g(r), in order: all pairs of the elements that have atoms."""
+    """Return the columns of the elements of each partial g(r), in order: all pairs of the elements that have atoms."""
     return list(combinations_with_replacement(np.flatnonzero(counts).tolist(), 2))
 
 
 def total_rdf(structure: Structure) -> RadialValues:
-    """g(r) of all atoms alike, shape `(r,)`, as the paper's; each pair weighs as many pairs of atoms as there are."""
+    """Return g(r) of all atoms alike, shape `(r,)`; each pair weighs as many pairs of atoms as there are."""
     return np.average(structure.partials, axis=0, weights=_pair_counts(structure))
 
 
@@ -110,7 +110,7 @@ def _pair_counts(structure: Structure) -> list[float]:
 
 
 def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
-    """Position of the first peak of g(r), Å: where it is highest over 0.1 Å, then a parabola through 0.15 Å around.
+    """Return where g(r) has its first peak, Å: highest over 0.1 Å, then a parabola through 0.15 Å around.
 
     In a glass no later shell is as high; where unlike atoms split the first shell, it is the higher part's place.
 
@@ -126,7 +126,7 @@ def first_rdf_peak(r: RadialAxis, g: RadialValues) -> float:
 
 
 def form_factors(elements: Sequence[str], q: Axis) -> FormFactors:
-    """X-ray form factors f0(q) of neutral atoms, electrons, shape `(e, q)`.
+    """Return the X-ray form factors f0(q) of neutral atoms, electrons, shape `(e, q)`.
 
     Source: D. Waasmaier, A. Kirfel, Acta Cryst. A 51, 416 (1995), from periodictable.
     """
@@ -134,7 +134,7 @@ def form_factors(elements: Sequence[str], q: Axis) -> FormFactors:
 
 
 def structure_factor(structure: Structure, q: Axis, *, lorch: bool = False) -> Spectrum:
-    """The X-ray weighted total structure factor by Faber and Ziman, 1 at large q, shape `(q,)`.
+    """Return the X-ray weighted total structure factor by Faber and Ziman, 1 at large q, shape `(q,)`.
 
     S(q) = 1 + Σ c_i c_j f_i f_j / <f>² · 4πρ ∫ r² (g_ij(r) - 1) sin(qr) / (qr) dr
 
@@ -159,7 +159,7 @@ def structure_factor(structure: Structure, q: Axis, *, lorch: bool = False) -> S
 
 
 def curves_of(structure: Structure) -> tuple[RadialAxis, dict[str, RadialValues], dict[str, Spectrum]]:
-    """What people look at: r (Å), g(r) by name, the total first, and S(q) on `Q` by name, the one for the eye first."""
+    """Return what people look at: r (Å), g(r) by name, the total first, S(q) on `Q` by name, that for the eye first."""
     names = structure.elements
     r, total = coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)
     partials = {
@@ -174,7 +174,7 @@ def curves_of(structure: Structure) -> tuple[RadialAxis, dict[str, RadialValues]
 
 
 def diffracted_intensity(structure: Structure, q: Axis) -> Spectrum:
-    """Coherently scattered intensity an atom in electron units, un-windowed, shape `(q,)`.
+    """Return coherently scattered intensity an atom in electron units, un-windowed, shape `(q,)`.
 
     I(q) = <f²> - <f>² + <f>² S(q): what a diffractometer measures of a bulk glass after its usual corrections, without
     Compton scattering, background and polarisation.
@@ -196,13 +196,13 @@ def spectrum_axis(
 
 
 def spectrum_of(structure: Structure, kind: Literal["diffraction", "rdf"], *, wavelength: float | None) -> Spectrum:
-    """What a campaign learns of a structure: the diffracted intensity or the total g(r), on `spectrum_axis`."""
+    """Return what a campaign learns of a structure: the diffracted intensity or the total g(r), on `spectrum_axis`."""
     if kind == "rdf":
         return coarsen_rdf(structure.r, total_rdf(structure), bins=RDF_BINS)[1]
     return diffracted_intensity(structure, Q if wavelength is None else _reached(wavelength))
 
 
 def _reached(wavelength: float) -> Axis:
-    """The part of Q below 180°."""
+    """Return the part of Q below 180°."""
     limit = 4 * np.pi / wavelength
     return Q[limit > Q]

@@ -1,8 +1,8 @@
 """Programs that end with the process that started them, however that ends, and all that they started in turn.
 
-A program runs under a keeper, which the kernel tells when this process ends, and which then, or once the program itself
-has ended, ends the program's whole group: also what a launcher such as mpiexec or srun has started. It is a program of
-its own because threads and `preexec_fn` don't go together.
+A program runs under a supervisor, which the kernel tells when this process ends, and which then, or once the program
+itself has ended, ends the program's whole group: also what a launcher such as mpiexec or srun has started. It is a
+program of its own because threads and `preexec_fn` don't go together.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-_KEEPER = """
+_SUPERVISOR = """
 import ctypes, os, signal, subprocess, sys
 libc = ctypes.CDLL(None)
 def end(*_):
@@ -53,7 +53,7 @@ sys.exit(code if code >= 0 else 128 - code)
 """
 
 
-def start_kept(
+def start_supervised(
     command: Sequence[str],
     *,
     folder: Path,
@@ -61,7 +61,7 @@ def start_kept(
     output: BinaryIO,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program under its keeper, in a session of its own.
+    """Start a program under its supervisor, in a session of its own.
 
     Args:
         command: The program and its arguments.
@@ -71,7 +71,7 @@ def start_kept(
         pass_fds: Open files that it holds as long as it lives.
     """
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _KEEPER, str(os.getpid()), *command],
+        [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(os.getpid()), *command],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -82,8 +82,8 @@ def start_kept(
     )
 
 
-def stop_kept(process: subprocess.Popen[bytes]) -> None:
-    """End a kept program and all that it started, by force where it doesn't end by itself."""
+def stop_supervised(process: subprocess.Popen[bytes]) -> None:
+    """End a supervised program and all that it started, by force where it doesn't end by itself."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         try:

@@ -98,12 +98,12 @@ class Sweep:
         }
 
     def id_of(self, simulation: Simulation) -> str:
-        """The name of a sample of the file: the alloy and the seed asked for."""
+        """Return the name of a sample of the file: the alloy and the seed asked for."""
         return f"{simulation.label}-{simulation.protocol.seed}"
 
 
 def read_sweep(path: Path, sweep: Sweep) -> dict[str, SpectraSet]:
-    """The samples that a file holds already, as diffraction and as g(r); empty where there is no file.
+    """Return the samples that a file holds already, as diffraction and as g(r); empty where there is no file.
 
     Raises:
         DatasetError: If the file is damaged, or its alloys were not simulated alike.
@@ -167,7 +167,7 @@ def write_sweep(
 
 
 def _spectra_of(sweep: Sweep, found: Mapping[str, Structure], kind: Literal["diffraction", "rdf"]) -> SpectraSet:
-    """Structures as one kind of spectra, with what else they tell."""
+    """Return structures as one kind of spectra, with what else they tell."""
     structures = list(found.values())
     axis_name, axis = spectrum_axis(kind, wavelength=None, rdf_cutoff=sweep.protocol.rdf_cutoff)
     return SpectraSet(
@@ -184,7 +184,7 @@ def _spectra_of(sweep: Sweep, found: Mapping[str, Structure], kind: Literal["dif
 
 
 def _figures_of(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
-    """What else the structures tell, one value of each a sample."""
+    """Return what else the structures tell, one value of each a sample."""
     from glassmap.simulation.first_peak import first_peak  # loads torch, and a plan of a sweep needs none
 
     peaks = [first_peak(structure) for structure in structures]
@@ -196,7 +196,7 @@ def _figures_of(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
 
 
 def _in_order(parts: Sequence[SpectraSet], order: Sequence[str]) -> SpectraSet:
-    """Several sets on one axis as one, in the order of `order`; samples that are not in it come last."""
+    """Join several sets on one axis in the order of `order`; samples that are not in it come last."""
     ids = [id_ for part in parts for id_ in part.ids]
     place = {id_: k for k, id_ in enumerate(order)}
     rows = np.argsort([place.get(id_, len(order)) for id_ in ids], kind="stable")
@@ -215,7 +215,7 @@ def _in_order(parts: Sequence[SpectraSet], order: Sequence[str]) -> SpectraSet:
 
 
 def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str]:
-    """What a reader has to know of the file."""
+    """Return what a reader has to know of the file."""
     protocol, system = sweep.protocol, "-".join(sweep.elements)
     alike = {n: replace(p, atoms=protocol.atoms, seed=protocol.seed) for n, p in PRESETS.items()}
     preset = next((name for name, settings in alike.items() if settings == protocol), "quick")

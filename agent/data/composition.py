@@ -110,7 +110,7 @@ class CompositionSpace:
             )
 
     def _ranges(self) -> list[tuple[int, int]]:
-        """Lowest and highest parts of each element, checked one by one and then together."""
+        """Return the lowest and highest parts of each element, checked one by one and then together."""
         step, ranges = self.step_at_pct, list[tuple[int, int]]()
         for element in self.elements:
             low, high = self.bounds_at_pct.get(element, (0.0, 100.0))
@@ -139,7 +139,7 @@ class CompositionSpace:
         return self._grid.size
 
     def parts(self, ranks: Ranks) -> Parts:
-        """The alloys of the given ranks in integer parts of `step_at_pct`, shape `(n, e)`.
+        """Return the alloys of the given ranks in integer parts of `step_at_pct`, shape `(n, e)`.
 
         Raises:
             CompositionError: If a rank lies outside the space.
@@ -149,7 +149,7 @@ class CompositionSpace:
         return self._grid.unrank(ranks)
 
     def rank(self, parts: Parts) -> Ranks:
-        """The ranks of alloys given in parts, shape `(n,)`; undoes `parts`.
+        """Return the ranks of alloys given in parts, shape `(n,)`; undoes `parts`.
 
         Raises:
             CompositionError: If a row lies outside the space.
@@ -162,11 +162,11 @@ class CompositionSpace:
         return ranks
 
     def contains(self, parts: Parts) -> Mask:
-        """Which rows of parts are alloys of the space, shape `(n,)`."""
+        """Return which rows of parts are alloys of the space, shape `(n,)`."""
         return self._grid.rank(parts) >= 0
 
     def admits(self, compositions: Compositions) -> Mask:
-        """Which compositions, on the grid or off it, keep to the bounds and limits, shape `(n,)`."""
+        """Return which compositions, on the grid or off it, keep to the bounds and limits, shape `(n,)`."""
         at_pct = 100 * compositions
         low, high = np.array([self.bounds_at_pct.get(element, (0.0, 100.0)) for element in self.elements]).T
         admitted = ((at_pct >= low - ROUNDING_AT_PCT) & (at_pct <= high + ROUNDING_AT_PCT)).all(axis=1)
@@ -177,21 +177,21 @@ class CompositionSpace:
         return admitted
 
     def snap(self, compositions: Compositions) -> Ranks:
-        """The rank of the alloy nearest to each composition, shape `(n,)`."""
+        """Return the rank of the alloy nearest to each composition, shape `(n,)`."""
         targets = compositions * self._grid.total
         return np.array([self._grid.nearest(target) for target in targets], dtype=np.int64)
 
     def compositions(self, ranks: Ranks) -> Compositions:
-        """The alloys of the given ranks as atomic fractions, shape `(n, e)`."""
+        """Return the alloys of the given ranks as atomic fractions, shape `(n, e)`."""
         return self.parts(ranks) / self._grid.total
 
     def labels(self, ranks: Ranks) -> list[str]:
-        """The names of the alloys of the given ranks in at.%, such as `Co20V30Zr50`."""
+        """Return the names of the alloys of the given ranks in at.%, such as `Co20V30Zr50`."""
         rows = (self.parts(ranks) * self.step_at_pct).tolist()
         return ["".join(f"{e}{p}" for e, p in zip(self.elements, row, strict=True) if p) for row in rows]
 
     def sample(self, n: int, rng: np.random.Generator) -> Ranks:
-        """`n` ranks in order, one drawn uniformly from each nth of the space; so every alloy is equally likely."""
+        """Draw `n` ranks in order, one uniformly from each nth of the space, so that every alloy is equally likely."""
         ranks = ((np.arange(n) + rng.random(n)) * (len(self) / n)).astype(np.int64)
         return np.minimum(ranks, len(self) - 1)
 
@@ -224,7 +224,7 @@ def _parse_limit(text: str, elements: tuple[str, ...], step_at_pct: int) -> Limi
 
 
 def elements_of(text: str) -> tuple[str, ...]:
-    """The elements that a composition such as `"Zr50Cu40Al10"` or a system such as `"Zr-Cu-Al"` names, in its order.
+    """Return the elements that `"Zr50Cu40Al10"` (an alloy) or `"Zr-Cu-Al"` (a system) names, in its order.
 
     Raises:
         CompositionError: If a symbol is unknown or named twice, or anything else stands there.
@@ -323,14 +323,14 @@ def label(composition: Composition, elements: Sequence[str]) -> str:
 
 
 def distinct_alloys(compositions: Compositions) -> tuple[GridCompositions, Rows, Groups]:
-    """The distinct alloys in lexicographic order, the first row of each, and which of them each row is."""
+    """Return the distinct alloys in lexicographic order, the first row of each, and which of them each row is."""
     digits = round(-math.log10(SAME_ALLOY))
     alloys, first, group = np.unique(compositions.round(digits), axis=0, return_index=True, return_inverse=True)
     return alloys, first, group.reshape(-1)  # NumPy 2.0 kept a second dimension
 
 
 def average_replicates(compositions: Compositions, spectra: Spectra) -> tuple[GridCompositions, GridSpectra, Groups]:
-    """The distinct alloys, the mean spectrum of each, and which of them each sample is of."""
+    """Return the distinct alloys, the mean spectrum of each, and which of them each sample is of."""
     alloys, _, group = distinct_alloys(compositions)
     means = np.zeros((len(alloys), spectra.shape[1]))
     np.add.at(means, group, spectra)

@@ -90,7 +90,7 @@ def read_composition_table(
 
 
 def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
-    """Whether a file is meant as a composition table: an Excel file, or CSV with the column of sample names."""
+    """Tell whether a file is meant as a composition table: Excel, or CSV with the column of sample names."""
     if path.suffix.lower() in EXCEL_SUFFIXES:
         return True
     if path.suffix.lower() != ".csv":
@@ -141,7 +141,7 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 
 def _excel_rows(path: Path) -> list[list[str]]:
-    """The first sheet, up to its last column that has a name; openpyxl reads XML through defusedxml."""
+    """Return the first sheet, up to its last column that has a name; openpyxl reads XML through defusedxml."""
     import openpyxl  # takes half a second, and most tables are CSV
 
     with zipfile.ZipFile(path) as archive:
@@ -160,7 +160,7 @@ def _excel_rows(path: Path) -> list[list[str]]:
 
 
 def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: ShareUnit | None) -> _Shares:
-    """The columns that a mapping names, and their unit.
+    """Return the columns that a mapping names, and their unit.
 
     Raises:
         DatasetError: If one isn't there, names an unknown element, or the unit isn't said.
@@ -176,7 +176,7 @@ def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: Sh
 
 
 def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
-    """Which columns hold the composition, and in what unit.
+    """Return which columns hold the composition, and in what unit.
 
     Raises:
         DatasetError: If there are none, one names an unknown element, or the unit is missing, unknown or mixed.

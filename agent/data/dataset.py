@@ -108,7 +108,7 @@ class SpectraSet:
             raise DatasetError(f"The wavelength must be above 0 Å, got {self.wavelength}; Cu Kα1 is 1.5406.")
 
     def _name(self, rows: Rows) -> str:
-        """The first of the rows, counted from 1, with its id, and how many there are besides."""
+        """Return the first of the rows, counted from 1, with its id, and how many there are besides."""
         others = f" (and {rows.size - 1} more)" if rows.size > 1 else ""
         return f"Row {rows[0] + 1} ({self.ids[rows[0]]}){others}"
 
@@ -116,7 +116,7 @@ class SpectraSet:
         return len(self.ids)
 
     def select(self, rows: Rows | Mask) -> SpectraSet:
-        """The samples of the given rows, in that order, or those where a mask is true."""
+        """Return the samples of the given rows, in that order, or those where a mask is true."""
         rows = np.arange(len(self))[rows]
         return replace(
             self,
@@ -127,7 +127,7 @@ class SpectraSet:
         )
 
     def where(self, expression: str) -> SpectraSet:
-        """The samples whose extras meet a condition.
+        """Return the samples whose extras meet a condition.
 
         Args:
             expression: `"cleaned"` or `"not cleaned"` for a yes/no extra, `"wafer=Sample9"` or `"wafer!=Sample9"`.
@@ -151,7 +151,7 @@ class SpectraSet:
         return self.select(mask)
 
     def _equals(self, name: str, value: str) -> Mask:
-        """Where an extra has the value; `"true"` and `"false"` for a yes/no extra."""
+        """Return where an extra has the value, `"true"` and `"false"` for a yes/no extra."""
         values = self.coordinates[name]
         if values.ndim > 1:
             raise DatasetError(f"{name!r} holds {values[0].size} values a sample; select by another extra.")
@@ -173,7 +173,7 @@ class SpectraSet:
         substrate: Substrate | None = None,
         background: float | None = None,
     ) -> SpectraSet:
-        """The set after the four steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
+        """Take the set through the steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
 
         Args:
             low: Start of the range, in the unit of the axis; the first point by default.
@@ -305,7 +305,7 @@ def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
 
 
 def _check_layout(data: xr.Dataset, variable: str) -> AxisName:
-    """The name of the spectra's axis, once variables, dimensions and units are there."""
+    """Return the name of the spectra's axis, once variables, dimensions and units are there."""
     rule = f"A data set holds {variable}(sample, q|two_theta|r) and composition(sample, element)"
     for name in (variable, "composition"):
         if name not in data.variables:
@@ -333,7 +333,7 @@ def _check_layout(data: xr.Dataset, variable: str) -> AxisName:
 
 
 def _read_ids(data: xr.Dataset) -> tuple[tuple[str, ...], str]:
-    """The samples' ids, and the variable they were found in, if any."""
+    """Return the samples' ids, and the variable they were found in, if any."""
     for name in ("sample", "id"):
         if name in data.variables and data[name].dims == ("sample",):
             return tuple(str(value) for value in _plain(data[name].values)), name
@@ -413,5 +413,5 @@ def write_dataset(
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """Text as NumPy text; everything else as it is."""
+    """Return text as NumPy text, and everything else as it is."""
     return values.astype(str) if values.dtype.kind in "OS" else values

@@ -38,7 +38,7 @@ def screen(
     new: Mask,
     expected: Spectra | None = None,
 ) -> list[str]:
-    """Why each measurement is doubtful, empty where it isn't.
+    """Say why each measurement is doubtful; empty where it isn't.
 
     Args:
         q: 1/Å, `(q,)`.
@@ -96,7 +96,7 @@ def nearest_rows(compositions: Compositions, row: int, *, n: int = 4) -> Rows:
 
 
 def _nearest(compositions: Compositions) -> Neighbours:
-    """Rows of the nearest other alloys, `(n, up to NEIGHBOURS)`; replicates don't vouch for each other."""
+    """Return rows of the nearest other alloys, `(n, up to NEIGHBOURS)`; replicates don't vouch for each other."""
     distances = cdist(compositions, compositions)
     distances[distances < SAME_ALLOY] = np.inf
     return np.argsort(distances, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(compositions) - 1)]
@@ -109,7 +109,7 @@ def _no_signal(spectrum: Spectrum) -> str:
 
 
 def _noise(spectrum: Spectrum) -> float:
-    """Standard deviation, from the differences of neighbouring points."""
+    """Return standard deviation, from the differences of neighbouring points."""
     return 1.4826 * float(np.median(np.abs(np.diff(spectrum)))) / np.sqrt(2)
 
 
@@ -121,7 +121,7 @@ def _saturation(spectrum: Spectrum) -> str:
 
 
 def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
-    """Place (point of the axis) and height of lines that are too narrow for a film; none where the axis is coarse."""
+    """Return place (point of the axis) and height of lines too narrow for a film; none where the axis is coarse."""
     step = float(np.median(np.diff(q)))
     if step > LINE_WIDTH / 3:
         return [{} for _ in spectra]
@@ -137,7 +137,7 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
 
 
 def _strange_line(lines: dict[int, float], beside: list[dict[int, float]], q: Axis) -> str:
-    """The highest sharp line that neither a neighbour nor the model has at half its height."""
+    """Name the highest sharp line that neither a neighbour nor the model has at half its height."""
     reach = LINE_WIDTH / float(np.median(np.diff(q)))
     strange = {
         k: height

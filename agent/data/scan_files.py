@@ -46,7 +46,7 @@ class _Part(NamedTuple):
 
 
 def read_raw_scan(path: Path, *, axis: AxisName) -> RawScan:
-    """One scan of any format that `SUFFIXES` lists.
+    """Read one scan of any format that `SUFFIXES` lists.
 
     Args:
         path: The file.
@@ -103,13 +103,14 @@ def _check(path: Path, scan: RawScan) -> None:
 # --- two columns of text
 
 
-def read_scan(path: Path) -> tuple[ScanAxis, Scan]:
-    """Axis and intensity of one two-column scan, each of shape `(p,)`.
+def read_scan(path: Path | str) -> tuple[ScanAxis, Scan]:
+    """Read axis and intensity of one two-column scan, each of shape `(p,)`.
 
     Raises:
         DatasetError: If it can't be read, holds no numbers, or a line below the header breaks off.
         SpectrumError: If the axis doesn't increase strictly, or a value isn't finite.
     """
+    path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
@@ -158,7 +159,7 @@ def read_number(text: str) -> float:
 
 
 def _read_xrdml(path: Path) -> RawScan:
-    """Schema 1.x holds intensities, attenuation applied; 2.x holds counts, and the factors to apply.
+    """Read a file of schema 1.x (intensities, attenuation applied) or 2.x (counts, and the factors to apply).
 
     Several scans of one range are summed, scans that follow on are joined.
     """
@@ -183,7 +184,7 @@ def _read_xrdml(path: Path) -> RawScan:
 
 
 def _read_xrdml_scan(path: Path, scan: Element) -> _Part:
-    """One scan of the file."""
+    """Read one scan of the file."""
     points = scan.find("dataPoints")
     values = None if points is None else points.find("intensities")
     counts = None if points is None else points.find("counts")
@@ -213,7 +214,7 @@ def _read_xrdml_scan(path: Path, scan: Element) -> _Part:
 
 
 def _join(path: Path, parts: Sequence[_Part]) -> tuple[ScanAxis, Scan, tuple[str, ...]]:
-    """Repeats of one range summed, or parts that follow on in one."""
+    """Sum repeats of one range, or join parts that follow on in one."""
     if len(parts) == 1:
         return parts[0].axis, parts[0].intensity, ()
     if all(np.array_equal(part.axis, parts[0].axis) for part in parts):
@@ -231,7 +232,7 @@ def _join(path: Path, parts: Sequence[_Part]) -> tuple[ScanAxis, Scan, tuple[str
 
 
 def _xrdml_wavelength(used: Element | None) -> tuple[float | None, tuple[str, ...]]:
-    """The wavelength that the file says was used, in Å, and which line that is."""
+    """Return the wavelength that the file says was used, in Å, and which line that is."""
     if used is None:
         return None, ()
     lines = {name: float(used.findtext(name) or "nan") for name in ("kAlpha1", "kAlpha2", "kBeta")}
@@ -240,7 +241,7 @@ def _xrdml_wavelength(used: Element | None) -> tuple[float | None, tuple[str, ..
 
 
 def _mean_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[float | None, tuple[str, ...]]:
-    """The line that is meant; both Kα weighted by their ratio where both are."""
+    """Return the line that is meant; both Kα weighted by their ratio where both are."""
     alpha = (lines["kAlpha1"] + ratio * lines["kAlpha2"]) / (1 + ratio)
     known = {"K-Alpha 1": ("Kα1", lines["kAlpha1"]), "K-Beta": ("Kβ", lines["kBeta"]), "K-Alpha": ("mean of Kα", alpha)}
     name, wavelength = known.get(intended, ("", float("nan")))
@@ -248,7 +249,7 @@ def _mean_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[fl
 
 
 def _numbers(path: Path, element: Element | None) -> Scan:
-    """All numbers of an element; one that is no number is refused, not the end of them."""
+    """Return all numbers of an element; one that is no number is refused, not the end of them."""
     words = (element.text or "").split() if element is not None else []
     if not words:
         raise DatasetError(f"{path.name}: positions or intensities are missing. Export the scan again.")
@@ -302,7 +303,7 @@ def _read_rasx(path: Path) -> RawScan:
 
 
 def _open_archive(path: Path, start: str, *suffixes: str) -> dict[str, bytes]:
-    """The parts of an archive whose folder or name begins with `start`, unpacked after a look at the sizes."""
+    """Unpack the parts of an archive whose folder or name begins with `start`, after a look at the sizes."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -355,5 +356,5 @@ def _read_archive(path: Path, kind: str) -> RawScan:
 
 
 def _in(quantity: Any, unit: str) -> float:
-    """A quantity of the reader in a unit; NaN where the file doesn't say it."""
+    """Return a quantity of the reader in a unit; NaN where the file doesn't say it."""
     return float(quantity.to(unit).magnitude) if hasattr(quantity, "to") else float("nan")

@@ -75,13 +75,13 @@ def read_scans(
 
 
 def _scan_name(cell: str) -> str:
-    """The file name of a scan without its ending; the id of its sample."""
+    """Return the file name of a scan without its ending; the id of its sample."""
     path = Path(cell.strip())
     return path.stem if path.suffix.lower() in TEXT_SUFFIXES else path.name
 
 
 def _match_scans(folder: Path, table: Path, names: Sequence[str]) -> list[Path]:
-    """The scan of each name, in order.
+    """Find the scan of each name, in order.
 
     Raises:
         DatasetError: If there is no such folder, or a name without a scan, a scan without a name, or two of a kind.
@@ -136,7 +136,7 @@ def _typed(cells: Sequence[str]) -> np.ndarray:
 def _onto_one_axis(
     axes: Sequence[np.ndarray], intensities: Sequence[np.ndarray], names: Sequence[str]
 ) -> tuple[Axis, Spectra, list[str]]:
-    """All scans on one axis: untouched where they share it, else interpolated, which the note says.
+    """Bring all scans to one axis: untouched where they share it, else interpolated, which the note says.
 
     Raises:
         SpectrumError: If the scans have less than half of the widest one's range in common.

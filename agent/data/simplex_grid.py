@@ -80,7 +80,7 @@ class SimplexGrid(NamedTuple):
         return int(self.layers[0].start[-1]) if self.layers else 0
 
     def unrank(self, ranks: Ranks) -> Parts:
-        """The points of ranks within 0 to `size - 1`, shape `(n, e)`."""
+        """Return the points of ranks within 0 to `size - 1`, shape `(n, e)`."""
         parts = np.empty((len(ranks), len(self.layers)), dtype=np.int64)
         state, rest = np.zeros(len(ranks), dtype=np.int64), ranks.astype(np.int64)
         for column, layer in enumerate(self.layers):
@@ -91,7 +91,7 @@ class SimplexGrid(NamedTuple):
         return parts
 
     def rank(self, parts: Parts) -> Ranks:
-        """The ranks of points, shape `(n,)`; -1 where a row is no point of the grid."""
+        """Return the ranks of points, shape `(n,)`; -1 where a row is no point of the grid."""
         inside = ((parts >= 0) & (parts <= self.total)).all(axis=1)
         state, ranks = np.zeros(len(parts), dtype=np.int64), np.zeros(len(parts), dtype=np.int64)
         for layer, value in zip(self.layers, parts.T, strict=True):
@@ -103,7 +103,7 @@ class SimplexGrid(NamedTuple):
         return np.where(inside, ranks, -1)
 
     def nearest(self, target: Float[np.ndarray, " e"]) -> int:
-        """The rank of the point nearest to `target` in parts: a shortest path through the layers, so exact."""
+        """Find the rank of the point nearest to `target` in parts: a shortest path through the layers, so exact."""
         costs = list[Float[np.ndarray, " branches"]]()  # squared distance from each branch to the end
         ahead = np.zeros(self.layers[-1].target.max() + 1)  # … and from each state
         for layer, wish in zip(reversed(self.layers), target[::-1], strict=True):
@@ -121,7 +121,7 @@ class SimplexGrid(NamedTuple):
 def _advance(
     states: Integer[np.ndarray, "states columns"], i: int, ranges: Sequence[tuple[int, int]], limits: Sequence[Limit]
 ) -> tuple[Integer[np.ndarray, " branches"], Integer[np.ndarray, " branches"], Integer[np.ndarray, "branches columns"]]:
-    """Every choice for element i: the state it leaves, its value, and the columns of the state it reaches.
+    """Make every choice for element i: the state it leaves, its value, and the columns of the state it reaches.
 
     What can't bind any more is cut to one value, so that states which differ in nothing that matters are one.
     """

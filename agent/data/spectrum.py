@@ -16,7 +16,7 @@ MIN_POINTS = 16  # within the range; with fewer there is no telling a peak from 
 
 
 def q_from_two_theta(two_theta: Axis, *, wavelength: float) -> Axis:
-    """Scattering vector magnitude at each diffraction angle, q = 4π sin(2θ / 2) / λ.
+    """Return the scattering vector magnitude at each diffraction angle, q = 4π sin(2θ / 2) / λ.
 
     Args:
         two_theta: Angle 2θ in degrees, within (0, 180). Shape `(q,)`.
@@ -40,7 +40,7 @@ def q_from_two_theta(two_theta: Axis, *, wavelength: float) -> Axis:
 
 
 def two_theta_from_q(q: Axis, *, wavelength: float) -> Axis:
-    """Diffraction angle 2θ = 2 asin(q λ / 4π) at each scattering vector magnitude.
+    """Return the diffraction angle 2θ = 2 asin(q λ / 4π) at each scattering vector magnitude.
 
     Args:
         q: In 1/Å, positive and below 4π / λ. Shape `(q,)`.
@@ -65,7 +65,7 @@ def two_theta_from_q(q: Axis, *, wavelength: float) -> Axis:
 
 
 def q_axis(name: str, axis: Axis, wavelength: float | None) -> Axis | None:
-    """The axis in q (1/Å), on which `glassmap.agent.peaks` measures; None where peaks of q mean nothing, as on r.
+    """Return the axis in q (1/Å), on which `glassmap.agent.peaks` measures; None on r, where peaks of q mean nothing.
 
     Args:
         name: `two_theta`, `q` or `r`.
@@ -83,7 +83,7 @@ def q_axis(name: str, axis: Axis, wavelength: float | None) -> Axis | None:
 
 
 def mean_squared_error(generated: Spectra, measured: Spectra) -> float:
-    """The paper's MSE: intensities 0-100, mean over the points, mean over the spectra."""
+    """Return the paper's MSE: intensities 0-100, mean over the points, mean over the spectra."""
     return float(np.mean((generated - measured) ** 2))
 
 
@@ -174,7 +174,7 @@ class Preprocessing:
         substrate: Substrate | None = None,
         background: float | None = None,
     ) -> "Preprocessing":
-        """The steps for scans on `axis`; what isn't given is the scans' own.
+        """Set up the steps for scans on `axis`; what isn't given is the scans' own.
 
         By default the range is the whole axis, and the length the paper's 3743 in 2θ, else as many points as the axis
         has within the range.
@@ -194,15 +194,15 @@ class Preprocessing:
         )
 
     def grid(self) -> Axis:
-        """The common axis, in its own unit. Shape `(points,)`."""
+        """Return the common axis, in its own unit. Shape `(points,)`."""
         return np.linspace(self.low, self.high, self.points)
 
     def prepare(self, axis: ScanAxis, intensity: Scan) -> Spectrum:
-        """One scan, ready to learn from, on `grid()`. See `prepare_all`."""
+        """Make one scan ready to learn from, on `grid()`. See `prepare_all`."""
         return self.prepare_all(axis, intensity[None])[0]
 
     def prepare_all(self, axis: ScanAxis, intensity: Scans) -> Spectra:
-        """Every scan of a set on one axis, ready to learn from.
+        """Make every scan of a set on one axis ready to learn from.
 
         Scan and substrate are brought to the common axis before the one is subtracted from the other. The maximum is
         taken last, so that it's 100 whatever the axis. A g(r) isn't scaled: its limit of 1 has a meaning.
@@ -238,7 +238,7 @@ class Preprocessing:
         return spectra / maximum * 100
 
     def _scaled_substrate(self, grid: Axis, spectra: Spectra) -> Spectra:
-        """What each spectrum has of the substrate."""
+        """Return what each spectrum has of the substrate."""
         assert self.substrate is not None
         bare = _interpolate(grid, self.substrate.axis, self.substrate.intensity[None], "substrate")
         if self.substrate.scale is not None:
@@ -290,7 +290,7 @@ def _check_scans(axis: ScanAxis, intensity: Scans) -> None:
 
 
 def _interpolate(grid: Axis, axis: ScanAxis, intensity: Scans, what: str) -> Spectra:
-    """Linear interpolation of every scan to `grid`, which the scan must cover with enough points."""
+    """Interpolate every scan linearly to `grid`, which the scan must cover with enough points."""
     if axis[0] > grid[0] or axis[-1] < grid[-1]:
         raise SpectrumError(
             f"A {what} must cover the range {grid[0]:g} to {grid[-1]:g}, got {axis[0]:g} to {axis[-1]:g}. "

@@ -161,7 +161,7 @@ def simulate(
                 folder,
                 lammps=lammps,
                 timeout=generous_timeout(protocol),
-                progress=lambda share: report("simulate", round(100 * share), 100),
+                report=report,
             )
         from glassmap.flows.backends.simulation import facts_of  # loads torch, which a typo needn't wait for
         from glassmap.flows.figures import draw_simulation

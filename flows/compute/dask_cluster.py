@@ -321,9 +321,9 @@ def _simulate(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
     (elements, counts, protocol), (potential, command, timeout) = pickle.loads(task), _opened(given)
     simulation = Simulation(elements, counts, protocol, Potential(**potential))
     folder = Path(get_worker().local_directory) / "glassmap"
-    progress, stopped = _ties()
+    report, stopped = _task_hooks()
     try:
-        simulate(simulation, folder, lammps=find_lammps(command), timeout=timeout, progress=progress, stopped=stopped)
+        simulate(simulation, folder, lammps=find_lammps(command), timeout=timeout, report=report, stopped=stopped)
     except MeasurementError as error:
         raise MeasurementError(f"{error} (on the worker {get_worker().address})") from error
     except SimulationError as error:
@@ -341,7 +341,7 @@ def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
     from distributed import Reschedule
 
     (seed, seen), (of_all, device) = pickle.loads(task), _opened(given)
-    progress, stopped = _ties()
+    tell, stopped = _task_hooks()
     error = ""
 
     def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
@@ -349,7 +349,7 @@ def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
         if stopped():
             raise Reschedule()
         error = text
-        progress(done / total)
+        tell(stage, done, total)
 
     data = of_all._replace(seeds=[seed], seen=seen[None])
     content = weights_of(train_networks(data, report, device=resolve_device(device)))
@@ -386,22 +386,22 @@ def _opened(given: bytes) -> Any:
     return shared
 
 
-def _ties() -> tuple[Callable[[float], None], Callable[[], bool]]:
-    """Of the task that this thread does: how it tells what share is done, and learns that nobody waits for it."""
+def _task_hooks() -> tuple[Report, Callable[[], bool]]:
+    """Return how the task of this thread tells how far it is, and how it learns that nobody waits for it."""
     from distributed import Status, get_worker
 
     worker = get_worker()
     key, told = worker.get_current_task(), time.monotonic()
 
-    def progress(share: float) -> None:
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
         nonlocal told
         if time.monotonic() >= told + TELL_SECONDS:
             told = time.monotonic()
-            worker.log_event(TOPIC, [key, float(share)])
+            worker.log_event(TOPIC, [key, done / total])
 
     def stopped() -> bool:
         state = worker.state.tasks.get(key)
         is_wanted = state is not None and state.state in ("executing", "long-running")
         return not is_wanted or worker.status not in (Status.running, Status.paused)
 
-    return progress, stopped
+    return report, stopped

@@ -20,7 +20,7 @@ import httpx
 
 from glassmap.agent.errors import CampaignError
 from glassmap.dashboard.serve import HOST, command_of, environment_of
-from glassmap.simulation.supervised_process import start_kept, stop_kept
+from glassmap.simulation.supervised_process import start_supervised, stop_supervised
 
 START_SECONDS = 180.0  # until the server answers
 AGAIN_SECONDS = 5.0  # before a service that ended is started again
@@ -62,7 +62,7 @@ def run_services(
 
     def start(name: str) -> None:
         with (home / f"{name}.log").open("ab") as log:
-            running[name] = start_kept(commands[name], folder=home, environment=environment, output=log)
+            running[name] = start_supervised(commands[name], folder=home, environment=environment, output=log)
 
     with _stopped_by_signals():
         try:
@@ -85,7 +85,7 @@ def run_services(
             say("Stopping.")
         finally:
             for process in reversed(running.values()):  # who asks ends before who answers
-                stop_kept(process)
+                stop_supervised(process)
 
 
 def settings_of(home: Path, *, port: int) -> dict[str, str]:

@@ -48,8 +48,8 @@ def test_the_map_holds_every_alloy_of_the_space(finished: Path):
 def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp_path: Path):
     campaign = glassmap.Campaign(finished)
     spectra, table = campaign.spectra, campaign.measurements.set_index("id")
-    assert set(spectra.ids) == set(table.index[table["state"] == "used"])
-    assert spectra.coordinates["hold_out"].tolist() == table.loc[list(spectra.ids), "hold_out"].tolist()
+    assert set(spectra.ids) == set(table.query("state == 'used'").index)
+    assert spectra.coordinates["hold_out"].tolist() == table["hold_out"].reindex(spectra.ids).tolist()
     from glassmap.agent.data.dataset import write_dataset
 
     write_dataset(spectra, tmp_path / "used.nc")

@@ -18,7 +18,7 @@ from glassmap.simulation.melt_quench import PRESETS, Simulation
 from glassmap.simulation.potential import read_potential
 from glassmap.simulation.result import read_structure
 from glassmap.simulation.structure import Structure, first_rdf_peak, total_rdf
-from glassmap.simulation.supervised_process import start_kept
+from glassmap.simulation.supervised_process import start_supervised
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 from tests.support.processes import processes_in, wait_until
 
@@ -86,9 +86,11 @@ def test_a_result_that_was_cut_off_is_made_anew(glass, tmp_path: Path):
 
 def test_progress_rises_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "POLL_SECONDS", 0.02)  # so small a run is over in half a second
-    shares: list[float] = []
-    run(alloy(), tmp_path, progress=shares.append)
-    assert shares == sorted(shares) and shares[-1] > 0.3 and max(shares) <= 1
+    told: list[tuple[str, int, int, str]] = []
+    run(alloy(), tmp_path, report=lambda *words, round_=None: told.append(words))
+    steps = [done for _, done, _, _ in told]
+    assert {(stage, total, text) for stage, _, total, text in told} == {("simulate", TINY.steps, alloy().label)}
+    assert steps == sorted(steps) and 0.3 * TINY.steps < steps[-1] <= TINY.steps
 
 
 def test_pure_elements_and_binaries_run_too(tmp_path: Path):
@@ -346,7 +348,7 @@ def test_a_simulation_dies_with_its_parent_however_that_was_killed(options: str,
 def test_what_a_program_has_started_ends_with_it_when_it_is_killed(tmp_path: Path):
     with (tmp_path / "output.txt").open("wb") as output:
         script = "sleep 300 & kill -9 $$"
-        kept = start_kept(["sh", "-c", script], folder=tmp_path, environment=os.environ, output=output)
+        kept = start_supervised(["sh", "-c", script], folder=tmp_path, environment=os.environ, output=output)
     assert kept.wait(20) == 128 + signal.SIGKILL
     wait_until(lambda: not processes_in(tmp_path), 5)
 

@@ -11,7 +11,7 @@ import httpx
 
 from glassmap.agent.errors import CampaignError
 from glassmap.dashboard.serve import HOST, command_of, environment_of
-from glassmap.simulation.supervised_process import start_kept, stop_kept
+from glassmap.simulation.supervised_process import start_supervised, stop_supervised
 
 BROWSER = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 
@@ -31,7 +31,7 @@ def served(folders: list[Path], *, home: Path, port: int) -> Iterator[tuple[str,
     url = f"http://{HOST}:{port}"
     with (home / "dashboard.log").open("ab") as log:
         environment = os.environ | environment_of(folders)
-        process = start_kept(command_of(port=port), folder=home, environment=environment, output=log)
+        process = start_supervised(command_of(port=port), folder=home, environment=environment, output=log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(url):
@@ -40,7 +40,7 @@ def served(folders: list[Path], *, home: Path, port: int) -> Iterator[tuple[str,
             time.sleep(0.1)
         yield url, process
     finally:
-        stop_kept(process)
+        stop_supervised(process)
 
 
 def _answers(url: str) -> bool:

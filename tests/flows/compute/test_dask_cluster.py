@@ -229,7 +229,8 @@ def test_simulations_come_back_as_they_do_here_though_a_worker_is_killed(
 
 def test_what_ends_one_worker_after_another_ends_in_an_error_in_words(tmp_path: Path):
     script = tmp_path / "lmp-deadly"
-    script.write_text('#!/bin/sh\nkill -9 "$(cut -d " " -f 4 "/proc/$PPID/stat")"\nsleep 5\n')  # the keeper's parent
+    # It kills the parent of its supervisor
+    script.write_text('#!/bin/sh\nkill -9 "$(cut -d " " -f 4 "/proc/$PPID/stat")"\nsleep 5\n')
     script.chmod(0o755)
     machines = Machines(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     try:
