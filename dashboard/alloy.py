@@ -7,6 +7,7 @@ import streamlit as st
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.live import archive_now, map_now
@@ -72,16 +73,13 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
             st.caption(f"Not on the map's grid; {nearest:.1f} at.% from the nearest alloy learned from.")
         return
     found = map_.figures.iloc[row]
-    if np.isnan(found["delta_q"]):
+    if np.isnan(found[DELTA_Q.name]):
         st.markdown("Its mean spectrum has no trustworthy first peak.")
         return
-    words = []
-    for quantity, symbol in (("delta_q", "Δq"), ("q1", "q₁")):
-        spread = found[f"{quantity}_spread"]
-        sure = "" if np.isnan(spread) else f" ± {spread:.3f}"
-        words.append(f"**{symbol} {found[quantity]:.3f}{sure} Å⁻¹**")
+    known = [figure for figure in FIGURES if figure.name in found]
+    words = [f"**{figure.label} {figure.say(found[figure.name], found[figure.std_name])}**" for figure in known]
     words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
-    st.markdown(" · ".join(words), help="Of the mean spectrum, ± spread between the base models' members.")
+    st.markdown(" · ".join(words), help="Of the mean spectrum, ± epistemic std over the base models' members.")
 
 
 def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, str]:

@@ -15,6 +15,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
 from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
@@ -174,7 +175,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         map=store.artefact("map"),
         maps=store.artefacts("map"),
         checkpoints=store.artefacts("checkpoint"),
-        archive=store.artefact("atlas"),
+        archive=store.artefact("archive"),
     )
 
 
@@ -195,7 +196,7 @@ class Map(NamedTuple):
 
     round: int
     compositions: Compositions  # atomic fraction, shape (g, e)
-    figures: pd.DataFrame  # a row an alloy: q1, q1_spread, delta_q, delta_q_spread, peak_share, distance
+    figures: pd.DataFrame  # a row an alloy: the map's columns, without at.%
 
 
 def read_last_map(campaign: CampaignSnapshot) -> Map | None:
@@ -229,7 +230,7 @@ def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tupl
     for round_ in sorted({*rounds, *(r - 1 for r in rounds)}):
         if (path := campaign.maps.get(round_)) is None or not path.exists():
             continue
-        now = read_map(path)[0]["delta_q"]
+        now = read_map(path)[0][DELTA_Q.name]
         if before is not None and before[0] == round_ - 1 and round_ in rounds and len(now) == len(before[1]):
             change = np.abs(now - before[1])
             if np.isfinite(change).any():
@@ -243,12 +244,12 @@ def best_alloys(
     map_: Map,
     *,
     ranges_at_pct: dict[str, tuple[float, float]] | None = None,
-    most_spread: float | None = None,
+    most_std: float | None = None,
     least_distance: float | None = None,
     most_distance: float | None = None,
     n: int = 50,
 ) -> pd.DataFrame:
-    """The alloys whose Δq is surely large, with at.%, figures and label; the largest Δq less two spreads comes first.
+    """The alloys whose Δq is surely large, with at.%, figures and label; the largest Δq less two std comes first.
 
     Left out are alloys of which most parts of the model find no peak: their mean's is a mixture.
 
@@ -256,19 +257,19 @@ def best_alloys(
         elements: Of the campaign.
         map_: Where to look.
         ranges_at_pct: Of elements, both ends included.
-        most_spread: Of Δq, 1/Å.
+        most_std: Epistemic, of Δq in 1/Å.
         least_distance: To the nearest measured alloy, at.%: what is new.
         most_distance: To the nearest measured alloy, at.%: what isn't extrapolated.
         n: At most.
     """
     figures, at_pct = map_.figures, 100 * map_.compositions
-    least = figures["delta_q"] - 2 * figures["delta_q_spread"].fillna(0)
+    least = figures[DELTA_Q.name] - 2 * figures[DELTA_Q.std_name].fillna(0)
     keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy(copy=True)
     for element, (low, high) in (ranges_at_pct or {}).items():
         column = at_pct[:, elements.index(element)]
         keep &= (column >= low - 1e-6) & (column <= high + 1e-6)
-    if most_spread is not None:
-        keep &= (figures["delta_q_spread"] <= most_spread).to_numpy()
+    if most_std is not None:
+        keep &= (figures[DELTA_Q.std_name] <= most_std).to_numpy()
     if least_distance is not None:
         keep &= (figures["distance"] >= least_distance).to_numpy()
     if most_distance is not None:

@@ -9,6 +9,7 @@ import streamlit as st
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.data import (
     REACH_AT_PCT,
     CampaignSnapshot,
@@ -171,9 +172,8 @@ def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None
     if found is None or found.empty:
         return None
     best = found.iloc[0]
-    spread = "" if np.isnan(best["delta_q_spread"]) else f" ± {best['delta_q_spread']:.3f}"
     return (
-        f"{best['alloy']}: {best['delta_q']:.3f}{spread} Å⁻¹ (spread of the model), "
+        f"{best['alloy']}: {DELTA_Q.say(best[DELTA_Q.name], best[DELTA_Q.std_name])} (epistemic std), "
         f"{best['distance']:.1f} at.% from the nearest measured"
     )
 

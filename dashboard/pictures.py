@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import CampaignSnapshot, held_out_examples, read_last_archive, read_last_map
 from glassmap.dashboard.plots.for_print import band_about, draw_examples, draw_learning_curve, draw_peak_maps
 
 Format = Literal["png", "svg"]
-QUANTITIES: tuple[tuple[Literal["delta_q", "q1"], str], ...] = (("delta_q", "Δq"), ("q1", "q₁"))
 
 
 def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -40,7 +40,7 @@ def draw_curve(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Forma
 
 
 def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
-    """Draw the last maps of Δq and q1 beside the measured ones; nothing where the system isn't ternary or has no map.
+    """Draw the last maps of the peak figures beside the measured ones; nothing without a map of a ternary.
 
     Raises:
         ModelError: If the last map is missing or damaged.
@@ -51,16 +51,18 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
         return []
     known, paths = archive.known, []
     learned = archive.measured.compositions[~archive.measured.hold_out]
-    for quantity, symbol in QUANTITIES:
-        for path in _paths(folder, f"{quantity.replace('_', '-')}-map", formats):
+    for figure in FIGURES:
+        if figure.name not in map_.figures or figure.name not in known.figures:
+            continue  # what is older than the figure
+        for path in _paths(folder, f"{figure.name.replace('_', '-')}-map", formats):
             draw_peak_maps(
-                (map_.compositions, map_.figures[quantity].to_numpy(dtype=np.float64)),
-                (known.compositions, getattr(known, quantity)),
+                (map_.compositions, map_.figures[figure.name].to_numpy(dtype=np.float64)),
+                (known.compositions, known.figures[figure.name]),
                 learned,
                 path,
-                quantity=quantity,
+                figure=figure,
                 elements=campaign.elements,
-                title=f"{_title(campaign)}: {symbol} of the first peak, learned from {len(learned)} spectra",
+                title=f"{_title(campaign)}: {figure.label} of the first peak, learned from {len(learned)} spectra",
                 mark_glass=not campaign.source,
             )
             paths.append(path)

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.dashboard.data import (
@@ -83,7 +84,7 @@ def _sections(
         yield "<h2>Learning curve</h2>"
         yield _figure(draw_learning_curves({campaign.name: campaign.curve}, tolerance=campaign.settings.stop.tolerance))
         yield "<p class=note>Errors on spectra that were never learned from; intensity 0–100.</p>"
-        if campaign.curve[-1].delta_q_error is not None:
+        if any(error is not None for error in campaign.curve[-1].peak_errors.values()):
             yield _figure(draw_peak_errors(campaign.curve))
     if map_ is not None:
         yield from _map(campaign, map_)
@@ -125,7 +126,8 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
         np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
     )
     if len(elements) == 3:
-        for quantity in ("delta_q", "q1", "delta_q_spread", "distance"):
+        known_figures = [figure.name for figure in FIGURES if figure.name in map_.figures]
+        for quantity in (*known_figures, DELTA_Q.std_name, "distance"):
             values = map_.figures[quantity].to_numpy(dtype=np.float64)
             yield f"<h3>{escape(QUANTITIES[quantity].title)}</h3>"
             limits = colour_range(values)
@@ -135,7 +137,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
                 )
             )
     best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
-    values = map_.figures["delta_q"].to_numpy(dtype=np.float64)
+    values = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
         yield f"<p>The {TOP_SHARE:.0%} of alloys of largest Δq.</p>"
@@ -143,7 +145,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
             draw_tetrahedron(
                 map_.compositions[top],
                 values[top],
-                quantity="delta_q",
+                quantity=DELTA_Q.name,
                 elements=elements,
                 limits=colour_range(values),
                 measured=campaign.learned(),
@@ -153,12 +155,18 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
         yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
     yield (
-        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose Δq is surely large: Δq less two spreads "
+        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose Δq is surely large: Δq less two epistemic std "
         "comes first.</p>"
     )
-    columns = ["alloy", "at_least", "delta_q", "delta_q_spread", "q1", "distance"]
-    names = ["alloy", "at least (Å⁻¹)", "Δq (Å⁻¹)", "± spread", "q₁ (Å⁻¹)", "nearest measured (at.%)"]
-    yield _table(best.loc[:, columns].head(CANDIDATES).set_axis(names, axis=1))
+    columns = {
+        "alloy": "alloy",
+        "at_least": f"at least ({DELTA_Q.unit})",
+        DELTA_Q.name: DELTA_Q.head,
+        DELTA_Q.std_name: "± std",
+        **{figure.name: figure.head for figure in FIGURES if figure.name in best},
+        "distance": "nearest measured (at.%)",
+    }
+    yield _table(best.loc[:, list(columns)].head(CANDIDATES).rename(columns=columns))
 
 
 def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:
@@ -184,8 +192,7 @@ def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
             "spectra": point.spectra,
             "MSE": point.mse,
             "one sample": point.mse_sample,
-            "q₁ (Å⁻¹)": point.q1_error,
-            "Δq (Å⁻¹)": point.delta_q_error,
+            **{figure.head: point.peak_errors.get(figure.name) for figure in FIGURES},
             "decision": campaign.decisions[point.round].reason if point.round in campaign.decisions else "",
         }
         for point in campaign.curve

@@ -125,10 +125,10 @@ def fit_ensemble(
 
 
 def errors_of(generated: Spectra, test: SpectraSet) -> Errors:
-    """Return the MSE of generated spectra, and the mean errors of their peaks (1/Å) where there is a q axis."""
+    """Return the MSE of generated spectra, and the mean errors of their peak figures where there is a q axis."""
     errors: Errors = {"mse": mean_squared_error(generated, test.intensities)}
     if (q := q_axis(test.axis_name, test.axis, test.wavelength)) is not None:
-        errors["q1"], errors["delta_q"] = mean_peak_errors(q, generated, test.intensities.astype(np.float64))
+        errors |= mean_peak_errors(q, generated, test.intensities.astype(np.float64))
     return errors
 
 

@@ -41,8 +41,7 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
     title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
     if (q := q_axis(*store.axis())) is not None:
-        peak = fit_peak(q, predicted.mean)
-        title += f"\n{peak.reason or f'q₁ = {peak.q1:.3f} Å⁻¹, Δq = {peak.delta_q:.3f} Å⁻¹'}"
+        title += f"\n{fit_peak(q, predicted.mean).say()}"
     half_width, band = band_about(predicted.band, predicted.epistemic_std)
     draw_generated(name, axis, predicted.mean, half_width, png, band=band, title=title)
     return [csv, png]
@@ -51,8 +50,7 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
 def draw_simulation(structure: Structure, potential: Potential, path: Path) -> Path:
     """Draw g(r), total and partial, and S(q) with its fitted first peak, of one simulated alloy, as a PNG."""
     r, rdfs, factors = curves_of(structure)
-    peak = fit_peak(Q, factors["no window"])
-    found = peak.reason or f"q₁ = {peak.q1:.3f} Å⁻¹, Δq = {peak.delta_q:.3f} Å⁻¹"
+    found = fit_peak(Q, factors["no window"]).say()
     draw_structure(
         r,
         rdfs,

@@ -23,6 +23,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
@@ -156,7 +157,7 @@ class Planner:
         """Nothing to do: what is known is in the campaign's folder as soon as it is known."""
 
     def get_best_points(self) -> list[tuple[str, dict[str, float], dict[str, float]]]:
-        """The measured alloys with the widest first peak, the probable glass formers: id, at.%, q1 and Δq (1/Å)."""
+        """The measured alloys with the widest first peak, the probable glass formers: id, at.%, peak figures."""
         import torch  # a second or two, which who only asks or tells need not wait for
 
         from glassmap.agent.peaks.batched import measure_peaks
@@ -164,14 +165,14 @@ class Planner:
         store = self._campaign.store
         used = [m for m in store.measurements() if m.state == "used" and m.round >= self._first_round]
         peaks = measure_peaks(self._campaign.backend.axis, torch.from_numpy(store.spectra_of([m.id for m in used])))
-        widths = np.nan_to_num(peaks.delta_q.numpy(), nan=-1.0)
+        widths = np.nan_to_num(peaks.figures[DELTA_Q.name].numpy(), nan=-1.0)
         best = [int(row) for row in np.argsort(-widths, kind="stable")[:BEST] if widths[row] > 0]
         elements = self._campaign.config.space.elements
         return [
             (
                 used[row].id,
                 {element: 100 * share for element, share in zip(elements, used[row].composition, strict=True)},
-                {"q1": float(peaks.q1[row]), "delta_q": float(peaks.delta_q[row])},
+                {name: float(values[row]) for name, values in peaks.figures.items()},
             )
             for row in best
         ]

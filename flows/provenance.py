@@ -7,6 +7,7 @@ import numpy as np
 from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_map
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
 from glassmap.flows.backends.protocol import FROM_PYTHON
@@ -57,8 +58,9 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
     columns, _ = read_map(path)
     mapped = np.stack([columns[element] for element in elements], axis=1) / 100  # (alloys, elements)
     row = int(np.abs(mapped - composition).max(axis=1).argmin())
-    q1, delta_q = (f"{columns[name][row]:.3f} ± {columns[f'{name}_spread'][row]:.3f}" for name in ("q1", "delta_q"))
-    yield f"{label(mapped[row], elements)}: q1 {q1}, Δq {delta_q} 1/Å"
+    known = (figure for figure in FIGURES if figure.name in columns)
+    figures = (f"{f.label} {f.say(columns[f.name][row], columns[f.std_name][row])}" for f in known)
+    yield f"{label(mapped[row], elements)}: {', '.join(figures)}"
     yield f"  from {path.name} (round {round_})"
     checkpoint, ids = store.artefact("checkpoint", round_), store.training_ids(round_)
     assert checkpoint is not None, "a map is made with a checkpoint"

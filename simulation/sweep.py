@@ -13,6 +13,7 @@ import periodictable
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.errors import DatasetError, SimulationError
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.acquisition import plan_batch
 from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from glassmap.simulation.potential import SYNTHETIC, Potential
@@ -27,13 +28,13 @@ from glassmap.simulation.structure import (
 
 RDF = "rdf"  # the variable of g(r) in the file; the diffracted intensity is its `intensity`
 RDF_RESOLUTION = 5e-4  # of g(r) in the file; the noise of 1000 atoms is forty times as much
+UNITS_OF_PEAKS = {figure.name: figure.unit.replace("Å⁻¹", "1/angstrom") or "1" for figure in FIGURES}
 UNITS = {
     "density": "g/cm3",
     "energy": "eV/atom",
     "temperature": "K",
     "pressure": "bar",
-    "q1": "1/angstrom",
-    "delta_q": "1/angstrom",
+    **UNITS_OF_PEAKS,
     "rdf_peak": "angstrom",
 }
 
@@ -190,7 +191,7 @@ def _figures_of(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
     peaks = [first_peak(structure) for structure in structures]
     names = ("density", "energy", "temperature", "pressure", "crystalline", "seed")
     figures = {name: [getattr(structure, name) for structure in structures] for name in names}
-    figures |= {name: [getattr(peak, name) for peak in peaks] for name in ("q1", "delta_q")}
+    figures |= {figure.name: [peak.figures[figure.name] for peak in peaks] for figure in FIGURES}
     figures["rdf_peak"] = [first_rdf_peak(structure.r, total_rdf(structure)) for structure in structures]
     return {name: np.array(values) for name, values in figures.items()}
 
@@ -235,7 +236,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         "title": f"{len(spectra)} simulated {system} glasses: X-ray diffraction and g(r)",
         "method": f"melt-quench molecular dynamics, {protocol.hot:g} K to {protocol.cold:g} K at "
         f"{protocol.quench_rate:g} K/s, {protocol.atoms} atoms; the partial g(r), averaged over {protocol.rdf_steps} "
-        "steps, transformed without window, X-ray weighted (Faber, Ziman); q1 and delta_q of S(q)",
+        f"steps, transformed without window, X-ray weighted (Faber, Ziman); {' and '.join(UNITS_OF_PEAKS)} of S(q)",
         "grids": f"g(r) in {RDF_BINS} bins, merged by volume from {protocol.rdf_bins}; rounded to {RDF_RESOLUTION:g}, "
         "far below the noise",
         "potential_header": sweep.potential.header,

@@ -1,24 +1,27 @@
-"""The Δq map: every alloy of a space through the ensemble, q1 and Δq of each, one Parquet file.
+"""The peak map: every alloy of a space through the ensemble, the figures of its first peak, one Parquet file.
 
 A large space is mapped in shards of ranks, each a file of its own until all are there: a map that is killed goes on
 with the shards that are missing, and several processes can each write some of them.
 """
 
+# pyarrow and SciPy have no types
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
+
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -27,44 +30,44 @@ from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 
 SHARD = 64 * BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
 
-class MapBlock(NamedTuple):
-    """q1 and Δq of some alloys, as an ensemble sees them; NaN where its spectrum has no trustworthy peak. In 1/Å."""
-
-    q1: PerSample
-    q1_spread: PerSample  # of all base models' members, about it; NaN where fewer than two find a peak
-    delta_q: PerSample
-    delta_q_spread: PerSample
-    peak_share: PerSample  # share of the members of all base models with a trustworthy peak
+MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share")
 
 
-def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis) -> MapBlock:
-    """q1 and Δq of each alloy's mean spectrum; their spread and share from what each member predicts alone.
+def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis) -> dict[str, PerSample]:
+    """Return the peak figures of each alloy's mean spectrum, and how far the ensemble's members agree.
 
-    The spread is about the mean spectrum's figure: a mean of peaks at different places is wider than each of them.
-    Spectra stay on the ensemble's device; only the five figures of an alloy leave it.
+    The epistemic standard deviation is about the mean spectrum's figure: a mean of peaks at different places is wider
+    than each of them. Spectra stay on the ensemble's device; only the figures of an alloy leave it.
+
+    Returns:
+        The columns `MAP_FIGURES`: each figure (NaN where the mean spectrum has no trustworthy peak), the standard
+        deviation of the members' figures about it (NaN where fewer than two have a peak), and the share of members with
+        a trustworthy peak.
     """
     blocks: list[Tensor] = []
     for mean, members in ensemble.predict_blocks(compositions):
         peaks = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1))
-        found, q1, delta_q = (part.view(len(mean), -1).double() for part in (peaks.found, peaks.q1, peaks.delta_q))
-        there = found[:, 0] > 0
-        columns = [found[:, 1:].mean(1)]
-        for figure in (delta_q, q1):
-            said = figure[:, 0].where(there, torch.nan)
-            columns = [said, _spread(figure[:, 1:], found[:, 1:] > 0, said), *columns]
-        blocks.append(torch.stack(columns))
-    return MapBlock(*torch.cat(blocks, dim=1).cpu().numpy())
+        columns: list[Tensor] = []
+        for values in peaks.figures.values():
+            mean_figure, member_figures = values.view(len(mean), -1).tensor_split([1], dim=1)
+            columns += [mean_figure[:, 0], _std_about(mean_figure[:, 0], member_figures)]
+        found = peaks.found.view(len(mean), -1).double()
+        blocks.append(torch.stack([*columns, found[:, 1:].mean(1)]))
+    return dict(zip(MAP_FIGURES, torch.cat(blocks, dim=1).cpu().numpy(), strict=True))
 
 
-def _spread(values: Float[Tensor, "b v"], found: Bool[Tensor, "b v"], said: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Standard deviation of the members with a peak from the mean spectrum's; NaN where they are too few."""
-    squares = (values - said[:, None]).square().where(found, 0).sum(1)
-    count = found.sum(1)
+def _std_about(mean_figure: Float[Tensor, " b"], member_figures: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
+    """Standard deviation of the members' figures from the mean spectrum's; NaN where fewer than two have one."""
+    known = ~member_figures.isnan()
+    squares = (member_figures - mean_figure[:, None]).square().where(known, 0).sum(1)
+    count = known.sum(1)
     return (squares / (count - 1).clamp(min=1)).sqrt().where(count > 1, torch.nan)
 
 
@@ -124,21 +127,20 @@ class PeakMap:
         block = map_block(self.ensemble, compositions, q=self.q)
         distance = 100 * KDTree(self.measured).query(compositions)[0]
         at_pct = (self.space.parts(rows) * self.space.step_at_pct).astype(np.uint8)
-        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block, distance))]
+        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance))]
         table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
         content = BytesIO()
         pq.write_table(table, content, compression="zstd")
         return content.getvalue()
 
-    def write(self, folder: Path, *, report: Callable[[int, int], None] | None = None) -> Path:
+    def write(self, folder: Path, *, report: Report = ignore) -> Path:
         """Map every alloy into one Parquet file, called by the hash of its content; return its path.
 
-        Columns: at.% of each element, then `q1`, `q1_spread`, `delta_q`, `delta_q_spread` (1/Å), `peak_share` and
-        `distance` to the nearest measured alloy (at.%).
+        Columns: at.% of each element, then those of `map_block` and `distance` to the nearest measured alloy (at.%).
 
         Args:
             folder: Made where it doesn't exist.
-            report: Called after every shard with the alloys done and their number.
+            report: Told after every shard how many alloys are done.
         """
         folder.mkdir(parents=True, exist_ok=True)
         partial = partial_beside(folder / "map.parquet")
@@ -146,8 +148,7 @@ class PeakMap:
             with pq.ParquetWriter(partial, self._schema, compression="zstd") as writer:
                 for number in self.shards:
                     writer.write_table(self._read_shard(number, folder))
-                    if report is not None:
-                        report(min((number + 1) * SHARD, len(self.space)), len(self.space))
+                    report("map", min((number + 1) * SHARD, len(self.space)), len(self.space))
             sync(partial)
             with partial.open("rb") as file:
                 path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
@@ -169,7 +170,7 @@ class PeakMap:
     @property
     def _schema(self) -> pa.Schema:
         fields = [(element, pa.uint8()) for element in self.space.elements]
-        schema = pa.schema(fields + [(name, pa.float32()) for name in (*MapBlock._fields, "distance")])
+        schema = pa.schema(fields + [(name, pa.float32()) for name in (*MAP_FIGURES, "distance")])
         return schema.with_metadata({"glassmap": json.dumps(self.metadata, sort_keys=True)})
 
 

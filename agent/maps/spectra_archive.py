@@ -6,6 +6,10 @@ of, with the alloy generated at the same composition. Spectra are kept to three 
 drawn and not to be computed with; `glassmap generate` gives all digits of any alloy.
 """
 
+# pyarrow and h5py have no types
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
+
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glassmap.agent.errors import ModelError
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
 
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
 READS_ALIKE_AT_PCT = 0.051  # labels give one decimal; what is closer than this reads alike
 _CHUNK = 16  # spectra
+
+PeakFigures = dict[str, PerSample]  # by their names in `FIGURES`; NaN without a trustworthy peak
 
 
 class ArchivedSpectra(NamedTuple):
@@ -71,16 +78,14 @@ class MeasuredAlloys(NamedTuple):
     hold_out: Mask
     intensity: Spectra
     fit: Spectra
-    q1: PerSample  # 1/Å; NaN without a trustworthy peak
-    delta_q: PerSample
+    figures: PeakFigures
 
 
 class KnownAlloys(NamedTuple):
     """The first peaks of all alloys that are measured, asked for or not: of a replay, those of its whole data set."""
 
     compositions: Compositions
-    q1: PerSample  # 1/Å; NaN without a trustworthy peak
-    delta_q: PerSample
+    figures: PeakFigures
 
 
 class SpectraArchive(NamedTuple):
@@ -145,9 +150,12 @@ def write_archive(
             file.create_dataset(name, data=spectra.astype("<f2"), chunks=chunks, compression="gzip", shuffle=True)
         file["measured/id"] = np.array(measured.ids, dtype="S")
         file["measured/hold_out"] = measured.hold_out
-        file["measured/q1"], file["measured/delta_q"] = measured.q1, measured.delta_q
-        for name, values in ({} if known is None else known._asdict()).items():
-            file[f"known/{name}"] = values
+        for name, values in measured.figures.items():
+            file[f"measured/{name}"] = values
+        if known is not None:
+            file["known/compositions"] = known.compositions
+            for name, values in known.figures.items():
+                file[f"known/{name}"] = values
         file["measured/mse"] = np.mean((ours - measured.intensity) ** 2, axis=1)
 
 
@@ -167,8 +175,7 @@ def read_archive(path: Path) -> SpectraArchive:
                 _read(file, "measured/hold_out"),
                 _read(file, "measured/intensity").astype(np.float64),
                 _read(file, "measured/fit").astype(np.float64),
-                _read(file, "measured/q1"),
-                _read(file, "measured/delta_q"),
+                _read_figures(file, "measured"),
             )
             return SpectraArchive(
                 path=path,
@@ -176,9 +183,9 @@ def read_archive(path: Path) -> SpectraArchive:
                 axis=_read(file, "axis"),
                 generated=compositions,
                 measured=measured,
-                known=KnownAlloys(*(_read(file, f"known/{name}") for name in KnownAlloys._fields))
+                known=KnownAlloys(_read(file, "known/compositions"), _read_figures(file, "known"))
                 if "known" in file
-                else KnownAlloys(measured.compositions, measured.q1, measured.delta_q),
+                else KnownAlloys(measured.compositions, measured.figures),
                 mse=_read(file, "measured/mse"),
             )
     except (OSError, KeyError) as error:
@@ -191,6 +198,12 @@ def _stored(file: h5py.File, name: str) -> str:
     return f"generated/{name if f'generated/{name}' in file else earlier}"
 
 
+def _read_figures(file: h5py.File, group: str) -> PeakFigures:
+    """Return the figures that there are; an archive may be older than a figure."""
+    places = {figure.name: f"{group}/{figure.name}" for figure in FIGURES}
+    return {name: _read(file, place) for name, place in places.items() if place in file}
+
+
 def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:
     found = file[name]
     assert isinstance(found, h5py.Dataset), "only datasets are written"
@@ -198,7 +211,10 @@ def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:
 
 
 def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The map's columns by name, and its metadata.
+    """Return the map's columns by name, and its metadata.
+
+    A map shows the figures that there were when it was made. Those made by glassmap 0.1 call the standard deviation of
+    a figure its spread; here it comes under the one name.
 
     Raises:
         ModelError: If the file is missing or no map.
@@ -208,4 +224,5 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         metadata = json.loads(table.schema.metadata[b"glassmap"])
     except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise ModelError(f"{path} is no map ({error}). Go on with `glassmap run` to make the next.") from error
-    return {name: table[name].to_numpy() for name in table.column_names}, metadata
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    return {name.replace("_spread", "_std"): column for name, column in columns.items()}, metadata

@@ -1,17 +1,21 @@
 """The first peaks of millions of spectra at once, on whatever device they are: `reference.fit_peak` in bulk."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
+from glassmap.agent.peaks.figures import FIGURES, PeakFit
 from glassmap.agent.peaks.find import (
     FOUND,
     Smoothed,
     Windows,
     bin_windows,
     check_spectra,
+    find_half_widths,
     find_windows,
     interpolate_rows,
     judge_fits,
@@ -21,16 +25,27 @@ from glassmap.agent.peaks.find import (
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
 from glassmap.agent.shapes import Axis, Spectra
 
+BLOCK_SIZE = 2048  # spectra
+
 
 class Peaks(NamedTuple):
-    """The first peak of every spectrum; NaN where `found` is false."""
+    """The figures of the first peak of every spectrum."""
 
-    q1: Float[torch.Tensor, " n"]  # 1/Å
-    delta_q: Float[torch.Tensor, " n"]  # FWHM, 1/Å
-    found: Bool[torch.Tensor, " n"]
+    figures: dict[str, Float[Tensor, " n"]]  # by their names in `FIGURES`; NaN where `found` is false
+    found: Bool[Tensor, " n"]
 
 
-def measure_peaks(q: Axis, intensity: Float[torch.Tensor, "n q"], *, block_size: int = 2048) -> Peaks:
+class _Block(NamedTuple):
+    """Some spectra with their fits."""
+
+    smoothed: Smoothed
+    windows: Windows
+    parameters: Float[Tensor, "n 4"]  # of `pseudo_voigt`, in units of the windows' estimates
+    fit: PeakFit[Float[Tensor, " n"]]
+    found: Bool[Tensor, " n"]
+
+
+def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int = BLOCK_SIZE) -> Peaks:
     """Measure the first peak of many spectra on one axis, as `fit_peak` would one by one.
 
     Args:
@@ -39,28 +54,32 @@ def measure_peaks(q: Axis, intensity: Float[torch.Tensor, "n q"], *, block_size:
         block_size: Spectra at a time; bounds the memory, and changes nothing else.
 
     Returns:
-        q1 and Δq in 1/Å and whether there is a trustworthy peak, float64, on the device of `intensity`. Shape `(n,)`.
+        Every figure of `FIGURES`, and whether there is a trustworthy peak; float64, on the device of `intensity`.
 
     Raises:
         SpectrumError: As for `fit_peak`.
     """
     check_spectra(q, intensity)
-    blocks = [_measure_block(q, block.detach().double()) for block in intensity.split(block_size)]
-    return Peaks(*(torch.cat(parts) for parts in zip(*blocks, strict=True)))
+    blocks = [_measure_block(q, block) for block in _blocks(intensity, block_size)]
+    return Peaks(
+        {figure.name: torch.cat([block.figures[figure.name] for block in blocks]) for figure in FIGURES},
+        torch.cat([block.found for block in blocks]),
+    )
 
 
-def mean_peak_errors(q: Axis, generated: Spectra, measured: Spectra) -> tuple[float | None, float | None]:
-    """Mean absolute errors of q1 and Δq (1/Å) over pairs that both have a peak; None where no pair has."""
-    ours, theirs = (measure_peaks(q, torch.from_numpy(spectra)) for spectra in (generated, measured))
-    both = ours.found & theirs.found
-    if not both.any():
-        return None, None
-    errors = ((getattr(ours, name) - getattr(theirs, name))[both].abs().mean() for name in ("q1", "delta_q"))
-    return next(errors).item(), next(errors).item()
+def mean_peak_errors(q: Axis, generated: Spectra, measured: Spectra) -> dict[str, float | None]:
+    """Return the mean absolute error of each figure, over the pairs that both have it; None where no pair has."""
+    ours, theirs = (measure_peaks(q, torch.as_tensor(spectra)).figures for spectra in (generated, measured))
+    errors: dict[str, float | None] = {}
+    for name in ours:
+        error = (ours[name] - theirs[name]).abs()
+        known = ~error.isnan()
+        errors[name] = error[known].mean().item() if known.any() else None
+    return errors
 
 
-def fitted_profiles(q: Axis, intensity: Float[torch.Tensor, "n q"]) -> Float[torch.Tensor, "n q"]:
-    """The curves that `measure_peaks` found, on their backgrounds; NaN outside each window and where there is no peak.
+def fitted_profiles(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
+    """Return the curves that `measure_peaks` fits, on their backgrounds; NaN outside each window and without a peak.
 
     Args:
         q: As for `measure_peaks`.
@@ -70,36 +89,48 @@ def fitted_profiles(q: Axis, intensity: Float[torch.Tensor, "n q"]) -> Float[tor
         SpectrumError: As for `fit_peak`.
     """
     check_spectra(q, intensity)
-    return torch.cat([_profile_block(q, block.detach().double()) for block in intensity.split(2048)])
+    return torch.cat([_profile_block(q, block) for block in _blocks(intensity, BLOCK_SIZE)])
 
 
-def _profile_block(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Float[torch.Tensor, "n q"]:
-    smoothed, windows, parameters, peaks = _fit_block(q, spectra)
+def _blocks(intensity: Float[Tensor, "n q"], size: int) -> Iterator[Float[Tensor, "b q"]]:
+    """Yield the spectra some at a time, in double precision; of none, a block of none."""
+    for start in range(0, max(1, len(intensity)), size):
+        yield intensity[start : start + size].detach().double()
+
+
+def _measure_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Peaks:
+    block = _fit_block(q, spectra)
+    figures = {figure.name: figure.read_off(block.fit).where(block.found, math.nan) for figure in FIGURES}
+    return Peaks(figures, block.found)
+
+
+def _profile_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
+    smoothed, windows, parameters, _, found = _fit_block(q, spectra)
     everywhere = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device).expand_as(spectra)
     x = (everywhere - windows.center[:, None]) / windows.fwhm[:, None]
-    background = interpolate_rows(
-        smoothed.grid, smoothed.background, everywhere.clamp(smoothed.grid[0], smoothed.grid[-1])
-    )
+    grid = smoothed.grid
+    background = interpolate_rows(grid, smoothed.background, everywhere.clamp(grid[0], grid[-1]))
     curve = background + windows.height[:, None] * pseudo_voigt(x, parameters)[0]
     inside = (everywhere >= windows.low[:, None]) & (everywhere <= windows.high[:, None])
-    return curve.where(inside & peaks.found[:, None], math.nan)
+    return curve.where(inside & found[:, None], math.nan)
 
 
-def _measure_block(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Peaks:
-    return _fit_block(q, spectra)[3]
-
-
-def _fit_block(
-    q: Axis, spectra: Float[torch.Tensor, "n q"]
-) -> tuple[Smoothed, Windows, Float[torch.Tensor, "n 4"], Peaks]:
+def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
     smoothed = smooth_spectra(q, spectra)
     windows = find_windows(q, spectra, smoothed)
     x, y = bin_windows(q, smoothed, windows)
     x = (x - windows.center[:, None]) / windows.fwhm[:, None]  # in units of the estimates, every fit starts alike
     y = y / windows.height[:, None]
     parameters = fit_pseudo_voigts(x, y)
-    q1 = windows.center + windows.fwhm * parameters[:, 1]
-    delta_q = windows.fwhm * parameters[:, 2]
-    verdict = judge_fits(q, windows, q1, delta_q, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
-    found = verdict == FOUND
-    return smoothed, windows, parameters, Peaks(q1.where(found, math.nan), delta_q.where(found, math.nan), found)
+    height, center, fwhm, share = parameters.unbind(1)
+    left, right = find_half_widths(windows, x, y)
+    fit = PeakFit(
+        center=windows.center + windows.fwhm * center,
+        fwhm=windows.fwhm * fwhm,
+        height=windows.height * height,
+        lorentzian_share=share,
+        left_half_width=left,
+        right_half_width=right,
+    )
+    verdict = judge_fits(q, windows, fit.center, fit.fwhm, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
+    return _Block(smoothed, windows, parameters, fit, verdict == FOUND)

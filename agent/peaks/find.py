@@ -13,11 +13,12 @@ Adding a constant or a slope to a spectrum, or scaling it, changes neither q1 no
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from torch import Tensor
 
 from glassmap.agent.errors import SpectrumError
 from glassmap.agent.shapes import Axis
@@ -30,6 +31,8 @@ RELATIVE_HEIGHT = 0.45  # of the highest peak; lower ones before it are bumps
 RELATIVE_FALL = 0.05  # of the highest peak; a smaller rise or fall is a ripple
 NOISE_FALL = 6.0  # standard deviations of the noise; a smaller rise or fall is noise
 HALF_WINDOW = 0.75  # in estimated FWHM
+TOP = 0.6  # in half widths to either side of a maximum; what its place is read from
+TOP_STEPS = 4  # from the highest point to the maximum
 BINS = 32  # of a window; `measure_peaks` fits them, both doors take R² over them
 MIN_R_SQUARED = 0.8
 
@@ -48,24 +51,26 @@ FOUND, NO_MAXIMUM, AT_EDGE, NOT_CONVERGED, TOO_WIDE, TOO_NARROW, POOR_FIT = rang
 class Smoothed(NamedTuple):
     """Spectra as peaks are looked for in them."""
 
-    cumulative: Float[torch.Tensor, "n q"]  # integral from the start of the axis, trapezoidal rule
-    grid: Float[torch.Tensor, " g"]  # 1/Å, in steps of STEP
-    smooth: Float[torch.Tensor, "n g"]
-    background: Float[torch.Tensor, "n g"]
+    cumulative: Float[Tensor, "n q"]  # integral from the start of the axis, trapezoidal rule
+    grid: Float[Tensor, " g"]  # 1/Å, in steps of STEP
+    smooth: Float[Tensor, "n g"]
+    background: Float[Tensor, "n g"]
 
 
 class Windows(NamedTuple):
     """Where each spectrum is fitted, and from which start."""
 
-    low: Float[torch.Tensor, " n"]  # 1/Å
-    high: Float[torch.Tensor, " n"]  # 1/Å
-    center: Float[torch.Tensor, " n"]  # 1/Å, of the maximum
-    fwhm: Float[torch.Tensor, " n"]  # 1/Å, estimated at half the height
-    height: Float[torch.Tensor, " n"]  # above the background
-    verdict: Int64[torch.Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
+    low: Float[Tensor, " n"]  # 1/Å
+    high: Float[Tensor, " n"]  # 1/Å
+    center: Float[Tensor, " n"]  # 1/Å, of the maximum
+    fwhm: Float[Tensor, " n"]  # 1/Å, estimated at half the height
+    height: Float[Tensor, " n"]  # above the background
+    half_left: Float[Tensor, " n"]  # 1/Å, from the maximum to half its height; NaN where a valley comes first
+    half_right: Float[Tensor, " n"]
+    verdict: Int64[Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
 
 
-def check_spectra(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> None:
+def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
     """Refuse, with a `SpectrumError`, values that aren't finite and an axis on which no first peak can be told."""
     if not (np.isfinite(q).all() and bool(torch.isfinite(spectra).all())):
         raise SpectrumError("A spectrum must be finite, got NaN or inf. Mask the bad detector points and interpolate.")
@@ -79,7 +84,7 @@ def check_spectra(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> None:
         )
 
 
-def smooth_spectra(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Smoothed:
+def smooth_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> Smoothed:
     """Average to steps of STEP, smooth with a Gaussian of the same standard deviation, find the background."""
     q_ = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device)
     areas = (spectra[:, 1:] + spectra[:, :-1]) / 2 * q_.diff()
@@ -97,7 +102,7 @@ def smooth_spectra(q: Axis, spectra: Float[torch.Tensor, "n q"]) -> Smoothed:
     return Smoothed(cumulative, (edges[4:-3] + edges[3:-4]) / 2, smooth, background)
 
 
-def snip_background(spectra: Float[torch.Tensor, "n g"], half_width: int) -> Float[torch.Tensor, "n g"]:
+def snip_background(spectra: Float[Tensor, "n g"], half_width: int) -> Float[Tensor, "n g"]:
     """Background of each spectrum: peaks narrower than twice `half_width` points are clipped to the chord below them.
 
     Args:
@@ -108,14 +113,15 @@ def snip_background(spectra: Float[torch.Tensor, "n g"], half_width: int) -> Flo
         M. Morháč et al., Nucl. Instrum. Methods A 401, 113 (1997).
     """
     background = spectra.T.clone(memory_format=torch.contiguous_format)  # (g, n): points in one piece
-    points = len(background)
+    points, chords = len(background), torch.empty_like(background)
     for w in range(min(half_width, (points - 1) // 2), 0, -1):
-        chord = (background[: points - 2 * w] + background[2 * w :]) / 2
-        background[w : points - w] = torch.minimum(background[w : points - w], chord)
+        clipped = background[w : points - w]
+        chord = torch.add(background[: points - 2 * w], background[2 * w :], out=chords[: points - 2 * w]).mul_(0.5)
+        torch.minimum(clipped, chord, out=clipped)
     return background.T
 
 
-def find_windows(q: Axis, spectra: Float[torch.Tensor, "n q"], smoothed: Smoothed) -> Windows:
+def find_windows(q: Axis, spectra: Float[Tensor, "n q"], smoothed: Smoothed) -> Windows:
     """The window of each first peak; that of a spectrum without one is of no use."""
     grid, net = smoothed.grid, smoothed.smooth - smoothed.background
     highest = net[:, grid <= HIGHEST_Q1].amax(1)
@@ -134,13 +140,17 @@ def find_windows(q: Axis, spectra: Float[torch.Tensor, "n q"], smoothed: Smoothe
     at_edge = (center - fwhm < grid[0]) | (center + fwhm > grid[-1])
     verdict = torch.where(at_edge, AT_EDGE, FOUND).where(is_peak.any(1), NO_MAXIMUM)
     height = net.gather(1, peak[:, None])[:, 0].where(verdict == FOUND, 1.0)
-    return Windows(low, high, center, fwhm, height, verdict)
+    half_left, half_right = (
+        (STEP * half).where(half <= valley, math.nan)
+        for half, valley in ((half_left, valley_left), (half_right, valley_right))
+    )
+    return Windows(low, high, center, fwhm, height, half_left, half_right, verdict)
 
 
-def _least_fall(q: Axis, spectra: Float[torch.Tensor, "n q"], highest: Float[torch.Tensor, " n"]) -> torch.Tensor:
+def _least_fall(q: Axis, spectra: Float[Tensor, "n q"], highest: Float[Tensor, " n"]) -> Tensor:
     """How far the smooth curve has to fall after a maximum for it to be a peak, neither ripple nor noise."""
     # The noise of a point shows in the second difference, to which no peak adds much; smoothing averages it out
-    curvature = torch.linalg.vector_norm(spectra.diff(n=2, dim=1), ord=1, dim=1) / (len(q) - 2)
+    curvature = cast(Tensor, cast(Any, torch.linalg).vector_norm(spectra.diff(n=2, dim=1), ord=1, dim=1)) / (len(q) - 2)
     noise = curvature * math.sqrt(math.pi / 2 / 6)
     points_averaged = 2 * math.sqrt(math.pi) * STEP / float(np.diff(q).mean())
     noise = noise / math.sqrt(max(1.0, points_averaged))
@@ -149,8 +159,8 @@ def _least_fall(q: Axis, spectra: Float[torch.Tensor, "n q"], highest: Float[tor
 
 
 def _flank(
-    net: Float[torch.Tensor, "n g"], peak: Int64[torch.Tensor, " n"], rise: Float[torch.Tensor, " n"]
-) -> tuple[Float[torch.Tensor, " n"], Float[torch.Tensor, " n"]]:
+    net: Float[Tensor, "n g"], peak: Int64[Tensor, " n"], rise: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Points from each peak rightwards to half its height, and to the valley from where the curve rises again."""
     points = net.shape[1]
     index = torch.arange(points, device=net.device)
@@ -169,9 +179,7 @@ def _flank(
     return distance.clamp(min=1.0), valley.to(net.dtype).clamp(min=1.0)
 
 
-def bin_windows(
-    q: Axis, smoothed: Smoothed, windows: Windows
-) -> tuple[Float[torch.Tensor, "n p"], Float[torch.Tensor, "n p"]]:
+def bin_windows(q: Axis, smoothed: Smoothed, windows: Windows) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
     """Centres and mean net intensities of `BINS` equal bins of each window. Shape `(n, BINS)`."""
     cumulative = smoothed.cumulative
     q_ = torch.as_tensor(q.copy(), dtype=cumulative.dtype, device=cumulative.device)
@@ -182,13 +190,47 @@ def bin_windows(
     return centers, means - interpolate_rows(smoothed.grid, smoothed.background, centers)
 
 
+def find_half_widths(
+    windows: Windows, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Half widths at half maximum of the data, left and right of the maximum; NaN where a valley comes first.
+
+    The highest point of a noisy halo says little of where its maximum is. So it is the vertex of a parabola through the
+    top of the peak, each side measured in its own half width, which a peak of two sides of one shape meets exactly.
+
+    Args:
+        windows: As of `find_windows`.
+        x: Centres of the bins from the highest point, in estimated FWHM. Shape `(n, BINS)`.
+        y: Net intensities of the bins, in heights of the peak. Shape `(n, BINS)`.
+
+    Returns:
+        Both in 1/Å, shape `(n,)`.
+    """
+    low, high = -windows.half_left / windows.fwhm, windows.half_right / windows.fwhm
+    top = torch.zeros_like(low)
+    for _ in range(TOP_STEPS):
+        left, right = top - low, high - top
+        u = x - top[:, None]
+        u = u / torch.where(u < 0, left[:, None], right[:, None])
+        powers = torch.stack([torch.ones_like(u), u, u * u], dim=1)  # (n, 3, BINS)
+        weighted = powers * (1 - (u / TOP).square()).clamp(min=0).square()[:, None]
+        moments = weighted @ powers.mT  # (n, 3, 3)
+        (s0, s1, s2), (s3, s4) = moments[:, 0].unbind(1), moments[:, 2, 1:].unbind(1)
+        t0, t1, t2 = (weighted @ y[:, :, None])[:, :, 0].unbind(1)
+        slope = s0 * (t1 * s4 - s3 * t2) - t0 * (s1 * s4 - s2 * s3) + s2 * (s1 * t2 - s2 * t1)  # by Cramer's rule
+        bend = s0 * (s2 * t2 - s3 * t1) - s1 * (s1 * t2 - s2 * t1) + t0 * (s1 * s3 - s2 * s2)
+        vertex = (-slope / (2 * bend)).clamp(-TOP, TOP)
+        top = top + vertex * torch.where(vertex < 0, left, right)
+    return windows.fwhm * (top - low), windows.fwhm * (high - top)
+
+
 def judge_fits(
     q: Axis,
     windows: Windows,
-    q1: Float[torch.Tensor, " n"],
-    delta_q: Float[torch.Tensor, " n"],
-    r_squared: Float[torch.Tensor, " n"],
-) -> Int64[torch.Tensor, " n"]:
+    q1: Float[Tensor, " n"],
+    delta_q: Float[Tensor, " n"],
+    r_squared: Float[Tensor, " n"],
+) -> Int64[Tensor, " n"]:
     """What is wrong with each fit, as an index of `REASONS`; the first objection counts."""
     margin = 0.01 * (windows.high - windows.low)
     objections = {
@@ -203,14 +245,12 @@ def judge_fits(
     return torch.where(windows.verdict == FOUND, verdict, windows.verdict)
 
 
-def share_of_variance(y: Float[torch.Tensor, "n p"], model: Float[torch.Tensor, "n p"]) -> Float[torch.Tensor, " n"]:
+def share_of_variance(y: Float[Tensor, "n p"], model: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
     """Return R², the share of the variance of each row that the model explains."""
     return 1 - (y - model).square().sum(1) / (y - y.mean(1, keepdim=True)).square().sum(1)
 
 
-def interpolate_rows(
-    grid: Float[torch.Tensor, " q"], values: Float[torch.Tensor, "n q"], x: Float[torch.Tensor, "n p"]
-) -> torch.Tensor:
+def interpolate_rows(grid: Float[Tensor, " q"], values: Float[Tensor, "n q"], x: Float[Tensor, "n p"]) -> Tensor:
     """Linear interpolation of each row of `values` on `grid` at its own `x`. Shape `(n, p)`."""
     left = (torch.searchsorted(grid, x.contiguous(), right=True) - 1).clamp(0, len(grid) - 2)
     share = (x - grid[left]) / (grid[left + 1] - grid[left])

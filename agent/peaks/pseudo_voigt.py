@@ -1,16 +1,18 @@
 """The pseudo-Voigt profile of a diffraction peak, and its least-squares fit to a whole batch at once."""
 
 import math
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 MAX_ITERATIONS = 60
 
 
 def pseudo_voigt(
-    x: Float[torch.Tensor, "n p"], parameters: Float[torch.Tensor, "n 4"]
-) -> tuple[Float[torch.Tensor, "n p"], Float[torch.Tensor, "n 4 p"]]:
+    x: Float[Tensor, "n p"], parameters: Float[Tensor, "n 4"]
+) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n 4 p"]]:
     """The profile h (η L + (1 - η) G) and its derivatives.
 
     Args:
@@ -30,7 +32,7 @@ def pseudo_voigt(
     return height * shape, jacobian
 
 
-def fit_pseudo_voigts(x: Float[torch.Tensor, "n p"], y: Float[torch.Tensor, "n p"]) -> Float[torch.Tensor, "n 4"]:
+def fit_pseudo_voigts(x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]) -> Float[Tensor, "n 4"]:
     """Least squares by Levenberg and Marquardt, every row for itself, from height 1, centre 0, FWHM 1 and η 0.5.
 
     η is kept within [0, 1]: while it rests on a bound that the gradient pushes it against, it is held fixed.
@@ -60,7 +62,7 @@ def fit_pseudo_voigts(x: Float[torch.Tensor, "n p"], y: Float[torch.Tensor, "n p
         hessian = hessian * free[:, :, None] * free[:, None, :]
         diagonal = hessian.diagonal(dim1=1, dim2=2)
         damped = hessian + torch.diag_embed(damping[:, None] * diagonal + (1 - free) + 1e-12)
-        trial = parameters + torch.linalg.solve_ex(damped, gradient * free)[0]
+        trial = parameters + cast(Tensor, cast(Any, torch.linalg).solve_ex(damped, gradient * free)[0])
         trial[:, 0].clamp_(min=0)
         trial[:, 2].clamp_(0.1, 10)
         trial[:, 3].clamp_(0, 1)

@@ -1,13 +1,15 @@
 """The first peak of one spectrum by lmfit: the reference, with standard errors, and a reason where there is none."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from lmfit import Model
-from lmfit.lineshapes import pvoigt
+from lmfit import Model  # pyright: ignore[reportMissingTypeStubs]
+from lmfit.lineshapes import pvoigt  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+from glassmap.agent.peaks.figures import FIGURES, PeakFit
 from glassmap.agent.peaks.find import (
     FOUND,
     NOT_CONVERGED,
@@ -15,6 +17,7 @@ from glassmap.agent.peaks.find import (
     TOO_NARROW,
     bin_windows,
     check_spectra,
+    find_half_widths,
     find_windows,
     judge_fits,
     share_of_variance,
@@ -24,14 +27,17 @@ from glassmap.agent.shapes import Axis, Scan, ScanAxis, Spectrum
 
 
 class Peak(NamedTuple):
-    """The first peak of one spectrum; the numbers are NaN where there is a reason not to trust them."""
+    """The first peak of one spectrum; its figures are NaN where there is a reason not to trust them."""
 
-    q1: float  # 1/Å
-    delta_q: float  # FWHM, 1/Å
-    q1_stderr: float  # 1/Å
-    delta_q_stderr: float  # 1/Å
+    figures: dict[str, float]  # by their names in `FIGURES`
+    standard_errors: dict[str, float]  # by the same names; NaN for what isn't read off the profile
     r_squared: float  # share of the variance within the window that the profile explains
     reason: str  # why there is no trustworthy peak; empty where there is one
+
+    def say(self) -> str:
+        """Return the figures as people read them, or the reason why there are none."""
+        said = (f"{figure.label} = {figure.say(self.figures[figure.name])}" for figure in FIGURES)
+        return self.reason or ", ".join(said)
 
 
 def fit_peak(q: Axis, intensity: Spectrum) -> Peak:
@@ -42,9 +48,9 @@ def fit_peak(q: Axis, intensity: Spectrum) -> Peak:
         intensity: Any unit, background included. Shape `(q,)`.
 
     Returns:
-        q1, Δq and their standard errors in 1/Å, or NaN and the reason. The errors are the fit's own: they know nothing
-        of the background, which takes the outermost tails of a peak (of a lone Gaussian 3 % of Δq, of a Lorentzian
-        13 %).
+        The figures of `FIGURES` and their standard errors, or NaN and the reason. The errors are the fit's own: they
+        know nothing of the background, which takes the outermost tails of a peak (of a lone Gaussian 3 % of Δq, of a
+        Lorentzian 13 %).
 
     Raises:
         SpectrumError: If a value isn't finite, or the axis decreases, repeats itself or spans less than 1 1/Å
@@ -78,7 +84,7 @@ def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
     background = np.interp(q[inside], smoothed.grid.numpy(), smoothed.background[0].numpy())
     net = (intensity[inside] - background) / height
 
-    model = Model(pvoigt)  # PseudoVoigtModel without its derived parameters, which triple the time
+    model = cast(Any, Model)(pvoigt)  # PseudoVoigtModel without its derived parameters, which triple the time
     parameters = model.make_params(
         amplitude={"value": 1.2 * fwhm, "min": 0},
         center={"value": center, "min": low, "max": high},
@@ -86,18 +92,44 @@ def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
         fraction={"value": 0.5, "min": 0, "max": 1},
     )
     result = model.fit(net, parameters, x=q[inside])
-    q1, half_width = result.params["center"], result.params["sigma"]  # lmfit's sigma is half the FWHM
-
     x, y = bin_windows(q, smoothed, windows)
     r_squared = share_of_variance(y / height, torch.as_tensor(result.eval(x=x[0].numpy()))[None])
-    fitted = torch.tensor([[q1.value], [2 * half_width.value]], dtype=torch.float64)
-    verdict = int(judge_fits(q, windows, fitted[0], fitted[1], r_squared)) if result.success else NOT_CONVERGED
+    left, right = find_half_widths(windows, (x - center) / fwhm, y / height)
+    half_widths = float(left), float(right)
+    fit = _peak_fit(result.best_values, height, half_widths)
+    verdict = NOT_CONVERGED
+    if result.success:
+        fitted = torch.tensor([[fit.center], [fit.fwhm]], dtype=torch.float64)
+        verdict = int(judge_fits(q, windows, fitted[0], fitted[1], r_squared))
     if verdict != FOUND:
         return _refuse(verdict, float(r_squared))
-    q1_stderr, half_width_stderr = (math.nan if p.stderr is None else p.stderr for p in (q1, half_width))
-    peak = Peak(q1.value, 2 * half_width.value, q1_stderr, 2 * half_width_stderr, float(r_squared), "")
+    figures = {figure.name: float(figure.read_off(fit)) for figure in FIGURES}
+    errors = dict.fromkeys(figures, math.nan)
+    if result.covar is not None:
+        uncertain = _peak_fit(result.params.create_uvars(covar=result.covar), height, half_widths)
+        errors = {figure.name: float(getattr(figure.read_off(uncertain), "std_dev", math.nan)) for figure in FIGURES}
+    peak = Peak(figures, errors, float(r_squared), "")
     return peak, q[inside], background + height * np.asarray(result.best_fit)
 
 
+def _peak_fit(values: Mapping[str, Any], height: float, half_widths: tuple[float, float]) -> PeakFit[Any]:
+    """Return what lmfit found as a figure wants it; `values` with or without their standard errors.
+
+    lmfit's sigma is half the FWHM and its fraction a share of the area, where ours is one of the height.
+    """
+    per_area = values["amplitude"] / values["sigma"]
+    lorentzian = per_area * values["fraction"] / math.pi
+    gaussian = per_area * (1 - values["fraction"]) * math.sqrt(math.log(2) / math.pi)
+    return PeakFit(
+        center=values["center"],
+        fwhm=2 * values["sigma"],
+        height=height * (lorentzian + gaussian),
+        lorentzian_share=lorentzian / (lorentzian + gaussian),
+        left_half_width=half_widths[0],
+        right_half_width=half_widths[1],
+    )
+
+
 def _refuse(verdict: int, r_squared: float = math.nan) -> tuple[Peak, ScanAxis, Scan]:
-    return Peak(math.nan, math.nan, math.nan, math.nan, r_squared, REASONS[verdict]), np.empty(0), np.empty(0)
+    nothing = {figure.name: math.nan for figure in FIGURES}
+    return Peak(nothing, nothing.copy(), r_squared, REASONS[verdict]), np.empty(0), np.empty(0)

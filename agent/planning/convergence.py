@@ -1,7 +1,7 @@
 """The learning curve and the rule that ends a campaign, with its evidence in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean, linear_regression
 from typing import Literal, NamedTuple
@@ -16,9 +16,8 @@ class CurvePoint(NamedTuple):
     spectra: int  # learned from
     mse: float  # ensemble mean, intensity 0-100; mean over points, then over the hold-out
     mse_sample: float  # one generated spectrum, as the paper judges it
-    q1_error: float | None  # mean absolute error, 1/Å; None where no peak was found in both
-    delta_q_error: float | None  # mean absolute error, 1/Å
     next_batch_mse: float | None  # of the last round's model on this round's batch, before learning from it
+    peak_errors: Mapping[str, float | None]  # mean absolute, by figure; None where no peak was found in both
 
 
 class Budget(NamedTuple):

@@ -10,7 +10,7 @@ from glassmap.agent.store.connection import StoreConnection
 
 
 class Results(StoreConnection):
-    """The tables `artefacts`, `curve` and `decisions`."""
+    """The tables `artefacts`, `curve`, `curve_errors` and `decisions`."""
 
     def record_artefact(self, round_: int, kind: str, path: Path) -> None:
         """Record a file of the campaign folder; call within a transaction."""
@@ -46,11 +46,17 @@ class Results(StoreConnection):
 
     def record_curve_point(self, point: CurvePoint) -> None:
         """Record what a round's model is worth; call within a transaction."""
-        self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?, ?, ?)", list(point))
+        self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?)", list(point[:5]))
+        for figure, error in point.peak_errors.items():
+            self._execute("INSERT INTO curve_errors VALUES (?, ?, ?)", [point.round, figure, error])
 
     def curve(self) -> list[CurvePoint]:
         """Return the learning curve, oldest round first."""
-        return [CurvePoint(**row) for row in self._rows("SELECT * FROM curve ORDER BY round")]
+        errors: dict[int, dict[str, float | None]] = {}
+        for row in self._rows("SELECT round, figure, error FROM curve_errors ORDER BY rowid"):
+            errors.setdefault(row["round"], {})[row["figure"]] = row["error"]
+        rows = self._rows("SELECT * FROM curve ORDER BY round")
+        return [CurvePoint(**row, peak_errors=errors.get(row["round"], {})) for row in rows]
 
     def n_rounds(self) -> int:
         """Return how many rounds' models are judged."""

@@ -153,6 +153,25 @@ def status_as_data(db: Database) -> None:
         db.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
 
 
+@migrations()
+def peak_figures(db: Database) -> None:
+    """The learning curve holds the error of every peak figure; the archive of spectra is called so."""
+    for statement in (
+        """CREATE TABLE curve_errors (
+            round INTEGER NOT NULL, figure TEXT NOT NULL, error REAL, PRIMARY KEY (round, figure)) STRICT""",
+        """INSERT INTO curve_errors
+            SELECT round, 'delta_q', delta_q_error FROM curve UNION ALL SELECT round, 'q1', q1_error FROM curve""",
+        """CREATE TABLE points (
+            round INTEGER PRIMARY KEY, spectra INTEGER NOT NULL, mse REAL NOT NULL, mse_sample REAL NOT NULL,
+            next_batch_mse REAL) STRICT""",
+        "INSERT INTO points SELECT round, spectra, mse, mse_sample, next_batch_mse FROM curve",
+        "DROP TABLE curve",
+        "ALTER TABLE points RENAME TO curve",
+        "UPDATE artefacts SET kind = 'archive' WHERE kind = 'atlas'",
+    ):
+        db.execute(statement)
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

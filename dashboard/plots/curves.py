@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.convergence import CurvePoint, Forecast, smoothed
 from glassmap.dashboard.plots.style import BLUE, GREEN, GREY, LINES, ORANGE, PINK, set_style
 
@@ -112,22 +114,23 @@ def draw_learning_curves(
 
 
 def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Figure:
-    """Mean absolute errors of q1 and Δq on the hold-out against spectra learned from."""
-    figure = go.Figure()
-    for name, title, colour in (("q1_error", "q₁", BLUE), ("delta_q_error", "Δq", ORANGE)):
+    """Mean absolute errors of the peak figures on the hold-out against spectra learned from, a panel each."""
+    known = [f for f in FIGURES if any(point.peak_errors.get(f.name) is not None for point in curve)]
+    figure = make_subplots(rows=1, cols=max(1, len(known)))
+    for column, peak_figure in enumerate(known, start=1):
         figure.add_scatter(
             x=[p.spectra for p in curve],
-            y=[getattr(p, name) for p in curve],
-            name=title,
+            y=[p.peak_errors.get(peak_figure.name) for p in curve],
+            name=peak_figure.label,
             mode="lines+markers",
-            line={"color": colour},
-            hovertemplate="%{x} spectra: %{y:.4f} Å⁻¹",
+            line={"color": LINES[(column - 1) % len(LINES)]},
+            hovertemplate=f"%{{x}} spectra: %{{y:.{peak_figure.digits + 1}f}} {peak_figure.unit}",
+            row=1,
+            col=column,
         )
+        figure.update_yaxes(title=f"mean absolute error of {peak_figure.head}", row=1, col=column)
     set_style(figure, height=300)
+    figure.update_layout(showlegend=False)
     figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(
-        title="mean absolute error (Å⁻¹)",
-        type="log" if log else "linear",
-        rangemode="normal" if log else "tozero",
-    )
+    figure.update_yaxes(type="log" if log else "linear", rangemode="normal" if log else "tozero")
     return figure

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import mpltern  # noqa: F401  (registers the ternary projection)
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, PeakFigure
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import (
     Axis,
@@ -28,10 +29,6 @@ from glassmap.agent.shapes import (
 )
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
 
-PEAK_LABELS = {
-    "q1": "q₁ (Å⁻¹), position of the first peak",
-    "delta_q": "Δq (Å⁻¹), width of the first peak",
-}
 MODEL_LABELS = {  # of a comparison, and their colours
     "nearest": ("nearest neighbour", "#b0b0b0"),
     "rbf": ("RBF", "#cc79a7"),
@@ -45,9 +42,11 @@ _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe f
 
 
 def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
-    """Draw hold-out MSE and the errors of q1 and Δq against the number of spectra learned from."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    """Draw hold-out MSE and the error of each peak figure against the number of spectra learned from."""
+    known = [f for f in FIGURES if any(point.peak_errors.get(f.name) is not None for point in curve)]
+    figure = Figure(figsize=(5 + 3.5 * len(known), 4), layout="constrained")
+    panels = figure.subplots(1, 1 + len(known), squeeze=False, width_ratios=[5] + [3.5] * len(known))[0]
+    left = panels[0]
     spectra = [point.spectra for point in curve]
     left.plot(spectra, [point.mse_sample for point in curve], "o--", color=_GREY, label="one generated spectrum")
     left.plot(spectra, [point.mse for point in curve], "o-", color=_BLUE, label="ensemble mean")
@@ -55,17 +54,15 @@ def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) 
         shown = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
         left.plot(spectra, shown, "s:", color=_ORANGE, label="last round's model on this batch")
     left.set(xlabel="spectra learned from", ylabel="hold-out MSE (intensity 0–100)")
-    for name, label, colour in (("q1_error", "q₁", _BLUE), ("delta_q_error", "Δq", _ORANGE)):
-        errors = [getattr(point, name) for point in curve]
-        if any(error is not None for error in errors):
-            right.plot(spectra, [np.nan if e is None else e for e in errors], "o-", color=colour, label=label)
-    right.set(xlabel="spectra learned from", ylabel="mean absolute error (Å⁻¹)")
-    for axes in (left, right):
+    for axes, peak_figure in zip(panels[1:], known, strict=True):
+        errors = [point.peak_errors.get(peak_figure.name) for point in curve]
+        axes.plot(spectra, [np.nan if error is None else error for error in errors], "o-", color=_BLUE)
+        axes.set(xlabel="spectra learned from", ylabel=f"mean absolute error of {peak_figure.head}")
+    for axes in panels:
         axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
         axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
         axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines:
-            axes.legend(frameon=False)
+    left.legend(frameon=False)
     figure.suptitle(title)
     _save(figure, path)
 
@@ -76,24 +73,24 @@ def draw_peak_maps(
     learned: TakenCompositions,
     path: Path,
     *,
-    quantity: Literal["q1", "delta_q"],
+    figure: PeakFigure,
     elements: Sequence[str],
     title: str,
     mark_glass: bool,
 ) -> None:
-    """Draw the map of q1 or Δq of a ternary beside the measured one, on one colour scale.
+    """Draw the map of a peak figure of a ternary beside the measured one, on one colour scale.
 
     Args:
-        generated: Atomic fractions of the grid `(g, 3)` and q1 or Δq (1/Å); NaN (no trustworthy peak) stays grey.
+        generated: Atomic fractions of the grid `(g, 3)` and the figure; NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
         learned: What the model learned from, drawn on top of the generated map.
         path: PNG or SVG to write.
-        quantity: Which of the two it is.
+        figure: Which it is.
         elements: Top, left, right corner.
         title: Above both.
         mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
     """
-    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    page = Figure(figsize=(12, 5.2), layout="constrained")
     known = np.concatenate([generated[1], measured[1]])
     low, high = np.nanpercentile(known, [1, 99]) if np.isfinite(known).any() else (0.0, 1.0)
     step_at_pct = 100 * np.diff(np.unique(generated[0][:, 0])).min(initial=1)
@@ -102,7 +99,7 @@ def draw_peak_maps(
         (1, generated, f"generated, {len(generated[0])} alloys", 14 * step_at_pct**2),
         (2, measured, f"measured, {len(measured[0])} alloys", 16),
     ):
-        axes = figure.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
+        axes = page.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
         found = np.isfinite(values)
         points = 100 * compositions.T
         axes.scatter(*points[:, ~found], s=size, c="#d0d0d0", marker="h", linewidths=0)
@@ -112,13 +109,13 @@ def draw_peak_maps(
             axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="black", linewidths=0.9)
         _label_corners(axes, elements)
         axes.set_title(name, y=1.06)
-    bar = figure.colorbar(colours, ax=figure.axes, shrink=0.75, label=PEAK_LABELS[quantity])
-    if mark_glass and quantity == "delta_q" and low < GLASS_DELTA_Q < high:
+    bar = page.colorbar(colours, ax=page.axes, shrink=0.75, label=figure.titled_unit)
+    if mark_glass and figure == DELTA_Q and low < GLASS_DELTA_Q < high:
         bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
         place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
         bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)
-    figure.suptitle(f"{title} (circles); grey: no trustworthy first peak")
-    _save(figure, path)
+    page.suptitle(f"{title} (circles); grey: no trustworthy first peak")
+    _save(page, path)
 
 
 def _label_corners(axes: Any, elements: Sequence[str]) -> None:

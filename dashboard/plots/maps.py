@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Composition, Compositions, GridCompositions, PerAlloy
 from glassmap.dashboard.plots.style import GREY, ORANGE, PINK, set_style
 
@@ -29,10 +30,8 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = {
-    "delta_q": Quantity("Δq, width of the first peak", "Å⁻¹", 3),
-    "q1": Quantity("q₁, position of the first peak", "Å⁻¹", 3),
-    "delta_q_spread": Quantity("spread of Δq", "Å⁻¹", 3),
-    "q1_spread": Quantity("spread of q₁", "Å⁻¹", 3),
+    **{f.name: Quantity(f.title, f.unit, f.digits) for f in FIGURES},
+    **{f.std_name: Quantity(f"epistemic std of {f.label}", f.unit, f.digits) for f in FIGURES},
     "distance": Quantity("distance to the nearest measured alloy", "at.%", 1),
     "peak_share": Quantity("share of the model that finds a peak", "", 2),
     "glass": Quantity("glass", "", 0),
@@ -259,7 +258,7 @@ def _xyz(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple[float, float]) -> go.Figure:
-    """The best alloys of a system of many elements: a line each, across at.% of its elements, Δq and its spread.
+    """The best alloys of a system of many elements: a line each, across at.% of its elements, Δq and its epistemic std.
 
     Args:
         table: As of `glassmap.dashboard.data.best_alloys`.
@@ -267,10 +266,10 @@ def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple
         limits: Of the colours, which are Δq.
     """
     axes = [{"label": element, "values": table[element], "range": [0, 100]} for element in elements]
-    axes.append({"label": "Δq (Å⁻¹)", "values": table["delta_q"]})
-    axes.append({"label": "spread (Å⁻¹)", "values": table["delta_q_spread"].fillna(0)})
+    axes.append({"label": DELTA_Q.head, "values": table[DELTA_Q.name]})
+    axes.append({"label": f"std ({DELTA_Q.unit})", "values": table[DELTA_Q.std_name].fillna(0)})
     axes.append({"label": "distance (at.%)", "values": table["distance"]})
-    line = {"color": table["delta_q"], "colorscale": "Viridis", "cmin": limits[0], "cmax": limits[1]}
+    line = {"color": table[DELTA_Q.name], "colorscale": "Viridis", "cmin": limits[0], "cmax": limits[1]}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelfont={"size": 14}, tickfont={"size": 11}))
     set_style(figure, height=420)
     figure.update_layout(margin={"l": 50, "r": 50, "t": 60, "b": 20})

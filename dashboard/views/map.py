@@ -10,6 +10,7 @@ import streamlit as st
 from glassmap.agent.data.composition import close_compositions, label, parse_composition
 from glassmap.agent.errors import CompositionError
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Compositions, PerAlloy
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.data import REACH_AT_PCT, TOP_SHARE, CampaignSnapshot, Map, best_alloys, top_alloys
@@ -17,11 +18,12 @@ from glassmap.dashboard.live import chosen, map_now
 from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
 
 COLUMNS = {  # of the best candidates: title and format
-    "at_least": ("at least (Å⁻¹)", "%.3f"),
-    "delta_q": ("Δq (Å⁻¹)", "%.3f"),
-    "delta_q_spread": ("± spread", "%.3f"),
-    "q1": ("q₁ (Å⁻¹)", "%.3f"),
-    "q1_spread": ("± spread (q₁)", "%.3f"),
+    "at_least": (f"at least ({DELTA_Q.unit})", f"%.{DELTA_Q.digits}f"),
+    **{
+        name: (head, f"%.{figure.digits}f")
+        for figure in FIGURES
+        for name, head in ((figure.name, figure.head), (figure.std_name, f"± std ({figure.label})"))
+    },
     "distance": ("nearest measured (at.%)", "%.1f"),
     "peak_share": ("share with a peak", "%.2f"),
 }
@@ -29,9 +31,9 @@ NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
 
 def _values(map_: Map, quantity: str) -> PerAlloy:
-    delta_q = map_.figures["delta_q"].to_numpy(dtype=np.float64)
     if quantity == "glass":
-        return np.where(np.isnan(delta_q), np.nan, (delta_q >= GLASS_DELTA_Q).astype(np.float64))
+        widths = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
+        return np.where(np.isnan(widths), np.nan, (widths >= GLASS_DELTA_Q).astype(np.float64))
     return map_.figures[quantity].to_numpy(dtype=np.float64)
 
 
@@ -196,7 +198,7 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
 
 
 def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
-    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two spreads")
+    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two epistemic std")
     with st.expander("Filters"):
         columns = st.columns(min(3, len(campaign.elements)))
         ranges = {
@@ -206,8 +208,13 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
             for k, element in enumerate(campaign.elements)
         }
         columns = st.columns(3)
-        spread = columns[0].number_input(
-            "spread of Δq below (Å⁻¹)", min_value=0.0, value=None, step=0.005, format="%.3f", placeholder="any"
+        most_std = columns[0].number_input(
+            f"epistemic std of Δq below ({DELTA_Q.unit})",
+            min_value=0.0,
+            value=None,
+            step=0.005,
+            format="%.3f",
+            placeholder="any",
         )
         above = columns[1].number_input("distance above (at.%)", min_value=0.0, value=None, step=1.0, placeholder="any")
         below = columns[2].number_input(
@@ -222,7 +229,7 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         campaign.elements,
         map_,
         ranges_at_pct=ranges,
-        most_spread=spread,
+        most_std=most_std,
         least_distance=above,
         most_distance=below,
         n=200,
@@ -230,7 +237,8 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
     if table.empty:
         st.info("No alloy of the map meets these.")
         return
-    order = ["alloy", *COLUMNS, *campaign.elements]
+    shown = {name: column for name, column in COLUMNS.items() if name in table}
+    order = ["alloy", *shown, *campaign.elements]
     st.dataframe(
         table[order],
         hide_index=True,
@@ -239,13 +247,13 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         on_select=partial(_pick_row, table.loc[:, list(campaign.elements)]),
         selection_mode="single-row",
         column_config={
-            name: st.column_config.NumberColumn(title, format=style) for name, (title, style) in COLUMNS.items()
+            name: st.column_config.NumberColumn(title, format=style) for name, (title, style) in shown.items()
         },
     )
     st.download_button("As CSV", table[order].to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
     if len(campaign.elements) > 4:
         figure = draw_parallel(
-            table, elements=campaign.elements, limits=colour_range(map_.figures["delta_q"].to_numpy())
+            table, elements=campaign.elements, limits=colour_range(map_.figures[DELTA_Q.name].to_numpy())
         )
         st.plotly_chart(figure, width="stretch", key="parallel")
 
@@ -261,9 +269,10 @@ def _show(campaign: CampaignSnapshot) -> None:
         return
     left, right = st.columns([1, 1])
     with left:
+        there = [name for name in QUANTITIES if name in map_.figures or name == "glass"]
         quantity = (
-            st.selectbox("Shown", list(QUANTITIES), format_func=lambda name: QUANTITIES[name].label, key="quantity")
-            or "delta_q"
+            st.selectbox("Shown", there, format_func=lambda name: QUANTITIES[name].label, key="quantity")
+            or DELTA_Q.name
         )
         show_measured = st.toggle("measured alloys", value=True, key="show_measured")
         place = st.container()

@@ -5,6 +5,7 @@ import streamlit as st
 
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.convergence import expect
 from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import archive_now, chosen
@@ -42,8 +43,8 @@ def _show(campaign: CampaignSnapshot) -> None:
     columns = st.columns(4)
     columns[0].metric("hold-out MSE, ensemble", f"{last.mse:.3g}")
     columns[1].metric("one generated spectrum", f"{last.mse_sample:.3g}", help="As the paper judges it.")
-    peak = None if last.delta_q_error is None else f"{last.q1_error:.4f} / {last.delta_q_error:.4f}"
-    columns[2].metric("error of q₁ / Δq (Å⁻¹)", peak or "–")
+    error = last.peak_errors.get(DELTA_Q.name)
+    columns[2].metric(f"error of {DELTA_Q.head}", "–" if error is None else f"{error:.{DELTA_Q.digits + 1}f}")
     columns[3].metric(
         f"expected of {batch} more",
         "–" if forecast is None else _change(forecast.mse / last.mse - 1),
@@ -69,7 +70,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         f"{stop.patience} times in a row, or after {stop.max_rounds} rounds. "
         "Errors are those on spectra that were never learned from."
     )
-    if last.delta_q_error is not None:
+    if any(error is not None for error in last.peak_errors.values()):
         st.plotly_chart(draw_peak_errors(curve, log=log), width="stretch", key="peaks")
     st.markdown("**Used so far**")
     names = ("rounds", "spectra", "hours since it began", "CPU-hours of simulation")

@@ -5,6 +5,7 @@ from collections import Counter
 import pandas as pd
 import streamlit as st
 
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.dashboard.data import CampaignSnapshot, map_changes, read_log
 from glassmap.dashboard.live import chosen
 
@@ -26,6 +27,7 @@ def _rounds(campaign: CampaignSnapshot) -> None:
     rounds_of = {one.id: one.round for one in campaign.suggestions}
     failed = Counter(rounds_of[id_] for id_ in campaign.failures)
     changes = _changes(str(campaign.folder), sorted(campaign.maps)[-SHOWN_CHANGES:], campaign)
+    errors = {figure.name: f"error of {figure.head}" for figure in FIGURES}
     rows = []
     for round_ in range(campaign.round_at_work, 0, -1):
         point, decision, change = points.get(round_), campaign.decisions.get(round_), changes.get(round_)
@@ -38,15 +40,16 @@ def _rounds(campaign: CampaignSnapshot) -> None:
                 "learned from": None if point is None else point.spectra,
                 "hold-out MSE": None if point is None else point.mse,
                 "one sample": None if point is None else point.mse_sample,
-                "error of Δq (Å⁻¹)": None if point is None else point.delta_q_error,
-                "mean change of Δq (Å⁻¹)": None if change is None else change[0],
+                **{name: None if point is None else point.peak_errors.get(key) for key, name in errors.items()},
+                f"mean change of {DELTA_Q.head}": None if change is None else change[0],
                 "largest change": None if change is None else change[1],
                 "model": _model(campaign, round_),
                 "decision": "" if decision is None else decision.reason,
             }
         )
     formats = {"hold-out MSE": "%.3g", "one sample": "%.3g"}
-    formats |= dict.fromkeys(("error of Δq (Å⁻¹)", "mean change of Δq (Å⁻¹)", "largest change"), "%.4f")
+    formats |= {errors[figure.name]: f"%.{figure.digits + 1}f" for figure in FIGURES}
+    formats |= dict.fromkeys((f"mean change of {DELTA_Q.head}", "largest change"), f"%.{DELTA_Q.digits + 1}f")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import chosen
 from glassmap.dashboard.plots.spectra import draw_structure
@@ -42,8 +43,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             "alloy (at.%)": label(np.array(m.composition), campaign.elements),
             "flags": _flags(m.facts, temperature=temperature),
             "density (g/cm³)": m.facts["density"],
-            "q₁ (Å⁻¹)": m.facts["q1"],
-            "Δq (Å⁻¹)": m.facts["delta_q"],
+            **{figure.head: m.facts.get(figure.name) for figure in FIGURES},
             "crystalline": m.facts["crystalline"],
             "temperature (K)": m.facts["temperature"],
             "energy (eV/atom)": m.facts["energy"],
@@ -77,8 +77,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             name: st.column_config.NumberColumn(format=style)
             for name, style in {
                 "density (g/cm³)": "%.3f",
-                "q₁ (Å⁻¹)": "%.3f",
-                "Δq (Å⁻¹)": "%.3f",
+                **{figure.head: f"%.{figure.digits}f" for figure in FIGURES},
                 "crystalline": "%.3f",
                 "temperature (K)": "%.0f",
                 "energy (eV/atom)": "%.3f",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields, replace
@@ -168,8 +169,7 @@ def facts_of(structure: "Structure", potential: "Potential") -> dict[str, Any]:
         "energy": structure.energy,  # eV an atom
         "temperature": structure.temperature,  # K
         "pressure": structure.pressure,  # bar
-        "q1": None if peak.reason else peak.q1,  # 1/Å, of S(q)
-        "delta_q": None if peak.reason else peak.delta_q,
+        **{name: None if math.isnan(value) else value for name, value in peak.figures.items()},  # of S(q)
         "rdf_peak": first_rdf_peak(structure.r, total_rdf(structure)),  # Å
         "crystalline": structure.crystalline,  # share of atoms
         "is_crystalline": structure.is_crystalline,

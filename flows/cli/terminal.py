@@ -18,6 +18,7 @@ from rich.table import Table
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
+from glassmap.agent.peaks.figures import FIGURES
 
 if TYPE_CHECKING:
     from glassmap.agent.planning.acquisition import Coverage
@@ -105,15 +106,15 @@ def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Cove
         caption="distance: mean, from an alloy to the nearest measured one; before: MSE of the last round's model on "
         "this round's batch",
     )
-    for name in ("round", "spectra", "distance (at.%)", "MSE", "one sample", "q1 (1/Å)", "Δq (1/Å)", "before"):
+    heads = [figure.head for figure in FIGURES]
+    for name in ("round", "spectra", "distance (at.%)", "MSE", "one sample", *heads, "before"):
         table.add_column(name, justify="right")
     for point, cover in zip(curve, coverage, strict=False):
         figures = (
             (cover.mean, ".1f"),
             (point.mse, ".3g"),
             (point.mse_sample, ".3g"),
-            (point.q1_error, ".4f"),
-            (point.delta_q_error, ".4f"),
+            *((point.peak_errors.get(figure.name), f".{figure.digits + 1}f") for figure in FIGURES),
             (point.next_batch_mse, ".3g"),
         )
         cells = ("–" if value is None else format(value, style) for value, style in figures)
@@ -189,14 +190,12 @@ def print_log(lines: "Sequence[LogLine]") -> None:
 
 def print_simulation(facts: dict[str, Any]) -> None:
     """Print what a simulation found, a line a figure; `facts` as of `facts_of`, with alloy and atoms."""
-    peak = ("–", "–") if facts["q1"] is None else (f"{facts['q1']:.3f} 1/Å", f"{facts['delta_q']:.3f} 1/Å")
     rows = {
         "alloy": f"{facts['alloy']} at.%, {facts['atoms']} atoms",
         "potential": facts["potential"],
         "density": f"{facts['density']:.3f} g/cm3",
         "first peak of g(r)": f"{facts['rdf_peak']:.3f} Å",
-        "q1 of S(q)": peak[0],
-        "Δq of S(q)": peak[1],
+        **{f"{figure.label} of S(q)": figure.say(facts.get(figure.name)) for figure in FIGURES},
         "energy": f"{facts['energy']:.4f} eV an atom",
         "measured at": f"{facts['temperature']:.0f} K, {facts['pressure'] / 1e4:.2f} GPa",
         "crystalline atoms": f"{facts['crystalline']:.1%}" + (": crystallised" if facts["is_crystalline"] else ""),
@@ -240,16 +239,14 @@ def _duration(seconds: float) -> str:
 def print_standings(standings: "Sequence[Standing]", *, title: str) -> None:
     """Print a row a model, the best first: median and range of its test MSE, then of its peaks' errors the medians."""
     sizes = list(standings[0].mse)
-    figures = [name for name in standings[0].errors if name != "mse"]
-    table = Table(
-        title=title, caption=f"median (lowest to highest); q1 and the like: mean error after {sizes[-1]}, 1/Å"
-    )
+    known = [figure for figure in FIGURES if figure.name in standings[0].errors]
+    table = Table(title=title, caption=f"median (lowest to highest); of the first peak: mean error after {sizes[-1]}")
     table.add_column("model")
-    for name in (*map(str, sizes), *figures):
+    for name in (*map(str, sizes), *(figure.label for figure in known)):
         table.add_column(name, justify="right")
     for standing in standings:
         spread = (f"{median:.3g} ({low:.3g}–{high:.3g})" for median, low, high in standing.mse.values())
-        errors = ("–" if (error := standing.errors[name]) is None else f"{error:.3f}" for name in figures)
+        errors = (figure.say(standing.errors[figure.name]) for figure in known)
         table.add_row(standing.model, *spread, *errors)
     console.print(table)
 

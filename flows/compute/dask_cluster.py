@@ -195,16 +195,14 @@ class Cluster:
                     report("train", round(sum(shares) * steps), len(tasks) * steps, error)
         return join_members([parts[number] for number in range(len(tasks))], data)
 
-    def make_shards(
-        self, peak_map: PeakMap, folder: Path, *, checkpoint: Path, report: Callable[[int, int], None] | None = None
-    ) -> None:
+    def make_shards(self, peak_map: PeakMap, folder: Path, *, checkpoint: Path, report: Report = ignore) -> None:
         """Make the shards of a map that are missing in `folder`, each a task; then `PeakMap.write` gathers them.
 
         Args:
             peak_map: The map to be made.
             folder: As of `PeakMap.write`.
             checkpoint: Of the map's ensemble.
-            report: Called after every shard with the alloys done and their number.
+            report: Told after every shard how many alloys are done.
 
         Raises:
             ClusterError: If the cluster fails.
@@ -225,8 +223,7 @@ class Cluster:
                 if news.content is not None:
                     write_whole(places[missing[news.number]], news.content)
                     done += len(ranks[news.number])
-                    if report is not None:
-                        report(done, len(peak_map.space))
+                    report("map", done, len(peak_map.space))
 
     def spread(self, work: Callable[..., Any], shared: Any, tasks: Sequence[tuple[str, Any]]) -> Generator[News]:
         """Have workers do tasks, and tell of each as it goes on and ends; closing the iterator stops all that run.

@@ -1,6 +1,7 @@
 """Map: generate the spectrum of every alloy, and keep its peak figures and the spectra that people look at."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,21 @@ from glassmap.agent.maps.spectra_archive import (
     ArchivedSpectra,
     KnownAlloys,
     MeasuredAlloys,
+    PeakFigures,
     ranks_to_show,
     read_map,
     write_archive,
 )
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.shapes import Axis, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import load_model, spectra_to_judge, spectra_to_learn
 
 
 def map_alloys(campaign: OpenCampaign, round_: int) -> str:
-    """Generate every alloy's spectrum and record q1 and Δq of each; g(r) has no Δq, so no map."""
+    """Generate every alloy's spectrum and record the peak figures of each; g(r) has none, so no map."""
     store = campaign.store
     ensemble, checkpoint = load_model(campaign, round_)
     path = write_map(campaign, round_, ensemble, checkpoint)
@@ -32,7 +36,7 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)
-        store.record_only_artefact(round_, "atlas", archive)
+        store.record_only_artefact(round_, "archive", archive)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
     drop_other_archives(archive)
@@ -59,9 +63,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
     )
     folder = store.folder / "maps"
 
-    def report(done: int, total: int) -> None:
-        campaign.report("map", done, total, round_=round_)
-
+    report = partial(campaign.report, round_=round_)
     if campaign.cluster is not None:
         campaign.cluster.make_shards(peak_map, folder, checkpoint=checkpoint, report=report)
     path = peak_map.write(folder, report=report)
@@ -79,21 +81,20 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     hold_out = np.arange(len(known)) >= len(ids)
     intensity = np.concatenate([spectra, held])
     names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
-    delta_q = None if map_ is None else read_map(map_)[0]["delta_q"]
-    shown = np.concatenate([space.compositions(ranks_to_show(len(space), delta_q)), known])
+    widths = None if map_ is None else read_map(map_)[0][DELTA_Q.name]
+    shown = np.concatenate([space.compositions(ranks_to_show(len(space), widths)), known])
     predicted = ensemble.predict(shown)
     fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
-    q1 = delta_q = np.full(len(known), np.nan)
+    figures: PeakFigures = {}
     everything = None
     if (q := q_axis(*store.axis())) is not None:
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
-        q1, delta_q, _ = (part.numpy() for part in measure_peaks(q, torch.from_numpy(intensity)))
+        figures = _figures_of(q, intensity)
         if (archive := campaign.backend.archive()) is not None:
-            peaks = measure_peaks(q, torch.from_numpy(archive[1]))
-            everything = KnownAlloys(archive[0], peaks.q1.numpy(), peaks.delta_q.numpy())
+            everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
-    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, q1, delta_q)
+    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, figures)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     with whole_file(path) as partial:
         write_archive(
@@ -106,6 +107,10 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
             known=everything,
         )
     return path
+
+
+def _figures_of(q: Axis, spectra: Spectra) -> PeakFigures:
+    return {name: values.numpy() for name, values in measure_peaks(q, torch.from_numpy(spectra)).figures.items()}
 
 
 def drop_other_archives(archive: Path) -> None:

@@ -87,8 +87,7 @@ class _Model:
 
         if self.q is None:
             raise CampaignError("The planning rule asks for peak figures, and g(r) has none; choose another rule.")
-        columns = map_block(self.ensemble, compositions, q=self.q)._asdict()
-        return {name.replace("_spread", "_std"): column for name, column in columns.items()}
+        return map_block(self.ensemble, compositions, q=self.q)
 
     def disagreement(self, compositions: Compositions) -> Weights:
         return self.ensemble.disagreement(compositions)

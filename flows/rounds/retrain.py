@@ -37,7 +37,7 @@ def retrain(campaign: OpenCampaign) -> str:
         store.record_artefact(round_, "checkpoint", checkpoint)
         if path is not None:
             store.record_artefact(round_, "map", path)
-        store.record_only_artefact(round_, "atlas", archive)
+        store.record_only_artefact(round_, "archive", archive)
         store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
     drop_other_archives(archive)
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more

@@ -12,6 +12,7 @@ from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.batched import mean_peak_errors
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
@@ -62,7 +63,7 @@ def _judge(
     compositions, spectra = held
     predicted = ensemble.predict(compositions)
     q = q_axis(*store.axis())
-    q1_error, delta_q_error = (None, None) if q is None else mean_peak_errors(q, predicted.mean, spectra)
+    nothing = dict.fromkeys(figure.name for figure in FIGURES)
     next_batch_mse = None
     if round_ > at.since:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
@@ -74,9 +75,8 @@ def _judge(
         n_spectra,
         mean_squared_error(predicted.mean, spectra),
         mean_squared_error(predicted.sample, spectra),
-        q1_error,
-        delta_q_error,
         next_batch_mse,
+        nothing if q is None else mean_peak_errors(q, predicted.mean, spectra),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.flows.cli.options import (
     Dataset,
     Datasets,
@@ -19,6 +20,8 @@ from glassmap.flows.cli.options import (
     refuse,
 )
 from glassmap.flows.cli.terminal import errors_in_words, print_records, print_summary, say, write_json
+
+NAMES = tuple(figure.name for figure in FIGURES)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
@@ -135,7 +138,7 @@ def benchmark_spectra(
                 variable=variable,
                 tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
-            figures = ("mse", *(name for name in ("q1", "delta_q", "rank", "inside") if name in studied[0]))
+            figures = ("mse", *(name for name in (*NAMES, "rank", "inside") if name in studied[0]))
             print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
             write_json(json_file, studied)
             return
@@ -295,7 +298,7 @@ def benchmark_peaks(
             )
             figures = ("slope", "r2_origin", "r2", "mae", "n")
             print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
-            glass = [record for record in judged if record["quantity"] == "delta_q"]
+            glass = [record for record in judged if record["quantity"] == DELTA_Q.name]
             figures = ("both", "missed", "false", "neither")
             print_summary(glass, by=("dataset", "n_learned"), values=figures, title="Glass by Δq: medians")
             write_json(json_file, judged)
@@ -375,7 +378,7 @@ def benchmark_noise(
             workers=available_cores(),
             tell=say,
         )
-        figures = ("mse", "mse_merged", "q1", "delta_q", "cpu_seconds")
+        figures = ("mse", "mse_merged", *NAMES, "cpu_seconds")
         print_summary(records, by=("atoms",), values=figures, title="Between two seeds: medians")
         write_json(json_file, records)
 

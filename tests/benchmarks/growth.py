@@ -59,7 +59,9 @@ def _fill(folder: Path, n: int) -> None:
                     found = np.array(suggestion.composition)
                     store.record_spectrum(suggestion, found, np.ones(POINTS), backend="lab", facts={"counts": 1.0})
                     store.log("measured", subject=suggestion.id)
-                store.record_curve_point(CurvePoint(round_, int(rows[-1]) + 1, 10.0, 11.0, 0.01, 0.02, None))
+                store.record_curve_point(
+                    CurvePoint(round_, int(rows[-1]) + 1, 10.0, 11.0, None, {"delta_q": 0.02, "q1": 0.01})
+                )
                 store.record_decision(round_, Decision("continue", "Go on.", ()))
                 store.end_stage(round_, "decide", "done")
 

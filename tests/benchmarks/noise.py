@@ -41,7 +41,7 @@ def run(
 
     Returns:
         Records with `alloy`, `atoms`, `seeds`, `mse` of g(r) in all bins, `mse_merged` in the bins that are learned,
-        differences of q1 and Δq of S(q) (1/Å) and `cpu_seconds` (mean of the two).
+        differences of the peak figures of S(q) and `cpu_seconds` (mean of the two).
 
     Raises:
         MeasurementError: If a simulation fails.
@@ -85,7 +85,6 @@ def _compare(one: Structure, other: Structure) -> dict[str, float]:
     return {
         "mse": mean_squared_error(g[:1], g[1:]),
         "mse_merged": mean_squared_error(merged[:1], merged[1:]),
-        "q1": abs(peaks[0].q1 - peaks[1].q1),
-        "delta_q": abs(peaks[0].delta_q - peaks[1].delta_q),
+        **{name: abs(peaks[0].figures[name] - peaks[1].figures[name]) for name in peaks[0].figures},
         "cpu_seconds": (one.cpu_seconds + other.cpu_seconds) / 2,
     }

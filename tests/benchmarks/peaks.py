@@ -15,13 +15,13 @@ from glassmap.agent.errors import DatasetError
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.reference import fit_peak
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 from glassmap.flows.compare import read_prepared
 from tests.benchmarks.spectra import draw_split, learning_size
 
-Figures = dict[str, PerSample]  # q1 and Δq of every sample
-QUANTITIES = {"q1": "$q_1$", "delta_q": "Δ$q$"}
+Figures = dict[str, PerSample]  # peak figures of every sample, by name
 
 
 def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
         paths: Data sets in q or 2θ; those with `q1_reported` and `delta_q_reported` (1/Å) are held against them too.
 
     Returns:
-        Records with `dataset`, `quantity` (`q1` or `delta_q`), `against` (`fit_peak`: `measure_peaks` against it;
+        Records with `dataset`, `quantity` (a name of `FIGURES`), `against` (`fit_peak`: `measure_peaks` against it;
         `reported`: `fit_peak` against the published), `slope` a and `r2` of the fit y = a x (as the paper's), `mae`
         (1/Å, about y = x) and `n`, the number of spectra where both have a peak. Points without film (`cleaned`
         false) aren't held against the published.
@@ -41,8 +41,8 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
         q, intensity, reported = _read(path)
         measured = _as_arrays(measure_peaks(q, torch.as_tensor(intensity)))
         fits = [fit_peak(q, spectrum) for spectrum in intensity]
-        fitted = {quantity: np.array([getattr(fit, quantity) for fit in fits]) for quantity in QUANTITIES}
-        for quantity in QUANTITIES:
+        fitted = {figure.name: np.array([fit.figures[figure.name] for fit in fits]) for figure in FIGURES}
+        for quantity in fitted:
             for against, ours, theirs in (("fit_peak", measured, fitted), ("reported", fitted, reported)):
                 if np.isfinite(theirs[quantity]).any():
                     figures = compare(ours[quantity], theirs[quantity])
@@ -100,10 +100,10 @@ def judge_generated(
             ensemble = Ensemble(seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
             ours = _as_arrays(measure_peaks(q, torch.as_tensor(ensemble.predict(spectra.compositions).mean)))
             pairs.setdefault(path.stem, (theirs, ours))
-            for quantity in QUANTITIES:
+            for quantity in ours:
                 record = {"dataset": path.stem, "n_learned": len(learn), "seed": seed, "quantity": quantity}
                 record |= compare(ours[quantity], theirs[quantity])
-                if quantity == "delta_q":
+                if quantity == DELTA_Q.name:
                     record |= _confusion(ours[quantity], theirs[quantity])
                 records.append(record)
                 tell(record)
@@ -120,7 +120,7 @@ def _confusion(ours: PerSample, theirs: PerSample) -> dict[str, int]:
 
 
 def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
-    """Draw q1 and Δq of each set, measured against published, to a PNG."""
+    """Draw the peak figures of each set, measured against published, to a PNG."""
     pairs = {}
     for path in paths:
         q, intensity, reported = _read(path)
@@ -129,16 +129,17 @@ def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
 
 
 def _draw(pairs: dict[str, tuple[Figures, Figures]], picture: Path, theirs: str, ours: str) -> None:
-    figure = Figure(figsize=(4 * len(pairs), 7.6), layout="constrained")
-    axes = figure.subplots(2, len(pairs), squeeze=False)
+    figure = Figure(figsize=(4 * len(pairs), 3.8 * len(FIGURES)), layout="constrained")
+    axes = figure.subplots(len(FIGURES), len(pairs), squeeze=False)
     for column, (name, (x, y)) in zip(axes.T, pairs.items(), strict=True):
         column[0].set_title("-".join(part.capitalize() for part in name.split("-")), fontweight="bold")
-        for panel, (quantity, symbol) in zip(column, QUANTITIES.items(), strict=True):
-            _scatter(panel, x[quantity], y[quantity])
-            panel.set_xlabel(f"{symbol} {theirs} (Å$^{{-1}}$)")
-            panel.set_ylabel(f"{symbol} {ours} (Å$^{{-1}}$)")
-        column[1].axvline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
-        column[1].axhline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
+        for panel, peak_figure in zip(column, FIGURES, strict=True):
+            _scatter(panel, x[peak_figure.name], y[peak_figure.name])
+            panel.set_xlabel(f"{peak_figure.head}, {theirs}")
+            panel.set_ylabel(f"{peak_figure.head}, {ours}")
+        glass = column[FIGURES.index(DELTA_Q)]
+        glass.axvline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
+        glass.axhline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=150)
 
@@ -177,10 +178,10 @@ def _read(path: Path) -> tuple[Axis, Spectra, Figures]:
         )
     film = data.coordinates.get("cleaned", np.ones(len(data), dtype=bool))
     none = np.full(len(data), np.nan)
-    published = {name: data.coordinates.get(f"{name}_reported", none) for name in QUANTITIES}
+    published = {f.name: data.coordinates.get(f"{f.name}_reported", none) for f in FIGURES}
     reported = {name: np.where(film, values, np.nan) for name, values in published.items()}
     return q, data.intensities.astype(np.float64), reported
 
 
 def _as_arrays(peaks: Peaks) -> Figures:
-    return {quantity: getattr(peaks, quantity).numpy() for quantity in QUANTITIES}
+    return {name: values.numpy() for name, values in peaks.figures.items()}

@@ -111,7 +111,7 @@ def measure_noise(
 
     A record a data set for pairs of one wafer and of two, where it names wafers, else of all: the number of pairs at
     most `AS_GOOD_AS_ONE` apart, and the noise of one sample: `mse` (half the mean squared difference of two) and the
-    standard deviations of `q1` and `delta_q` (1/Å, where there is a q axis). Arguments as of `run`.
+    standard deviations of the peak figures (where there is a q axis). Arguments as of `run`.
     """
     records = []
     for path in datasets:
@@ -124,7 +124,7 @@ def measure_noise(
         figures = {"mse": spectra.intensities.astype(np.float64)}
         if (q := q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)) is not None:
             peaks = measure_peaks(q, torch.from_numpy(figures["mse"]))
-            figures |= {name: getattr(peaks, name).numpy()[:, None] for name in ("q1", "delta_q")}
+            figures |= {name: values.numpy()[:, None] for name, values in peaks.figures.items()}
         for kind, chosen in kinds.items():
             record: dict[str, Any] = {"dataset": path.stem, "pairs": kind, "n": int(chosen.sum())}
             for name, values in figures.items():
@@ -227,7 +227,7 @@ def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
 def judge_models(
     learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig, published: bool
 ) -> Iterator[tuple[str, Errors]]:
-    """Name and errors of every model, one by one: test MSE, mean errors of q1 and Δq (1/Å, where there is a q axis)."""
+    """Name and errors of every model, one by one: test MSE, mean errors of the peak figures where there are any."""
     yield from judge_baselines(learn, test)
     yield from judge_ensemble(learn, test, seed=seed, config=config)
     if published:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.plots.for_print import MODEL_LABELS
 from glassmap.simulation.sweep import RDF, write_sweep
 from tests.benchmarks import curve, noise, peaks, runner, spectra, speed
@@ -139,8 +140,8 @@ def test_peaks_of_generated_spectra_are_held_against_measured_ones(
     monkeypatch.setattr(peaks, "Ensemble", lambda seed: Ensemble(quick, seed=seed))
     records = peaks.judge_generated([small_dataset], seeds=(0,), picture=tmp_path / "peaks.png")
     assert shows_something(tmp_path / "peaks.png")
-    q1, delta_q = records
-    assert (q1["quantity"], delta_q["quantity"]) == ("q1", "delta_q")
+    assert [record["quantity"] for record in records] == [figure.name for figure in FIGURES]
+    q1, delta_q = (next(r for r in records if r["quantity"] == name) for name in ("q1", "delta_q"))
     assert q1["r2_origin"] > 0.99 and q1["mae"] < 0.2
     assert delta_q["n"] == sum(delta_q[name] for name in ("both", "missed", "false", "neither"))
 

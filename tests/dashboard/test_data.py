@@ -76,12 +76,12 @@ def test_best_alloys_are_surely_wide_and_meet_the_filters(campaigns: Path):
     map_ = read_last_map(campaign)
     assert map_ is not None
     table = best_alloys(
-        campaign.elements, map_, ranges_at_pct={"Zr": (20, 50)}, most_spread=0.02, least_distance=3, most_distance=9
+        campaign.elements, map_, ranges_at_pct={"Zr": (20, 50)}, most_std=0.02, least_distance=3, most_distance=9
     )
     assert len(table) and table["at_least"].is_monotonic_decreasing
-    assert table["Zr"].between(20, 50).all() and max(table["delta_q_spread"]) <= 0.02
+    assert table["Zr"].between(20, 50).all() and max(table["delta_q_std"]) <= 0.02
     assert table["distance"].between(3, 9).all()
-    np.testing.assert_allclose(table["at_least"], table["delta_q"] - 2 * table["delta_q_spread"], atol=1e-6)
+    np.testing.assert_allclose(table["at_least"], table["delta_q"] - 2 * table["delta_q_std"], atol=1e-6)
     assert best_alloys(campaign.elements, map_, ranges_at_pct={"Zr": (99, 100)}).empty
 
 
@@ -120,13 +120,13 @@ def test_the_fit_in_the_archive_is_a_peak_of_the_width_on_the_map(replayed: Path
     campaign = known(replayed)
     archive = read_last_archive(campaign)
     assert archive is not None
-    found = np.flatnonzero(np.isfinite(archive.measured.q1))
+    found = np.flatnonzero(np.isfinite(archive.measured.figures["q1"]))
     assert len(found)
     for k in found[:20]:
         fit = archive.measured.fit[k]
         inside = np.isfinite(fit)
         top = campaign.axis[inside][np.argmax(fit[inside])]
-        assert abs(top - archive.measured.q1[k]) < 0.5 * archive.measured.delta_q[k]
+        assert abs(top - archive.measured.figures["q1"][k]) < 0.5 * archive.measured.figures["delta_q"][k]
         assert np.abs(fit - archive.measured.intensity[k])[inside].mean() < 10
 
 
@@ -139,7 +139,7 @@ def test_no_archive_and_no_map_are_said_in_words(tmp_path: Path):
 
 
 def test_another_batch_is_expected_to_bring_what_the_power_law_says():
-    curve = [CurvePoint(k, 20 * k, 1000 / (20 * k), 0.0, None, None, None) for k in range(1, 6)]
+    curve = [CurvePoint(k, 20 * k, 1000 / (20 * k), 0.0, None, {}) for k in range(1, 6)]
     forecast = expect(curve, 200)
     assert forecast is not None
     np.testing.assert_allclose(forecast, 5.0, rtol=1e-6)

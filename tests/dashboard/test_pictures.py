@@ -40,14 +40,14 @@ def test_a_replay_is_drawn_without_its_data_set_beside_every_alloy_that_was_meas
 ):
     beside = {}
     monkeypatch.setattr(
-        pictures, "draw_peak_maps", lambda _, measured, *__, quantity, **___: beside.update({quantity: measured})
+        pictures, "draw_peak_maps", lambda _, measured, *__, figure, **___: beside.update({figure.name: measured})
     )
     draw_maps(read_begun_campaign(replayed), tmp_path)
     everything = read_dataset(small_dataset)
     for quantity, (compositions, values) in beside.items():
         assert len(compositions) == len(everything)
         found = measure_peaks(everything.axis, torch.from_numpy(everything.intensities))
-        np.testing.assert_allclose(values, getattr(found, quantity).numpy())
+        np.testing.assert_allclose(values, found.figures[quantity].numpy())
 
 
 def test_drawing_loads_no_torch(replayed: Path, tmp_path: Path):

@@ -128,7 +128,7 @@ def test_zr_cu_al_glasses_have_the_density_and_the_peaks_that_are_known(shared_d
     zr_rich, middle, cu_rich = (found[k] for k in range(3))
     assert middle.density == pytest.approx(6.82, rel=0.03)
     assert first_rdf_peak(middle.r, total_rdf(middle)) == pytest.approx(2.83, abs=0.05)
-    assert first_peak(zr_rich).q1 < first_peak(middle).q1 < first_peak(cu_rich).q1
+    assert first_peak(zr_rich).figures["q1"] < first_peak(middle).figures["q1"] < first_peak(cu_rich).figures["q1"]
     assert not any(glass.is_crystalline for glass in (zr_rich, middle, cu_rich))
 
 

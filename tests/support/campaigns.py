@@ -79,6 +79,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
         "spectra": "id, suggestion, round, hold_out, composition, intensity, backend, state, reason",
         "batches": "round, separation, worst, mean",
         "curve": "*",
+        "curve_errors": "*",
         "decisions": "*",
         "artefacts": "*",
         "stages": "round, name, status",

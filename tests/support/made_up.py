@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, write_archive
+from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, PeakFigures, write_archive
+from glassmap.agent.peaks.figures import DELTA_Q, Q1
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
@@ -119,8 +120,8 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
     learned = store.spectra(hold_out=False)
     with store.transaction():
         store.end_stage(round_, "measure", "done")
-        error = 200 / len(learned[0]) + 5
-        store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 0.02, 0.03, 1.1 * error))
+        error, errors = 200 / len(learned[0]) + 5, {DELTA_Q.name: 0.03, Q1.name: 0.02}
+        store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 1.1 * error, errors))
         store.log("trained", f"round {round_}: {len(learned[0])} spectra, hold-out MSE {error:.3g}")
     if last or len(space) <= KEPT_ALLOYS:
         path = _write_map(store.folder / "maps" / f"{round_:016d}.parquet", space, learned[1], round_)
@@ -129,7 +130,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
     if last:
         path = _write_archive(store, space, round_)
         with store.transaction():
-            store.record_only_artefact(round_, "atlas", path)
+            store.record_only_artefact(round_, "archive", path)
     with store.transaction():
         store.record_decision(round_, Decision("continue", f"Go on after {len(learned[0])} spectra.", (0.1,)))
         store.log("decided", f"go on after round {round_}")
@@ -141,7 +142,7 @@ def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round
     q1, delta_q = halo(compositions)
     wave = 0.05 / round_ * np.sin(20 * compositions[:, 0])
     distance = np.full(len(space), 5.0) if len(space) > KEPT_ALLOYS else _nearest(compositions, learned)
-    figures = {"q1": q1, "q1_spread": np.full_like(q1, 0.01), "delta_q": delta_q + wave, "delta_q_spread": np.abs(wave)}
+    figures = {"q1": q1, "q1_std": np.full_like(q1, 0.01), "delta_q": delta_q + wave, "delta_q_std": np.abs(wave)}
     figures |= {"peak_share": np.ones_like(q1), "distance": distance}
     columns = dict(zip(space.elements, (100 * compositions.T).round().astype(np.uint8), strict=True))
     table = pa.table(columns | {name: values.astype(np.float32) for name, values in figures.items()})
@@ -164,8 +165,9 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
     spread = np.full_like(mean, 1.0)
     fit = np.where(np.abs(AXIS - halo(shown)[0][:, None]) < 0.3, mean, np.nan)
     q1, delta_q = halo(known)
+    figures: PeakFigures = {Q1.name: q1, DELTA_Q.name: delta_q}
     hold_out = np.array([m.hold_out for m in used])
-    measured = MeasuredAlloys([m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], q1, delta_q)
+    measured = MeasuredAlloys([m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures)
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     views = ArchivedSpectra(mean, spread, spread, 2 * spread, fit)
     write_archive(path, round_=round_, axis=AXIS, compositions=shown, views=views, measured=measured)

@@ -46,7 +46,7 @@ def test_several_processes_can_share_a_map(trained, tmp_path: Path):
 def test_a_map_that_was_cut_goes_on_with_the_shards_that_are_missing(trained, tmp_path: Path, monkeypatch):
     told, mapped = [], []
 
-    def cut(done: int, total: int) -> None:
+    def cut(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
         told.append((done, total))
         if done == 512:
             raise KeyboardInterrupt
@@ -106,11 +106,11 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
         assert bool(found.found) == np.isfinite(columns["q1"][rank])
         for figure in ("q1", "delta_q"):
             if found.found:
-                assert float(getattr(found, figure)) == pytest.approx(columns[figure][rank], rel=1e-4)
+                assert float(found.figures[figure]) == pytest.approx(columns[figure][rank], rel=1e-4)
             if found.found and alone.found.sum() > 1:
-                away = (getattr(alone, figure)[alone.found] - getattr(found, figure)).double()
-                spread = (away.square().sum() / (len(away) - 1)).sqrt()
-                assert float(spread) == pytest.approx(columns[f"{figure}_spread"][rank], rel=1e-3, abs=1e-6)
+                away = (alone.figures[figure][alone.found] - found.figures[figure]).double()
+                std = (away.square().sum() / (len(away) - 1)).sqrt()
+                assert float(std) == pytest.approx(columns[f"{figure}_std"][rank], rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize("at_pct", [(20.5, 40.0, 39.5), (0.0, 50.0, 50.0), (21.0, 39.0, 40.0)])

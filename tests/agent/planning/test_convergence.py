@@ -8,7 +8,7 @@ errors = st.floats(min_value=1e-3, max_value=1e4)
 
 
 def curve(*mse: float) -> list[CurvePoint]:
-    return [CurvePoint(k, 20 * k, value, 1.2 * value, None, None, None) for k, value in enumerate(mse, start=1)]
+    return [CurvePoint(k, 20 * k, value, 1.2 * value, None, {}) for k, value in enumerate(mse, start=1)]
 
 
 def judge(

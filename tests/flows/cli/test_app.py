@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.dataset import read_dataset, write_dataset
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.dashboard.pictures import draw_pictures
@@ -175,7 +176,7 @@ def test_simulate_prints_the_figures_and_draws_them(tmp_path: Path):
     found = json.loads((tmp_path / "found.json").read_text())
     assert (found["alloy"], found["atoms"], found["synthetic"]) == ("Zr50Cu40Al10", 300, True)
     assert found["density"] == pytest.approx(6.9, abs=0.25) and found["q1"] == pytest.approx(2.65, abs=0.1)
-    for figure in ("zhou-fitted (mixing rule, synthetic)", f"{found['density']:.3f} g/cm3", f"{found['q1']:.3f} 1/Å"):
+    for figure in ("zhou-fitted (mixing rule, synthetic)", f"{found['density']:.3f} g/cm3", f"{found['q1']:.3f} Å⁻¹"):
         assert figure in result.output
     picture = next(tmp_path.glob("*.png"))
     assert f"Picture: {picture}" in result.output and shows_something(picture)
@@ -322,7 +323,7 @@ def test_radial_distributions_have_a_learning_curve_but_no_map(tmp_path: Path, s
     result = glassmap("replay", data, "--folder", folder, *TINY, "--rounds", 1)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["examples.png", "learning-curve.png"]
-    assert rows(folder, "SELECT q1_error, delta_q_error FROM curve") == [(None, None)]
+    assert rows(folder, "SELECT figure, error FROM curve_errors") == [(figure.name, None) for figure in FIGURES]
     assert "No map has been made" in glassmap("map", folder).output
     assert glassmap("generate", folder, "Co30V40Zr30").exit_code == 0
 

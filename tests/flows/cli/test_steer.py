@@ -50,7 +50,7 @@ def test_a_first_day_in_a_laboratory(lab: Path):
     assert all(word in log for word in ("measured", "retracted", "tried again", "accepted"))
     assert f"{used}: asked for in round 1" in said("trace", lab, used)
     alloy = said("trace", lab, "Co30V40Zr30")
-    assert "q1 2." in alloy and "from drop/" in alloy and "trained on" in alloy
+    assert "q₁ 2." in alloy and "from drop/" in alloy and "trained on" in alloy
     assert "to round 3" in said("extend", lab, "--rounds", "2")
 
 

@@ -182,7 +182,11 @@ def test_a_map_made_elsewhere_is_the_same_to_the_bit(two: Cluster, tmp_path: Pat
     there = tmp_path / "there"
     kept = whole.write_shard(1, there).stat().st_mtime_ns
     told: list[int] = []
-    two.make_shards(whole, there, checkpoint=checkpoint, report=lambda done, total: told.append(done))
+
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        told.append(done)
+
+    two.make_shards(whole, there, checkpoint=checkpoint, report=report)
     assert all(whole.shard_path(number, there).exists() for number in whole.shards)
     assert whole.shard_path(1, there).stat().st_mtime_ns == kept, "a shard that is there isn't made again"
     assert len(told) == len(whole.shards) - 1 and told[-1] == len(space)

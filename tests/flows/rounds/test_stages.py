@@ -16,6 +16,7 @@ from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError, MeasurementError, SpaceExhausted
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.ensemble import TrainedEnsemble
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
@@ -104,7 +105,7 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
         round_, path = store.artefact("map") or (0, Path())
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
     columns, metadata = read_map(path)
-    figures = ["q1", "q1_spread", "delta_q", "delta_q_spread", "peak_share", "distance"]
+    figures = [*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share", "distance"]
     assert list(columns) == ["Co", "V", "Zr", *figures]
     config = metadata.pop("config")
     assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
@@ -117,7 +118,7 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
     found = np.isfinite(columns["delta_q"])
     np.testing.assert_array_equal(np.isfinite(columns["q1"]), found)
     voices = np.rint(4 * columns["peak_share"])  # two networks, a Gaussian process, trees
-    np.testing.assert_array_equal(np.isfinite(columns["q1_spread"]), voices > 1)
+    np.testing.assert_array_equal(np.isfinite(columns["q1_std"]), voices > 1)
     assert ((columns["q1"][found] > 1) & (columns["q1"][found] < 5)).all()
 
 

@@ -111,14 +111,14 @@ def test_a_model_is_retrained_between_rounds_once_for_what_is_new(lab: Path):
     with open_campaign(lab) as campaign:
         assert retrain(campaign).startswith("Retrained on 4 spectra, hold-out MSE")
         assert retrain(campaign).startswith("Nothing came since the last training")
-    assert rows(lab, "SELECT round, kind FROM artefacts ORDER BY 2") == [(1, "atlas"), (1, "checkpoint"), (1, "map")]
-    first = rows(lab, "SELECT path FROM artefacts WHERE kind <> 'atlas'")
+    assert rows(lab, "SELECT round, kind FROM artefacts ORDER BY 2") == [(1, "archive"), (1, "checkpoint"), (1, "map")]
+    first = rows(lab, "SELECT path FROM artefacts WHERE kind <> 'archive'")
     assert rows(lab, "SELECT count(*) FROM curve") == [(0,)], "the learning curve is of whole rounds"
     with CampaignStore.amend(lab, person="ada") as store:
         retract(store, [store.spectra(hold_out=False)[0][0]], "wrong wafer")
     with open_campaign(lab) as campaign:
         assert retrain(campaign).startswith("Retrained on")
-    second = rows(lab, "SELECT path FROM artefacts WHERE kind <> 'atlas'")
+    second = rows(lab, "SELECT path FROM artefacts WHERE kind <> 'archive'")
     assert not set(first) & set(second)
     assert not any((lab / path).exists() for (path,) in first) and all((lab / path).exists() for (path,) in second)
 
@@ -137,7 +137,7 @@ def test_retraining_changes_nothing_of_what_the_campaign_finds(tmp_path: Path, s
         "id, composition FROM suggestions",
         "* FROM curve",
         "* FROM decisions",
-        "* FROM artefacts WHERE round < 3 AND kind <> 'atlas'",
+        "* FROM artefacts WHERE round < 3 AND kind <> 'archive'",
     )
     for what in tables:
         statement = f"SELECT {what} ORDER BY 1, 2"

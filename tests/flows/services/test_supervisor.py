@@ -73,7 +73,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
 
         wait_until(ended, seconds=120)
         assert rows(other, "SELECT count(*) FROM log WHERE event = 'retrained'") == [(1,)], "exactly one trained"
-        assert rows(other, "SELECT kind FROM artefacts ORDER BY 1") == [("atlas",), ("checkpoint",), ("map",)]
+        assert rows(other, "SELECT kind FROM artefacts ORDER BY 1") == [("archive",), ("checkpoint",), ("map",)]
 
         journal = tmp_path / "unattended.json"
         wait_until(

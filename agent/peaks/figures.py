@@ -1,0 +1,75 @@
+"""What is read off a first peak: `FIGURES`, the one list that all else goes through.
+
+Maps, learning curves, the spectra archive, tables, pictures and the facts of simulations have a column for each figure
+of the list. Another figure is another line of it: fitted peaks carry what there is to read. Needs no torch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, SupportsFloat, TypeVar
+
+Number = TypeVar("Number")  # a float, a float with its standard error, or a tensor with a value for each spectrum
+
+
+@dataclass(frozen=True)
+class PeakFit(Generic[Number]):
+    """The fitted first peak of one spectrum, or of many: all that a figure can be read off.
+
+    The profile is h (η L + (1 - η) G), a Lorentzian and a Gaussian of one width. The half widths are those of the data
+    without their background, from the maximum to half its height; NaN where the data don't fall that far on a side.
+    """
+
+    center: Number  # 1/Å
+    fwhm: Number  # 1/Å
+    height: Number  # h, intensity above the background
+    lorentzian_share: Number  # η, 0 to 1
+    left_half_width: Number  # 1/Å
+    right_half_width: Number  # 1/Å
+
+
+@dataclass(frozen=True)
+class PeakFigure:
+    """A figure of the first peak: how it is called, shown and read off."""
+
+    name: str
+    """Of its column or key, wherever it is stored."""
+    label: str
+    """Its symbol, for people."""
+    title: str
+    """What it is, above a picture."""
+    unit: str
+    """Empty for a pure number."""
+    digits: int
+    """After the point, when it is shown."""
+    read_off: Callable[[PeakFit[Any]], Any]
+    """From the fit to the figure, by arithmetic alone, so that it serves one spectrum and many alike."""
+
+    @property
+    def std_name(self) -> str:
+        """The name of its epistemic standard deviation in a map."""
+        return f"{self.name}_std"
+
+    @property
+    def head(self) -> str:
+        """Symbol and unit, as the head of a column."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def titled_unit(self) -> str:
+        """Title and unit, beside a scale."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def say(self, value: SupportsFloat | None, std: SupportsFloat | None = None) -> str:
+        """Return the figure as people read it, such as `0.412 ± 0.013 Å⁻¹`; a dash where there is none."""
+        if value is None or math.isnan(float(value)):
+            return "–"
+        sure = "" if std is None or math.isnan(float(std)) else f" ± {float(std):.{self.digits}f}"
+        return f"{float(value):.{self.digits}f}{sure} {self.unit}".rstrip()
+
+
+DELTA_Q = PeakFigure("delta_q", "Δq", "Δq, width of the first peak", "Å⁻¹", 3, lambda fit: fit.fwhm)
+"""The full width at half maximum, by which glass formers are known and candidates ranked."""
+Q1 = PeakFigure("q1", "q₁", "q₁, position of the first peak", "Å⁻¹", 3, lambda fit: fit.center)
+
+FIGURES: tuple[PeakFigure, ...] = (DELTA_Q, Q1)

@@ -1,0 +1,122 @@
+"""Which peak is the first, what lies under it, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glassmap.agent.errors import SpectrumError
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import Q1
+from glassmap.agent.peaks.find import (
+    REASONS,
+    bin_windows,
+    find_half_widths,
+    find_windows,
+    smooth_spectra,
+    snip_background,
+)
+from glassmap.agent.peaks.reference import fit_peak
+from tests.support.peaks import BACKGROUND, Q, measure_peak, pseudo_voigt
+
+
+def test_the_first_strong_peak_is_taken_and_not_the_highest():
+    spectrum = BACKGROUND + pseudo_voigt(2.3, 0.08, height=150) + pseudo_voigt(2.6, 0.08, height=250)
+    assert fit_peak(Q, spectrum).figures[Q1.name] == pytest.approx(2.3, abs=0.01)
+
+
+def test_a_bump_before_the_peak_is_passed_over():
+    spectrum = BACKGROUND + pseudo_voigt(2.0, 0.2, height=30) + pseudo_voigt(2.8, 0.4)
+    assert fit_peak(Q, spectrum).figures[Q1.name] == pytest.approx(2.8, abs=0.02)
+
+
+def test_a_texture_peak_far_above_does_not_hide_the_first():
+    spectrum = BACKGROUND + pseudo_voigt(2.5, 0.1) + pseudo_voigt(4.7, 0.1, height=5000)
+    assert fit_peak(Q, spectrum).figures[Q1.name] == pytest.approx(2.5, abs=0.01)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), half_width=st.integers(1, 60))
+def test_the_background_never_exceeds_the_spectrum_and_is_a_straight_line_of_one(seed, half_width):
+    spectra = torch.as_tensor(np.random.default_rng(seed).uniform(0, 100, (3, 120)))
+    kept = spectra.clone()
+    assert (snip_background(spectra, half_width) <= spectra).all()
+    assert torch.equal(spectra, kept)
+    line = torch.linspace(50, 10, 120, dtype=torch.float64)[None]
+    torch.testing.assert_close(snip_background(line, half_width), line)
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "reason"),
+    [
+        (np.full_like(Q, 100.0), "No maximum"),
+        (np.zeros_like(Q), "No maximum"),
+        (100 + 20 * Q, "No maximum"),
+        (700 * np.exp(-Q), "No maximum"),
+        (100 + np.random.default_rng(3).normal(0, 5, Q.shape), "No maximum"),
+        (BACKGROUND + pseudo_voigt(4.6, 0.2), "No maximum"),
+        (BACKGROUND + pseudo_voigt(1.15, 0.6), "an end of the axis"),
+        (BACKGROUND + pseudo_voigt(2.7, 0.008), "narrower than three steps"),
+        (BACKGROUND + pseudo_voigt(2.4, 0.25) + pseudo_voigt(2.65, 0.25, height=90), "wider than the window"),
+    ],
+    ids=["flat", "zero", "line", "decay", "noise", "too far up", "edge", "spike", "crowd"],
+)
+def test_no_trustworthy_peak_is_nan_with_a_reason(spectrum, reason):
+    peak = fit_peak(Q, spectrum)
+    assert reason in peak.reason
+    assert peak.reason in REASONS
+    assert all(math.isnan(value) for value in (*peak.figures.values(), *peak.standard_errors.values()))
+    figures, found = measure_peak(Q, spectrum)
+    assert not found
+    assert all(math.isnan(value) for value in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("q", "spectrum", "message"),
+    [
+        (Q, np.where(Q > 3, np.nan, BACKGROUND), "must be finite"),
+        (Q[::-1].copy(), BACKGROUND, "increase strictly, got 5.045 to 0.9"),
+        (Q[:100], BACKGROUND[:100], "span at least 1 1/Å.*got 0.9 to 1.395"),
+        (20 + 10 * Q, BACKGROUND, "if the axis is 2θ"),
+    ],
+    ids=["nan", "decreasing", "short", "two_theta"],
+)
+def test_an_impossible_spectrum_is_refused(q, spectrum, message):
+    with pytest.raises(SpectrumError, match=message):
+        fit_peak(q, spectrum)
+    with pytest.raises(SpectrumError, match=message):
+        measure_peaks(q, torch.tensor(spectrum)[None])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize(("left", "right"), [(0.1, 0.1), (0.25, 0.25), (0.1, 0.15), (0.3, 0.2), (0.12, 0.24)])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_the_half_widths_are_those_of_either_side(left, right, share, noise):
+    rng = np.random.default_rng(5)
+    spectra = torch.tensor(
+        np.array(
+            [
+                BACKGROUND + pseudo_voigt(q1, (left, right), share=share) + noise * rng.normal(size=len(Q))
+                for q1 in np.linspace(2.4, 3.0, 25)
+            ]
+        )
+    )
+    smoothed = smooth_spectra(Q, spectra)
+    windows = find_windows(Q, spectra, smoothed)
+    x, y = bin_windows(Q, smoothed, windows)
+    sides = find_half_widths(
+        windows, (x - windows.center[:, None]) / windows.fwhm[:, None], y / windows.height[:, None]
+    )
+    for found, expected in zip(sides, (left, right), strict=True):
+        assert float(found.mean()) == pytest.approx(expected, rel=0.05 + 0.1 * share)  # the background takes tails
+        assert float(found.std()) < 0.01 + 0.04 * noise * expected
+
+
+def test_there_is_no_half_width_where_a_valley_comes_first():
+    spectrum = BACKGROUND + pseudo_voigt(2.4, 0.3) + pseudo_voigt(2.75, 0.3, height=90)
+    spectra = torch.tensor(spectrum)[None]
+    windows = find_windows(Q, spectra, smooth_spectra(Q, spectra))
+    assert windows.half_left.isfinite().all() and windows.half_right.isnan().all()
