@@ -7,7 +7,7 @@ copy that is brought up to date and thrown away.
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class StoreConnection:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, *, person: str = DRIVER) -> Iterator[Self]:
+    def open(cls, folder: Path, *, person: str = DRIVER) -> Generator[Self]:
         """Open to write, made where it doesn't exist; holds the campaign's lock until the block ends.
 
         The kernel frees the lock when the process ends, however it ends.
@@ -63,7 +63,7 @@ class StoreConnection:
 
     @classmethod
     @contextmanager
-    def amend(cls, folder: Path, *, person: str) -> Iterator[Self]:
+    def amend(cls, folder: Path, *, person: str) -> Generator[Self]:
         """Open to write a few rows beside whoever advances the campaign: what a person decides.
 
         Raises:
@@ -87,7 +87,7 @@ class StoreConnection:
 
     @classmethod
     @contextmanager
-    def read_only(cls, folder: Path) -> Iterator[Self]:
+    def read_only(cls, folder: Path) -> Generator[Self]:
         """Open to read, in one snapshot; any write raises `sqlite3.OperationalError`.
 
         Raises:
@@ -109,7 +109,7 @@ class StoreConnection:
             yield cls(db, folder)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """All or nothing, and the write lock from the start: a deferred one can fail halfway."""
         self._execute("BEGIN IMMEDIATE")
         try:
@@ -163,7 +163,7 @@ def now() -> str:
 
 
 @contextmanager
-def _connect(folder: Path) -> Iterator[sqlite3.Connection]:
+def _connect(folder: Path) -> Generator[sqlite3.Connection]:
     path = folder / FILE_NAME  # a beamline's engine may ask from another thread than opened it, one at a time
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as connection:
         with _damage_in_words(folder):
@@ -178,7 +178,7 @@ def _copy(db: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _damage_in_words(folder: Path) -> Iterator[None]:
+def _damage_in_words(folder: Path) -> Generator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -152,5 +152,10 @@ class Measurements(Settings):
 
 
 def _measured(row: Mapping[str, Any]) -> Measurement:
-    read = {"composition": tuple(json.loads(row["composition"])), "facts": json.loads(row["facts"])}
-    return Measurement(**{**row, **read, "hold_out": bool(row["hold_out"]), "screened": bool(row["screened"])})
+    read: dict[str, Any] = {
+        "composition": tuple(json.loads(row["composition"])),
+        "facts": json.loads(row["facts"]),
+        "hold_out": bool(row["hold_out"]),
+        "screened": bool(row["screened"]),
+    }
+    return Measurement(**{**row, **read})

@@ -86,6 +86,11 @@ class Stage(NamedTuple):
     error: str | None  # why it failed
     news: int  # counted changes of the campaign when it ended
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program may want to know, in JSON types."""
+        times = {"started": self.started.isoformat(), "finished": self.finished and self.finished.isoformat()}
+        return {name: value for name, value in (self._asdict() | times).items() if name != "news"}
+
 
 class Pause(NamedTuple):
     """Who had a campaign stop before its next stage, since when and why."""

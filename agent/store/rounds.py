@@ -108,7 +108,7 @@ class Rounds(Settings):
 
 def _stage(row: Mapping[str, Any]) -> Stage:
     finished = row["finished"]
-    times = {
+    times: dict[str, Any] = {
         "started": datetime.fromisoformat(row["started"]),
         "finished": None if finished is None else datetime.fromisoformat(finished),
     }

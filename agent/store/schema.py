@@ -39,7 +39,7 @@ def first_tables(db: Database) -> None:
             round INTEGER PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, improvements TEXT NOT NULL) STRICT""",
         "CREATE TABLE log (id INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, detail TEXT) STRICT",
     ):
-        db.execute(statement)
+        db.conn.execute(statement)
 
 
 @migrations()
@@ -54,7 +54,7 @@ def failures_and_progress(db: Database) -> None:
             suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
             share REAL NOT NULL, updated TEXT NOT NULL) STRICT""",
     ):
-        db.execute(statement)
+        db.conn.execute(statement)
 
 
 @migrations()
@@ -95,19 +95,19 @@ def laboratory(db: Database) -> None:
         "ALTER TABLE log ADD COLUMN subject TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX log_of_a_subject ON log (subject)",
     ):
-        db.execute(statement)
+        db.conn.execute(statement)
 
 
 @migrations()
 def contents(db: Database) -> None:
     """Measurements are found by the content that they were read from."""
-    db.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
+    db.conn.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
 
 
 @migrations()
 def notices(db: Database) -> None:
     """What people are told of."""
-    db.execute(
+    db.conn.execute(
         """CREATE TABLE notices (
             id INTEGER PRIMARY KEY, time TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,
             tries INTEGER NOT NULL DEFAULT 0, told TEXT) STRICT"""
@@ -148,9 +148,9 @@ def status_as_data(db: Database) -> None:
         "ALTER TABLE exclusions RENAME COLUMN verdict TO kind",
         "DELETE FROM settings WHERE value = 'null'",
     ):
-        db.execute(statement)
-    for (text,) in db.execute("SELECT value FROM settings WHERE key = 'paused'").fetchall():
-        db.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
+        db.conn.execute(statement)
+    for (text,) in db.conn.execute("SELECT value FROM settings WHERE key = 'paused'").fetchall():
+        db.conn.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
 
 
 @migrations()

@@ -20,7 +20,6 @@ from glassmap.flows.cli.terminal import (
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
-    from glassmap.agent.store.status import Status
 
 campaigns = typer.Typer(rich_markup_mode="markdown")
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
@@ -163,18 +162,18 @@ def status(
     """
     from glassmap.agent.store.campaign_store import CampaignStore
 
-    def look() -> "Status":
+    def look() -> dict[str, Any]:
         with CampaignStore.read_only(folder) as store:
             reached, curve = store.status(), store.curve()
             print_status(reached.state, reached.reason)
             if curve:
                 print_learning_curve(curve, store.coverage())
-            return reached
+            return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
 
     with errors_in_words():
         if watch:
             watch_again_and_again(look)
-        write_json(json_file, look().to_json())
+        write_json(json_file, look())
 
 
 @campaigns.command()

@@ -1,4 +1,4 @@
-"""What a campaign does while nobody watches, without any server: budgets, notices, retraining, one line a stage."""
+"""What a campaign does while nobody watches, without any server: budgets, notices, retraining, how long stages take."""
 
 import json
 import signal
