@@ -1,4 +1,4 @@
-"""How well, how fast and in how much memory `plan_batch` plans a first batch; `glassmap benchmark planning`.
+"""How well, how fast and in how much memory `plan_batch` plans a first batch; `python -m tests.benchmarks planning`.
 
 Every run has a process of its own, so that none inherits the memory or the warm caches of another.
 """

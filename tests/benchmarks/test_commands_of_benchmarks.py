@@ -1,0 +1,123 @@
+"""Every benchmark from the command line, with the smallest settings: it runs, prints its table, writes its records."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from glassmap.agent.data.dataset import read_dataset, write_dataset
+from glassmap.agent.models.config import PRESETS
+from tests.benchmarks import noise, peaks, screening, spectra, speed
+from tests.benchmarks.__main__ import app
+from tests.support.glasses import TINY
+from tests.support.pictures import shows_something
+
+QUICK = {"members": 2, "steps": 5}
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path):
+    """Run a benchmark; return what it printed and its records."""
+
+    def run(*words: object) -> tuple[str, list[dict]]:
+        path = tmp_path / "records.json"
+        result = CliRunner().invoke(app, [*map(str, words), "--json", str(path)], env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        return result.output, json.loads(path.read_text())
+
+    return run
+
+
+def test_growth(benchmark):
+    output, records = benchmark("growth", "--sizes", "0,20")
+    assert [record["measurements"] for record in records] == [0, 20] and "megabytes" in output
+
+
+def test_commands(benchmark, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.benchmarks.commands.LIGHT", ("status {folder}", "approve {folder}"))
+    monkeypatch.setattr("tests.benchmarks.commands.REFUSED", ("simulate Xx50V50",))
+    output, records = benchmark("commands", "--runs", 1)
+    assert [record["command"] for record in records] == ["status", "approve", "simulate Xx50V50"]
+    assert all(record["lowest"] <= record["seconds"] <= record["highest"] for record in records)
+    assert "peak_mib" in output
+
+
+def test_planning(benchmark):
+    output, records = benchmark("planning", "--batch", 3, "--seeds", 1)
+    assert {record["elements"] for record in records} == {3, 4, 5} and "uniform" in output
+
+
+def test_curve(benchmark, small_dataset: Path, tmp_path: Path):
+    words = ["--sizes", "10,20", "--seeds", 1, "--members", 2, "--steps", 5, "--picture", tmp_path / "curve.png"]
+    output, records = benchmark("curve", small_dataset, *words)
+    assert "20 spectra, seed 0: ensemble" in output and "Test MSE, over seeds" in output
+    assert records["floor"] is None and len(records["records"]) == 12
+    assert shows_something(tmp_path / "curve.png")
+
+
+def test_spectra(benchmark, small_dataset: Path, tmp_path: Path):
+    words = ["--n", 10, "--split", "random", "--seeds", 1, "--members", 2, "--steps", 5]
+    output, records = benchmark("spectra", small_dataset, *words, "--picture", tmp_path / "errors.png")
+    assert "How far ours can be trusted" in output and "Noise: what samples of one alloy" in output
+    assert [record["pairs"] for record in records["noise"]] == ["of one wafer", "of two wafers"]
+    assert shows_something(tmp_path / "errors.png", colours=5)
+
+
+def test_spectra_one_setting_changed_at_a_time(benchmark, small_dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    changes = {"default": QUICK, "networks alone": QUICK | {"stacked": False}}
+    monkeypatch.setattr(spectra, "ablate", partial(spectra.ablate, changes=changes))
+    output, records = benchmark("spectra", small_dataset, "--ablate", "--n", 10, "--seeds", 1)
+    assert "networks alone" in output and [record["change"] for record in records] == list(changes)
+
+
+def test_peaks(benchmark, small_dataset: Path):
+    _, records = benchmark("peaks", small_dataset)
+    assert {record["quantity"] for record in records} == {"q1", "delta_q"}
+    assert all(record["mae"] < 0.01 for record in records), "both find the one smooth peak"
+
+
+def test_peaks_of_generated_spectra(benchmark, small_dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    config = PRESETS["default"].model_copy(update=QUICK)
+    monkeypatch.setattr(peaks, "Ensemble", partial(peaks.Ensemble, config))
+    output, records = benchmark("peaks", small_dataset, "--generated", "--seeds", 1)
+    assert "Glass by Δq: medians" in output and len(records) == 2
+
+
+def test_screening(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = PRESETS["default"].model_copy(update=QUICK)
+    monkeypatch.setattr(screening, "run", partial(screening.run, config=config))
+    data = read_dataset(small_dataset)
+    data.coordinates["cleaned"] = np.arange(len(data)) % 5 > 0
+    write_dataset(data, tmp_path / "cleaned.nc")
+    _, (record,) = benchmark("screening", tmp_path / "cleaned.nc", "--sizes", "20", "--seeds", 1)
+    assert record["n"] == 20 and 0 <= record["found"] <= record["bad"] and record["mse_all"] > 0
+
+
+def test_speed(benchmark, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.05)
+    monkeypatch.setattr(speed, "FIT_STEPS", 5)
+    words = [
+        "--samples",
+        10,
+        "--points",
+        64,
+        "--members",
+        "1,2",
+        "--elements",
+        "3",
+        "--longest-map",
+        0,
+        "--device",
+        "cpu",
+    ]
+    output, records = benchmark("speed", *words)
+    assert {"training steps", "map"} <= {record["what"] for record in records} and "2 members together" in output
+
+
+def test_noise(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(noise, "PRESETS", {"quick": TINY})
+    output, records = benchmark("noise", "Zr50Cu40Al10", "--sizes", "200", "--folder", tmp_path / "runs")
+    assert records[0]["atoms"] == 200 and "Between two seeds: medians" in output
