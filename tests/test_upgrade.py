@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassmap.agent.maps.spectra_archive import read_map
+from glassmap.agent.maps.spectra_archive import read_archive, read_map
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import Unreadable, read_campaign
@@ -125,6 +125,24 @@ def test_its_model_and_map_are_drawn_and_asked(before: Path, name: str, monkeypa
     assert list((folder / "generated").glob("*.csv"))
     does("report", folder)
     assert list(before.glob("report*"))
+
+
+@pytest.mark.parametrize("name", ["replay", "lab"])
+def test_peak_figures_of_before_come_under_the_names_of_now(before: Path, name: str):
+    """What is older than a figure lacks it; the errors of the curve and the spectra of the archive are all there."""
+    with closing(sqlite3.connect(before / name / "campaign.db")) as connection:
+        recorded = connection.execute("SELECT delta_q_error, q1_error FROM curve ORDER BY round").fetchall()
+    with CampaignStore.read_only(before / name) as store:
+        (_, map_), archived, curve = store.artefact("map") or (0, Path()), store.artefact("archive"), store.curve()
+    assert [point.peak_errors for point in curve] == [{"delta_q": width, "q1": place} for width, place in recorded]
+    columns, _ = read_map(map_)
+    figures = {"q1", "q1_std", "delta_q", "delta_q_std", "peak_share", "distance"}
+    assert set(columns) == figures | {"Co", "V", "Zr"}
+    assert archived is not None
+    archive = read_archive(archived[1])
+    assert set(archive.measured.figures) == set(archive.known.figures) == {"delta_q", "q1"}
+    view = archive.view(archive.row_beside(0))
+    assert all(np.isfinite(spectrum).all() for spectrum in (view.mean, view.epistemic_std, view.aleatoric_std))
 
 
 # --- gone on with

@@ -51,12 +51,12 @@ class ArchivedSpectrum(NamedTuple):
     fit: Spectrum
 
 
-def ranks_to_show(n_alloys: int, delta_q: PerAlloy | None) -> Ranks:
+def ranks_to_show(n_alloys: int, widths: PerAlloy | None) -> Ranks:
     """Return whose spectra are kept: of a large space the alloys of largest Δq, and as many spread evenly over it.
 
     Args:
         n_alloys: Of the space; up to `KEPT_ALLOYS` all are kept.
-        delta_q: Of each alloy, 1/Å, NaN where it isn't known; None where there is no map.
+        widths: Δq of each alloy, 1/Å, NaN where it isn't known; None where there is no map.
 
     Returns:
         Ranks in the space, increasing.
@@ -64,9 +64,9 @@ def ranks_to_show(n_alloys: int, delta_q: PerAlloy | None) -> Ranks:
     if n_alloys <= KEPT_ALLOYS:
         return np.arange(n_alloys)
     evenly = np.linspace(0, n_alloys - 1, KEPT_ALLOYS // 2).astype(np.int64)
-    if delta_q is None:
+    if widths is None:
         return evenly
-    widest = np.argsort(-np.nan_to_num(delta_q), kind="stable")[: KEPT_ALLOYS // 2]
+    widest = np.argsort(-np.nan_to_num(widths), kind="stable")[: KEPT_ALLOYS // 2]
     return np.union1d(evenly, widest)
 
 

@@ -52,7 +52,7 @@ def report_(
 
 @show.command("map")
 def map_(folder: Folder) -> None:
-    """Draw the last maps of Δq and q1 of a ternary campaign and say where the file of all alloys is.
+    """Draw the last maps of the peak figures of a ternary campaign and say where the file of all alloys is.
 
     Example: `glassmap map campaigns/co-v-zr`
     """
