@@ -1,4 +1,4 @@
-"""One alloy's spectra on a page: generated with its spread, measured if it was, beside its nearest neighbours."""
+"""One alloy's spectra on a page: generated with its bands, measured if it was, beside its nearest neighbours."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ NEIGHBOURS = 3
 def show_alloy(
     campaign: CampaignSnapshot, composition: Composition, *, key: str, wavelength: float | None = None
 ) -> None:
-    """Figures, spectra and files of an alloy.
+    """Show the figures, spectra and files of an alloy.
 
     Args:
         campaign: Whose model is asked.
@@ -94,7 +94,7 @@ def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, s
 def _curves(
     campaign: CampaignSnapshot, archive: SpectraArchive, composition: Composition, view: ArchivedSpectrum | None
 ) -> tuple[list[Curve], list[Band], Spectrum | None, dict[str, Spectrum]]:
-    """What is drawn of an alloy, what was measured minus generated, and all of it as columns."""
+    """Return what is drawn of an alloy, what was measured minus generated, and all of it as columns."""
     curves: list[Curve] = []
     bands: list[Band] = []
     table: dict[str, Spectrum] = {}

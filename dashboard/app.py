@@ -22,7 +22,7 @@ PAGES = {
 
 
 def _sign_in() -> None:
-    """Where a login is configured (docs/dashboard.md), let nobody further without it."""
+    """Let nobody further without a login where one is configured (docs/dashboard.md)."""
     try:
         is_configured = "auth" in st.secrets
     except FileNotFoundError:  # no secrets at all

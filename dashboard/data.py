@@ -4,21 +4,20 @@ A campaign is read in one short transaction and then shown from memory; `marker`
 there is something new.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
-from glassmap.agent.shapes import Axis, Compositions, PerAlloy, Rows
+from glassmap.agent.shapes import Axis, Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus
@@ -26,9 +25,6 @@ from glassmap.agent.store.status import Status
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
-TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
-MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
-REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
 class CampaignSnapshot(NamedTuple):
@@ -60,26 +56,26 @@ class CampaignSnapshot(NamedTuple):
 
     @property
     def q(self) -> Axis | None:
-        """The axis in 1/Å; None for g(r)."""
+        """Return the axis in 1/Å; None for g(r)."""
         return q_axis(self.axis_name, self.axis, self.wavelength)
 
     @property
     def round_at_work(self) -> int:
-        """The round whose batch was planned last; 0 before the first."""
+        """Return the round whose batch was planned last; 0 before the first."""
         return self.suggestions[-1].round if self.suggestions else 0
 
     @property
     def state(self) -> str:
-        """The status's, but `idle` where nobody is at a campaign that could go on."""
+        """Return the status's state, but `idle` where no process is at a campaign that could go on."""
         return "idle" if self.status.state == "running" and not self.status.is_advanced else self.status.state
 
     @property
     def awaited(self) -> list[Suggestion]:
-        """The alloys of the round at work that a measurement is waited for."""
+        """Return the alloys of the round at work that a measurement is waited for."""
         return [one for one in self.pending if one.round == self.round_at_work]
 
     def batch(self, round_: int) -> list[Suggestion]:
-        """The alloys that a round asks for."""
+        """Return the alloys that a round asks for."""
         return [one for one in self.suggestions if one.round == round_]
 
     def simulated(self) -> list[Measurement]:
@@ -87,7 +83,7 @@ class CampaignSnapshot(NamedTuple):
         return [m for m in self.measured if "cpu_seconds" in m.facts]
 
     def learned(self) -> Compositions:
-        """What is learned from, atomic fraction."""
+        """Return the compositions that are learned from, atomic fraction, shape (n, e)."""
         rows = [m.composition for m in self.measured if m.state == "used" and not m.hold_out]
         return np.array(rows, dtype=np.float64).reshape(-1, len(self.elements))
 
@@ -101,12 +97,12 @@ class Unreadable(NamedTuple):
 
     @property
     def name(self) -> str:
-        """That of its folder."""
+        """Return its folder's name."""
         return self.folder.name
 
 
 def find_campaigns(paths: list[Path]) -> list[Path]:
-    """Folders of campaigns: those given, and where one is none, those directly in it; by name."""
+    """Return the folders of campaigns: those given, and where one is none, those directly in it; by name."""
     found = []
     for path in paths:
         inside = [path] if _is_campaign(path) else sorted(child for child in path.glob("*") if _is_campaign(child))
@@ -119,14 +115,14 @@ def _is_campaign(folder: Path) -> bool:
 
 
 def marker(folder: Path) -> tuple[float | bool, ...]:
-    """Changes whenever the store does, or somebody begins or stops being at it; opens no database."""
+    """Return what changes whenever the store does, or a process begins or stops being at it; opens no database."""
     files = (folder / FILE_NAME, folder / f"{FILE_NAME}-wal")
     stats = [file.stat() for file in files if file.exists()]
     return (*(value for stat in stats for value in (stat.st_mtime_ns, stat.st_size)), is_advanced(folder))
 
 
 def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
-    """A campaign as it is now, in one read transaction."""
+    """Return a campaign as it is now, in one read transaction."""
     if not (folder / FILE_NAME).exists():
         return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
     try:
@@ -180,19 +176,19 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
 
 
 def read_suggestion_statuses(folder: Path, round_: int) -> list[SuggestionStatus]:
-    """What became of each alloy of a round."""
+    """Return what became of each alloy of a round."""
     with CampaignStore.read_only(folder) as store:
         return store.suggestion_statuses(round_)
 
 
 def read_log(folder: Path) -> list[LogLine]:
-    """The audit log, oldest first."""
+    """Return the audit log, oldest first."""
     with CampaignStore.read_only(folder) as store:
         return store.log_lines()
 
 
 class Map(NamedTuple):
-    """The last map."""
+    """The figures of every alloy, as of the last round."""
 
     round: int
     compositions: Compositions  # atomic fraction, shape (g, e)
@@ -200,7 +196,7 @@ class Map(NamedTuple):
 
 
 def read_last_map(campaign: CampaignSnapshot) -> Map | None:
-    """The last map; None where there is none.
+    """Return the last map; None where there is none.
 
     Raises:
         ModelError: If its file is missing or damaged.
@@ -214,7 +210,7 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
 
 
 def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:
-    """The spectra kept of the last map; None where there are none, or another round's are just taking their place."""
+    """Return the spectra kept of the last map; None without any, or while another round's take their place."""
     if campaign.archive is None:
         return None
     try:
@@ -224,7 +220,7 @@ def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:
 
 
 def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tuple[float, float]]:
-    """How far a round's map is from that of the round before: mean and largest change of Δq, 1/Å."""
+    """Return how far a round's map is from that of the round before: mean and largest change of Δq, 1/Å."""
     changes: dict[int, tuple[float, float]] = {}
     before: tuple[int, np.ndarray] | None = None
     for round_ in sorted({*rounds, *(r - 1 for r in rounds)}):
@@ -239,69 +235,8 @@ def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tupl
     return changes
 
 
-def best_alloys(
-    elements: tuple[str, ...],
-    map_: Map,
-    *,
-    ranges_at_pct: dict[str, tuple[float, float]] | None = None,
-    most_std: float | None = None,
-    least_distance: float | None = None,
-    most_distance: float | None = None,
-    n: int = 50,
-) -> pd.DataFrame:
-    """The alloys whose Δq is surely large, with at.%, figures and label; the largest Δq less two std comes first.
-
-    Left out are alloys of which most parts of the model find no peak: their mean's is a mixture.
-
-    Args:
-        elements: Of the campaign.
-        map_: Where to look.
-        ranges_at_pct: Of elements, both ends included.
-        most_std: Epistemic, of Δq in 1/Å.
-        least_distance: To the nearest measured alloy, at.%: what is new.
-        most_distance: To the nearest measured alloy, at.%: what isn't extrapolated.
-        n: At most.
-    """
-    figures, at_pct = map_.figures, 100 * map_.compositions
-    least = figures[DELTA_Q.name] - 2 * figures[DELTA_Q.std_name].fillna(0)
-    keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy(copy=True)
-    for element, (low, high) in (ranges_at_pct or {}).items():
-        column = at_pct[:, elements.index(element)]
-        keep &= (column >= low - 1e-6) & (column <= high + 1e-6)
-    if most_std is not None:
-        keep &= (figures[DELTA_Q.std_name] <= most_std).to_numpy()
-    if least_distance is not None:
-        keep &= (figures["distance"] >= least_distance).to_numpy()
-    if most_distance is not None:
-        keep &= (figures["distance"] <= most_distance).to_numpy()
-    rows = np.flatnonzero(keep)
-    rows = rows[np.argsort(-least.to_numpy()[rows], kind="stable")[:n]]
-    table = figures.iloc[rows].reset_index(drop=True)
-    table.insert(0, "at_least", least.to_numpy()[rows])
-    for k, element in enumerate(elements):
-        table.insert(k, element, at_pct[rows, k].round(1))
-    table.insert(0, "alloy", [label(composition, elements) for composition in map_.compositions[rows]])
-    return table
-
-
-def top_alloys(values: PerAlloy) -> Rows:
-    """Rows of the `TOP_SHARE` of alloys whose value is largest, of those that have one."""
-    known = np.flatnonzero(np.isfinite(values))
-    return known[np.argsort(-values[known], kind="stable")[: max(1, round(TOP_SHARE * len(known)))]]
-
-
 def held_out_examples(archive: SpectraArchive) -> dict[str, int]:
-    """Rows of the best, the median and the worst of the held-out measurements, by MSE; empty where none is held out."""
+    """Return the rows of the best, median and worst held-out measurement, by MSE; nothing where none is held out."""
     held = np.flatnonzero(archive.measured.hold_out)
     order = held[np.argsort(archive.mse[held], kind="stable")].tolist()
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]} if order else {}
-
-
-def ago(time: datetime) -> str:
-    """How long ago something was, for a person."""
-    seconds = (datetime.now(UTC) - time).total_seconds()
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' * (count != 1)} ago"
-    return "just now"

@@ -1,6 +1,7 @@
 """What the pages share: which campaign is looked at, what is read once and kept, and how a page stays up to date."""
 
 from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,11 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.dashboard.candidates import REACH_AT_PCT, best_alloys
 from glassmap.dashboard.data import (
-    REACH_AT_PCT,
     CampaignSnapshot,
     Map,
     Unreadable,
-    ago,
-    best_alloys,
     marker,
     read_campaign,
     read_last_archive,
@@ -53,12 +52,12 @@ def _archive(folder: Path, path: Path, changed: int, _campaign: CampaignSnapshot
 
 
 def campaign_now(folder: Path) -> CampaignSnapshot | Unreadable:
-    """The campaign as it is now; read again only if something happened."""
+    """Return the campaign as it is now; it is read again only if something happened."""
     return _campaign(folder, marker(folder))
 
 
 def map_now(campaign: CampaignSnapshot) -> Map | None:
-    """Its last map, read once; None where there is none, or it can't be read, which is said."""
+    """Return its last map, read once; None where there is none, or it can't be read, which is said."""
     if campaign.map is None:
         return None
     try:
@@ -69,14 +68,14 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
 
 
 def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
-    """The spectra kept of its last map, read once; None where there are none."""
+    """Return the spectra kept of its last map, read once; None where there are none."""
     if campaign.archive is None or not campaign.archive[1].exists():
         return None
     return _archive(campaign.folder, campaign.archive[1], campaign.archive[1].stat().st_mtime_ns, campaign)
 
 
 def choose_campaign(folders: list[Path]) -> None:
-    """Which campaign is looked at: the one in the address, the one chosen last, or the first."""
+    """Find which campaign is looked at: the one in the address, the one chosen last, or the first."""
     names = {name_of(folder, folders): folder for folder in folders}
     asked = st.query_params.get("campaign", st.session_state.get("campaign"))
     if len(folders) > 1:
@@ -88,13 +87,13 @@ def choose_campaign(folders: list[Path]) -> None:
 
 
 def name_of(folder: Path, folders: list[Path]) -> str:
-    """What a campaign is called in the address and in lists: its folder, with the parent where two are called alike."""
+    """Return what a campaign is called: its folder, with the parent where two are called alike."""
     alike = [other for other in folders if other.name == folder.name]
     return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
 
 
 def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:
-    """The campaign that is looked at, with a line on where it stands that is always up to date.
+    """Return the campaign that is looked at, and show a line on where it stands that is always up to date.
 
     Args:
         needs: What of a campaign the page shows; when that changes, the page is drawn again.
@@ -116,7 +115,7 @@ def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:
 
 
 def watch(folders: list[Path], needs: Callable[[CampaignSnapshot], Hashable]) -> list[CampaignSnapshot | Unreadable]:
-    """All campaigns as they are now; the page is drawn again when what it needs of one changes."""
+    """Return all campaigns as they are now; the page is drawn again when what it needs of one changes."""
     shown = [campaign_now(folder) for folder in folders]
 
     @st.fragment(run_every=REFRESH)
@@ -139,7 +138,7 @@ def _changed(
 
 
 def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
-    """State, sentence and last activity in a line."""
+    """Show state, sentence and last activity in a line."""
     state = "" if isinstance(campaign, Unreadable) else f" · {'–'.join(campaign.elements)}"
     words, colour, icon = STATES[campaign.state]
     reason = campaign.reason if isinstance(campaign, Unreadable) else campaign.status.reason
@@ -152,7 +151,7 @@ def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
 
 
 def plain(text: str) -> str:
-    """A text with what Markdown would take for marks escaped, but code."""
+    """Escape what Markdown would take for marks in a text, but for code."""
     parts = text.split("`")
     for k in range(0, len(parts), 2):
         for mark in "\\*_[]$<>~#:":
@@ -161,7 +160,7 @@ def plain(text: str) -> str:
 
 
 def widest(campaign: CampaignSnapshot) -> str | None:
-    """Where Δq is surely largest within reach of what was measured, in words; None without a map."""
+    """Return where Δq is surely largest within reach of what was measured, in words; None without a map."""
     return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
 
 
@@ -179,5 +178,15 @@ def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None
 
 
 def alloy_of(composition: tuple[float, ...], elements: tuple[str, ...]) -> str:
-    """Its label."""
+    """Return an alloy's label in at.%."""
     return label(np.array(composition), elements)
+
+
+def ago(time: datetime) -> str:
+    """Return how long ago something was, for a person."""
+    seconds = (datetime.now(UTC) - time).total_seconds()
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    return "just now"

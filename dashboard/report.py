@@ -16,18 +16,15 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
+from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import (
-    REACH_AT_PCT,
-    TOP_SHARE,
     CampaignSnapshot,
     Map,
-    best_alloys,
     held_out_examples,
     read_begun_campaign,
     read_last_archive,
     read_last_map,
     read_log,
-    top_alloys,
 )
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
@@ -140,7 +137,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     values = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
-        yield f"<p>The {TOP_SHARE:.0%} of alloys of largest Δq.</p>"
+        yield f"<p>The {100 * TOP_SHARE:g} % of alloys of largest Δq.</p>"
         yield _figure(
             draw_tetrahedron(
                 map_.compositions[top],

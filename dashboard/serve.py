@@ -26,14 +26,14 @@ SETTINGS = {
 
 
 def command_of(*, port: int) -> list[str]:
-    """What starts the server."""
+    """Return the command that starts the server."""
     settings = [f"--{name}={value}" for name, value in (SETTINGS | {"server.port": str(port)}).items()]
     hosts = [f"--server.allowedHosts={host}" for host in ALLOWED_HOSTS]
     return [sys.executable, "-m", "streamlit", "run", str(APP), *settings, *hosts]
 
 
 def environment_of(folders: Sequence[Path]) -> dict[str, str]:
-    """What the server is told of the campaigns."""
+    """Return the environment that tells the server of the campaigns."""
     return {FOLDERS: os.pathsep.join(str(folder.resolve()) for folder in folders)}
 
 

@@ -117,5 +117,6 @@ class ToLookAt(NamedTuple):
 
     def __str__(self) -> str:
         """Say it in words; empty where there is nothing."""
-        words = ("quarantined files", "scans without a composition", "flagged measurements")
-        return ", ".join(f"{count} {what}" for count, what in zip(self, words, strict=True) if count)
+        words = (("quarantined file", ""), ("scan", " without a composition"), ("flagged measurement", ""))
+        counted = zip(self, words, strict=True)
+        return ", ".join(f"{count} {what}{'s' * (count != 1)}{rest}" for count, (what, rest) in counted if count)

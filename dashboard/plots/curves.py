@@ -1,6 +1,7 @@
 """Learning curves as plotly figures: how the errors fall with the spectra learned from."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -19,7 +20,7 @@ def draw_learning_curves(
     tolerance: float | None = None,
     expected: tuple[int, Forecast] | None = None,
 ) -> go.Figure:
-    """Hold-out MSE against spectra learned from; of one campaign in full, of several only the ensemble's.
+    """Draw hold-out MSE against spectra learned from; one campaign in full, of several only the ensemble's.
 
     Args:
         curves: By name of the campaign.
@@ -108,13 +109,13 @@ def draw_learning_curves(
             annotation_position="top right" if k % 2 == 0 else "bottom right",
         )
     set_style(figure, height=430)
-    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(title="hold-out MSE", type="log" if log else "linear", rangemode="normal" if log else "tozero")
+    figure.update_xaxes(title="spectra learned from", **_scale(log=log) | {"rangemode": "normal"})
+    figure.update_yaxes(title="hold-out MSE", **_scale(log=log))
     return figure
 
 
 def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Figure:
-    """Mean absolute errors of the peak figures on the hold-out against spectra learned from, a panel each."""
+    """Draw the mean error of each peak figure on the hold-out against spectra learned from, a panel each."""
     known = [f for f in FIGURES if any(point.peak_errors.get(f.name) is not None for point in curve)]
     figure = make_subplots(rows=1, cols=max(1, len(known)))
     for column, peak_figure in enumerate(known, start=1):
@@ -131,6 +132,14 @@ def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Fi
         figure.update_yaxes(title=f"mean absolute error of {peak_figure.head}", row=1, col=column)
     set_style(figure, height=300)
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title="spectra learned from", type="log" if log else "linear")
-    figure.update_yaxes(type="log" if log else "linear", rangemode="normal" if log else "tozero")
+    figure.update_xaxes(title="spectra learned from", **_scale(log=log) | {"rangemode": "normal"})
+    figure.update_yaxes(**_scale(log=log))
     return figure
+
+
+def _scale(*, log: bool) -> dict[str, Any]:
+    """Return an axis from nothing, or a logarithmic one, whose marks are whole numbers and no digits of them."""
+    if not log:
+        return {"type": "linear", "rangemode": "tozero"}
+    marks = [digit * 10**power for power in range(-5, 6) for digit in (1, 2, 5)]
+    return {"type": "log", "rangemode": "normal", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}

@@ -25,7 +25,7 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Title and unit."""
+        """Return title and unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
@@ -51,7 +51,7 @@ class Marks(NamedTuple):
 
 
 def colour_range(values: PerAlloy) -> tuple[float, float]:
-    """Where a colour scale begins and ends, for every picture of that figure: 1st and 99th percentile."""
+    """Return where a colour scale begins and ends in every picture of that figure: 1st and 99th percentile."""
     known = values[np.isfinite(values)]
     if not len(known):
         return 0.0, 1.0
@@ -70,7 +70,7 @@ def draw_ternary(
     names: tuple[str, str] = ("measured", "next batch"),
     sum_at_pct: float = 100.0,
 ) -> go.Figure:
-    """A figure of every alloy of a ternary, or of a slice through a larger system, as hexagons that can be hovered.
+    """Draw a figure of every alloy of a ternary, or of a slice through a larger system, as hexagons to hover.
 
     Args:
         compositions: Shares of three elements, those of a slice as they are; they sum to `sum_at_pct`. Shape (g, 3).
@@ -177,7 +177,7 @@ def draw_ternary(
 
 
 def _hexagon_size(step_at_pct: float, sum_at_pct: float) -> float:
-    """Pixels across a grid point's hexagon, in a picture 560 high."""
+    """Return the pixels across a grid point's hexagon, in a picture 560 high."""
     return max(3.0, 560 * 0.78 / sum_at_pct * step_at_pct * 1.35)
 
 
@@ -199,7 +199,7 @@ def draw_tetrahedron(
     limits: tuple[float, float],
     measured: Compositions,
 ) -> go.Figure:
-    """The alloys of largest value of a quaternary, as a cloud in a tetrahedron.
+    """Draw the alloys of largest value of a quaternary as a cloud in a tetrahedron.
 
     Args:
         compositions: Only those to be drawn, shape (g, 4).
@@ -258,10 +258,10 @@ def _xyz(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple[float, float]) -> go.Figure:
-    """The best alloys of a system of many elements: a line each, across at.% of its elements, Δq and its epistemic std.
+    """Draw a line for each of the best alloys of many elements, across at.%, Δq and its epistemic std.
 
     Args:
-        table: As of `glassmap.dashboard.data.best_alloys`.
+        table: As of `glassmap.dashboard.candidates.best_alloys`.
         elements: Of the campaign.
         limits: Of the colours, which are Δq.
     """

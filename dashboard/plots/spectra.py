@@ -40,7 +40,7 @@ def draw_spectra(
     *,
     residual: Spectrum | None = None,
 ) -> go.Figure:
-    """Spectra of one alloy on one axis, with bands; below them what was measured minus what was generated.
+    """Draw spectra of one alloy on one axis, with bands, and below them what was measured minus generated.
 
     Args:
         axis_title: Such as `q (Å⁻¹)`.
@@ -102,7 +102,7 @@ def draw_spectra(
 def draw_structure(
     r: RadialAxis, rdfs: Mapping[str, RadialValues], q: Axis, factors: Mapping[str, Spectrum]
 ) -> go.Figure:
-    """g(r), total and partial, and S(q) of a simulated alloy.
+    """Draw g(r), total and partial, and S(q) of a simulated alloy.
 
     Args:
         r: Å, shape (r,).

@@ -92,7 +92,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
     if len(campaign.elements) == 3:
-        shares = _shares(campaign, [one.suggestion for one in statuses])
+        wanted = [one.suggestion for one in statuses if one.state not in ("rejected", "abandoned")]
         map_ = map_now(campaign)
         figure = draw_ternary(
             np.empty((0, 3)) if map_ is None else map_.compositions,
@@ -100,11 +100,14 @@ def _show(campaign: CampaignSnapshot) -> None:
             quantity="distance",
             elements=campaign.elements,
             limits=(0.0, 15.0),
-            marks=Marks(measured=before, batch=shares, batch_texts=[one.suggestion.id for one in statuses]),
+            marks=Marks(measured=before, batch=_shares(campaign, wanted), batch_texts=[one.id for one in wanted]),
             names=("asked for before", f"round {round_}"),
         )
         st.plotly_chart(figure, width="stretch", key="batch")
-        st.caption("Circles: asked for in earlier rounds; crosses: this batch. Colour: distance as of the last map.")
+        st.caption(
+            "Circles: asked for in earlier rounds; crosses: this batch, but what was rejected or abandoned. "
+            "Colour: distance as of the last map."
+        )
     st.markdown(_rule(campaign, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
     st.dataframe(table, hide_index=True, key="alloys", column_config=formats)

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from glassmap.dashboard.data import CampaignSnapshot, Unreadable, ago
-from glassmap.dashboard.live import STATES, alloy_of, name_of, plain, watch, widest
+from glassmap.dashboard.data import CampaignSnapshot, Unreadable
+from glassmap.dashboard.live import STATES, ago, alloy_of, name_of, plain, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 

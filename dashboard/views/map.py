@@ -13,7 +13,8 @@ from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Compositions, PerAlloy
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.data import REACH_AT_PCT, TOP_SHARE, CampaignSnapshot, Map, best_alloys, top_alloys
+from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
+from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.live import chosen, map_now
 from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
 
@@ -38,7 +39,7 @@ def _values(map_: Map, quantity: str) -> PerAlloy:
 
 
 def _known_glasses(elements: tuple[str, ...]) -> tuple[Compositions, list[str]]:
-    """Known glass formers from a file of the user's: a column `alloy`, or a column an element in at.%."""
+    """Read known glass formers from a file of the user's: a column `alloy`, or one for each element in at.%."""
     file = st.file_uploader(
         "Known glass formers, a CSV with a column `alloy` or a column for each element in at.%", type="csv"
     )
@@ -117,7 +118,7 @@ def _ternary(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks)
 
 
 def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
-    """A ternary slice: all elements but three are held fixed."""
+    """Show a ternary slice, where all elements but three are held fixed."""
     elements, at_pct = campaign.elements, 100 * map_.compositions
     n_fixed = len(elements) - 3
     fixed = st.multiselect(
@@ -185,7 +186,7 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
 def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
     values = _values(map_, quantity)
     top = top_alloys(values)
-    st.caption(f"The {TOP_SHARE:.0%} of alloys where {QUANTITIES[quantity].title} is largest.")
+    st.caption(f"The {100 * TOP_SHARE:g} % of alloys where {QUANTITIES[quantity].title} is largest.")
     figure = draw_tetrahedron(
         map_.compositions[top],
         values[top],

@@ -22,7 +22,7 @@ PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
 
 @st.cache_data(max_entries=8, show_spinner="Fitting ExtraTrees and PCA + GP to the same spectra …")
 def _simpler(path: str, round_: int, _archive: SpectraArchive) -> dict[str, float]:
-    """The MSE of simpler models that learn from the same spectra, on the same hold-out."""
+    """Return the MSE of simpler models that learn from the same spectra, on the same hold-out."""
     measured = _archive.measured
     learned, held = ~measured.hold_out, measured.hold_out
     errors = {}

@@ -54,6 +54,7 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         pd.DataFrame(rows),
         hide_index=True,
         key="rounds",
+        placeholder="",
         column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()}
         | {"decision": st.column_config.TextColumn(width="large")},
     )

@@ -14,15 +14,13 @@ from glassmap.agent.planning.convergence import CurvePoint, expect
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import (
     Unreadable,
-    ago,
-    best_alloys,
     find_campaigns,
     map_changes,
     marker,
     read_campaign,
     read_last_archive,
-    read_last_map,
 )
+from glassmap.dashboard.live import ago
 from glassmap.flows.rounds.campaign import open_campaign
 from tests.support.campaigns import write_campaign
 from tests.support.pages import known
@@ -69,20 +67,6 @@ def test_the_marker_changes_with_every_commit_and_only_then(campaigns: Path):
     with CampaignStore.amend(folder, person="somebody") as store, store.transaction():
         store.log("looked")
     assert marker(folder) != before
-
-
-def test_best_alloys_are_surely_wide_and_meet_the_filters(campaigns: Path):
-    campaign = known(campaigns / "converged")
-    map_ = read_last_map(campaign)
-    assert map_ is not None
-    table = best_alloys(
-        campaign.elements, map_, ranges_at_pct={"Zr": (20, 50)}, most_std=0.02, least_distance=3, most_distance=9
-    )
-    assert len(table) and table["at_least"].is_monotonic_decreasing
-    assert table["Zr"].between(20, 50).all() and max(table["delta_q_std"]) <= 0.02
-    assert table["distance"].between(3, 9).all()
-    np.testing.assert_allclose(table["at_least"], table["delta_q"] - 2 * table["delta_q_std"], atol=1e-6)
-    assert best_alloys(campaign.elements, map_, ranges_at_pct={"Zr": (99, 100)}).empty
 
 
 def test_maps_of_consecutive_rounds_are_compared(campaigns: Path):

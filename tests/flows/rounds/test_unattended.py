@@ -233,7 +233,7 @@ def test_people_are_told_of_each_change_of_state_once(lab: Path, chat: Chat, mon
     drop_scan(lab, order(lab, 2)[0], "stray")
     run(lab)
     finish_telling()
-    assert "1 scans without a composition" in chat.told[2]["reason"]
+    assert "1 scan without a composition" in chat.told[2]["reason"]
 
 
 def test_what_cannot_be_told_now_is_told_later_and_holds_nobody_up(

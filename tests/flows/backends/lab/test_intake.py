@@ -75,7 +75,7 @@ def test_status_tells_what_a_person_should_see_to(lab: Path):
     drop_scan(lab, order(lab)[0])
     (lab / "drop" / "junk.xrdml").write_text("<")
     assert run(lab).reason.endswith(
-        "To look at with `glassmap ledger`: 1 quarantined files, 1 scans without a composition."
+        "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition."
     )
 
 
