@@ -41,7 +41,6 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
         if stage is not None and stage.status == "waiting":
             is_approved = ordered is None and self.batch_time(stage.round, "approved") is not None
             waiting_for = "order" if stage.waiting_for == "approval" and is_approved else stage.waiting_for
-        curve = self.curve()
         state = "running"
         if paused is not None:
             state = "paused"
@@ -51,9 +50,9 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             state = decision.state
         return Status(
             state=state,
-            rounds=len(curve),
+            rounds=self.n_rounds(),
             spectra=self.n_spectra(),
-            hold_out_mse=curve[-1].mse if curve else None,
+            hold_out_mse=self.hold_out_mse(),
             folder=self.folder,
             is_advanced=is_advanced(self.folder),
             round=None if stage is None else stage.round,

@@ -62,6 +62,10 @@ class Results(StoreConnection):
         """Return how many rounds' models are judged."""
         return self._value("SELECT COUNT(*) FROM curve")
 
+    def hold_out_mse(self) -> float | None:
+        """Return the error of the last round's model on spectra that it never saw."""
+        return self._value("SELECT mse FROM curve ORDER BY round DESC LIMIT 1")
+
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""
         values = [round_, decision.state, decision.reason, json.dumps(decision.improvements)]

@@ -61,10 +61,7 @@ class Rounds(Settings):
         seconds = 0.0
         if started is not None:
             seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
-        self._execute(
-            "UPDATE stages SET seconds = seconds + ? WHERE round = ? AND name = ?", [round(seconds, 3), round_, name]
-        )
-        self._set_stage(round_, name, status, error=error, waiting_for=waiting_for)
+        self._set_stage(round_, name, status, seconds=round(seconds, 3), error=error, waiting_for=waiting_for)
 
     def reopen_measuring(self, round_: int) -> None:
         """Have a round measure on that has nothing left to learn from or be judged by; call within a transaction."""
@@ -77,14 +74,15 @@ class Rounds(Settings):
         name: str,
         status: StageStatus,
         *,
+        seconds: float = 0.0,
         error: str | None = None,
         waiting_for: WaitingFor | None = None,
     ) -> None:
         self._execute(
-            """UPDATE stages SET status = ?, finished = ?, error = ?, waiting_for = ?,
+            """UPDATE stages SET status = ?, finished = ?, seconds = seconds + ?, error = ?, waiting_for = ?,
             spectra = (SELECT COUNT(*) FROM spectra), news = (SELECT news FROM campaign)
             WHERE round = ? AND name = ?""",
-            [status, now(), error, waiting_for, round_, name],
+            [status, now(), seconds, error, waiting_for, round_, name],
         )
 
     def coverage(self) -> list[Coverage]:

@@ -169,7 +169,7 @@ def peak_figures(db: Database) -> None:
         "ALTER TABLE points RENAME TO curve",
         "UPDATE artefacts SET kind = 'archive' WHERE kind = 'atlas'",
     ):
-        db.execute(statement)
+        db.conn.execute(statement)
 
 
 def _pause(sentence: str) -> dict[str, str]:

@@ -1,0 +1,70 @@
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Stage
+from tests.support.stores import BATCH, record_all
+
+
+def test_a_round_is_planned_once(store: CampaignStore):
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), store.transaction():
+        store.record_batch(1, BATCH, Coverage(1.0, 1.0, 1.0))
+
+
+def test_a_stage_counts_its_attempts_and_the_seconds_of_all_of_them(store: CampaignStore):
+    for _ in range(2):
+        store.start_stage(1, "measure")
+    ago = (datetime.now(UTC) - timedelta(seconds=90)).isoformat()
+    store._db.execute("UPDATE stages SET started = ?", [ago])
+    with store.transaction():
+        store.end_stage(1, "measure", "waiting", waiting_for="measurements")
+    store.start_stage(1, "measure")
+    record_all(store)
+    with store.transaction():
+        store.end_stage(1, "measure", "done")
+    (stage,) = store.stages()
+    assert (stage.status, stage.attempts, stage.spectra, stage.waiting_for) == ("done", 3, 3, None)
+    assert 90 <= stage.seconds < 100
+
+
+def failed(store: CampaignStore) -> Stage:
+    """Have the measure stage fail; returns what is recorded of it."""
+    store.start_stage(1, "measure")
+    with store.transaction():
+        store.end_stage(1, "measure", "failed", error="no")
+        store.log("failed", "no")
+    stage = store.last_stage()
+    assert stage is not None
+    return stage
+
+
+def test_people_files_and_settings_are_news_after_a_failure_and_nothing_else_is(store: CampaignStore, tmp_path: Path):
+    store.start_stage(1, "measure")
+    stage = failed(store)
+    with store.transaction():
+        store.log("not told", "nobody there")
+        store.record_progress(BATCH[0], 0.5)
+    assert not store.has_news(since=stage)
+
+    file = {"size": 1, "modified": 1, "hash_": "a", "kind": "scan", "state": "quarantined"}
+    with store.transaction():
+        store.record_file("a.xy", **file, is_news=False)
+    assert not store.has_news(since=stage), "seen before"
+    with store.transaction():
+        store.record_file("a.xy", **file)
+    assert store.has_news(since=stage)
+
+    stage = failed(store)
+    assert not store.has_news(since=stage), "what came before is no reason"
+    with store.transaction():
+        store.record_config({"name": "other"})
+    assert store.has_news(since=stage)
+
+    stage = failed(store)
+    with CampaignStore.amend(tmp_path, person="ada") as hers, hers.transaction():
+        hers.record_approval(1)
+    assert store.has_news(since=stage)

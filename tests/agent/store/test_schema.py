@@ -1,0 +1,126 @@
+import fcntl
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from glassmap.agent.errors import CampaignBusy
+from glassmap.agent.store import schema
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import FILE_NAME
+from glassmap.agent.store.records import Pause
+from glassmap.agent.store.schema import migrations
+
+
+def test_migrations_are_recorded_and_applied_once(store: CampaignStore, tmp_path: Path):
+    query = "SELECT migration_set, name FROM _sqlite_migrations"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        found = sorted(connection.execute(query).fetchall())
+    names = sorted(migration.name for migration in migrations._migrations)
+    assert found == [("glassmap", name) for name in names]
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(tmp_path: Path):
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        migrations.apply(Database(connection), stop_before="failures_and_progress")
+        connection.execute("INSERT INTO suggestions VALUES ('r001-01', 1, 0, 0, '[0.5, 0.5]', 0)")
+        connection.execute(
+            "INSERT INTO spectra VALUES ('r001-01', 'r001-01', '[0.5, 0.5]', x'00000000', 'replay', 'now')"
+        )
+        connection.commit()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    for door in (CampaignStore.read_only, CampaignStore.open):
+        with door(tmp_path) as store:
+            assert store.n_spectra() == 1 and store.facts() == {"r001-01": {}} and not store.failures()
+        if door == CampaignStore.read_only:
+            assert (tmp_path / FILE_NAME).read_bytes() == before, "a reader writes nothing"
+    with closing(sqlite3.connect(tmp_path / f"{FILE_NAME}.v1")) as copy:
+        assert list(copy.execute("SELECT id FROM spectra")) == [("r001-01",)], "as it was"
+
+
+def write_version_5(folder: Path) -> None:
+    """Write a store as version 0.1 had it: excluded, doubtful and retracted, waiting for approval, paused."""
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before="status_as_data")
+        for statement in (
+            "INSERT INTO settings VALUES ('elements', '[\"Co\", \"Zr\"]'), ('config', '{}'), ('go_on_with', 'null')",
+            "INSERT INTO settings VALUES ('paused', '\"since 2026-03-01 12:30 by ada: the beam: off\"')",
+            "INSERT INTO log (time, event, person) VALUES ('2026-01-01T00:00:00.000+00:00', 'campaign started', '')",
+            "INSERT INTO log (time, event, person) VALUES ('2026-02-01T00:00:00.000+00:00', 'planned', '')",
+            "INSERT INTO stages VALUES (1, 'measure', 'waiting', 3, '2026-01-01T00:00:00.000+00:00', NULL, NULL)",
+            """INSERT INTO stages VALUES (2, 'measure', 'waiting', 1, '2026-01-01T00:00:00.000+00:00', NULL,
+                'Round 2 waits for approval: `glassmap approve x`, or `reject` some first.')""",
+            "INSERT INTO axes VALUES (1, 'q', NULL, x'000000000000f03f')",
+            "INSERT INTO batches (round, separation, worst, mean) VALUES (2, 1, 1, 1)",
+        ):
+            connection.execute(statement)
+        for place, state in enumerate(("used", "doubtful", "retracted")):
+            id_ = f"r002-0{place + 1}"
+            connection.execute("INSERT INTO suggestions VALUES (?, 2, ?, 0, '[0.5, 0.5]', 0)", [id_, place])
+            connection.execute(
+                """INSERT INTO spectra VALUES (?, ?, 2, 0, '[0.5, 0.5]', x'0000803f', 'lab', 'now', '{"hash": "a"}',
+                ?, 'a reason', 1)""",
+                [id_, id_, state],
+            )
+        connection.execute("INSERT INTO verdicts VALUES ('r002-03', 'abandoned', 'broke', 'ada', 'then')")
+
+
+@pytest.mark.parametrize("door", [CampaignStore.read_only, CampaignStore.open], ids=["read", "written"])
+def test_what_version_0_1_said_in_sentences_is_kept_as_data(tmp_path: Path, door):
+    write_version_5(tmp_path)
+    with door(tmp_path) as store:
+        assert [one.state for one in store.suggestion_statuses(2)] == ["measured", "flagged", "abandoned"]
+        assert [(m.state, m.reason, m.facts) for m in store.measurements()] == [
+            (state, "a reason", {"hash": "a"}) for state in ("used", "flagged", "retracted")
+        ]
+        assert len(store.measurements_of("a")) == 3 and store.spectra_of(["r002-02"]).tolist() == [[1.0]]
+        assert [stage.waiting_for for stage in store.stages()] == ["measurements", "approval"]
+        assert [stage.error for stage in store.stages()] == [None, None]
+        assert (store.began, store.go_on_with) == (datetime(2026, 1, 1, tzinfo=UTC), None)
+        assert store.paused == Pause("ada", datetime(2026, 3, 1, 12, 30).astimezone(UTC), "the beam: off")
+        status = store.status()
+    assert (status.state, status.waiting_for, status.to_look_at.flagged) == ("paused", "approval", 1)
+    assert "Paused since 2026-03-01 12:30 by ada: the beam: off. Round 2 waits for approval" in status.reason
+
+
+def test_before_a_store_is_migrated_it_is_copied_once_and_whole(tmp_path: Path):
+    write_version_5(tmp_path)
+    for _ in range(2):
+        with CampaignStore.open(tmp_path) as store:
+            assert store.n_spectra() == 3
+    copies = sorted(path.name for path in tmp_path.glob(f"{FILE_NAME}.*"))
+    assert copies == [f"{FILE_NAME}.v5"] and not list(tmp_path.glob(".partial*"))
+    with closing(sqlite3.connect(tmp_path / copies[0])) as copy:
+        assert schema.version(copy) == 5
+        states = copy.execute("SELECT state FROM spectra").fetchall()
+    assert states == [("used",), ("doubtful",), ("retracted",)], "as it was"
+
+
+def test_who_only_reads_an_older_store_writes_nothing_to_it_or_beside_it(tmp_path: Path):
+    write_version_5(tmp_path)
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.n_spectra() == 3
+        with pytest.raises(sqlite3.OperationalError, match="readonly"), store.transaction():
+            store.log("hello")
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_a_person_s_row_in_an_older_store_waits_for_the_migration_or_for_who_is_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_version_5(tmp_path)
+    monkeypatch.setattr("glassmap.agent.store.connection.MIGRATION_SECONDS", 0.0)
+    with (tmp_path / "campaign.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # an older process
+        with pytest.raises(CampaignBusy, match="another process"), CampaignStore.amend(tmp_path, person="ada"):
+            pass
+    with CampaignStore.amend(tmp_path, person="ada") as store, store.transaction():
+        store.end_pause()
+    assert (tmp_path / f"{FILE_NAME}.v5").exists()
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.paused is None

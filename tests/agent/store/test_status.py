@@ -1,0 +1,134 @@
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from glassmap.agent.planning.convergence import Decision
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Running, ToLookAt, WaitingFor
+from glassmap.agent.store.status import Status
+from tests.support.stores import ALLOYS, BATCH, SPECTRUM, record_all
+
+
+def test_status_tells_a_campaign_at_work_from_one_that_was_cut(tmp_path: Path):
+    with CampaignStore.open(tmp_path) as store:
+        with store.transaction():
+            store.record_start(["Co", "V", "Zr"])
+        store.start_stage(1, "plan")
+        assert store.status().reason == "Round 1, plan: running."
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.status().reason.endswith("No process is at it: `glassmap run " + str(tmp_path) + "` goes on.")
+
+
+def test_status_follows_the_stages(store: CampaignStore):
+    status = store.status()
+    assert (status.state, status.reason) == ("running", "Not started yet.")
+    assert (status.rounds, status.spectra, status.hold_out_mse, status.round, status.stage) == (0, 0, None, None, None)
+    store.start_stage(1, "plan")
+    assert (store.status().state, store.status().reason) == ("running", "Round 1, plan: running.")
+    store.start_stage(1, "measure")
+    with store.transaction():
+        store.record_spectrum(BATCH[0], np.array(ALLOYS[0]), SPECTRUM, backend="replay")
+        store.end_stage(1, "measure", "waiting", waiting_for="measurements")
+    status = store.status()
+    assert (status.state, status.reason) == ("waiting", "Waiting for 2 of 3 measurements of round 1.")
+    assert (status.waiting_for, status.missing, status.asked) == ("measurements", 2, 3)
+    store.start_stage(1, "train")
+    with store.transaction():
+        store.end_stage(1, "train", "failed", error="ModelError: no.")
+    assert (store.status().state, store.status().reason) == ("failed", "Round 1, train: ModelError: no.")
+    store.start_stage(1, "train")
+    assert store.status().state == "running", "a second attempt is no failure"
+    with store.transaction():
+        store.record_decision(1, Decision("converged", "Enough.", ()))
+    assert (store.status().state, store.status().reason) == ("converged", "Enough.")
+    with store.transaction():
+        store.reopen_decision()
+    assert store.status().state == "running" and store.decision() is None
+
+
+def waits(store: CampaignStore, waiting_for: WaitingFor) -> Status:
+    """Have the first round wait for something; returns where the campaign stands."""
+    store.start_stage(1, "measure")
+    with store.transaction():
+        store.end_stage(1, "measure", "waiting", waiting_for=waiting_for)
+    return store.status()
+
+
+def test_a_batch_waits_for_approval_then_for_the_run_that_orders_it(store: CampaignStore):
+    status = waits(store, "approval")
+    assert (status.waiting_for, status.needs_person) == ("approval", True)
+    assert status.reason == f"Round 1 waits for approval: `glassmap approve {store.folder}`, or `reject` some first."
+    with store.transaction():
+        store.record_approval(1)
+    status = store.status()
+    assert (status.state, status.waiting_for, status.needs_person) == ("waiting", "order", False)
+    assert status.reason == f"Round 1 is approved: `glassmap run {store.folder}` orders it."
+
+
+def test_what_was_retracted_is_waited_for_in_other_spectra(store: CampaignStore):
+    store.start_stage(1, "measure")
+    store.start_stage(1, "train")
+    with store.transaction():
+        store.reopen_measuring(1)
+    status = store.status()
+    assert (status.stage, status.waiting_for) == ("measure", "other spectra")
+    assert status.reason == (
+        f"What round 1 would learn from or be judged by was retracted; `glassmap run {store.folder}` looks for other."
+    )
+
+
+def test_the_alloys_that_are_measured_right_now_are_named_with_how_far_they_are(store: CampaignStore):
+    store.start_stage(1, "measure")
+    with store.transaction():
+        store.record_progress(BATCH[1], 0.415)
+    status = store.status()
+    assert status.running == (Running("r001-02", "Co40V40Zr20", 0.415),)
+    assert status.reason == "Round 1, measure: running. 0 of 3 done, Co40V40Zr20 42%."
+
+
+def test_what_is_to_be_looked_at_is_counted_and_said(store: CampaignStore):
+    record_all(store)
+    file = {"size": 1, "hash_": "a", "kind": "scan"}
+    with store.transaction():
+        store.set_measurement_state("r001-01", "flagged", "no film")
+        for name, state in (("a.xy", "quarantined"), ("b.xy", "waiting"), ("c.xy", "used")):
+            store.record_file(name, modified=1, state=state, **file)
+    status = store.status()
+    assert status.to_look_at == ToLookAt(1, 1, 1) and status.needs_person
+    assert status.reason.endswith(
+        "To look at with `glassmap ledger`: 1 quarantined files, 1 scans without a composition, 1 flagged measurements."
+    )
+    with store.transaction():  # the same file, mended
+        store.record_file("a.xy", modified=2, state="used", **file)
+        store._db.execute("UPDATE files SET time = '9' WHERE path = 'a.xy' AND modified = 2")
+    assert store.status().to_look_at.quarantined == 0
+
+
+def test_a_pause_is_said_before_what_is_paused(store: CampaignStore):
+    waits(store, "measurements")
+    with store.transaction():
+        store.record_pause("the beam is off")
+    status = store.status()
+    assert (status.state, status.waiting_for) == ("paused", "measurements")
+    assert re.fullmatch(
+        r"Paused since \d{4}-\d\d-\d\d \d\d:\d\d by glassmap: the beam is off\. "
+        r"Waiting for 3 of 3 measurements of round 1\.",
+        status.reason,
+    )
+
+
+def test_a_status_as_json_has_every_field_and_the_sentence(store: CampaignStore):
+    waits(store, "measurements")
+    with store.transaction():
+        store.record_order(1)
+        store.record_pause("the beam is off")
+        store.record_decision(1, Decision("continue", "Go on.", (0.1,)))
+    status = store.status()
+    written = json.loads(json.dumps(status.to_json()))
+    assert set(written) == {*Status._fields, "reason"}
+    assert (written["reason"], written["state"], written["missing"]) == (status.reason, "paused", 3)
+    assert written["paused"]["by"] == "glassmap" and written["decision"]["state"] == "continue"
+    assert datetime.fromisoformat(written["ordered"]) == status.ordered
