@@ -2,12 +2,13 @@ import json
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Running, ToLookAt, WaitingFor
+from glassmap.agent.store.records import FileState, Running, ToLookAt, WaitingFor
 from glassmap.agent.store.status import Status
 from tests.support.stores import ALLOYS, BATCH, SPECTRUM, record_all
 
@@ -91,15 +92,16 @@ def test_the_alloys_that_are_measured_right_now_are_named_with_how_far_they_are(
 
 def test_what_is_to_be_looked_at_is_counted_and_said(store: CampaignStore):
     record_all(store)
-    file = {"size": 1, "hash_": "a", "kind": "scan"}
+    states: dict[str, FileState] = {"a.xy": "quarantined", "b.xy": "waiting", "c.xy": "used"}
+    file: dict[str, Any] = {"size": 1, "hash_": "a", "kind": "scan"}
     with store.transaction():
         store.set_measurement_state("r001-01", "flagged", "no film")
-        for name, state in (("a.xy", "quarantined"), ("b.xy", "waiting"), ("c.xy", "used")):
+        for name, state in states.items():
             store.record_file(name, modified=1, state=state, **file)
     status = store.status()
     assert status.to_look_at == ToLookAt(1, 1, 1) and status.needs_person
     assert status.reason.endswith(
-        "To look at with `glassmap ledger`: 1 quarantined files, 1 scans without a composition, 1 flagged measurements."
+        "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition, 1 flagged measurement."
     )
     with store.transaction():  # the same file, mended
         store.record_file("a.xy", modified=2, state="used", **file)
