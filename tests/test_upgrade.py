@@ -18,8 +18,10 @@ import pytest
 from glassmap.agent.maps.spectra_archive import read_archive, read_map
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.app import PAGES
 from glassmap.dashboard.data import Unreadable, read_campaign
 from tests.support.command_line import does
+from tests.support.pages import look, words
 
 ALLOY = "Co30V40Zr30"
 READING = ("status", "log", "ledger", "orders", "trace")
@@ -143,6 +145,12 @@ def test_peak_figures_of_before_come_under_the_names_of_now(before: Path, name: 
     assert set(archive.measured.figures) == set(archive.known.figures) == {"delta_q", "q1"}
     view = archive.view(archive.row_beside(0))
     assert all(np.isfinite(spectrum).all() for spectrum in (view.mean, view.epistemic_std, view.aleatoric_std))
+
+
+@pytest.mark.parametrize("name", ["replay", "lab"])
+def test_every_page_of_the_dashboard_shows_it(before: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    shown = "\n".join(words(look(monkeypatch, before / name, page)) for page in PAGES)
+    assert {"replay": "moving to the new glassmap", "lab": "**Missing:** r002-02, r002-03"}[name] in shown
 
 
 # --- gone on with

@@ -42,21 +42,30 @@ class OpenCampaign:
         self.cluster = cluster
 
     def at(self, round_: int) -> "RoundContext":
-        """Who measures in a round, and since which round they do."""
-        if self.config.guide is None or self.guide is None:
-            return RoundContext(self.backend, self.config.backend, 1, is_guide=False)
-        if round_ < self.config.first_own_round:
-            return RoundContext(self.guide, self.config.guide.backend, 1, is_guide=True)
-        return RoundContext(self.backend, self.config.backend, self.config.first_own_round, is_guide=False)
+        """Return who measures in a round, and since which round they do."""
+        if self.guide is not None and self.config.guide is not None and round_ < self.config.first_own_round:
+            return RoundContext(round_, self.guide, self.config.guide.backend, 1, is_guide=True)
+        return RoundContext(round_, self.backend, self.config.backend, self.config.first_own_round, is_guide=False)
 
 
 class RoundContext(NamedTuple):
     """Who measures in a round; the rounds of a guide and the campaign's own are learned from and judged apart."""
 
+    number: int
     backend: Backend
     settings: BackendSettings
     since: int  # their first round
     is_guide: bool
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the round before left a model of what they measure."""
+        return self.number > self.since
+
+    @property
+    def follows_guide(self) -> bool:
+        """Whether it is the first after a guide's, whose model says where the guide is unsure."""
+        return 1 < self.since == self.number
 
 
 @contextmanager

@@ -21,15 +21,13 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     """Choose the round's batch, away from everything measured or pending, and what of it is held out."""
     config, store = campaign.config, campaign.store
     at = campaign.at(round_)
-    after_guide = 1 < at.since == round_  # measure what the guide can't tell
     left = spectra_left(campaign)
     size = config.planning.batch
     if left is not None:
         size = min(size, max(left, least_batch(campaign, round_)))
-    rule = rule_of(FIRST_RULE if after_guide else config.planning.method, has_model=round_ > at.since)
-    has_weights = rule.takes_weights and (
-        after_guide or (config.planning.weights == "disagreement" and round_ > at.since)
-    )
+    rule = rule_of(FIRST_RULE if at.follows_guide else config.planning.method, has_model=at.has_model)
+    leans = at.has_model and config.planning.weights == "disagreement"
+    has_weights = leans or at.follows_guide  # then to measure what the guide can't tell
     model = _last_model(campaign, round_) if rule.needs_model or has_weights else None
     batch = plan_batch(
         at.backend.candidates(),
@@ -54,7 +52,7 @@ def replace_suggestions(campaign: OpenCampaign, round_: int, rejected: Sequence[
     """Plan as many other alloys as were rejected, each held out as the one that it replaces; call in a transaction."""
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
     before = len(store.suggestions(round_=round_))
-    rule = rule_of(config.planning.method, has_model=round_ > at.since)
+    rule = rule_of(config.planning.method, has_model=at.has_model)
     batch = plan_batch(
         at.backend.candidates(),
         len(rejected),

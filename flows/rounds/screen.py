@@ -28,7 +28,7 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
         spectra,
         counts=np.array([m.facts.get("counts", np.nan) for m in used]),
         new=new,
-        expected=last_ensemble(campaign, round_).predict(compositions).mean if round_ > at.since else None,
+        expected=last_ensemble(campaign, round_).predict(compositions).mean if at.has_model else None,
     )
     doubts = {row: reason for row, reason in enumerate(reasons) if reason}
     for row, reason in doubts.items():

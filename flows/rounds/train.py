@@ -65,7 +65,7 @@ def _judge(
     q = q_axis(*store.axis())
     nothing = dict.fromkeys(figure.name for figure in FIGURES)
     next_batch_mse = None
-    if round_ > at.since:
+    if at.has_model:
         _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
         if len(new_spectra):
             before = last_ensemble(campaign, round_).predict(new_compositions).mean

@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lab_campaigns import (
-    edit,
-    measure_all,
-    run,
-    write_campaign,
-)
+from tests.support.campaigns import run
+from tests.support.lab_campaigns import edit, measure_all, write_campaign
 
 
 @pytest.fixture

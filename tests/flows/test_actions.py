@@ -11,17 +11,8 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import abandon, accept, approve, extend, pause, reject, resume, retract, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive
-from tests.support.lab_campaigns import (
-    drop_scan,
-    drop_table,
-    edit,
-    files,
-    measure_all,
-    order,
-    run,
-    states,
-    write_campaign,
-)
+from tests.support.campaigns import run
+from tests.support.lab_campaigns import drop_scan, drop_table, edit, files, measure_all, order, states, write_campaign
 
 
 def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):

@@ -11,6 +11,7 @@ from typing import Any
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.connection import FILE_NAME as STORE
+from glassmap.agent.store.status import Status
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.glasses import TINY_SETTINGS
@@ -42,6 +43,12 @@ def write_campaign(folder: Path, dataset: Path, **changes: Any) -> CampaignConfi
     config = CampaignConfig.of(settings, source="test")
     config.to_toml(folder / FILE_NAME)
     return config
+
+
+def run(folder: Path) -> Status:
+    """Advance a campaign as far as it goes."""
+    with open_campaign(folder) as campaign:
+        return advance(campaign)
 
 
 def processes() -> ForkServerContext:

@@ -10,9 +10,6 @@ import numpy as np
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.status import Status
-from glassmap.flows.rounds.campaign import open_campaign
-from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import TINY
 from tests.support.laboratory import deliver, scan_text
 
@@ -43,11 +40,6 @@ def edit(folder: Path, old: str, new: str) -> None:
     text = (folder / FILE_NAME).read_text()
     assert old in text
     (folder / FILE_NAME).write_text(text.replace(old, new))
-
-
-def run(folder: Path) -> Status:
-    with open_campaign(folder) as campaign:
-        return advance(campaign)
 
 
 def deliver_all(folder: Path) -> bool:

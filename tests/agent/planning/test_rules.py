@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
@@ -19,13 +18,11 @@ from glassmap.agent.planning.acquisition import (
     spread_evenly,
 )
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.dashboard import app
-from glassmap.dashboard.serve import FOLDERS
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
+from tests.support.pages import look, words
 
-APP = Path(app.__file__)
 SPACE = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5)
 NOTHING = np.empty((0, 3))
 
@@ -50,10 +47,7 @@ UPPER_BOUND = AcquisitionRule(
 
 
 def shown_on_the_batch_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(FOLDERS, str(folder))
-    page = AppTest.from_file(str(APP), default_timeout=60).run().switch_page("views/batch.py").run()
-    assert not page.exception
-    return " ".join(element.value for element in page.markdown)
+    return words(look(monkeypatch, folder, "batch"))
 
 
 @pytest.mark.parametrize("rule", [RICH, UPPER_BOUND], ids=lambda rule: rule.name)

@@ -9,12 +9,10 @@ from glassmap.agent.config.backends import BACKENDS
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.status import Status
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
-from glassmap.flows.rounds.loop import advance
 from glassmap.flows.rounds.measure import receive
-from tests.support.campaigns import TINY
+from tests.support.campaigns import TINY, run
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +25,6 @@ def write(folder: Path, **changes: Any) -> CampaignConfig:
     config = CampaignConfig.of(settings, source="test.toml")
     config.to_toml(folder / FILE_NAME)
     return config
-
-
-def run(folder: Path) -> Status:
-    with open_campaign(folder) as campaign:
-        return advance(campaign)
 
 
 def test_a_made_up_instrument_runs_a_whole_campaign(tmp_path: Path):

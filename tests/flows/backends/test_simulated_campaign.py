@@ -17,9 +17,9 @@ from glassmap.dashboard.data import read_begun_campaign
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.actions import extend
 from glassmap.flows.rounds.campaign import open_campaign
-from glassmap.flows.rounds.loop import STAGES, advance
+from glassmap.flows.rounds.loop import STAGES
 from glassmap.simulation.result import read_structure
-from tests.support.campaigns import SIMULATED, fingerprint, rows
+from tests.support.campaigns import SIMULATED, fingerprint, rows, run
 from tests.support.glasses import TINY_SETTINGS, ZHOU, counting_lammps
 from tests.support.processes import processes_in, wait_until
 
@@ -29,11 +29,6 @@ def write_campaign(folder: Path, backend: dict[str, Any] | None = None, **change
     config = CampaignConfig.of(settings, source="test")
     config.to_toml(folder / FILE_NAME)
     return config
-
-
-def run(folder: Path):
-    with open_campaign(folder) as campaign:
-        return advance(campaign)
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,11 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.status import Status
 from glassmap.flows.actions import retract, retry
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
-from tests.support.campaigns import TINY
+from tests.support.campaigns import TINY, run
 
 RANGE = {"low": 1.5, "high": 4.5, "points": 96}
 
@@ -40,11 +39,6 @@ def write(folder: Path, measured: Path, simulated: Path, **guide: Any) -> Path:
     }
     CampaignConfig.of(settings, source="test").to_toml(folder / FILE_NAME)
     return folder
-
-
-def run(folder: Path) -> Status:
-    with open_campaign(folder) as campaign:
-        return advance(campaign)
 
 
 def trained_on(store: CampaignStore, round_: int) -> list[str]:

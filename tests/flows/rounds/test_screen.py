@@ -8,16 +8,8 @@ import pytest
 from glassmap.agent.errors import MeasurementError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import accept, extend
-from tests.support.lab_campaigns import (
-    drop_scan,
-    drop_table,
-    edit,
-    measure_all,
-    order,
-    run,
-    states,
-    write_campaign,
-)
+from tests.support.campaigns import run
+from tests.support.lab_campaigns import drop_scan, drop_table, edit, measure_all, order, states, write_campaign
 from tests.support.laboratory import scan_text
 
 

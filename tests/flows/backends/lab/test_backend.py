@@ -13,7 +13,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import abandon, go_on, retract, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES
-from tests.support.campaigns import fingerprint, processes, rows, run_and_tell
+from tests.support.campaigns import fingerprint, processes, rows, run, run_and_tell
 from tests.support.lab_campaigns import (
     ROUNDS,
     account,
@@ -23,7 +23,6 @@ from tests.support.lab_campaigns import (
     edit,
     measure_all,
     order,
-    run,
     states,
     write_campaign,
 )

@@ -12,18 +12,8 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import retract
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive
-from tests.support.campaigns import TINY, rows
-from tests.support.lab_campaigns import (
-    LAB,
-    drop_scan,
-    drop_table,
-    files,
-    measure_all,
-    order,
-    run,
-    states,
-    write_campaign,
-)
+from tests.support.campaigns import TINY, rows, run
+from tests.support.lab_campaigns import LAB, drop_scan, drop_table, files, measure_all, order, states, write_campaign
 from tests.support.laboratory import scan_text
 
 

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from glassmap.agent.store.campaign_store import CampaignStore
-from tests.support.lab_campaigns import (
-    drop_scan,
-    drop_table,
-    files,
-    measure_all,
-    order,
-    run,
-    states,
-    write_campaign,
-)
+from tests.support.campaigns import run
+from tests.support.lab_campaigns import drop_scan, drop_table, files, measure_all, order, states, write_campaign
 from tests.support.laboratory import scan_text
 
 

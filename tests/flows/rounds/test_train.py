@@ -1,10 +1,12 @@
-"""A model whose file can't be read is trained again by itself, and the campaign ends as it would have."""
+"""Train: a model for each round, which is trained again where its file can't be read, and says so."""
 
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
@@ -12,6 +14,22 @@ from tests.support.campaigns import rows, write_campaign
 from tests.support.command_line import does, glassmap
 
 ALLOY = "Co30V40Zr30"
+
+
+def test_the_last_checkpoint_reloads_and_knows_what_it_learned_from(finished: Path):
+    with CampaignStore.read_only(finished) as store:
+        _, path = store.artefact("checkpoint") or (0, Path())
+        ids, compositions, _ = store.spectra(hold_out=False)
+        _, axis, _ = store.axis()
+    ensemble = TrainedEnsemble.load(path, device="cpu")
+    assert ensemble.record == {
+        "campaign": "small",
+        "round": 3,
+        "training_ids": ids,
+        "elements": ["Co", "V", "Zr"],
+    }
+    np.testing.assert_array_equal(ensemble.axis, axis)
+    assert ensemble.predict(compositions).mean.shape == (24, 96)
 
 
 def harm(folder: Path, round_: int, how: str) -> None:
