@@ -2,7 +2,7 @@
 
 Prefect shows the runs and starts them; what is done is known from the store alone, so a run that was killed is simply
 run again. No task result is cached or kept: a stage that runs again has a reason to. Where a campaign stands is said
-as the result of its run; the dashboard shows the rest.
+in the log of its run; the dashboard shows the rest.
 """
 
 import ctypes
@@ -58,10 +58,11 @@ def advance_campaign(folder: Path) -> str:
     try:
         with _opened(folder) as campaign:
             reached = advance_unattended(campaign, stages=TASKS)
-            return f"{reached.state}: {reached.reason}"
+            done = f"{reached.state}: {reached.reason}"
     except CampaignBusy as busy:
-        get_run_logger().info(str(busy))
-        return str(busy)
+        done = str(busy)
+    get_run_logger().info(done)
+    return done
 
 
 @flow(name="retrain", persist_result=False)
