@@ -21,6 +21,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict:
         yield names  # while its campaign can be read
 
 
+def test_the_page_names_a_figure_only_if_there_is_one(ran: dict):
+    assert {"q1", "delta_q"} <= ran["peak"].figures.keys() == ran["peaks"].figures.keys()
+
+
 def test_every_block_of_the_page_runs(ran: dict):
     assert ran["glasses"].elements == ("Zr", "Cu", "Al") and ran["peak"].reason == ""
     assert not set(ran["batch"].rows.tolist()) & set(ran["next_batch"].rows.tolist())
