@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
 from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots.maps import QUANTITIES
+from glassmap.dashboard.report import write_report
 from glassmap.flows.actions import abandon, retract, retry
 from tests.support.made_up import make_campaign
 from tests.support.pages import APP, look, words
@@ -60,6 +63,25 @@ def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns:
     test = look(monkeypatch, campaigns, "map", campaign="converged")
     test.selectbox(key="quantity").set_value(quantity).run()
     assert not test.exception and len(test.get("plotly_chart")) == 1
+
+
+def test_a_map_that_is_older_than_a_figure_is_shown_without_it(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path
+):
+    folder = shutil.copytree(campaigns / "converged", tmp_path / "older")
+    figure = next(figure for figure in FIGURES if figure != DELTA_Q)
+    with CampaignStore.read_only(folder) as store:
+        _, path = store.artefact("map") or (0, Path())
+    table = pq.read_table(path).drop_columns([figure.name, figure.std_name])
+    older = table.rename_columns([name.replace("_std", "_spread") for name in table.column_names])
+    pq.write_table(older.replace_schema_metadata(table.schema.metadata), path)
+    test = look(monkeypatch, tmp_path, "map", campaign="older")
+    options = test.selectbox(key="quantity").options
+    assert DELTA_Q.titled_unit in " ".join(options) and figure.titled_unit not in " ".join(options)
+    test.session_state["alloy"] = (0.2, 0.4, 0.4)
+    test.run()
+    assert not test.exception and f"**{DELTA_Q.label} 0." in words(test) and f"**{figure.label} " not in words(test)
+    assert write_report(folder, tmp_path / "report.html")[0].exists()
 
 
 def test_a_quaternary_is_sliced_and_shown_as_a_cloud(monkeypatch: pytest.MonkeyPatch, campaigns: Path):

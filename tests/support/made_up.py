@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, PeakFigures, write_archive
-from glassmap.agent.peaks.figures import DELTA_Q, Q1
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
@@ -25,6 +25,12 @@ def halo(compositions: Compositions) -> tuple[PerSample, PerSample]:
     e = compositions.shape[1]
     middle = 1 - np.linalg.norm(compositions - 1 / e, axis=1)
     return 2.4 + 0.5 * compositions[:, 0], 0.25 + 0.45 * np.clip(middle, 0, 1) ** 2
+
+
+def figures_of(compositions: Compositions) -> PeakFigures:
+    """Every peak figure of alloys; what no halo has is its q1 once more."""
+    q1, delta_q = halo(compositions)
+    return {figure.name: delta_q if figure == DELTA_Q else q1 for figure in FIGURES}
 
 
 def spectra_of(compositions: Compositions) -> Spectra:
@@ -120,7 +126,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
     learned = store.spectra(hold_out=False)
     with store.transaction():
         store.end_stage(round_, "measure", "done")
-        error, errors = 200 / len(learned[0]) + 5, {DELTA_Q.name: 0.03, Q1.name: 0.02}
+        error, errors = 200 / len(learned[0]) + 5, {figure.name: 0.03 for figure in FIGURES}
         store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 1.1 * error, errors))
         store.log("trained", f"round {round_}: {len(learned[0])} spectra, hold-out MSE {error:.3g}")
     if last or len(space) <= KEPT_ALLOYS:
@@ -139,11 +145,12 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
 def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round_: int) -> Path:
     everything = np.arange(len(space))
     compositions = space.compositions(everything)
-    q1, delta_q = halo(compositions)
+    figures = figures_of(compositions)
     wave = 0.05 / round_ * np.sin(20 * compositions[:, 0])
     distance = np.full(len(space), 5.0) if len(space) > KEPT_ALLOYS else _nearest(compositions, learned)
-    figures = {"q1": q1, "q1_std": np.full_like(q1, 0.01), "delta_q": delta_q + wave, "delta_q_std": np.abs(wave)}
-    figures |= {"peak_share": np.ones_like(q1), "distance": distance}
+    figures |= {DELTA_Q.name: figures[DELTA_Q.name] + wave}
+    figures |= {figure.std_name: np.abs(wave) if figure == DELTA_Q else np.full_like(wave, 0.01) for figure in FIGURES}
+    figures |= {"peak_share": np.ones_like(wave), "distance": distance}
     columns = dict(zip(space.elements, (100 * compositions.T).round().astype(np.uint8), strict=True))
     table = pa.table(columns | {name: values.astype(np.float32) for name, values in figures.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +171,10 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
     mean = spectra_of(shown)
     spread = np.full_like(mean, 1.0)
     fit = np.where(np.abs(AXIS - halo(shown)[0][:, None]) < 0.3, mean, np.nan)
-    q1, delta_q = halo(known)
-    figures: PeakFigures = {Q1.name: q1, DELTA_Q.name: delta_q}
     hold_out = np.array([m.hold_out for m in used])
-    measured = MeasuredAlloys([m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures)
+    measured = MeasuredAlloys(
+        [m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures_of(known)
+    )
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     views = ArchivedSpectra(mean, spread, spread, 2 * spread, fit)
     write_archive(path, round_=round_, axis=AXIS, compositions=shown, views=views, measured=measured)

@@ -5,6 +5,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 
+from glassmap.agent.peaks.figures import FIGURES
+
+MAPS = [f"{figure.name.replace('_', '-')}-map.png" for figure in FIGURES]
+"""The pictures of a ternary's maps, in their order."""
+
 
 def shows_something(path: Path, *, colours: int = 8) -> bool:
     """Whether a PNG is large enough to be read, mostly background, and drawn on over most of its width and height.
