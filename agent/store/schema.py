@@ -3,17 +3,21 @@
 import json
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
-migrations = Migrations("glassmap")
+Migration = Callable[[sqlite3.Connection], None]
+MIGRATIONS: dict[str, Migration] = {}  # by name, the oldest first; a store's version is how many it has seen
 
 
-@migrations()
-def first_tables(db: Database) -> None:
+def _version(migration: Migration) -> Migration:
+    """Enter what brings a store from the version before to the next; its name is recorded in the store."""
+    MIGRATIONS[migration.__name__] = migration
+    return migration
+
+
+@_version
+def first_tables(db: sqlite3.Connection) -> None:
     """The tables of version 1."""
     for statement in (
         "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -39,11 +43,11 @@ def first_tables(db: Database) -> None:
             round INTEGER PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, improvements TEXT NOT NULL) STRICT""",
         "CREATE TABLE log (id INTEGER PRIMARY KEY, time TEXT NOT NULL, event TEXT NOT NULL, detail TEXT) STRICT",
     ):
-        db.conn.execute(statement)
+        db.execute(statement)
 
 
-@migrations()
-def failures_and_progress(db: Database) -> None:
+@_version
+def failures_and_progress(db: sqlite3.Connection) -> None:
     """Measurements can fail for good, tell how far they are, and have more to say than a spectrum."""
     for statement in (
         "ALTER TABLE spectra ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
@@ -54,11 +58,11 @@ def failures_and_progress(db: Database) -> None:
             suggestion TEXT PRIMARY KEY REFERENCES suggestions (id),
             share REAL NOT NULL, updated TEXT NOT NULL) STRICT""",
     ):
-        db.conn.execute(statement)
+        db.execute(statement)
 
 
-@migrations()
-def laboratory(db: Database) -> None:
+@_version
+def laboratory(db: sqlite3.Connection) -> None:
     """Measurements that nobody asked for, repeated, doubtful or retracted; files dropped; what people decided."""
     for statement in (
         """CREATE TABLE measurements (
@@ -95,27 +99,27 @@ def laboratory(db: Database) -> None:
         "ALTER TABLE log ADD COLUMN subject TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX log_of_a_subject ON log (subject)",
     ):
-        db.conn.execute(statement)
+        db.execute(statement)
 
 
-@migrations()
-def contents(db: Database) -> None:
+@_version
+def contents(db: sqlite3.Connection) -> None:
     """Measurements are found by the content that they were read from."""
-    db.conn.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
+    db.execute("CREATE INDEX contents_of_spectra ON spectra (json_extract(facts, '$.hash'))")
 
 
-@migrations()
-def notices(db: Database) -> None:
+@_version
+def notices(db: sqlite3.Connection) -> None:
     """What people are told of."""
-    db.conn.execute(
+    db.execute(
         """CREATE TABLE notices (
             id INTEGER PRIMARY KEY, time TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,
             tries INTEGER NOT NULL DEFAULT 0, told TEXT) STRICT"""
     )
 
 
-@migrations()
-def status_as_data(db: Database) -> None:
+@_version
+def status_as_data(db: sqlite3.Connection) -> None:
     """What a campaign waits for, and when it began, in columns of their own; the field's words for states."""
     for statement in (
         """CREATE TABLE campaign (
@@ -148,13 +152,13 @@ def status_as_data(db: Database) -> None:
         "ALTER TABLE exclusions RENAME COLUMN verdict TO kind",
         "DELETE FROM settings WHERE value = 'null'",
     ):
-        db.conn.execute(statement)
-    for (text,) in db.conn.execute("SELECT value FROM settings WHERE key = 'paused'").fetchall():
-        db.conn.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
+        db.execute(statement)
+    for (text,) in db.execute("SELECT value FROM settings WHERE key = 'paused'").fetchall():
+        db.execute("UPDATE settings SET value = ? WHERE key = 'paused'", [json.dumps(_pause(json.loads(text)))])
 
 
-@migrations()
-def peak_figures(db: Database) -> None:
+@_version
+def peak_figures(db: sqlite3.Connection) -> None:
     """The learning curve holds the error of every peak figure; the archive of spectra is called so."""
     for statement in (
         """CREATE TABLE curve_errors (
@@ -169,7 +173,7 @@ def peak_figures(db: Database) -> None:
         "ALTER TABLE points RENAME TO curve",
         "UPDATE artefacts SET kind = 'archive' WHERE kind = 'atlas'",
     ):
-        db.conn.execute(statement)
+        db.execute(statement)
 
 
 def _pause(sentence: str) -> dict[str, str]:
@@ -183,21 +187,49 @@ def _pause(sentence: str) -> dict[str, str]:
 
 def version(db: sqlite3.Connection) -> int:
     """Return the version of a store: how many migrations it has seen; 0 where nothing is in it yet."""
-    return len(migrations.applied(Database(db)))
+    return len(_applied(db))
 
 
 def is_current(db: sqlite3.Connection) -> bool:
     """Return whether a store is of this version."""
-    return not migrations.pending(Database(db))
+    return MIGRATIONS.keys() <= set(_applied(db))
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring a store up to date, a transaction a version."""
-    migrations.apply(Database(db))
+def migrate(db: sqlite3.Connection, *, stop_before: str | None = None) -> None:
+    """Bring a store up to date, a transaction a version.
+
+    Args:
+        db: Not within a transaction.
+        stop_before: The migration to stop before; by default none.
+    """
+    for statement in (
+        """CREATE TABLE IF NOT EXISTS _sqlite_migrations (
+            id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT)""",
+        """CREATE UNIQUE INDEX IF NOT EXISTS idx__sqlite_migrations_migration_set_name
+            ON _sqlite_migrations (migration_set, name)""",
+    ):
+        db.execute(statement)
+    for name in [name for name in MIGRATIONS if name not in _applied(db)]:
+        if name == stop_before:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            MIGRATIONS[name](db)
+            values = ["glassmap", name, str(datetime.now(UTC))]
+            db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)", values)
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
 
 
 def later_than_known(db: sqlite3.Connection) -> list[str]:
     """Return the migrations that a store has seen and this glassmap doesn't know."""
-    with closing(sqlite3.connect(":memory:")) as nothing:
-        known = {migration.name for migration in migrations.pending(Database(nothing))}
-    return [migration.name for migration in migrations.applied(Database(db)) if migration.name not in known]
+    return [name for name in _applied(db) if name not in MIGRATIONS]
+
+
+def _applied(db: sqlite3.Connection) -> list[str]:
+    """Return the migrations that a store has seen, in their order; the table is as sqlite-utils has always made it."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone() is None:
+        return []
+    return [name for (name,) in db.execute("SELECT name FROM _sqlite_migrations ORDER BY rowid")]

@@ -5,27 +5,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from glassmap.agent.errors import CampaignBusy
 from glassmap.agent.store import schema
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME
 from glassmap.agent.store.records import Pause
-from glassmap.agent.store.schema import migrations
+from glassmap.agent.store.schema import MIGRATIONS, migrate
 
 
 def test_migrations_are_recorded_and_applied_once(store: CampaignStore, tmp_path: Path):
     query = "SELECT migration_set, name FROM _sqlite_migrations"
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         found = sorted(connection.execute(query).fetchall())
-    names = sorted(migration.name for migration in migrations._migrations)
+    names = sorted(MIGRATIONS)
     assert found == [("glassmap", name) for name in names]
 
 
 def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        migrations.apply(Database(connection), stop_before="failures_and_progress")
+        migrate(connection, stop_before="failures_and_progress")
         connection.execute("INSERT INTO suggestions VALUES ('r001-01', 1, 0, 0, '[0.5, 0.5]', 0)")
         connection.execute(
             "INSERT INTO spectra VALUES ('r001-01', 'r001-01', '[0.5, 0.5]', x'00000000', 'replay', 'now')"
@@ -44,7 +43,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(tm
 def write_version_5(folder: Path) -> None:
     """Write a store as version 0.1 had it: excluded, doubtful and retracted, waiting for approval, paused."""
     with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
-        migrations.apply(Database(connection), stop_before="status_as_data")
+        migrate(connection, stop_before="status_as_data")
         for statement in (
             "INSERT INTO settings VALUES ('elements', '[\"Co\", \"Zr\"]'), ('config', '{}'), ('go_on_with', 'null')",
             "INSERT INTO settings VALUES ('paused', '\"since 2026-03-01 12:30 by ada: the beam: off\"')",
