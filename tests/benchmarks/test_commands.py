@@ -19,7 +19,19 @@ for words in json.loads(sys.argv[2]):
     found.append([result.exit_code, result.output, [name for name in heavy if name in sys.modules]])
 print(json.dumps(found))
 """
-HEAVY = ["torch", "xarray", "matplotlib", "scipy", "sklearn", "lmfit", "prefect", "streamlit", "plotly", "distributed"]
+HEAVY = [
+    "torch",
+    "xarray",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "lmfit",
+    "prefect",
+    "streamlit",
+    "plotly",
+    "distributed",
+]
 
 
 def test_commands_that_compute_nothing_load_no_heavy_library(tmp_path: Path):

@@ -123,3 +123,20 @@ def test_a_person_s_row_in_an_older_store_waits_for_the_migration_or_for_who_is_
     assert (tmp_path / f"{FILE_NAME}.v5").exists()
     with CampaignStore.read_only(tmp_path) as store:
         assert store.paused is None
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE halfway (id INTEGER)")
+        raise RuntimeError("the power is off")
+
+    with CampaignStore.open(tmp_path) as store, store.transaction():
+        store.record_go_on(42)
+    with monkeypatch.context() as later:
+        later.setitem(MIGRATIONS, "fail", fail)
+        with pytest.raises(RuntimeError, match="power"), CampaignStore.open(tmp_path):
+            pass
+    with CampaignStore.open(tmp_path) as store:
+        assert store.go_on_with == 42
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'halfway'").fetchone() is None
