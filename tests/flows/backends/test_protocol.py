@@ -57,7 +57,7 @@ def test_the_settings_of_an_instrument_stand_in_its_file(tmp_path: Path):
         ),
         ({"backend": {"kind": "furnace", "at_once": 0}}, "backend.at_once: .*greater than 0, got 0"),
         ({"space": {"elements": ["Hg", "V", "Zr"]}}, "test.toml: a furnace melts no Hg"),
-        ({"backend": {"kind": "oven"}}, "kind must be one of 'replay', 'simulation', 'lab', 'furnace', got 'oven'"),
+        ({"backend": {"kind": "oven"}}, f"kind must be one of {', '.join(map(repr, BACKENDS))}, got 'oven'"),
         ({"planning": {"batch": 1}}, "a backend without a test set of its own"),
     ]:
         with pytest.raises(CampaignError, match=words):
