@@ -109,7 +109,7 @@ def draw_learning_curves(
             annotation_position="top right" if k % 2 == 0 else "bottom right",
         )
     set_style(figure, height=430)
-    figure.update_xaxes(title="spectra learned from", **_scale(log=log) | {"rangemode": "normal"})
+    figure.update_xaxes(title="spectra learned from", **_scale(log=log, from_zero=False))
     figure.update_yaxes(title="hold-out MSE", **_scale(log=log))
     return figure
 
@@ -132,14 +132,14 @@ def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Fi
         figure.update_yaxes(title=f"mean absolute error of {peak_figure.head}", row=1, col=column)
     set_style(figure, height=300)
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title="spectra learned from", **_scale(log=log) | {"rangemode": "normal"})
+    figure.update_xaxes(title="spectra learned from", **_scale(log=log, from_zero=False))
     figure.update_yaxes(**_scale(log=log))
     return figure
 
 
-def _scale(*, log: bool) -> dict[str, Any]:
-    """Return an axis from nothing, or a logarithmic one, whose marks are whole numbers and no digits of them."""
+def _scale(*, log: bool, from_zero: bool = True) -> dict[str, Any]:
+    """Return a linear axis, or a logarithmic one, whose marks are numbers and not only their first digit."""
     if not log:
-        return {"type": "linear", "rangemode": "tozero"}
-    marks = [digit * 10**power for power in range(-5, 6) for digit in (1, 2, 5)]
+        return {"type": "linear", "rangemode": "tozero" if from_zero else "normal"}
+    marks = [digit * 10**power for power in range(-5, 6) for digit in (1, 1.5, 2, 3, 5, 7)]
     return {"type": "log", "rangemode": "normal", "tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}

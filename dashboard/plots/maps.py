@@ -160,7 +160,8 @@ def draw_ternary(
     set_style(figure, height=560)
     titles = [f"{element} ({of})" if sum_at_pct == 100 else element for element in elements]
     figure.update_layout(
-        margin={"l": 45, "r": 45, "t": 45, "b": 100},
+        margin={"l": 60, "r": 60, "t": 65, "b": 100},
+        legend={"y": 1.09},
         ternary={
             "sum": sum_at_pct,
             "bgcolor": "rgba(0,0,0,0)",
