@@ -1,6 +1,8 @@
 """What people decide about a campaign."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,15 @@ def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):
             approve(store)
     assert run(folder).reason.startswith("Waiting for 8 of 8")
     assert len(order(folder)) == 8
+
+
+def test_rejecting_plans_anew_and_loads_no_network(lab: Path):
+    code = "import sys; from glassmap.flows.cli.app import app\ntry: app(sys.argv[1:])\n"
+    code += "finally: print({'torch'} & set(sys.modules))"
+    command = [sys.executable, "-c", code, "reject", str(lab), "r001-02", "--reason", "too brittle"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.startswith("Rejected r001-02; planned instead: r001-09 "), done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_rejected_alloys_are_replaced_at_once_and_never_come_back(lab: Path):

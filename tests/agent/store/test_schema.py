@@ -85,6 +85,22 @@ def test_what_version_0_1_said_in_sentences_is_kept_as_data(tmp_path: Path, door
     assert "Paused since 2026-03-01 12:30 by ada: the beam: off. Round 2 waits for approval" in status.reason
 
 
+def test_a_migration_that_is_cut_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def cut(db: sqlite3.Connection) -> None:
+        db.execute("ALTER TABLE log RENAME TO diary")
+        raise KeyboardInterrupt
+
+    write_version_5(tmp_path)
+    monkeypatch.setitem(schema.MIGRATIONS, "status_as_data", cut)
+    with pytest.raises(KeyboardInterrupt), CampaignStore.open(tmp_path):
+        pass
+    monkeypatch.undo()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        assert schema.version(db) == 5 and db.execute("SELECT count(*) FROM log").fetchone() == (2,)
+    with CampaignStore.open(tmp_path) as store:
+        assert store.n_spectra() == 3
+
+
 def test_before_a_store_is_migrated_it_is_copied_once_and_whole(tmp_path: Path):
     write_version_5(tmp_path)
     for _ in range(2):
