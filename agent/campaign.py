@@ -1,9 +1,4 @@
-"""A campaign to look at from Python: what was measured, learned and decided so far, as tables.
-
-campaign = Campaign("campaigns/mine")
-campaign.status
-campaign.curve.plot(x="spectra", y="mse")
-"""
+"""A campaign to look at from Python: what was measured, learned and decided so far, as tables; see docs/python.md."""
 
 from __future__ import annotations
 

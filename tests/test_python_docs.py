@@ -1,6 +1,7 @@
 """The page about the Python API runs as it stands, and speaks of every public name."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     """The names that are there once every block has run, in an empty folder."""
     names: dict = {}
     with pytest.MonkeyPatch.context() as patch:
