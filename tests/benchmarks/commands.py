@@ -43,7 +43,7 @@ import json, resource, subprocess, sys, time
 begun = time.perf_counter()
 code = subprocess.run([sys.executable, "-m", "glassmap.flows.cli", *sys.argv[1:]]).returncode
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([time.perf_counter() - begun, used.ru_maxrss, code]), flush=True)
+print(json.dumps([time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss, code]), flush=True)
 """
 
 
@@ -51,6 +51,7 @@ class Ran(NamedTuple):
     """How a command went."""
 
     seconds: float
+    cpu_seconds: float  # which other work on the machine hardly changes
     peak_mib: float
     code: int
     output: str
@@ -82,12 +83,13 @@ def time_command(words: Sequence[str]) -> Ran:
     """Run `glassmap` with some words, and wait for its end."""
     done = subprocess.run([sys.executable, "-c", LAUNCHER, *words], capture_output=True, text=True)
     *output, last = done.stdout.splitlines()
-    seconds, peak, code = json.loads(last)
-    return Ran(seconds, peak / (2**20 if sys.platform == "darwin" else 2**10), code, "\n".join(output) + done.stderr)
+    seconds, cpu, peak, code = json.loads(last)
+    peak_mib = peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return Ran(seconds, cpu, peak_mib, code, "\n".join(output) + done.stderr)
 
 
 def run(*, runs: int = RUNS, tell: Callable[[dict[str, Any]], None] = lambda record: None) -> list[dict[str, Any]]:
-    """One record a command: median, lowest and highest seconds over its runs, and the greatest memory of any."""
+    """One record a command: median, lowest and highest seconds over its runs, median CPU seconds, most memory."""
     records = []
     with tempfile.TemporaryDirectory() as home:
         folders = [make_campaign(Path(home) / f"campaign-{number}") for number in range(runs + 1)]
@@ -101,6 +103,7 @@ def run(*, runs: int = RUNS, tell: Callable[[dict[str, Any]], None] = lambda rec
                 "seconds": median(seconds),
                 "lowest": min(seconds),
                 "highest": max(seconds),
+                "cpu_seconds": median(one.cpu_seconds for one in ran[1:]),
                 "peak_mib": max(one.peak_mib for one in ran),
             }
             records.append(record)
