@@ -118,7 +118,7 @@ class Simulation:
     """One alloy to simulate: a protocol and a potential, with the numbers of atoms that hold its composition."""
 
     elements: tuple[str, ...]
-    """As a composition's columns; those without an atom are left out of the run."""
+    """Symbols, in the order of a composition's columns; those without an atom are left out of the run."""
     counts: tuple[int, ...]
     protocol: MeltQuench
     potential: Potential
@@ -166,7 +166,7 @@ class Simulation:
 
     @property
     def edge(self) -> float:
-        """Of the cubic box at the start, Å: the elements' own volumes, expanded as a melt."""
+        """Edge of the cubic box at the start, Å: by the elements' own volumes, expanded as a melt."""
         return float((EXPANSION * sum(n * _atomic_volume(element) for element, n in self.present)) ** (1 / 3))
 
     @property

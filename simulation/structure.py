@@ -33,7 +33,7 @@ class Structure:
     """What a run found: the partial g(r), averaged over time, and the state they belong to."""
 
     elements: tuple[str, ...]
-    """As a composition's columns; some may have no atom."""
+    """Symbols, in the order of a composition's columns; some may have no atom."""
     counts: tuple[int, ...]
     r: RadialAxis
     """Å, centres of equal bins, shape `(r,)`."""
@@ -51,7 +51,7 @@ class Structure:
     """Share of atoms in fcc, hcp or bcc surroundings, by common neighbour analysis."""
     seed: int
     cpu_seconds: float
-    """Of the last start, where the run was cut."""
+    """What the run took; where it was cut, what its last start took."""
 
     @property
     def composition(self) -> Composition:

@@ -53,7 +53,7 @@ class Sweep:
     protocol: MeltQuench
     """Its seed is that of an alloy's first simulation; the second has the next."""
     steps_at_pct: tuple[int, ...]
-    """Of the grids, such as 5 and then 2 at.%."""
+    """Steps of the grids, such as 5 and then 2 at.%."""
     repeats: int = 0
     """Alloys of the first grid that are simulated twice."""
     simulations: tuple[Simulation, ...] = field(init=False, repr=False)

@@ -50,7 +50,7 @@ class SpectraSet:
     axis: Axis
     """q in 1/Å, 2θ in degrees or r in Å; shape `(q,)`, float64, strictly increasing."""
     intensities: Spectra
-    """As in the file, or 0-100 once prepared; shape `(n, q)`."""
+    """Intensities as the file has them, or 0-100 once prepared; shape `(n, q)`."""
     coordinates: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     """What else is known of each sample, such as its wafer; the first dimension is `n`."""
     units: Mapping[str, str] = field(default_factory=dict[str, str])

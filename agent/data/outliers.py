@@ -1,6 +1,6 @@
-"""Doubtful measurements: points without film, lines of substrate or holder, saturation, what no neighbour resembles.
+"""Outliers among measurements: points without film, lines of substrate or holder, saturation, what resembles nothing.
 
-A measurement is doubted, never changed: what is done about it is a person's decision or the campaign's policy. What the
+A measurement is flagged, never changed: what is done about it is a person's decision or the campaign's policy. What the
 thresholds find on real wafers is in docs/results.md.
 
 Letters: n measured alloys, e elements, q points.
@@ -38,7 +38,7 @@ def screen(
     new: Mask,
     expected: Spectra | None = None,
 ) -> list[str]:
-    """Say why each measurement is doubtful; empty where it isn't.
+    """Say why each measurement is to be flagged; empty where it isn't.
 
     Args:
         q: 1/Å, `(q,)`.

@@ -59,6 +59,7 @@ def test_a_new_rule_runs_a_campaign_and_says_on_the_dashboard_why_it_chose(
     with open_campaign(tmp_path) as campaign:
         assert advance(campaign).state == "exhausted"
         pool = campaign.backend.candidates()
+        assert isinstance(pool, np.ndarray)
     with CampaignStore.read_only(tmp_path) as store:
         batches = [np.array([s.composition for s in store.suggestions(round_=k)]) for k in (1, 2)]
     uniform = plan_batch(pool, 8, taken=NOTHING, seed=np.random.default_rng([0, 1])).compositions
