@@ -13,7 +13,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement, SuggestionStatus
 from glassmap.flows.backends.lab.orders import write_orders
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
-from glassmap.flows.rounds.plan import replace_suggestions
+from glassmap.flows.rounds.plan import plan_replacements
 
 
 def current_user() -> str:
@@ -40,11 +40,13 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
     rounds = {one.suggestion.round for one in statuses}
     if len(rounds) > 1:
         raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
+    others = plan_replacements(campaign, rounds.pop(), [one.suggestion for one in statuses])  # may ask the model
     with _recording(store, ids):
+        _suggestion_statuses(store, ids, ("missing", "failed"), rule)  # somebody may have been faster
         for one in statuses:
             store.record_exclusion(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
-        others = replace_suggestions(campaign, rounds.pop(), [one.suggestion for one in statuses])
+        store.add_to_batch(others)
         for before, other in zip(statuses, others, strict=False):
             store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
     elements = campaign.config.space.elements

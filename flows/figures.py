@@ -31,7 +31,7 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     """
     elements = store.elements
     round_, ensemble = _last_ensemble(store)
-    block, row = block_of(CampaignConfig.of(store.config, source="the campaign's store").space.build(), composition)
+    block, row = block_of(CampaignConfig.recorded(store.config).space.build(), composition)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     output = output or store.folder / "generated" / label(composition, elements)

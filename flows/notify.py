@@ -18,6 +18,7 @@ import httpx
 
 from glassmap.agent.config.services import NotifyConfig
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import DRIVER
 
 TRIES = 10  # of one notice; some now, the rest each time that the campaign is looked after
 TRIES_NOW = 3
@@ -55,7 +56,7 @@ def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threadi
 
 def tell_pending(folder: Path, settings: NotifyConfig) -> None:
     """Tell all that is yet to be told, oldest first; what can't be told now is tried again the next time."""
-    with (folder / "notices.lock").open("w") as lock, CampaignStore.amend(folder, person="glassmap") as store:
+    with (folder / "notices.lock").open("w") as lock, CampaignStore.amend(folder, person=DRIVER) as store:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another thread or process tells them

@@ -95,6 +95,12 @@ class CampaignConfig(Settings):
             raise CampaignError(f"{source}: {explain(error, settings, cls)}.") from error
 
     @classmethod
+    def recorded(cls, settings: Mapping[str, Any]) -> "CampaignConfig":
+        """Read settings as a store of this version or an earlier one recorded them; what is gone is left out."""
+        source = "the campaign's store"
+        return cls.of(without_retired(settings, source=source, is_recorded=True), source=source)
+
+    @classmethod
     def from_toml(cls, path: Path) -> "CampaignConfig":
         """Read and check a campaign file; without a name it is called as its folder.
 
@@ -139,7 +145,7 @@ class CampaignConfig(Settings):
         Raises:
             CampaignError: If another setting differs than those of `FREE_SETTINGS` and the free ones of each table.
         """
-        now, before = self.binding(), self.of(earlier, source="the campaign's store").binding()
+        now, before = self.binding(), self.recorded(earlier).binding()
         if changed := [name for name in now if now[name] != before.get(name)]:
             within = (*self.backend.free, *self.spectrum.free, *self.planning.free)
             raise CampaignError(

@@ -15,13 +15,16 @@ GONE: dict[tuple[str, str], Any] = {
 RENAMED = {("backend", "doubtful"): "flagged"}
 
 
-def without_retired(settings: Mapping[str, Any], *, source: str, place: tuple[str, ...] = ()) -> dict[str, Any]:
+def without_retired(
+    settings: Mapping[str, Any], *, source: str, is_recorded: bool = False, place: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Return settings under their names of today, without those that are gone.
 
     Args:
         settings: As a campaign file or a store of any version holds them.
         source: Where they are from, for messages.
         place: Of the table that `settings` are, within the file.
+        is_recorded: Whether they are a store's: nobody can correct those, so what is gone is left out whatever it was.
 
     Raises:
         CampaignError: If one that is gone has another value than what now always holds, or one is given under its old
@@ -32,7 +35,7 @@ def without_retired(settings: Mapping[str, Any], *, source: str, place: tuple[st
         key = (place[-1] if place else "", name)
         full = ".".join((*place, name))
         if key in GONE:
-            if value != GONE[key]:
+            if value != GONE[key] and not is_recorded:
                 was = "what it was by default" if GONE[key] is None else json.dumps(GONE[key])
                 raise CampaignError(
                     f"{source}: {full} is no longer a setting; it is always {was}, and here it is "
@@ -44,7 +47,7 @@ def without_retired(settings: Mapping[str, Any], *, source: str, place: tuple[st
             current[RENAMED[key]] = value
         elif isinstance(value, Mapping):
             table = cast("Mapping[str, Any]", value)
-            current[name] = without_retired(table, source=source, place=(*place, name))
+            current[name] = without_retired(table, source=source, place=(*place, name), is_recorded=is_recorded)
         else:
             current[name] = value
     return current

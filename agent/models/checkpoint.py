@@ -120,6 +120,18 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
 
 
+def is_intact(path: Path) -> bool:
+    """Return whether a checkpoint is what was written, by its hash; loads nothing.
+
+    Args:
+        path: Of the JSON half.
+    """
+    try:
+        return _digest(path.with_suffix(".safetensors").read_bytes(), path.read_text()) == path.stem
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _digest(content: bytes, text: str) -> str:
     return hashlib.sha256(content + text.encode()).hexdigest()[:16]
 

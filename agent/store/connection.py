@@ -114,15 +114,16 @@ class StoreConnection:
         self._execute("BEGIN IMMEDIATE")
         try:
             if self.person != DRIVER:
-                self._count_news()
+                self.count_news()
             yield
         except BaseException:
-            self._execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has SQLite roll back by itself
+                self._execute("ROLLBACK")
             raise
         self._execute("COMMIT")
 
-    def _count_news(self) -> None:
-        """Count a change that may let go on what failed: by a person, a file or other settings."""
+    def count_news(self) -> None:
+        """Count a change that may let go on what failed: by a person, a file or settings; call within a transaction."""
         self._execute("UPDATE campaign SET news = news + 1")
 
     def _execute(self, statement: str, values: Values = ()) -> None:

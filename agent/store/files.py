@@ -74,7 +74,7 @@ class Files(StoreConnection):
             },
         )
         if is_news:
-            self._count_news()
+            self.count_news()
         return self._value("SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?", [path, size, modified])
 
     def count_files(self) -> dict[FileState, int]:

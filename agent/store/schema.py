@@ -125,7 +125,7 @@ def status_as_data(db: sqlite3.Connection) -> None:
         """CREATE TABLE campaign (
             id INTEGER PRIMARY KEY CHECK (id = 1), began TEXT,
             news INTEGER NOT NULL DEFAULT 0) STRICT""",  # changes by people, files and settings, counted
-        "INSERT INTO campaign (id, began) SELECT 1, MIN(time) FROM log",
+        "INSERT INTO campaign (id, began, news) SELECT 1, MIN(time), 1 FROM log",  # what failed is tried once more
         "ALTER TABLE stages ADD COLUMN waiting_for TEXT",
         "ALTER TABLE stages ADD COLUMN seconds REAL NOT NULL DEFAULT 0",  # of all attempts
         "ALTER TABLE stages ADD COLUMN spectra INTEGER",  # of the campaign when it ended
@@ -218,7 +218,8 @@ def migrate(db: sqlite3.Connection, *, stop_before: str | None = None) -> None:
             values = ["glassmap", name, str(datetime.now(UTC))]
             db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)", values)
         except BaseException:
-            db.execute("ROLLBACK")
+            if db.in_transaction:  # a full disk has SQLite roll back by itself
+                db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
 

@@ -115,7 +115,7 @@ class Settings(StoreConnection):
         """
         self._record("config", dict(config))
         self._record("read_again", True)
-        self._count_news()
+        self.count_news()
 
     @property
     def read_again(self) -> bool:

@@ -38,8 +38,9 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
         weights=model.disagreement if model is not None and has_weights else None,
         forecast=model,
     )
-    spread = spread_evenly(batch.compositions, config.planning.hold_out_share)
-    held = set() if at.backend.has_test_set else {*spread.tolist()}
+    held = set[int]()
+    if not at.backend.has_test_set:
+        held = {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
     suggestions = [_suggestion(round_, k, batch, k, k in held) for k in range(len(batch.rows))]
     with store.transaction():
         store.record_batch(round_, suggestions, batch.coverage)
@@ -48,8 +49,8 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     return "done"
 
 
-def replace_suggestions(campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
-    """Plan as many other alloys as were rejected, each held out as the one that it replaces; call in a transaction."""
+def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
+    """Plan as many other alloys as are to be rejected, each held out as the one that it replaces; records nothing."""
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
     before = len(store.suggestions(round_=round_))
     rule = rule_of(config.planning.method, has_model=at.has_model)
@@ -62,9 +63,7 @@ def replace_suggestions(campaign: OpenCampaign, round_: int, rejected: Sequence[
         forecast=_last_model(campaign, round_) if rule.needs_model else None,
     )
     found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
-    others = [_suggestion(round_, before + k, batch, k, one.hold_out) for k, one in found]
-    store.add_to_batch(others)
-    return others
+    return [_suggestion(round_, before + k, batch, k, one.hold_out) for k, one in found]
 
 
 def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:

@@ -85,6 +85,7 @@ def _record_measured(campaign: OpenCampaign, round_: int, event: Measured) -> st
     )
     if "file" in event.facts:
         store.log(what, f"{event.facts['file']}: {alloy}", subject=number)
+        store.count_news()  # it came from outside, and may be what a failed stage lacked
     if asked is not None and event.facts.get("is_crystalline"):
         share = event.facts["crystalline"]
         store.log("crystallised", f"round {round_}, {name_alloy(asked, elements)}: {share:.0%}")

@@ -10,6 +10,7 @@ import numpy as np
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
+from glassmap.agent.models.checkpoint import is_intact
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.batched import mean_peak_errors
 from glassmap.agent.peaks.figures import FIGURES
@@ -129,10 +130,12 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
 
 
 def mend_last_model(campaign: OpenCampaign) -> None:
-    """Have the last model be one that can be read, also by those who only look at the campaign."""
-    if (found := campaign.store.artefact("checkpoint")) is not None:
-        with suppress(ModelError):  # where all that it learned from was retracted; the next round's model is another
-            load_model(campaign, found[0])
+    """Train the last model again where its files are lost or harmed, for those who only look at the campaign."""
+    found = campaign.store.artefact("checkpoint")
+    if found is None or campaign.store.paused is not None or is_intact(found[1]):
+        return
+    with suppress(ModelError):  # where all that it learned from was retracted; the next round's model is another
+        load_model(campaign, found[0])
 
 
 def _learned_then(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.planning.acquisition import RULES, AcquisitionRule, Pool
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import abandon, accept, approve, extend, pause, reject, resume, retract, retry
 from glassmap.flows.rounds.campaign import open_campaign
@@ -147,3 +148,31 @@ def test_decisions_are_refused_where_there_is_nothing_to_decide(lab: Path):
             retract(store, ["u0001"], "")
         with pytest.raises(CampaignError, match="r001-01 is missing; only what failed"):
             retry(store, ["r001-01"], "")
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["model there", "model lost"])
+def test_alloys_are_rejected_also_where_the_rule_asks_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+):
+    def choose_widest(pool: Pool):
+        assert pool.forecast is not None
+        widths = np.nan_to_num(pool.forecast.figures(pool.points)["delta_q"])
+        return pool.pick(lambda _k, _nearest: -widths)
+
+    rule = AcquisitionRule("widest", "Chosen as the widest", choose_widest, needs_model=True)
+    monkeypatch.setitem(RULES, rule.name, rule)
+    lab = write_campaign(tmp_path / "lab", composition="target", minimum_share=1.0)
+    edit(lab, 'method = "uniform"', 'method = "widest"')
+    run(lab)
+    measure_all(lab)
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        found = store.artefact("checkpoint")
+    assert found is not None
+    if is_lost:
+        found[1].unlink()
+    with open_campaign(lab, person="ada") as campaign:
+        said = reject(campaign, ["r002-01"], "too brittle")
+        statuses = {one.suggestion.id: one.state for one in campaign.store.suggestion_statuses(2)}
+    assert said.startswith("Rejected r002-01; planned instead: r002-09 ")
+    assert statuses["r002-01"] == "rejected" and statuses["r002-09"] == "missing"

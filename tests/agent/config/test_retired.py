@@ -43,6 +43,18 @@ def test_a_campaign_goes_on_with_the_settings_that_its_store_holds():
         config.check_continues(before(guide={"rounds": 3}))
 
 
+@pytest.mark.parametrize(
+    ("table", "setting"),
+    [("model", {"hidden": [64, 64]}), ("model", {"vicinity": "hard"}), ("guide", {"learn": True})],
+    ids=["hidden", "vicinity", "learn"],
+)
+def test_a_store_that_used_a_setting_that_is_gone_goes_on_without_it(table: str, setting: dict[str, Any]):
+    config = CampaignConfig.of(BEFORE, source="test")
+    config.check_continues(before(**{table: setting}))
+    with pytest.raises(CampaignError, match="Changed since the campaign began: guide;"):
+        config.check_continues(before(**{table: setting}) | {"guide": BEFORE["guide"] | {"rounds": 3}})
+
+
 def test_a_file_of_before_is_read_and_written_by_todays_names(tmp_path: Path):
     path = tmp_path / FILE_NAME
     path.write_text(

@@ -7,11 +7,12 @@ import pytest
 from glassmap.agent.errors import MeasurementError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.status import Status
-from glassmap.flows.actions import abandon
+from glassmap.flows.actions import abandon, pause
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
-from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
+from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended, run_round
 from tests.support.campaigns import fingerprint, rows, run, write_campaign
 from tests.support.lab_campaigns import drop_scan, drop_table, order
+from tests.support.lab_campaigns import write_campaign as write_lab
 
 
 def test_a_replay_runs_through_to_its_own_stop(finished: Path):
@@ -80,6 +81,39 @@ def test_what_failed_three_times_is_left_alone_until_something_happens(lab: Path
     assert rows(lab, "SELECT attempts FROM stages WHERE name = 'measure'") == [(3,)]
     drop_table(lab, {s["sample"]: drop_scan(lab, s) for s in order(lab)})
     assert run_unattended(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
+
+
+def test_scans_alone_let_go_on_what_failed(tmp_path: Path):
+    lab = write_lab(tmp_path / "lab", composition="target", minimum_share=1.0)
+    run(lab)
+    with CampaignStore.amend(lab, person="ada") as store:
+        abandon(store, [s["sample"] for s in order(lab)], "the wafer broke")
+    for _ in range(2):
+        with pytest.raises(MeasurementError, match="Too few of round 1"):
+            run_unattended(lab)
+    assert run_unattended(lab).state == "failed"
+    for sample in order(lab):
+        drop_scan(lab, sample)
+    assert run_unattended(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
+
+
+def test_nothing_is_trained_while_a_campaign_is_paused(tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2, "patience": 9})
+    with open_campaign(tmp_path) as campaign:
+        run_round(campaign, 1)
+    with CampaignStore.amend(tmp_path, person="ada") as store:
+        pause(store, "the beam is off")
+        found = store.artefact("checkpoint")
+    assert found is not None
+    found[1].write_text("harmed")
+    told: list[str] = []
+
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        told.append(stage)
+
+    with open_campaign(tmp_path, report=report) as campaign:
+        assert advance(campaign).state == "paused"
+    assert not told and found[1].read_text() == "harmed"
 
 
 def failing(campaign: OpenCampaign, round_: int) -> str:
