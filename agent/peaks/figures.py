@@ -68,8 +68,29 @@ class PeakFigure:
         return f"{float(value):.{self.digits}f}{sure} {self.unit}".rstrip()
 
 
+_LORENTZIAN = math.pi / 2  # areas of the profiles of height 1 and FWHM 1
+_GAUSSIAN = math.sqrt(math.pi / math.log(2)) / 2
+
 DELTA_Q = PeakFigure("delta_q", "Δq", "Δq, width of the first peak", "Å⁻¹", 3, lambda fit: fit.fwhm)
 """The full width at half maximum, by which glass formers are known and candidates ranked."""
 Q1 = PeakFigure("q1", "q₁", "q₁, position of the first peak", "Å⁻¹", 3, lambda fit: fit.center)
+AREA = PeakFigure(
+    "area",
+    "area",
+    "area of the first peak",
+    "intensity · Å⁻¹",
+    1,
+    lambda fit: fit.height * fit.fwhm * (fit.lorentzian_share * _LORENTZIAN + (1 - fit.lorentzian_share) * _GAUSSIAN),
+)
+"""Of the fitted profile, its tails beyond the window included."""
+ASYMMETRY = PeakFigure(
+    "asymmetry",
+    "asymmetry",
+    "asymmetry of the first peak, right half width over left",
+    "",
+    2,
+    lambda fit: fit.right_half_width / fit.left_half_width,
+)
+"""1 for a symmetric peak, above 1 for one that falls off more slowly towards larger q."""
 
-FIGURES: tuple[PeakFigure, ...] = (DELTA_Q, Q1)
+FIGURES: tuple[PeakFigure, ...] = (DELTA_Q, Q1, AREA, ASYMMETRY)

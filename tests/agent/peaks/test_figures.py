@@ -64,3 +64,57 @@ def test_a_figure_is_shown_with_its_digits_and_its_unit():
     assert (DELTA_Q.head, bare.head) == ("Δq (Å⁻¹)", "x")
     assert bare.say(1) == "1.000"
     assert fit_peak(Q, SPECTRA[0]).say().startswith("Δq = 0.3") and "No maximum" in fit_peak(Q, SPECTRA[3]).say()
+
+
+@pytest.mark.parametrize(("share", "delta_q", "height"), [(0.0, 0.3, 100.0), (0.0, 0.08, 40.0), (0.5, 0.1, 250.0)])
+def test_the_area_is_that_of_the_profile(share: float, delta_q: float, height: float):
+    spectrum = BACKGROUND + pseudo_voigt(2.7, delta_q, height=height, share=share)
+    exact = height * delta_q * (share * math.pi / 2 + (1 - share) * math.sqrt(math.pi / math.log(2)) / 2)
+    one, many = fit_peak(Q, spectrum), measure_peaks(Q, torch.tensor(spectrum)[None]).figures
+    assert one.figures["area"] == pytest.approx(exact, rel=0.05 + 0.1 * share)  # the background takes tails
+    assert float(many["area"]) == pytest.approx(one.figures["area"], rel=0.02)
+
+
+def test_the_area_and_its_error_go_with_the_intensity_and_the_asymmetry_does_not():
+    noise = np.random.default_rng(6).normal(0, 1, Q.shape)
+    spectrum = BACKGROUND + pseudo_voigt(2.7, 0.3, share=0.3) + noise
+    one, twice = fit_peak(Q, spectrum), fit_peak(Q, 2 * spectrum + 50)
+    assert twice.figures["area"] == pytest.approx(2 * one.figures["area"], rel=1e-4)
+    assert twice.standard_errors["area"] == pytest.approx(2 * one.standard_errors["area"], rel=1e-3)
+    assert twice.figures["asymmetry"] == pytest.approx(one.figures["asymmetry"], rel=1e-4)
+
+
+def test_the_standard_error_of_the_area_is_the_scatter_of_repeated_measurements():
+    rng = np.random.default_rng(1)
+    clean = BACKGROUND + pseudo_voigt(2.7, 0.3, share=0.5)
+    peaks = [fit_peak(Q, clean + rng.normal(0, 2, Q.shape)) for _ in range(30)]
+    claimed = np.mean([peak.standard_errors["area"] for peak in peaks])
+    assert 0.4 < claimed / np.std([peak.figures["area"] for peak in peaks]) < 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("left", [0.1, 0.25])
+@pytest.mark.parametrize("ratio", [0.67, 1.0, 1.25, 1.5])
+def test_the_asymmetry_is_the_ratio_of_the_half_widths(left: float, ratio: float, share: float):
+    rng = np.random.default_rng(7)
+    peaks = [pseudo_voigt(q1, (left, ratio * left), share=share) for q1 in np.linspace(2.4, 3.0, 40)]
+    spectra = torch.tensor(BACKGROUND + np.array(peaks) + rng.normal(0, 1, (40, len(Q))))
+    found = measure_peaks(Q, spectra).figures["asymmetry"]
+    assert found.isfinite().all()
+    assert float(found.mean()) == pytest.approx(ratio, rel=0.01 + 0.05 * abs(ratio - 1) + 0.03 * share)
+    assert float(found.std()) < 0.05
+
+
+@pytest.mark.parametrize("right", [0.1, 0.15, 0.3])
+def test_a_mirrored_peak_has_the_inverse_asymmetry(right: float):
+    peaks = np.stack([pseudo_voigt(2.7, (0.15, right)), pseudo_voigt(2.7, (right, 0.15))])
+    there, back = measure_peaks(Q, torch.tensor(30 + peaks)).figures["asymmetry"].tolist()
+    assert there * back == pytest.approx(1, rel=0.02)
+
+
+def test_a_trusted_peak_that_another_overlaps_above_half_its_height_has_no_asymmetry():
+    crowd = BACKGROUND + pseudo_voigt(2.4, 0.2) + pseudo_voigt(2.62, 0.2, height=90)
+    one, many = fit_peak(Q, crowd), measure_peaks(Q, torch.tensor(crowd)[None])
+    assert one.reason == "" and many.found.all()
+    assert math.isnan(one.figures["asymmetry"]) and many.figures["asymmetry"].isnan().all()
+    assert one.figures["area"] > 0 and (many.figures["area"] > 0).all()
