@@ -79,7 +79,7 @@ def draw_best_median_worst(
     examples, band = [], ""
     for word, row in rows.items():
         view, alloy = (
-            archive.view(archive.row_beside(row)),
+            archive.view(archive.row_of_measured(row)),
             label(archive.measured.compositions[row], campaign.elements),
         )
         half_width, band = band_about(view.band, view.epistemic_std)

@@ -45,7 +45,7 @@ class Judged(NamedTuple):
         return mse
 
 
-class Standing(NamedTuple):
+class Ranked(NamedTuple):
     """A model's test MSE over the splits: median, lowest and highest by the number of spectra learned from."""
 
     model: str
@@ -140,15 +140,15 @@ def mse_by_size(judged: Sequence[Judged]) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def rank_models(judged: Sequence[Judged]) -> list[Standing]:
+def rank_models(judged: Sequence[Judged]) -> list[Ranked]:
     """Return every model's figures over the splits, the lowest median MSE at the largest number of spectra first."""
     largest = max(one.n for one in judged)
-    standings = list[Standing]()
+    ranking = list[Ranked]()
     for model, by_size in mse_by_size(judged).items():
         last = [one.errors for one in judged if (one.model, one.n) == (model, largest)]
         mse = {n: (float(np.median(values)), min(values), max(values)) for n, values in by_size.items()}
-        standings.append(Standing(model, mse, {name: _median([errors[name] for errors in last]) for name in last[0]}))
-    return sorted(standings, key=lambda standing: standing.mse[largest][0])
+        ranking.append(Ranked(model, mse, {name: _median([errors[name] for errors in last]) for name in last[0]}))
+    return sorted(ranking, key=lambda ranked: ranked.mse[largest][0])
 
 
 def say_what_holds(judged: Sequence[Judged]) -> list[str]:

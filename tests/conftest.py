@@ -28,8 +28,8 @@ settings.load_profile("glassmap")
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The measured data sets; they are no part of the repository."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    path = Path(os.environ.get("GLASSMAP_SHARED_DATA", beside))
+    next_to_repository = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("GLASSMAP_SHARED_DATA", next_to_repository))
     if not path.is_dir():
         pytest.skip(f"needs the measured data, which is not in {path}; set GLASSMAP_SHARED_DATA")
     return path

@@ -143,7 +143,7 @@ def test_peak_figures_of_before_come_under_the_names_of_now(before: Path, name: 
     assert archived is not None
     archive = read_archive(archived[1])
     assert set(archive.measured.figures) == set(archive.known.figures) == {"delta_q", "q1"}
-    view = archive.view(archive.row_beside(0))
+    view = archive.view(archive.row_of_measured(0))
     assert all(np.isfinite(spectrum).all() for spectrum in (view.mean, view.epistemic_std, view.aleatoric_std))
 
 

@@ -112,8 +112,8 @@ class SpectraArchive(NamedTuple):
         row = int(np.argmin(distance))
         return row if distance[row] < READS_ALIKE_AT_PCT else None
 
-    def row_beside(self, measured: int) -> int:
-        """The row that was generated at a measured alloy's composition."""
+    def row_of_measured(self, measured: int) -> int:
+        """Return the row that was generated at a measured alloy's composition."""
         return len(self.generated) - len(self.measured.ids) + measured
 
 

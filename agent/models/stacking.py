@@ -134,10 +134,10 @@ class Stack:
     def band(self, epistemic_std: Float[Tensor, "b q"]) -> Float[Tensor, "b q"]:
         """Return the half-width about the mean that is to hold 90 % of measured points.
 
-        The expected size of an error is the spread and half the usual error at that point.
+        The expected size of an error is the epistemic std and half the out-of-fold RMSE at that point.
         """
-        usual = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
-        return self.conformal_quantile * (epistemic_std.square() + usual.square()).sqrt()
+        half_rmse = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
+        return self.conformal_quantile * (epistemic_std.square() + half_rmse.square()).sqrt()
 
     def _nearest(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b q"]:
         if not len(self.known.compositions):  # read from a checkpoint of networks alone, which kept none
@@ -185,10 +185,10 @@ def fit_stack(
     truth: list[Spectra] = []
     predicted: list[StackedBlock] = []
     for fold in range(FOLDS):
-        unseen = folds == fold
-        if unseen.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
-            truth.append(spectra[unseen])
-            predicted += left.predict_blocks(compositions[unseen])
+        left_out = folds == fold
+        if left_out.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
+            truth.append(spectra[left_out])
+            predicted += left.predict_blocks(compositions[left_out])
     return _calibrate(stack, predicted, np.concatenate(truth)) if truth else stack
 
 

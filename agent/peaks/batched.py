@@ -132,5 +132,5 @@ def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
         left_half_width=left,
         right_half_width=right,
     )
-    verdict = judge_fits(q, windows, fit.center, fit.fwhm, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
-    return _Block(smoothed, windows, parameters, fit, verdict == FOUND)
+    reason_code = judge_fits(q, windows, fit.center, fit.fwhm, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
+    return _Block(smoothed, windows, parameters, fit, reason_code == FOUND)

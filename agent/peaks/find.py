@@ -67,7 +67,7 @@ class Windows(NamedTuple):
     height: Float[Tensor, " n"]  # above the background
     half_left: Float[Tensor, " n"]  # 1/Å, from the maximum to half its height; NaN where a valley comes first
     half_right: Float[Tensor, " n"]
-    verdict: Int64[Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
+    reason_code: Int64[Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
 
 
 def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
@@ -138,13 +138,13 @@ def find_windows(q: Axis, spectra: Float[Tensor, "n q"], smoothed: Smoothed) -> 
     low = torch.maximum(center - HALF_WINDOW * fwhm, center - STEP * valley_left)
     high = torch.minimum(center + HALF_WINDOW * fwhm, center + STEP * valley_right)
     at_edge = (center - fwhm < grid[0]) | (center + fwhm > grid[-1])
-    verdict = torch.where(at_edge, AT_EDGE, FOUND).where(is_peak.any(1), NO_MAXIMUM)
-    height = net.gather(1, peak[:, None])[:, 0].where(verdict == FOUND, 1.0)
+    reason_code = torch.where(at_edge, AT_EDGE, FOUND).where(is_peak.any(1), NO_MAXIMUM)
+    height = net.gather(1, peak[:, None])[:, 0].where(reason_code == FOUND, 1.0)
     half_left, half_right = (
         (STEP * half).where(half <= valley, math.nan)
         for half, valley in ((half_left, valley_left), (half_right, valley_right))
     )
-    return Windows(low, high, center, fwhm, height, half_left, half_right, verdict)
+    return Windows(low, high, center, fwhm, height, half_left, half_right, reason_code)
 
 
 def _least_fall(q: Axis, spectra: Float[Tensor, "n q"], highest: Float[Tensor, " n"]) -> Tensor:
@@ -227,22 +227,22 @@ def find_half_widths(
 def judge_fits(
     q: Axis,
     windows: Windows,
-    q1: Float[Tensor, " n"],
-    delta_q: Float[Tensor, " n"],
+    center: Float[Tensor, " n"],
+    fwhm: Float[Tensor, " n"],
     r_squared: Float[Tensor, " n"],
 ) -> Int64[Tensor, " n"]:
-    """What is wrong with each fit, as an index of `REASONS`; the first objection counts."""
+    """Return what is wrong with each fit, as an index of `REASONS`; the first objection counts."""
     margin = 0.01 * (windows.high - windows.low)
     objections = {
         POOR_FIT: ~(r_squared >= MIN_R_SQUARED),
-        TOO_NARROW: delta_q < 3 * float(np.diff(q).max()),
-        TOO_WIDE: delta_q > windows.high - windows.low,
-        NOT_CONVERGED: ~((q1 > windows.low + margin) & (q1 < windows.high - margin) & (delta_q > 0)),
+        TOO_NARROW: fwhm < 3 * float(np.diff(q).max()),
+        TOO_WIDE: fwhm > windows.high - windows.low,
+        NOT_CONVERGED: ~((center > windows.low + margin) & (center < windows.high - margin) & (fwhm > 0)),
     }
-    verdict = torch.full_like(windows.verdict, FOUND)
+    reason_code = torch.full_like(windows.reason_code, FOUND)
     for objection, holds in objections.items():
-        verdict = torch.where(holds, objection, verdict)
-    return torch.where(windows.verdict == FOUND, verdict, windows.verdict)
+        reason_code = torch.where(holds, objection, reason_code)
+    return torch.where(windows.reason_code == FOUND, reason_code, windows.reason_code)
 
 
 def share_of_variance(y: Float[Tensor, "n p"], model: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:

@@ -75,8 +75,8 @@ def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
     check_spectra(q, spectra)
     smoothed = smooth_spectra(q, spectra)
     windows = find_windows(q, spectra, smoothed)
-    if (verdict := int(windows.verdict)) != FOUND:
-        return _refuse(verdict)
+    if (reason_code := int(windows.reason_code)) != FOUND:
+        return _refuse(reason_code)
     low, high, center, fwhm, height = (float(value) for value in windows[:5])
     inside = (q >= low) & (q <= high)
     if inside.sum() <= 4:  # as many as parameters
@@ -97,12 +97,12 @@ def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
     left, right = find_half_widths(windows, (x - center) / fwhm, y / height)
     half_widths = float(left), float(right)
     fit = _peak_fit(result.best_values, height, half_widths)
-    verdict = NOT_CONVERGED
+    reason_code = NOT_CONVERGED
     if result.success:
         fitted = torch.tensor([[fit.center], [fit.fwhm]], dtype=torch.float64)
-        verdict = int(judge_fits(q, windows, fitted[0], fitted[1], r_squared))
-    if verdict != FOUND:
-        return _refuse(verdict, float(r_squared))
+        reason_code = int(judge_fits(q, windows, fitted[0], fitted[1], r_squared))
+    if reason_code != FOUND:
+        return _refuse(reason_code, float(r_squared))
     figures = {figure.name: float(figure.read_off(fit)) for figure in FIGURES}
     errors = dict.fromkeys(figures, math.nan)
     if result.covar is not None:
@@ -130,6 +130,6 @@ def _peak_fit(values: Mapping[str, Any], height: float, half_widths: tuple[float
     )
 
 
-def _refuse(verdict: int, r_squared: float = math.nan) -> tuple[Peak, ScanAxis, Scan]:
+def _refuse(reason_code: int, r_squared: float = math.nan) -> tuple[Peak, ScanAxis, Scan]:
     nothing = {figure.name: math.nan for figure in FIGURES}
-    return Peak(nothing, nothing.copy(), r_squared, REASONS[verdict]), np.empty(0), np.empty(0)
+    return Peak(nothing, nothing.copy(), r_squared, REASONS[reason_code]), np.empty(0), np.empty(0)

@@ -188,7 +188,7 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *,
         flagged: 0-100, shape `(q,)`.
         neighbours: The nearest first, shape `(n, q)`.
         path: PNG or SVG to write.
-        title: What it is and why it is doubted.
+        title: What it is and why it is flagged.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()

@@ -63,7 +63,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     before = _shares(campaign, [one for one in campaign.suggestions if one.round < round_])
     measured = {m.id: m for m in campaign.measured}
     rows = []
-    for one, (nearest, beside) in zip(statuses, _nearest(campaign, int(round_)), strict=False):
+    for one, (nearest, to_next) in zip(statuses, _nearest(campaign, int(round_)), strict=False):
         found = measured.get(one.measurement or "")
         rows.append(
             {
@@ -73,7 +73,7 @@ def _show(campaign: CampaignSnapshot) -> None:
                 "found (at.%)": "" if found is None else label(np.array(found.composition), campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",
                 "nearest asked for before": nearest,
-                "next of the batch (at.%)": beside,
+                "next of the batch (at.%)": to_next,
                 "remark": one.reason,
             }
         )

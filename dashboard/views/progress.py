@@ -53,8 +53,8 @@ def _show(campaign: CampaignSnapshot) -> None:
     left, right = st.columns(2)
     log = left.toggle("log axes", key="log")
     archive = archive_now(campaign)
-    beside = right.toggle("simpler models on the same spectra", key="simpler", disabled=archive is None)
-    simpler = _simpler(str(archive.path), archive.round, archive) if beside and archive is not None else None
+    is_compared = right.toggle("simpler models on the same spectra", key="simpler", disabled=archive is None)
+    simpler = _simpler(str(archive.path), archive.round, archive) if is_compared and archive is not None else None
     published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
     figure = draw_learning_curves(
         {campaign.name: curve},

@@ -21,8 +21,8 @@ from glassmap.flows.cli.options import (
 from glassmap.flows.cli.terminal import (
     errors_in_words,
     print_costs,
+    print_ranking,
     print_simulation,
-    print_standings,
     progress,
     say,
     write_json,
@@ -100,7 +100,7 @@ def compare(
                 if one.model == OURS:  # the last of a split
                     all_of_it = (f"{j.model} {j.mse:.3g}" for j in judged if (j.n, j.seed) == (one.n, one.seed))
                     say(f"{one.n} spectra, split {one.seed + 1} of {seeds}: {', '.join(all_of_it)}")
-        print_standings(rank_models(judged), title=f"{dataset.stem}: test MSE by spectra learned from, {split} splits")
+        print_ranking(rank_models(judged), title=f"{dataset.stem}: test MSE by spectra learned from, {split} splits")
         sentences = say_what_holds(judged)
         for sentence in sentences:
             say(sentence)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from glassmap.agent.planning.convergence import CurvePoint
     from glassmap.agent.progress import Report
     from glassmap.agent.store.records import DroppedFile, LogLine, Measurement, SuggestionStatus
-    from glassmap.flows.compare import Standing
+    from glassmap.flows.compare import Ranked
     from glassmap.simulation.cost import Cost
 
 WATCH_SECONDS = 2.0
@@ -236,18 +236,18 @@ def _duration(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def print_standings(standings: "Sequence[Standing]", *, title: str) -> None:
+def print_ranking(ranking: "Sequence[Ranked]", *, title: str) -> None:
     """Print a row a model, the best first: median and range of its test MSE, then of its peaks' errors the medians."""
-    sizes = list(standings[0].mse)
-    known = [figure for figure in FIGURES if figure.name in standings[0].errors]
+    sizes = list(ranking[0].mse)
+    known = [figure for figure in FIGURES if figure.name in ranking[0].errors]
     table = Table(title=title, caption=f"median (lowest to highest); of the first peak: mean error after {sizes[-1]}")
     table.add_column("model")
     for name in (*map(str, sizes), *(figure.label for figure in known)):
         table.add_column(name, justify="right")
-    for standing in standings:
-        spread = (f"{median:.3g} ({low:.3g}–{high:.3g})" for median, low, high in standing.mse.values())
-        errors = (figure.say(standing.errors[figure.name]) for figure in known)
-        table.add_row(standing.model, *spread, *errors)
+    for ranked in ranking:
+        spread = (f"{median:.3g} ({low:.3g}–{high:.3g})" for median, low, high in ranked.mse.values())
+        errors = (figure.say(ranked.errors[figure.name]) for figure in known)
+        table.add_row(ranked.model, *spread, *errors)
     console.print(table)
 
 

@@ -30,8 +30,8 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
         new=new,
         expected=last_ensemble(campaign, round_).predict(compositions).mean if at.has_model else None,
     )
-    doubts = {row: reason for row, reason in enumerate(reasons) if reason}
-    for row, reason in doubts.items():
+    flagged = {row: reason for row, reason in enumerate(reasons) if reason}
+    for row, reason in flagged.items():
         draw_flagged(
             q,
             spectra[row],
@@ -41,7 +41,7 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
         )
     with store.transaction():
         store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
-        for row, reason in doubts.items():
+        for row, reason in flagged.items():
             now = store.measurement(used[row].id)
             if now is None or now.state != "used":
                 continue  # a person was faster

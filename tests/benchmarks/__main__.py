@@ -88,7 +88,7 @@ def benchmark_screening(
             sizes=numbers(sizes),
             seeds=range(seeds),
             tell=lambda r: say(
-                f"@ {r['n']} seed {r['seed']}: {r['found']} of {r['bad']} found, {r['doubted']} doubted"
+                f"@ {r['n']} seed {r['seed']}: {r['found']} of {r['bad']} found, {r['flagged']} flagged"
             ),
         )
         figures = [name for name in records[0] if name not in ("dataset", "n", "seed")]

@@ -29,7 +29,7 @@ def run(
     """One record a number of spectra and seed: recall and precision of the flags, and the test MSE learned from what.
 
     Spectra drawn at random come in batches, each screened against those before; `all` learns from every one, `screened`
-    from those that weren't doubted, `cleaned` from those that the authors kept. All are judged by the samples of the
+    from those that weren't flagged, `cleaned` from those that the authors kept. All are judged by the samples of the
     30 % held out that the authors kept; `..._everything` by all that are held out.
 
     Raises:
@@ -45,18 +45,18 @@ def run(
         for seed in seeds:
             held = split(spectra, "random", share=0.3, seed=seed)
             drawn = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))[:n]
-            doubted = _screen_in_batches(spectra.select(drawn), counts[drawn])
+            flagged = _screen_in_batches(spectra.select(drawn), counts[drawn])
             bad = ~cleaned[drawn]
             record: dict[str, Any] = {
                 "dataset": dataset.stem,
                 "n": n,
                 "seed": seed,
                 "bad": int(bad.sum()),
-                "doubted": int(doubted.sum()),
-                "found": int((bad & doubted).sum()),
+                "flagged": int(flagged.sum()),
+                "found": int((bad & flagged).sum()),
             }
             everything, test = spectra.select(held), spectra.select(held & cleaned)
-            for name, kept in (("all", bad | ~bad), ("screened", ~doubted), ("cleaned", ~bad)):
+            for name, kept in (("all", bad | ~bad), ("screened", ~flagged), ("cleaned", ~bad)):
                 learn = spectra.select(drawn[kept])
                 ensemble = Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
                 for what, judge in (("", test), ("_everything", everything)):
@@ -69,13 +69,13 @@ def run(
 
 
 def _screen_in_batches(spectra: SpectraSet, counts: np.ndarray) -> Mask:
-    """Which were doubted, as a campaign would have: each batch against what was used before, and itself."""
+    """Which were flagged, as a campaign would have: each batch against what was used before, and itself."""
     q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
     assert q is not None, "diffraction, not g(r)"
-    doubted = np.zeros(len(spectra), dtype=bool)
+    flagged = np.zeros(len(spectra), dtype=bool)
     for start in range(0, len(spectra), BATCH):
         end = min(start + BATCH, len(spectra))
-        rows = np.flatnonzero(~doubted[:end])
+        rows = np.flatnonzero(~flagged[:end])
         reasons = screen(
             q,
             spectra.compositions[rows],
@@ -83,5 +83,5 @@ def _screen_in_batches(spectra: SpectraSet, counts: np.ndarray) -> Mask:
             counts=counts[rows],
             new=rows >= start,
         )
-        doubted[rows] |= np.array([bool(reason) for reason in reasons])
-    return doubted
+        flagged[rows] |= np.array([bool(reason) for reason in reasons])
+    return flagged

@@ -94,7 +94,7 @@ def test_the_archive_of_a_round_holds_what_its_model_says(replayed: Path):
     row = archive.row_of(np.array([0.3, 0.4, 0.3]))
     assert row is not None and archive.row_of(np.array([0.301, 0.4, 0.299])) is None
     held = np.flatnonzero(archive.measured.hold_out).tolist()
-    mse = [np.mean((archive.view(archive.row_beside(k)).mean - archive.measured.intensity[k]) ** 2) for k in held]
+    mse = [np.mean((archive.view(archive.row_of_measured(k)).mean - archive.measured.intensity[k]) ** 2) for k in held]
     np.testing.assert_allclose(mse, archive.mse[held], rtol=0.02, atol=0.01)  # of three digits
     np.testing.assert_allclose(np.mean(archive.mse[held]), campaign.curve[-1].mse, rtol=1e-2)
     assert [path.name for path in (replayed / "maps").glob("*.h5")] == ["round-002.h5"], "the one before is gone"

@@ -40,14 +40,16 @@ def replayed(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> P
 def test_a_replay_is_drawn_without_its_data_set_beside_every_alloy_that_was_measured(
     replayed: Path, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    beside = {}
+    measured_maps = {}
     monkeypatch.setattr(
-        pictures, "draw_peak_maps", lambda _, measured, *__, figure, **___: beside.update({figure.name: measured})
+        pictures,
+        "draw_peak_maps",
+        lambda _, measured, *__, figure, **___: measured_maps.update({figure.name: measured}),
     )
     draw_maps(read_begun_campaign(replayed), tmp_path)
     everything = read_dataset(small_dataset)
-    assert list(beside) == [figure.name for figure in FIGURES]
-    for quantity, (compositions, values) in beside.items():
+    assert list(measured_maps) == [figure.name for figure in FIGURES]
+    for quantity, (compositions, values) in measured_maps.items():
         assert len(compositions) == len(everything)
         found = measure_peaks(everything.axis, torch.from_numpy(everything.intensities))
         np.testing.assert_allclose(values, found.figures[quantity].numpy())

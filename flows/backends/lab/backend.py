@@ -165,15 +165,15 @@ class Laboratory(Backend):
     ) -> Measured:
         """Return what was measured, with how far it is off its target.
 
-        What nobody asked for is held out where it lies beside an alloy that is.
+        What nobody asked for is held out where it lies as near to an alloy that is as the tolerance.
         """
         if suggestion is None:
-            beside = self._is_beside_held_out(composition, ledger)
-            return Measured(None, composition, spectrum, facts, hold_out=beside, file=file)
+            is_near = self._is_near_held_out(composition, ledger)
+            return Measured(None, composition, spectrum, facts, hold_out=is_near, file=file)
         off = 100 * float(np.abs(composition - np.array(suggestion.composition)).max())
         return Measured(suggestion, composition, spectrum, {**facts, "off_target_at_pct": round(off, 3)}, file=file)
 
-    def _is_beside_held_out(self, composition: Composition, ledger: Ledger) -> bool:
+    def _is_near_held_out(self, composition: Composition, ledger: Ledger) -> bool:
         """Return whether learning from an alloy would show the model one that it is judged by."""
         held = ledger.spectra(hold_out=True, since=self.since)[1]
         tolerance = self.settings.tolerance_at_pct / 100

@@ -1,4 +1,4 @@
-"""Doubtful measurements are found, good ones are left alone."""
+"""Measurements to flag are found, good ones are left alone."""
 
 from pathlib import Path
 
@@ -26,11 +26,11 @@ def judge(x: np.ndarray, y: np.ndarray, counts: np.ndarray, **options) -> list[s
     return screen(Q, x, y, counts=counts, new=np.ones(len(x), dtype=bool), **options)
 
 
-def test_good_spectra_are_not_doubted():
+def test_good_spectra_are_not_flagged():
     assert not any(judge(*halos(60)))
 
 
-def test_a_line_too_narrow_for_a_film_is_doubted_unless_its_neighbours_have_it():
+def test_a_line_too_narrow_for_a_film_is_flagged_unless_its_neighbours_have_it():
     x, y, counts = halos(30)
     line = 40 * np.exp(-0.5 * ((Q - 3.0) / 0.005) ** 2)
     y[4] += line
@@ -42,13 +42,13 @@ def test_a_line_too_narrow_for_a_film_is_doubted_unless_its_neighbours_have_it()
     assert not any("sharp line" in reason for reason in judge(x, y, counts, expected=expected)), "the model knows it"
 
 
-def test_a_line_of_a_film_is_not_doubted():
+def test_a_line_of_a_film_is_not_flagged():
     x, y, counts = halos(30)
     y[4] += 40 * np.exp(-0.5 * ((Q - 3.0) / LINE_WIDTH) ** 2)
     assert "sharp" not in judge(x, y, counts)[4]
 
 
-def test_what_resembles_no_neighbour_is_doubted_unless_the_model_expects_it():
+def test_what_resembles_no_neighbour_is_flagged_unless_the_model_expects_it():
     x, y, counts = halos(100)
     y[7] = 100 - y[7]
     reasons = judge(x, y, counts)
@@ -56,7 +56,7 @@ def test_what_resembles_no_neighbour_is_doubted_unless_the_model_expects_it():
     assert not any(judge(x, y, counts, expected=y))
 
 
-def test_no_film_no_signal_and_saturation_are_doubted():
+def test_no_film_no_signal_and_saturation_are_flagged():
     x, y, counts = halos(30)
     counts[1] = 100
     y[2] = 50 + np.random.default_rng(1).normal(scale=10, size=801)
@@ -72,11 +72,11 @@ def test_only_new_ones_are_judged_and_few_are_no_measure():
     x, y, counts = halos(30)
     y[7] = y[7][::-1]
     assert not any(screen(Q, x, y, counts=counts, new=np.zeros(30, dtype=bool)))
-    assert not any(judge(x[:7], y[1:8], counts[:7])), "with seven, nobody knows what is usual"
+    assert not any(judge(x[:7], y[1:8], counts[:7])), "with seven, nobody knows how far neighbours differ"
     assert judge(x[:1], y[:1], counts[:1]) == [""]
 
 
-def test_counts_that_are_not_known_raise_no_doubt():
+def test_counts_that_are_not_known_raise_no_flag():
     x, y, counts = halos(30)
     assert not any(judge(x, y, counts * np.nan))
 
@@ -95,7 +95,7 @@ def test_a_new_one_is_screened_with_the_nearest_of_very_many():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_of_real_wafers_few_good_points_are_doubted(shared_data: Path, seed: int):
+def test_of_real_wafers_few_good_points_are_flagged(shared_data: Path, seed: int):
     from glassmap.agent.data.dataset import read_dataset
     from glassmap.flows.backends.replay import counts_of
 

@@ -16,8 +16,8 @@ def halos(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_learns_unseen_spectra(name):
     x, y = halos(60, 0)
-    unseen, truth = halos(50, 1)
-    predicted = BASELINES[name]().fit(x, y, seed=0).predict(unseen).mean
+    asked, truth = halos(50, 1)
+    predicted = BASELINES[name]().fit(x, y, seed=0).predict(asked).mean
     assert predicted.shape == truth.shape
     assert mean_squared_error(predicted, truth) < 0.25 * truth.var(axis=0).mean()
     assert ((predicted >= 0) & (predicted <= 100)).all()

@@ -28,9 +28,9 @@ def test_training_is_repeatable_and_leaves_the_global_random_state_alone():
 
 def test_unseen_spectra_are_predicted_far_better_than_by_their_mean():
     x, _, y = peaks(40)
-    unseen, _, truth = peaks(60, seed=1)
+    asked, _, truth = peaks(60, seed=1)
     config = TrainingConfig(members=2, steps=400)
-    predicted = Ensemble(config, device="cpu").fit(x, y).predict(unseen).mean
+    predicted = Ensemble(config, device="cpu").fit(x, y).predict(asked).mean
     assert mean_squared_error(predicted, truth) < 0.1 * mean_squared_error(0 * truth + y.mean(0), truth)
 
 
@@ -69,10 +69,10 @@ def test_disagreement_is_small_where_it_was_measured():
     x, _, y = peaks(40)
     near_titanium = x[:, 1] > x[:, 0]
     ensemble = Ensemble(TrainingConfig(members=4, steps=300), device="cpu").fit(x[near_titanium], y[near_titanium])
-    unseen = peaks(200, seed=1)[0]
-    disagreement = ensemble.disagreement(unseen)
-    assert disagreement[unseen[:, 0] > 0.7].mean() > 2 * disagreement[unseen[:, 1] > 0.6].mean()
-    np.testing.assert_allclose(disagreement, ensemble.predict(unseen).epistemic_std.mean(1), rtol=1e-5)
+    asked = peaks(200, seed=1)[0]
+    disagreement = ensemble.disagreement(asked)
+    assert disagreement[asked[:, 0] > 0.7].mean() > 2 * disagreement[asked[:, 1] > 0.6].mean()
+    np.testing.assert_allclose(disagreement, ensemble.predict(asked).epistemic_std.mean(1), rtol=1e-5)
 
 
 def test_an_alloys_spectrum_does_not_depend_on_what_is_asked_for_with_it():

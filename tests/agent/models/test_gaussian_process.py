@@ -21,9 +21,9 @@ def smooth(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
 def test_a_smooth_system_is_interpolated_closely():
     x, _, y = peaks(60)
-    unseen, _, truth = peaks(40, seed=1)
+    asked, _, truth = peaks(40, seed=1)
     np.testing.assert_allclose(smooth(x, y, x), y, atol=2)
-    assert mean_squared_error(smooth(x, y, unseen), truth) < 0.02 * np.var(truth)
+    assert mean_squared_error(smooth(x, y, asked), truth) < 0.02 * np.var(truth)
 
 
 def test_noise_is_smoothed_out():

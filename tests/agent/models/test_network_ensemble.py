@@ -14,7 +14,7 @@ from tests.support.models import CPU, TINY, peaks
 def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     x, _, y = peaks(40)
     config = TrainingConfig(members=6, steps=20)
-    ensemble, unseen = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
+    ensemble, asked = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
     folds = assign_folds(x, seed=0)
     changed = y.copy()
     mine = np.flatnonzero(folds == 1)
@@ -22,7 +22,7 @@ def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     for z in (y, changed):
         z[0, :2] = 0, 100
     before, after = (ensemble.fit(x, z) for z in (y, changed))
-    first, second = (next(e.predict_blocks(unseen))[1][:, :6].numpy() for e in (before, after))
+    first, second = (next(e.predict_blocks(asked))[1][:, :6].numpy() for e in (before, after))
     np.testing.assert_allclose(first[:, 1], second[:, 1], atol=0.05)
     assert np.abs(first - second).max(axis=(0, 2))[[0, 2, 3, 4, 5]].min() > 0.5
 

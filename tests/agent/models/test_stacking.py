@@ -131,11 +131,11 @@ def test_networks_are_trusted_where_spectra_jump_and_the_process_where_they_are_
 
 def test_the_band_holds_nine_of_ten_points_of_unseen_spectra():
     x, _, y = peaks(60)
-    unseen, _, truth = peaks(100, seed=1)
+    asked, _, truth = peaks(100, seed=1)
     rng = np.random.default_rng(0)
     noisy, measured = (z + 3 * rng.normal(size=z.shape) for z in (y, truth))
     ensemble = Ensemble(TrainingConfig(members=5, steps=300), device="cpu").fit(x, noisy)
-    predicted = ensemble.predict(unseen)
+    predicted = ensemble.predict(asked)
     assert 0.85 < (np.abs(measured - predicted.mean) <= predicted.band).mean() < 0.97
     error = mean_squared_error(predicted.mean, measured)
     assert ensemble.oof_mse == pytest.approx(error, rel=0.3)

@@ -21,8 +21,8 @@ def test_a_member_is_the_same_network_whatever_stands_beside_it(architecture: Ar
     )
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name].chunk(3)[2], value, rtol=0, atol=0)
-    unseen = peaks(6, seed=1)[0]
-    torch.testing.assert_close(generate(together, unseen)[:, 2], generate(alone, unseen)[:, 0], rtol=1e-3, atol=1e-2)
+    asked = peaks(6, seed=1)[0]
+    torch.testing.assert_close(generate(together, asked)[:, 2], generate(alone, asked)[:, 0], rtol=1e-3, atol=1e-2)
 
 
 def test_members_trained_apart_are_joined_to_those_trained_together():

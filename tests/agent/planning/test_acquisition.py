@@ -99,10 +99,10 @@ def test_a_batch_stays_away_from_where_measurements_off_the_grid_are():
 
 
 def test_weights_draw_the_batch_to_where_they_are_heavy():
-    def doubt(compositions):
+    def weigh(compositions):
         return np.where(compositions[:, 2] > 0.6, 20.0, 1.0)
 
-    even, drawn = (plan_batch(TERNARY, 20, taken=NOTHING, seed=0, weights=weights) for weights in (None, doubt))
+    even, drawn = (plan_batch(TERNARY, 20, taken=NOTHING, seed=0, weights=weights) for weights in (None, weigh))
     heavy, few = ((batch.compositions[:, 2] > 0.6).sum() for batch in (drawn, even))
     assert heavy >= few + 4
 

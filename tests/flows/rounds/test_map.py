@@ -27,6 +27,6 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
     assert pq.read_schema(path).field("delta_q").type == "float"
     found = np.isfinite(columns["delta_q"])
     np.testing.assert_array_equal(np.isfinite(columns["q1"]), found)
-    voices = np.rint(4 * columns["peak_share"])  # two networks, a Gaussian process, trees
-    np.testing.assert_array_equal(np.isfinite(columns["q1_std"]), voices > 1)
+    predictions = np.rint(4 * columns["peak_share"])  # two networks, a Gaussian process, trees
+    np.testing.assert_array_equal(np.isfinite(columns["q1_std"]), predictions > 1)
     assert ((columns["q1"][found] > 1) & (columns["q1"][found] < 5)).all()

@@ -34,20 +34,20 @@ def test_a_flagged_measurement_is_held_out_of_training_until_a_person_decides(tm
     scans = (drop_with_a_line if k == chosen else drop_scan for k in range(len(samples)))
     drop_table(folder, {s["sample"]: scan(folder, s) for s, scan in zip(samples, scans, strict=True)})
     assert run(folder).reason.startswith("Waiting for 14 of 14 measurements of round 2")
-    doubted = samples[chosen]["sample"]
+    chosen_id = samples[chosen]["sample"]
     with CampaignStore.read_only(folder) as store:
-        measured = store.measurement(doubted)
+        measured = store.measurement(chosen_id)
         assert measured is not None and measured.state == "flagged" and "A sharp line at" in measured.reason
         assert sorted(states(folder).values()).count("flagged") == 1
-        assert doubted not in store.spectra(hold_out=False)[0]
-        assert [line.event for line in store.log_lines(subject=doubted)] == ["measured", "flagged"]
-    assert (folder / "pictures" / f"flagged-{doubted}.png").exists()
+        assert chosen_id not in store.spectra(hold_out=False)[0]
+        assert [line.event for line in store.log_lines(subject=chosen_id)] == ["measured", "flagged"]
+    assert (folder / "pictures" / f"flagged-{chosen_id}.png").exists()
     with CampaignStore.amend(folder, person="ada") as store:
-        accept(store, [doubted], "the line is real")
+        accept(store, [chosen_id], "the line is real")
     measure_all(folder, 2)
     run(folder)
     with CampaignStore.read_only(folder) as store:
-        assert doubted in store.spectra(hold_out=False)[0], "a person's word counts from then on"
+        assert chosen_id in store.spectra(hold_out=False)[0], "a person's word counts from then on"
 
 
 def test_where_all_are_flagged_they_can_be_accepted(lab: Path):

@@ -40,14 +40,14 @@ def test_of_two_names_of_one_scan_the_known_one_counts(lab: Path):
 def test_an_alloy_that_nobody_asked_for_is_used_and_held_out_beside_one_that_is(lab: Path):
     with CampaignStore.read_only(lab) as store:
         held = next(s for s in store.suggestions() if s.hold_out)
-    beside = np.array(held.composition)
+    near = np.array(held.composition)
     table = {s["sample"]: drop_scan(lab, s) for s in order(lab)}
     drop_table(lab, table)
     run(lab)
-    text = scan_text(beside, np.random.default_rng(9), ".xy")
+    text = scan_text(near, np.random.default_rng(9), ".xy")
     (lab / "drop" / "beside.xy").write_text(text)
     (lab / "drop" / "far.xy").write_text(scan_text(np.array([0.02, 0.01, 0.97]), np.random.default_rng(9), ".xy"))
-    drop_table(lab, {"beside": beside + np.array([0.004, -0.004, 0]), "far": np.array([0.02, 0.01, 0.97])}, "more.csv")
+    drop_table(lab, {"beside": near + np.array([0.004, -0.004, 0]), "far": np.array([0.02, 0.01, 0.97])}, "more.csv")
     run(lab)
     with CampaignStore.read_only(lab) as store:
         extra = {m.facts["file"]: m for m in store.measurements() if m.suggestion is None}
