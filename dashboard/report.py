@@ -137,7 +137,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     values = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
-        yield f"<p>The {100 * TOP_SHARE:g} % of alloys of largest Δq.</p>"
+        yield f"<p>The {100 * TOP_SHARE:g} % of alloys of largest {DELTA_Q.label}.</p>"
         yield _figure(
             draw_tetrahedron(
                 map_.compositions[top],
@@ -152,8 +152,8 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
         yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
     yield (
-        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose Δq is surely large: Δq less two epistemic std "
-        "comes first.</p>"
+        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose {DELTA_Q.label} is surely large: "
+        f"{DELTA_Q.label} less two epistemic std comes first.</p>"
     )
     columns = {
         "alloy": "alloy",

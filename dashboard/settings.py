@@ -43,7 +43,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     """Return what pages show of the settings that a store holds."""
     planning, stop, backend = config["planning"], config["stop"], config["backend"]
     backends = [backend, *([config["guide"]["backend"]] if config.get("guide") else [])]
-    protocol = next((one.get("protocol") or {} for one in backends if one["kind"] == "simulation"), None)
+    protocol = next((one.get("protocol") or {} for one in backends if "potential" in one), None)  # of who simulates
     return Settings(
         step_at_pct=config["space"]["step_at_pct"],
         batch=planning["batch"],
@@ -66,7 +66,6 @@ def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:
 
 
 def _describe_hold_out(backend: Mapping[str, Any]) -> str:
-    """Return what the model is judged by."""
-    if backend["kind"] == "replay":
-        return f"{Path(backend['dataset']).name}, {backend['hold_out']}"
-    return f"{backend['kind']}, of each batch"
+    """Return what the model is judged by; a backend whose settings hold nothing out takes some of each batch."""
+    source = Path(backend["dataset"]).name if "dataset" in backend else backend["kind"]
+    return f"{source}, {backend.get('hold_out', 'of each batch')}"

@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum, Weights
 
-ENOUGH = 8  # measured alloys; with fewer, nobody knows what is usual
+ENOUGH = 8  # measured alloys; with fewer, nobody knows how far neighbours differ
 WITNESSES = 30  # nearest measurements that a new one is screened with
 NEIGHBOURS = 6  # nearest measured alloys that a spectrum is held against
 LINE_WIDTH = 0.035  # 1/Å; a narrower line needs crystals of 160 nm (Scherrer), larger than a film's
@@ -24,7 +24,7 @@ LINE_HEIGHT = 15.0  # of 100, above what lies within LINE_SURROUNDINGS
 LINE_SURROUNDINGS = 0.15  # 1/Å
 SIGNAL = 8.0  # standard deviations of the noise, from lowest to highest point; noise alone spans 6 or 7
 FLAT_TOP = 4  # points in a row at the maximum
-UNLIKE = 25.0  # times the usual difference between an alloy and the most similar of its neighbours, …
+UNLIKE = 25.0  # times the median difference between an alloy and the most similar of its neighbours, …
 UNLIKE_AT_MOST = 30.0  # … or this, of 100, where neighbours differ much
 FEW_COUNTS = 0.5  # of the median of its neighbours' counts
 
@@ -53,22 +53,22 @@ def screen(
     reasons = list[str]()
     differences = np.sqrt(np.square(spectra[:, None] - spectra[nearest]).mean(axis=2))  # (n, NEIGHBOURS)
     closest = differences.min(axis=1, initial=np.inf)
-    usual = float(np.median(closest)) if len(spectra) >= ENOUGH else np.inf
+    median_closest = float(np.median(closest)) if len(spectra) >= ENOUGH else np.inf
     for row in range(len(spectra)):
         if not new[row]:
             reasons.append("")
             continue
         found = [_no_signal(spectra[row]), _saturation(spectra[row])]
         if len(spectra) >= ENOUGH:
-            beside = [lines[int(k)] for k in nearest[row]]
+            reference_lines = [lines[int(k)] for k in nearest[row]]
             if expected is not None:
-                beside.append(_sharp_lines(q, expected[row : row + 1])[0])
-            found.append(_strange_line(lines[row], beside, q))
+                reference_lines.append(_sharp_lines(q, expected[row : row + 1])[0])
+            found.append(_strange_line(lines[row], reference_lines, q))
             apart = closest[row]
             if expected is not None:
                 apart = min(apart, float(np.sqrt(np.square(spectra[row] - expected[row]).mean())))
-            if apart > min(UNLIKE * usual, UNLIKE_AT_MOST):
-                found.append(f"It resembles no neighbour: {apart:.1f} of 100 apart, usual is {usual:.1f}.")
+            if apart > min(UNLIKE * median_closest, UNLIKE_AT_MOST):
+                found.append(f"It resembles no neighbour: {apart:.1f} of 100 apart, usual is {median_closest:.1f}.")
             share = float(counts[row] / np.median(counts[nearest[row]]))
             if share < FEW_COUNTS:
                 found.append(f"It has {share:.0%} of the counts of its neighbours: no film?")
@@ -136,14 +136,18 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
     return found
 
 
-def _strange_line(lines: dict[int, float], beside: list[dict[int, float]], q: Axis) -> str:
+def _strange_line(lines: dict[int, float], reference_lines: list[dict[int, float]], q: Axis) -> str:
     """Name the highest sharp line that neither a neighbour nor the model has at half its height."""
     reach = LINE_WIDTH / float(np.median(np.diff(q)))
     strange = {
         k: height
         for k, height in lines.items()
         if height > LINE_HEIGHT
-        and not any(other > height / 2 and abs(j - k) <= reach for near in beside for j, other in near.items())
+        and not any(
+            other > height / 2 and abs(j - k) <= reach
+            for reference in reference_lines
+            for j, other in reference.items()
+        )
     }
     if not strange:
         return ""

@@ -109,11 +109,11 @@ class PeakMap:
         return path
 
     def shard_path(self, number: int, folder: Path) -> Path:
-        """Where a shard is, or will be."""
+        """Return where a shard is, or will be."""
         return self.shard_folder(folder) / f"{number:06d}.parquet"
 
     def ranks(self, number: int) -> range:
-        """Of the alloys of a shard."""
+        """Return the ranks of a shard's alloys."""
         return range(number * SHARD, min((number + 1) * SHARD, len(self.space)))
 
     def shard(self, ranks: range) -> bytes:

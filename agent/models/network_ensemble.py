@@ -106,7 +106,7 @@ class TrainedNetworks:
     generator: Generator
     """All members in one."""
     widths: dict[str, Any]
-    """Of the generator's layers."""
+    """They say how wide the generator's layers are."""
     noise: Float[Tensor, "k 1 m z"]
     """The same for every composition, so that an alloy's spectrum doesn't depend on which others are asked for with it,
     and a map is smooth."""

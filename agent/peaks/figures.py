@@ -33,7 +33,7 @@ class PeakFigure:
     """A figure of the first peak: how it is called, shown and read off."""
 
     name: str
-    """Of its column or key, wherever it is stored."""
+    """It names the column or key, wherever the figure is stored."""
     label: str
     """Its symbol, for people."""
     title: str

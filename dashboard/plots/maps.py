@@ -111,7 +111,7 @@ def draw_ternary(
             "y": -0.12,
             "yanchor": "top",
             "tickvals": [0.25, 0.75] if is_glass else None,
-            "ticktext": ["no", f"Δq ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
+            "ticktext": ["no", f"{DELTA_Q.label} ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
         },
     }
     figure.add_scatterternary(

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.data import CampaignSnapshot, Unreadable
 from glassmap.dashboard.live import STATES, ago, alloy_of, name_of, plain, watch, widest
 
@@ -40,9 +41,9 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     st.markdown(plain(campaign.status.reason))
     lines = [f"**Measured next:** {_next_batch(campaign)}"]
     if (best := widest(campaign)) is not None:
-        lines.insert(0, f"**Δq is largest at** {best}")
+        lines.insert(0, f"**{DELTA_Q.label} is largest at** {best}")
     elif campaign.curve and campaign.q is None:
-        lines.insert(0, "g(r) has no Δq, so there is no map")
+        lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
     st.markdown("  \n".join(lines))
     mse = [point.mse for point in campaign.curve]
     error, counts = st.columns(2)

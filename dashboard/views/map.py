@@ -199,7 +199,10 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
 
 
 def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
-    st.markdown("**Best candidates**: alloys whose Δq is surely large, that is Δq less two epistemic std")
+    st.markdown(
+        f"**Best candidates**: alloys whose {DELTA_Q.label} is surely large, "
+        f"that is {DELTA_Q.label} less two epistemic std"
+    )
     with st.expander("Filters"):
         columns = st.columns(min(3, len(campaign.elements)))
         ranges = {
@@ -210,7 +213,7 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         }
         columns = st.columns(3)
         most_std = columns[0].number_input(
-            f"epistemic std of Δq below ({DELTA_Q.unit})",
+            f"epistemic std of {DELTA_Q.label} below ({DELTA_Q.unit})",
             min_value=0.0,
             value=None,
             step=0.005,
@@ -263,7 +266,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     map_ = map_now(campaign)
     if map_ is None:
         st.info(
-            "g(r) has no Δq, so this campaign has no map; its spectra are on the next page."
+            f"g(r) has no {DELTA_Q.label}, so this campaign has no map; its spectra are on the next page."
             if campaign.q is None
             else "There is no map yet. The first is made once the first batch is measured and learned from."
         )

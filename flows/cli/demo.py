@@ -9,7 +9,7 @@ from glassmap.agent.config.campaign import CampaignConfig
 BUNDLED = Path(str(files("glassmap.simulation").joinpath("zr-cu-al.nc")))
 """Simulated Zr-Cu-Al glasses; the file says how they were made."""
 BUNDLED_SETTINGS: dict[str, Any] = {"where": "not replicate", "batch": 15, "steps": 800}
-"""Of its replay: each alloy once, and short training, as these spectra are smooth."""
+"""The demo replays each alloy once, and trains briefly, as these spectra are smooth."""
 
 
 def live_config(name: str) -> CampaignConfig:

@@ -52,7 +52,7 @@ def open_cluster(config: CampaignConfig) -> Iterator["Cluster | None"]:
 
 
 class News(NamedTuple):
-    """Of one of many tasks."""
+    """What has become of one of many tasks so far: how far it is, or how it ended."""
 
     number: int  # of the task, as it was given
     share: float  # done, 0 to 1
@@ -338,7 +338,7 @@ def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
     from distributed import Reschedule
 
     (seed, seen), (of_all, device) = pickle.loads(task), _opened(given)
-    tell, stopped = _task_hooks()
+    report_task, stopped = _task_hooks()
     error = ""
 
     def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
@@ -346,7 +346,7 @@ def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
         if stopped():
             raise Reschedule()
         error = text
-        tell(stage, done, total)
+        report_task(stage, done, total)
 
     data = of_all._replace(seeds=[seed], seen=seen[None])
     content = weights_of(train_networks(data, report, device=resolve_device(device)))

@@ -105,7 +105,7 @@ def announce_arrival(folder: Path) -> None:
 
 
 def forget_missed(folder: Path) -> None:
-    """Of the runs that came due while nobody served, leave the last of each deployment."""
+    """Delete the runs that came due while nobody served, but for the last of each deployment."""
     missed = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[tag_of(folder)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),

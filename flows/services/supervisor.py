@@ -1,8 +1,7 @@
 """All that an unattended laboratory needs in one command: Prefect's server, the served campaigns, the dashboard.
 
 All listen on loopback. The server has a home, a secret and a database of its own, and like the dashboard it answers no
-foreign web page. A
-service that ends is started again; all end together, however this process ends.
+foreign web page. A service that ends is started again; all end together, however this process ends.
 """
 
 import os
@@ -44,7 +43,7 @@ def run_services(
         port: Of the server, on loopback.
         dashboard_port: Of the dashboard, on loopback.
         at_once: Most runs at a time, of all campaigns together.
-        say: Told what happens, line by line.
+        say: Shows people a line about each service that starts or ends.
 
     Raises:
         CampaignError: If the server doesn't start.

@@ -47,7 +47,7 @@ def benchmark_growth(
     from tests.benchmarks import growth
 
     with errors_in_words():
-        records = growth.run(sizes=numbers(sizes), tell=lambda r: say(f"{r['measurements']}: {r['plan']:.2f} s"))
+        records = growth.run(sizes=numbers(sizes), on_record=lambda r: say(f"{r['measurements']}: {r['plan']:.2f} s"))
         print_records(records)
         write_json(json_file, records)
 
@@ -87,7 +87,7 @@ def benchmark_screening(
             dataset,
             sizes=numbers(sizes),
             seeds=range(seeds),
-            tell=lambda r: say(
+            on_record=lambda r: say(
                 f"@ {r['n']} seed {r['seed']}: {r['found']} of {r['bad']} found, {r['flagged']} flagged"
             ),
         )
@@ -136,7 +136,7 @@ def benchmark_spectra(
                 seeds=range(100, 100 + seeds),
                 where=where,
                 variable=variable,
-                tell=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
+                on_record=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
             figures = ("mse", *(name for name in (*NAMES, "rank", "inside") if name in studied[0]))
             print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
@@ -152,7 +152,9 @@ def benchmark_spectra(
             variable=variable,
             config=PRESETS["default"].model_copy(update=changes),
             published=published,
-            tell=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+            on_record=lambda r: say(
+                f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"
+            ),
         )
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
         ours = [record for record in records if record["model"] == "ensemble"]
@@ -193,7 +195,7 @@ def benchmark_speed(
             elements=numbers(elements),
             longest_map=longest_map,
             device=device,
-            tell=lambda r: say(f"{r['what']}: {r['case']}"),
+            on_record=lambda r: say(f"{r['what']}: {r['case']}"),
         )
         for what in dict.fromkeys(record["what"] for record in records):
             say(what)
@@ -230,7 +232,7 @@ def benchmark_runner(
             atoms=atoms,
             elements=elements,
             step_at_pct=step,
-            tell=lambda r: say(r["runner"]),
+            on_record=lambda r: say(r["runner"]),
         )
         print_records(records)
         write_json(json_file, records)
@@ -248,7 +250,7 @@ def benchmark_dashboard(
     from tests.benchmarks import dashboard
 
     with errors_in_words():
-        records = dashboard.run(refreshes=refreshes, tell=say)
+        records = dashboard.run(refreshes=refreshes, report=_report)
         print_records(records)
         write_json(json_file, records)
 
@@ -294,7 +296,7 @@ def benchmark_peaks(
                 seeds=range(seeds),
                 where=where,
                 picture=picture,
-                tell=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
+                on_record=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
             )
             figures = ("slope", "r2_origin", "r2", "mae", "n")
             print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
@@ -340,7 +342,7 @@ def benchmark_curve(
             sizes=numbers(sizes),
             seeds=range(seeds),
             config=PRESETS["default"].model_copy(update=changes),
-            tell=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+            on_record=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
         floor = curve.noise_floor(dataset, variable=variable)
         print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
@@ -376,11 +378,16 @@ def benchmark_noise(
             seeds=range(seeds),
             folder=folder,
             workers=available_cores(),
-            tell=say,
+            report=_report,
         )
         figures = ("mse", "mse_merged", *NAMES, "cpu_seconds")
         print_summary(records, by=("atoms",), values=figures, title="Between two seeds: medians")
         write_json(json_file, records)
+
+
+def _report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+    """Show a line as each step of a benchmark begins or ends; it fulfils `glassmap.agent.progress.Report`."""
+    say(f"{stage}: {done} of {total} {text}".rstrip())
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def time_command(words: Sequence[str]) -> Ran:
     return Ran(seconds, cpu, peak_mib, code, "\n".join(output) + done.stderr)
 
 
-def run(*, runs: int = RUNS, tell: Callable[[dict[str, Any]], None] = lambda record: None) -> list[dict[str, Any]]:
+def run(*, runs: int = RUNS, on_record: Callable[[dict[str, Any]], None] = lambda record: None) -> list[dict[str, Any]]:
     """One record a command: median, lowest and highest seconds over its runs, median CPU seconds, most memory."""
     records = []
     with tempfile.TemporaryDirectory() as home:
@@ -107,5 +107,5 @@ def run(*, runs: int = RUNS, tell: Callable[[dict[str, Any]], None] = lambda rec
                 "peak_mib": max(one.peak_mib for one in ran),
             }
             records.append(record)
-            tell(record)
+            on_record(record)
     return records

@@ -23,7 +23,7 @@ def run(
     sizes: Sequence[int],
     seeds: Sequence[int],
     config: TrainingConfig,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a size, seed and model: its MSE on the 30 % that are held out, as in the paper.
 
@@ -34,7 +34,7 @@ def run(
         sizes: Numbers of spectra to learn from.
         seeds: Each gives its own split, draw and networks.
         config: Of our ensemble.
-        tell: Called with every record as it is there.
+        on_record: Called with every record as it is there.
     """
     spectra = read_prepared(path, variable=variable, where=where)
     records = []
@@ -43,7 +43,7 @@ def run(
             learn, test = draw_split(spectra, "random", n=n, seed=seed)
             for model, errors in judge_models(learn, test, seed=seed, config=config, published=False):
                 records.append({"n": len(learn), "seed": seed, "model": model, "mse": errors["mse"]})
-                tell(records[-1])
+                on_record(records[-1])
     return records
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,20 @@ from typing import Any
 import numpy as np
 
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.progress import Report, ignore
 from tests.support.browser import FLAGS, find_browser, served
 from tests.support.made_up import make_campaign
 
 WRITTEN_ROUNDS, WRITERS = 60, 3  # by the writer that the dashboard must not slow, each way
 
 
-def run(
-    *, refreshes: int = 1000, port: int = 8599, tell: Callable[[str], None] = lambda text: None
-) -> list[dict[str, Any]]:
+def run(*, refreshes: int = 1000, port: int = 8599, report: Report = ignore) -> list[dict[str, Any]]:
     """A record for each of what people wait for, in seconds, and for what it costs, each beside its goal.
 
     Args:
         refreshes: Of the map page, over which the server's memory is watched.
         port: Of the dashboard, on loopback.
-        tell: Told what is measured.
+        report: Is told what is measured.
 
     Raises:
         CampaignError: If Chromium or Playwright is missing.
@@ -47,7 +46,7 @@ def run(
 
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         root = Path(place)
-        tell("making campaigns up")
+        report("make campaigns up", 0, 4)
         make_campaign(root / "campaigns" / "ternary")
         make_campaign(root / "campaigns" / "quaternary", elements=("Zr", "Cu", "Al", "Ti"), rounds=3)
         with served([root / "campaigns"], home=root / "home", port=port) as (url, process):
@@ -60,7 +59,7 @@ def run(
                 page.wait_for_function(f"() => document.querySelectorAll('{selector}').length >= {count}")
                 return time.monotonic() - began
 
-            tell("first views")
+            report("first views", 1, 4)
             cards, points = "[data-testid=stMetric]", ".ternarylayer path.point"
             first = seconds_to("", cards)  # of a server that was just started: imports and all
             record("first view, server just started", first, "s", "")
@@ -72,7 +71,7 @@ def run(
                 seconds_to(path, selector, count)  # the first reads the files
                 times = [seconds_to(path, selector, count) for _ in range(5)]
                 record(what, float(np.median(times)), "s", f"< {goal}")
-            tell(f"{refreshes} refreshes")
+            report("refreshes", 2, 4)
             seconds_to("map?campaign=ternary", points, 4851)
             memory = [_memory_mib(process)]
             for _ in range(4):
@@ -84,7 +83,7 @@ def run(
             record("memory before refreshes", memory[0], "MiB", "")
             for quarter, value in enumerate(memory[1:], start=1):
                 record(f"memory after {quarter * refreshes // 4} refreshes", value, "MiB", "flat")
-            tell("a writer beside it")
+            report("a writer at the same time", 3, 4)
             written: dict[str, list[float]] = {"alone": [], "read as a page does": [], "watched in this browser": []}
             for k in range(WRITERS):
                 for how, times in written.items():

@@ -25,7 +25,7 @@ from tests.benchmarks import speed
 SAMPLES, POINTS, GRID = 60, 800, 5  # spectra learned from; their points; at.% of the map's grid
 
 
-def tell(what: str, **figures: Any) -> None:
+def show(what: str, **figures: Any) -> None:
     """Print a figure."""
     print(json.dumps({"what": what, **figures}), flush=True)
 
@@ -47,14 +47,14 @@ def agree(preset: str, *, steps: int) -> None:
             for other in ("cuda", "cpu"):
                 again = TrainedEnsemble.load(saved, device=other).predict(asked)
                 off = float(np.abs(again.mean - predictions[device].mean).max())
-                tell("checkpoint", preset=preset, learned_on=device, read_on=other, off=off)
+                show("checkpoint", preset=preset, learned_on=device, read_on=other, off=off)
     if len(predictions) == 2:
         off = {
             name: float(np.abs(one - two).max())
             for name, one, two in zip(predictions["cpu"]._fields, *predictions.values(), strict=True)
         }
-        tell("learned on either", preset=preset, steps=steps, **off)
-    tell("fit", preset=preset, steps=steps, members=config.members, **seconds)
+        show("learned on either", preset=preset, steps=steps, **off)
+    show("fit", preset=preset, steps=steps, members=config.members, **seconds)
 
 
 def map_on_both() -> None:
@@ -68,12 +68,12 @@ def map_on_both() -> None:
             map_ = PeakMap(TrainedEnsemble.load(saved, device=device), space, q, compositions, {})
             columns[device] = read_map(map_.write(Path(folder) / device))[0]
     off = {name: float(np.nanmax(np.abs(columns["cpu"][name] - columns["cuda"][name]))) for name in columns["cpu"]}
-    tell("map", alloys=len(space), **{name: figure for name, figure in off.items() if name not in space.elements})
+    show("map", alloys=len(space), **{name: figure for name, figure in off.items() if name not in space.elements})
 
 
 def main(seconds: float) -> None:
     """Tell all of it; of the longest map so many seconds."""
-    tell("device", name=torch.cuda.get_device_name(), torch=torch.__version__)
+    show("device", name=torch.cuda.get_device_name(), torch=torch.__version__)
     agree("default", steps=300)
     map_on_both()
     agree("paper", steps=100)
@@ -85,7 +85,7 @@ def main(seconds: float) -> None:
             elements=(3, 4) if preset == "default" else (3,),
             device="cuda",
             longest_map=seconds,
-            tell=lambda record, preset=preset: tell(preset, figure=record),
+            on_record=lambda record, preset=preset: show(preset, figure=record),
         )
 
 

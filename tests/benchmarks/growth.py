@@ -24,7 +24,7 @@ REPEATS = 3
 def run(
     *,
     sizes: Sequence[int] = (0, 100, 1000, 10_000, 100_000),
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a number of measurements in a quaternary: seconds, the best of three."""
     records = []
@@ -35,7 +35,7 @@ def run(
             seconds = {name: _time(what, folder) for name, what in READINGS.items()}
             size = (folder / "campaign.db").stat().st_size / 1e6
             records.append({"measurements": n, **seconds, "megabytes": size})
-            tell(records[-1])
+            on_record(records[-1])
     return records
 
 

@@ -1,6 +1,6 @@
 """How far two simulations of one alloy are apart, against the number of atoms: the floor below which no model gets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
@@ -11,6 +11,7 @@ import numpy as np
 
 from glassmap.agent.data.composition import elements_of, label, parse_composition
 from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.agent.progress import Report, ignore
 from glassmap.simulation.first_peak import first_peak
 from glassmap.simulation.lammps import find_lammps, generous_timeout, simulate_all
 from glassmap.simulation.melt_quench import PRESETS, Simulation
@@ -26,7 +27,7 @@ def run(
     seeds: Sequence[int],
     folder: Path,
     workers: int,
-    tell: Callable[[str], None] = lambda text: None,
+    report: Report = ignore,
 ) -> list[dict[str, Any]]:
     """One record an alloy, size and pair of seeds.
 
@@ -37,7 +38,7 @@ def run(
         seeds: Two or more.
         folder: Where runs are kept, so that a benchmark that is stopped goes on.
         workers: Simulations at a time.
-        tell: Called with a line as each simulation ends.
+        report: Is told as each simulation ends.
 
     Returns:
         Records with `alloy`, `atoms`, `seeds`, `mse` of g(r) in all bins, `mse_merged` in the bins that are learned,
@@ -62,7 +63,8 @@ def run(
         for update in runs:
             if isinstance(update.outcome, Structure):
                 found[cases[update.number]] = update.outcome
-                tell(f"{simulations[update.number].label}, {sum(simulations[update.number].counts)} atoms")
+                one = simulations[update.number]
+                report("simulate", len(found), len(simulations), f"{one.label}, {sum(one.counts)} atoms")
             elif update.outcome is not None:
                 raise update.outcome
     return [

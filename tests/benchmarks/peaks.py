@@ -71,7 +71,7 @@ def judge_generated(
     seeds: Sequence[int],
     where: str | None = None,
     picture: Path | None = None,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """Peaks of generated spectra against those of the measured ones, all samples of each set.
 
@@ -82,7 +82,7 @@ def judge_generated(
         seeds: Each draws other training spectra.
         where: Keeps the samples for which this coordinate holds.
         picture: PNG of the scatter plots of the first seed.
-        tell: Called with every record as it is there.
+        on_record: Called with every record as it is there.
 
     Returns:
         A record a set, seed and quantity as of `run`, with those of Δq also the counts `both` (glass as measured and
@@ -106,7 +106,7 @@ def judge_generated(
                 if quantity == DELTA_Q.name:
                     record |= _confusion(ours[quantity], theirs[quantity])
                 records.append(record)
-                tell(record)
+                on_record(record)
     if picture is not None:
         _draw(pairs, picture, "measured", "generated")
     return records

@@ -36,7 +36,7 @@ def run(
     atoms: int = 500,
     elements: int = 4,
     step_at_pct: int = 1,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a runner, in seconds: `start` until every worker is ready, `simulations`, `training`, `map`.
 
@@ -50,7 +50,7 @@ def run(
         atoms: Of each; the rest of the protocol is the preset `quick`'s.
         elements: Of the system to map.
         step_at_pct: Of its grid.
-        tell: Called with every record as it is there.
+        on_record: Called with every record as it is there.
 
     Raises:
         MeasurementError: If a simulation fails.
@@ -60,7 +60,7 @@ def run(
 
     def add(record: dict[str, Any]) -> None:
         records.append(record)
-        tell(record)
+        on_record(record)
 
     measure = partial(
         _seconds, config=config, alloys=alloys, atoms=atoms, space=CompositionSpace(ELEMENTS[:elements], step_at_pct)
@@ -97,7 +97,7 @@ def _do_nothing(cluster: Cluster, times: int) -> None:
 def _seconds(
     cluster: Cluster | None, *, config: TrainingConfig, alloys: int, atoms: int, space: CompositionSpace
 ) -> dict[str, float]:
-    """Of the three kinds of work, here or on a cluster."""
+    """Return the seconds that each of the three kinds of work takes, here or on a cluster."""
     with tempfile.TemporaryDirectory() as name:
         folder, seconds = Path(name), {}
         start = time.perf_counter()

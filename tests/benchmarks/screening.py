@@ -24,7 +24,7 @@ def run(
     sizes: Sequence[int] = (50, 100),
     seeds: Sequence[int] = (0, 1, 2),
     config: TrainingConfig = PRESETS["default"],
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a number of spectra and seed: recall and precision of the flags, and the test MSE learned from what.
 
@@ -64,7 +64,7 @@ def run(
                         ensemble.predict(judge.compositions).mean, judge.intensities
                     )
             records.append(record)
-            tell(record)
+            on_record(record)
     return records
 
 

@@ -74,7 +74,7 @@ def run(
     where: str | None = None,
     variable: str = "intensity",
     published: bool = False,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a data set, split, seed and model: its errors on the test set.
 
@@ -89,7 +89,7 @@ def run(
         where: Keeps the samples for which this coordinate holds.
         variable: The spectra of the set.
         published: Also train the published network by the published terms; hours without a GPU.
-        tell: Called with every record as it is there.
+        on_record: Called with every record as it is there.
     """
     records = []
     for path in datasets:
@@ -100,7 +100,7 @@ def run(
                 for model, figures in judge_models(learn, test, seed=seed, config=config, published=published):
                     record = {"dataset": path.stem, "split": kind, "n": len(learn), "seed": seed, "model": model}
                     records.append(record | figures)
-                    tell(records[-1])
+                    on_record(records[-1])
     return records
 
 
@@ -144,7 +144,7 @@ def ablate(
     where: str | None = None,
     variable: str = "intensity",
     changes: Mapping[str, Mapping[str, Any]] = ABLATIONS,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a data set, seed and change of the default preset: its errors, on one half of the samples.
 
@@ -161,7 +161,7 @@ def ablate(
                 config = TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
                 figures = dict(judge_ensemble(learn, test, seed=seed, config=config))["ensemble"]
                 records.append({"dataset": path.stem, "n": len(learn), "seed": seed, "change": name, **figures})
-                tell(records[-1])
+                on_record(records[-1])
     return records
 
 

@@ -35,7 +35,7 @@ def run(
     elements: Sequence[int] = (3, 4, 5),
     device: str = "auto",
     longest_map: float = 60.0,
-    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
     """One record a measurement: `what`, `case`, `per_second`, and the shares of the device's limits that it takes.
 
@@ -52,13 +52,13 @@ def run(
         elements: Of the systems to map, every alloy at 1 at.% with some of each element.
         device: As for the ensemble.
         longest_map: Seconds; what is left of a larger map is scaled up from the shards done by then.
-        tell: Called with every record as it is there.
+        on_record: Called with every record as it is there.
     """
     where, records = resolve_device(device), []
 
     def add(what: str, case: str, **figures: float) -> None:
         records.append({"what": what, "case": case, **figures})
-        tell(records[-1])
+        on_record(records[-1])
 
     compositions, q, spectra = made_up_spectra(samples, points=points)
     one = _trainer(compositions, spectra, config, 1, where)
@@ -130,8 +130,8 @@ def _trainer(
 def _work(trainer: Trainer) -> tuple[int, int]:
     """Floating-point operations of a step, and bytes that it moves at least.
 
-    Of every trained number: weight read forward and backward, gradient written, four read and three written by Adam,
-    and of the generator's one read and the average read and written.
+    What moves of every trained number: its weight read forward and backward, gradient written, four read and three
+    written by Adam, and of the generator's one read and the average read and written.
     """
     with FlopCounterMode(display=False) as counter:
         trainer.step()

@@ -43,7 +43,7 @@ def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Pat
         sizes=(5, 60),
         seeds=(0, 1),
         config=PRESETS["default"].model_copy(update={"members": 2, "steps": 20}),
-        tell=told.append,
+        on_record=told.append,
     )
     assert records == told and len(records) == 2 * 2 * 6
     medians = {n: np.median([r["mse"] for r in records if r["n"] == n and r["model"] == "pca-gp"]) for n in (5, 60)}

@@ -55,3 +55,13 @@ def test_simulated_alloys_have_a_temperature_to_reach(
 def test_what_the_hold_out_is_is_said(tmp_path: Path):
     assert shown().judged_by == "co-v-zr.nc, random"
     assert shown(backend={"kind": "simulation", "potential": "zhou"}).judged_by == "simulation, of each batch"
+
+
+def test_a_kind_of_backend_that_this_version_does_not_know_is_shown():
+    replay = {"kind": "replay", "dataset": "a/co-v-zr.nc"}
+    config = CampaignConfig.of(
+        {"name": "x", "space": {"elements": ["Co", "V", "Zr"]}, "backend": replay}, source="a test"
+    )
+    found = read_settings(config.model_dump(mode="json") | {"backend": {"kind": "beamline", "station": 3}})
+    assert (found.backend, found.judged_by) == ("beamline", "beamline, of each batch")
+    assert found.quench_temperature is None
