@@ -11,8 +11,8 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement, SuggestionStatus
-from glassmap.flows.backends.lab.orders import write_orders
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import plan_replacements
 
 

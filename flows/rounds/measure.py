@@ -7,9 +7,9 @@ from pathlib import Path
 
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.lab.orders import write_orders
 from glassmap.flows.backends.protocol import Event, Failed, Measured, Progress
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, round_of_arrivals
+from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.record import name_alloy, record
 from glassmap.flows.rounds.screen import screen_new
 

@@ -2,14 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from glassmap.agent.store.records import DroppedFile
-
-if TYPE_CHECKING:
-    from glassmap.flows.backends.lab.backend import Settings
 
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")  # endings of files that something still writes
 
@@ -23,10 +20,16 @@ class Found(NamedTuple):
     modified: int  # ns, since 1970
 
 
-def quiet_files(folder: Path, settings: "Settings") -> Iterator[Found]:
-    """Find the files in the drop folders of a campaign that are whole and quiet; links aren't followed."""
+def quiet_files(folder: Path, drops: Sequence[Path], *, quiet_seconds: float) -> Iterator[Found]:
+    """Find the files in the drop folders of a campaign that are whole and quiet; links aren't followed.
+
+    Args:
+        folder: The campaign's.
+        drops: Its drop folders.
+        quiet_seconds: A file that changed since is still being written.
+    """
     now = time.time_ns()
-    for drop in settings.drop:
+    for drop in drops:
         for parent, folders, names in os.walk(drop, followlinks=False):
             folders.sort()
             for name in sorted(names):
@@ -37,7 +40,7 @@ def quiet_files(folder: Path, settings: "Settings") -> Iterator[Found]:
                     file = find(path, folder)
                 except FileNotFoundError:  # moved on in the meantime
                     continue
-                if not 0 <= now - file.modified < settings.quiet_seconds * 1e9:  # a clock may be ahead
+                if not 0 <= now - file.modified < quiet_seconds * 1e9:  # a clock may be ahead
                     yield file
 
 

@@ -10,19 +10,47 @@ import hashlib
 import stat
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
-from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, read_raw_scan
+from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
 from glassmap.agent.errors import DatasetError, GlassmapError
-from glassmap.agent.shapes import Composition, Compositions
-from glassmap.agent.store.records import DroppedFile
-from glassmap.flows.backends.lab.backend import Laboratory, Settings
+from glassmap.agent.shapes import Composition, Compositions, Spectrum
+from glassmap.agent.store.records import DroppedFile, Suggestion
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import composition_of, identify, is_in_use, nearest_pending, plain
-from glassmap.flows.backends.protocol import Event, Filed, Ledger, LedgerEntry
+from glassmap.flows.backends.lab.settings import Settings
+from glassmap.flows.backends.protocol import Event, Filed, Ledger, LedgerEntry, Measured
+
+
+class Laboratory(Protocol):
+    """What taking in asks of the laboratory; the backend is one."""
+
+    settings: Settings
+    elements: tuple[str, ...]
+    folder: Path  # the campaign's
+    since: int  # the first round that is its own
+
+    def prepare(self, scan: RawScan) -> Spectrum:
+        """Return a scan on the campaign's axis in q."""
+        ...
+
+    def measured(
+        self,
+        suggestion: Suggestion | None,
+        composition: Composition,
+        spectrum: Spectrum,
+        facts: Mapping[str, Any],
+        ledger: Ledger,
+        *,
+        file: LedgerEntry | None = None,
+    ) -> Measured:
+        """Return what was measured, with how far it is off its target."""
+        ...
 
 
 def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None) -> Generator[Event]:
@@ -37,18 +65,22 @@ def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None
     """
     again = ledger.read_again  # settings changed: what was refused may be taken now
     known = {file.path: file for file in sorted(ledger.files(), key=lambda file: file.time)}  # as each was last
-    found = quiet_files(lab.folder, lab.settings) if files is None else [find(path, lab.folder) for path in files]
+    found = _quiet_files(lab) if files is None else [find(path, lab.folder) for path in files]
     new = [file for file in found if files is not None or is_new(file, known.get(file.name), again=again)]
-    tables = {file for file in new if _is_table(file.path, lab.settings)}
+    tables = {file for file in new if _is_table(file.path, lab.settings.table.sample)}
     for file in sorted(new, key=lambda file: (file not in tables, file.name)):
         yield from _take_file(lab, ledger, file, is_table=file in tables, by_hand=files is not None)
     for waiting in ledger.files(state="waiting"):
         yield from _take_waiting(lab, ledger, waiting)
 
 
-def _is_table(path: Path, settings: Settings) -> bool:
+def _quiet_files(lab: Laboratory) -> Iterator[Found]:
+    return quiet_files(lab.folder, lab.settings.drop, quiet_seconds=lab.settings.quiet_seconds)
+
+
+def _is_table(path: Path, sample: str | None) -> bool:
     try:
-        return stat.S_ISREG(path.lstat().st_mode) and is_composition_table(path, sample=settings.table.sample)
+        return stat.S_ISREG(path.lstat().st_mode) and is_composition_table(path, sample=sample)
     except OSError:  # gone, or not ours to read; said when its content is asked for
         return False
 
@@ -176,10 +208,22 @@ def _too_late(ledger: Ledger, table: str, said: Mapping[str, Composition]) -> It
         if name not in said or measured is None or measured.state == "retracted":
             continue
         now, _ = composition_of(ledger, [name], Path(file.path).parent, newest=(table, said))
-        if now is None or not np.allclose(now, said[name]):
+        if now is None or not _is_same(now, said[name]):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
-        elif not np.allclose(now, measured.composition):
+        elif not _is_same(now, np.array(measured.composition)):
             yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
+
+
+def _is_same(one: Composition, other: Composition) -> bool:
+    return float(np.abs(one - other).max()) < SAME_ALLOY
+
+
+def _identify(
+    lab: Laboratory, ledger: Ledger, entry: LedgerEntry, scan: RawScan
+) -> tuple[Suggestion | None, Composition | None, str]:
+    """Find what a scan is of, by this campaign's settings."""
+    takes_target = lab.settings.composition == "target"
+    return identify(ledger, entry.path, entry.hash, scan, since=lab.since, takes_target=takes_target)
 
 
 def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
@@ -191,7 +235,7 @@ def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator
             reason = "Another scan of the same name came while it waited for its composition; that one counts."
             copy = _kept(lab, other := _entry_of(file))
             yield _set_aside(lab, other, copy.read_bytes() if copy.exists() else None, reason)
-    asked, composition, reason = identify(lab, ledger, entry.path, entry.hash, scan)
+    asked, composition, reason = _identify(lab, ledger, entry, scan)
     if composition is None:
         yield Filed(entry._replace(state="waiting", reason=reason), f"{entry.path}: waits. {reason}")
         return
@@ -201,7 +245,9 @@ def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator
         "notes": list(scan.notes),
         "counts": float(np.median(scan.intensity)),
     }
-    asked = asked or nearest_pending(lab, ledger, composition)
+    asked = asked or nearest_pending(
+        ledger, composition, since=lab.since, tolerance_at_pct=lab.settings.tolerance_at_pct
+    )
     yield lab.measured(asked, composition, spectrum, facts, ledger, file=entry)
 
 
@@ -215,7 +261,7 @@ def _take_waiting(lab: Laboratory, ledger: Ledger, file: DroppedFile) -> Generat
         return
     try:
         scan = read_raw_scan(_kept(lab, entry), axis=lab.settings.columns)
-        _, composition, reason = identify(lab, ledger, file.path, file.hash, scan)
+        _, composition, reason = _identify(lab, ledger, entry, scan)
         if composition is not None or reason != file.reason:
             yield from _take_scan(lab, ledger, entry)
     except GlassmapError as error:  # its copy is gone, or the campaign reads scans otherwise now

@@ -8,22 +8,29 @@ import numpy as np
 from glassmap.agent.data.scan_files import SUFFIXES, RawScan
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.lab.backend import Laboratory
 from glassmap.flows.backends.protocol import Ledger
 
 
 def identify(
-    lab: Laboratory, ledger: Ledger, path: str, hash_: str, scan: RawScan
+    ledger: Ledger, path: str, hash_: str, scan: RawScan, *, since: int, takes_target: bool
 ) -> tuple[Suggestion | None, Composition | None, str]:
     """Find what a scan is of: the alloy that was asked for, its composition, or why that isn't known.
 
     It may be called in a table, or an order, by any of its files, the last first, or as the instrument says.
+
+    Args:
+        ledger: What is recorded.
+        path: Of the scan, as the ledger calls it.
+        hash_: Of its content.
+        scan: What it holds.
+        since: The first round that counts.
+        takes_target: Whether a scan that no table names is of the composition that was asked for.
     """
     called = (*(Path(name).name for name in (path, *ledger.paths_of(hash_))), scan.sample)
     names = list(dict.fromkeys(plain(name) for name in called if name))
-    asked = next((s for s in map(ledger.suggestion, names) if s is not None and s.round >= lab.since), None)
+    asked = next((s for s in map(ledger.suggestion, names) if s is not None and s.round >= since), None)
     composition, reason = composition_of(ledger, names, Path(path).parent)
-    if composition is None and asked is not None and lab.settings.composition == "target":
+    if composition is None and asked is not None and takes_target:
         composition = np.array(asked.composition)
     return asked, composition, reason
 
@@ -67,12 +74,14 @@ def plain(name: str) -> str:
     return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
 
 
-def nearest_pending(lab: Laboratory, ledger: Ledger, composition: Composition) -> Suggestion | None:
-    """Find the alloy that is waited for and was probably meant."""
-    pending = [s for s in ledger.suggestions(pending=True) if s.round >= lab.since]
+def nearest_pending(
+    ledger: Ledger, composition: Composition, *, since: int, tolerance_at_pct: float
+) -> Suggestion | None:
+    """Find the alloy that is waited for since a round or later and was probably meant, within a tolerance."""
+    pending = [s for s in ledger.suggestions(pending=True) if s.round >= since]
     off = [100 * float(np.abs(composition - np.array(s.composition)).max()) for s in pending]
     nearest = int(np.argmin(off)) if off else 0
-    return pending[nearest] if off and off[nearest] <= lab.settings.tolerance_at_pct else None
+    return pending[nearest] if off and off[nearest] <= tolerance_at_pct else None
 
 
 def is_in_use(ledger: Ledger, hash_: str) -> bool:

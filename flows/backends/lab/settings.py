@@ -1,0 +1,64 @@
+"""A laboratory's settings: where results arrive, how they are read, and how long a round waits for them."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from glassmap.agent.config import settings as tables
+from glassmap.agent.config.backends import BackendSettings
+from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
+
+
+class TableConfig(tables.Settings):
+    """How composition tables are read; see `glassmap.agent.data.composition_table`."""
+
+    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
+    columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
+    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
+
+
+class Settings(BackendSettings):
+    """Where results arrive, how they are read, and how long a round waits for them."""
+
+    free: ClassVar = (
+        *("drop", "table", "tolerance_at_pct", "minimum_share", "patience_hours", "quiet_seconds", "flagged"),
+        "wavelength",  # of files that lack theirs
+    )
+    can_guide: ClassVar = False
+    takes_deliveries: ClassVar = True
+
+    drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)  # folders that results arrive in
+    columns: Literal["q", "two_theta"]  # what the first column of a scan of text is; instrument files hold 2θ
+    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None  # Å, of scans over 2θ that don't say theirs
+    composition: Literal["measured", "target"] = "measured"  # a scan waits for its row of a table, or takes the target
+    table: TableConfig = TableConfig()
+    tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0  # of each element, to match a scan by composition
+    minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
+    patience_hours: Annotated[float, Field(ge=0)] = 72.0  # since the order, before it goes on without the rest
+    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0  # a file that changed since is still being written
+    flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
+
+    @model_validator(mode="after")
+    def _columns_have_a_unit(self) -> "Settings":
+        if self.table.columns and self.table.unit is None:
+            raise ValueError("table.columns need table.unit, 'at.%' or 'wt.%'; units are never guessed")
+        return self
+
+    def check(self, space: SpaceConfig, spectrum: SpectrumConfig) -> None:
+        """Refuse a campaign whose axis is left open, or whose table has a column for another element."""
+        given = spectrum.model_dump(include={"low", "high", "points"})
+        if missing := [name for name, value in given.items() if value is None]:
+            raise ValueError(
+                f"a lab's spectra need spectrum.{', spectrum.'.join(missing)}: the range in q (1/Å) that every "
+                "scan covers, and the number of points of the common axis"
+            )
+        if unknown := [element for element in self.table.columns if element not in space.elements]:
+            raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
+
+    def arrivals(self, folder: Path) -> set[Hashable]:
+        """Return the files in the drop folders that are whole and quiet."""
+        from glassmap.flows.backends.lab.drop_folders import quiet_files
+
+        return set(quiet_files(folder, self.drop, quiet_seconds=self.quiet_seconds))
