@@ -12,6 +12,7 @@ import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, MeasurementError, SimulationError, SpectrumError
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.dashboard.pictures import draw_pictures
@@ -58,7 +59,8 @@ def test_pictures_say_that_the_potential_is_synthetic(finished: Path, monkeypatc
     for name in ("draw_learning_curve", "draw_peak_maps", "draw_examples"):
         monkeypatch.setattr(f"glassmap.dashboard.pictures.{name}", lambda *_, title, **__: titles.append(title))
     draw_pictures(read_begun_campaign(finished), finished / "pictures")
-    assert len(titles) == 4 and all("simulated with zhou (mixing rule, synthetic)" in title for title in titles)
+    assert len(titles) == 2 + len(FIGURES)
+    assert all("simulated with zhou (mixing rule, synthetic)" in title for title in titles)
 
 
 def test_what_was_simulated_stays_in_the_campaigns_folder(finished: Path):
