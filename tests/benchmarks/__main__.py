@@ -296,7 +296,7 @@ def benchmark_peaks(
                 seeds=range(seeds),
                 where=where,
                 picture=picture,
-                on_record=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f} 1/Å"),
+                on_record=lambda r: say(f"{r['dataset']} seed {r['seed']}: {r['quantity']} MAE {r['mae']:.4f}"),
             )
             figures = ("slope", "r2_origin", "r2", "mae", "n")
             print_summary(judged, by=("dataset", "n_learned", "quantity"), values=figures, title="Generated: medians")
