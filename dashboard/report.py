@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.spectra_archive import SpectraArchive
@@ -94,7 +94,7 @@ def _sections(
     if decided := [line for line in log if line.person != DRIVER]:
         yield "<h2>What people did</h2>"
         yield _table(pd.DataFrame(decided, columns=["time", "who", "what", "about", "detail"]))
-    yield f"<p class=note>Written by glassmap {version('glassmap')}. Method: {METHOD}.</p>"
+    yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"
 
 
 def _facts(campaign: CampaignSnapshot) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from glassmap.agent.planning.acquisition import plan_batch
     from glassmap.flows.planner import Planner
 
-    __version__: str
+__version__ = "0.3.0"  # of the package as well; stores, workers and shards of a map compare it
 
 __all__ = [
     "Campaign",
@@ -59,14 +59,9 @@ def __getattr__(name: str) -> object:
     Raises:
         AttributeError: If there is no such name.
     """
-    if name == "__version__":
-        from importlib.metadata import version
-
-        value: object = version("glassmap")
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'glassmap' has no attribute {name!r}; it offers {', '.join(__all__)}.")
+    value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

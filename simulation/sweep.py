@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import periodictable
 
+from glassmap import __version__
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.errors import DatasetError, SimulationError
@@ -226,7 +226,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
         for name in ("atoms", "seed")
         if getattr(protocol, name) != getattr(PRESETS[preset], name)
     ]
-    made_by = f"glassmap {version('glassmap')}, LAMMPS {lammps}"
+    made_by = f"glassmap {__version__}, LAMMPS {lammps}"
     before = spectra.attributes.get("versions", made_by).split("; ")
     steps = ",".join(map(str, sweep.steps_at_pct))
     potential = sweep.potential.name.removesuffix(f" ({SYNTHETIC})")

@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from glassmap import __version__
 from glassmap.agent.atomic_file import partial_beside, sync, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.models.base_model import BLOCK
@@ -93,7 +93,7 @@ class PeakMap:
 
     def shard_folder(self, folder: Path) -> Path:
         """Where a map's shards are until all are there; the same for every process that makes this map."""
-        text = json.dumps([self.metadata, repr(self.space), version("glassmap")], sort_keys=True)
+        text = json.dumps([self.metadata, repr(self.space), __version__], sort_keys=True)
         digest = hashlib.sha256(text.encode() + self.measured.tobytes() + self.q.tobytes()).hexdigest()[:16]
         return folder / f".shards-{digest}"
 

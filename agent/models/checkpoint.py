@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
@@ -57,7 +57,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "oof_mse": _or_none(stack.oof_mse),
             "conformal_quantile": _or_none(stack.conformal_quantile),
             "models": {name: model.facts for name, model in saved.items()},
-            "code_version": version("glassmap"),
+            "code_version": __version__,
             "torch_version": torch.__version__,
             "record": checkpoint.record,
         },

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 15.0  # to wait for the scheduler, and then for its first worker
 TOPIC = "glassmap"  # under which workers tell how far they are
-VERSIONS = {name: version(name) for name in ("glassmap", "numpy", "torch")}  # what the last bits depend on
+VERSIONS = {"glassmap": __version__, "numpy": version("numpy"), "torch": version("torch")}  # last bits depend on them
 
 
 @contextmanager
