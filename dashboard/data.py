@@ -14,6 +14,7 @@ import pandas as pd
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
@@ -98,7 +99,7 @@ class Unreadable(NamedTuple):
     @property
     def name(self) -> str:
         """Return its folder's name."""
-        return self.folder.name
+        return visible(self.folder.name)
 
 
 def find_campaigns(paths: list[Path]) -> list[Path]:
@@ -131,7 +132,7 @@ def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
                 return Unreadable(folder, "new", "It is being started right now.")
             return _read(store)
     except GlassmapError as error:
-        return Unreadable(folder, "broken", str(error))
+        return Unreadable(folder, "broken", visible(str(error)))
 
 
 def read_begun_campaign(folder: Path) -> CampaignSnapshot:
@@ -150,9 +151,9 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
     config, (axis_name, axis, wavelength) = store.config, store.axis()
     return CampaignSnapshot(
         folder=store.folder,
-        name=config["name"],
+        name=visible(config["name"]),
         elements=tuple(store.elements),
-        source=store.source,
+        source=visible(store.source),
         settings=read_settings(config),
         axis_name=axis_name,
         axis=axis,
@@ -165,7 +166,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         suggestions=store.suggestions(),
         pending=store.suggestions(pending=True),
         measured=store.measurements(),
-        failures=store.failures(),
+        failures={id_: visible(reason) for id_, reason in store.failures().items()},
         running=store.progress(),
         used=store.used(),
         map=store.artefact("map"),
@@ -178,13 +179,13 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
 def read_suggestion_statuses(folder: Path, round_: int) -> list[SuggestionStatus]:
     """Return what became of each alloy of a round."""
     with CampaignStore.read_only(folder) as store:
-        return store.suggestion_statuses(round_)
+        return [one._replace(reason=visible(one.reason)) for one in store.suggestion_statuses(round_)]
 
 
 def read_log(folder: Path) -> list[LogLine]:
     """Return the audit log, oldest first."""
     with CampaignStore.read_only(folder) as store:
-        return store.log_lines()
+        return [LogLine(*map(visible, line)) for line in store.log_lines()]
 
 
 class Map(NamedTuple):

@@ -10,6 +10,7 @@ import streamlit as st
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.candidates import REACH_AT_PCT, best_alloys
 from glassmap.dashboard.data import (
@@ -89,7 +90,7 @@ def choose_campaign(folders: list[Path]) -> None:
 def name_of(folder: Path, folders: list[Path]) -> str:
     """Return what a campaign is called: its folder, with the parent where two are called alike."""
     alike = [other for other in folders if other.name == folder.name]
-    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+    return visible(folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}")
 
 
 def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:

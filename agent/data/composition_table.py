@@ -16,6 +16,7 @@ import periodictable
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.scan_files import MAX_BYTES, check_archive, read_number
 from glassmap.agent.errors import DatasetError, GlassmapError
+from glassmap.agent.outside_text import from_spreadsheet
 from glassmap.agent.shapes import Compositions
 
 ShareUnit = Literal["at.%", "wt.%"]
@@ -137,7 +138,8 @@ def _read_cells(path: Path) -> _Cells:
 
 
 def _csv_rows(path: Path) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+    rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+    return [[from_spreadsheet(cell) for cell in row] for row in rows]
 
 
 def _excel_rows(path: Path) -> list[list[str]]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.records import Pause, Running, StageStatus, ToLookAt, WaitingFor
 
@@ -63,7 +64,7 @@ def describe_status(status: Status) -> str:
     sentences.append(_describe_stage(status))
     if look := str(status.to_look_at):
         sentences.append(f"To look at with `glassmap ledger`: {look}.")
-    return " ".join(sentences)
+    return visible(" ".join(sentences), keep="\n")
 
 
 def _describe_stage(status: Status) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.planning.acquisition import RULES, rule_of
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.records import Suggestion
@@ -116,7 +117,12 @@ def _show(campaign: CampaignSnapshot) -> None:
         st.download_button("Order file", order.read_bytes(), order.name, "text/csv")
         st.caption(f"`{order}`")
     else:
-        st.download_button("As CSV", table.to_csv(index=False), f"{campaign.name}-round-{round_:03d}.csv", "text/csv")
+        st.download_button(
+            "As CSV",
+            table.map(spreadsheet_cell).to_csv(index=False),
+            f"{campaign.name}-round-{round_:03d}.csv",
+            "text/csv",
+        )
 
 
 _show(chosen(lambda campaign: (campaign.round_at_work, campaign.status, len(campaign.failures), campaign.map)))

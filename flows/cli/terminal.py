@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import FIGURES
 
 if TYPE_CHECKING:
@@ -30,7 +32,17 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # a log has no width of its own
+
+
+class Terminal(Console):
+    """Shows text from outside, such as the names of files, without the characters that would act on a terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Return what is printed for a text."""
+        return super().render_str(visible(text, keep="\n"), **how)
+
+
+console = Terminal(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)  # a log has no width
 
 
 @contextmanager
@@ -39,7 +51,9 @@ def errors_in_words() -> Iterator[None]:
     try:
         yield
     except (GlassmapError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(
+            f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(1) from error
 
 

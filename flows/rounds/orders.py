@@ -7,6 +7,7 @@ import json
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import kind_of, settings_of
 from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.store.campaign_store import CampaignStore
 
 
@@ -52,7 +53,7 @@ def _order(store: CampaignStore, round_: int) -> dict[str, str]:
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
     order = {
         "campaign": store.config["name"],
         "round": round_,
