@@ -143,13 +143,13 @@ def resume(store: CampaignStore) -> str:
 
 
 def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
-    """Give the campaign more of its budget.
+    """Give the campaign more of its budget; said twice, as after a kill, it gives no more than once.
 
     Args:
         store: The campaign's.
         reason: Why, for the log.
-        more: Of `rounds` (made whatever the stop rule says), `spectra`, `hours`, `cpu_hours`: on top of what was
-            used, or of the limit where that is not yet reached.
+        more: Of `rounds` (made whatever the stop rule says), `spectra`, `hours`, `cpu_hours`: on top of what is used
+            now, or of the campaign file's limit where that is not yet reached.
     """
     given = {name: value for name, value in more.items() if value is not None}
     if not given:
@@ -160,17 +160,18 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
     with store.transaction():
         for name, value in given.items():
             if name == "rounds":
-                until = max(used.rounds, until) + int(value)
+                until = max(until, used.rounds + int(value))
                 words.append(f"to round {until}")
                 continue
             if stop[f"max_{name}"] is None:
                 raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
-            limits[name] = max(getattr(used, name), stop[f"max_{name}"], limits.get(name, 0)) + value
+            limits[name] = max(limits.get(name, 0), max(getattr(used, name), stop[f"max_{name}"]) + value)
             words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
-        store.record_extension(to_round=until, limits=limits)
-        if next_round(store) is None:
-            store.reopen_decision()
-        store.log("extended", f"{', '.join(words)}: {reason}")
+        if (until, limits) != (store.extended_to, store.extended_limits):
+            store.record_extension(to_round=until, limits=limits)
+            if next_round(store) is None:
+                store.reopen_decision()
+            store.log("extended", f"{', '.join(words)}: {reason}")
     return f"The campaign may go on {', '.join(words)}, if alloys are left; then its stop rule counts again."
 
 

@@ -4,8 +4,6 @@ Every stage records what it did and that it is done in one transaction, so a cam
 where it was.
 """
 
-from datetime import UTC, datetime
-
 import numpy as np
 
 from glassmap.agent.data.composition import label
@@ -26,9 +24,8 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
 
     def used(self) -> Budget:
         """Return what the campaign has used up."""
-        hours = 0.0 if self.began is None else (datetime.now(UTC) - self.began).total_seconds() / 3600
         cpu_hours = (self.cpu_seconds() + self.lost_cpu_seconds) / 3600
-        return Budget(self.n_rounds(), self.n_spectra(), hours, cpu_hours)
+        return Budget(self.n_rounds(), self.n_spectra(), self.hours(), cpu_hours)
 
     def status(self) -> Status:
         """Return where the campaign stands."""

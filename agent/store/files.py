@@ -18,13 +18,16 @@ class Files(StoreConnection):
 
     def file_of(self, hash_: str) -> DroppedFile | None:
         """Return the file of that content that was used, the last time, or waits, if there is one."""
-        query = "SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting') ORDER BY state, time DESC LIMIT 1"
-        row = self._row(query, [hash_])
+        row = self._row(
+            """SELECT * FROM files WHERE hash = ? AND state IN ('used', 'waiting')
+            ORDER BY state, sequence DESC LIMIT 1""",
+            [hash_],
+        )
         return None if row is None else DroppedFile(**row)
 
     def paths_of(self, hash_: str) -> list[str]:
         """Return every path that a content was dropped under, the last first."""
-        query = "SELECT path FROM files WHERE hash = ? ORDER BY time DESC, id DESC"
+        query = "SELECT path FROM files WHERE hash = ? ORDER BY sequence DESC"
         return [row["path"] for row in self._rows(query, [hash_])]
 
     def record_file(
@@ -57,10 +60,11 @@ class Files(StoreConnection):
             Its number.
         """
         self._execute(
-            """INSERT INTO files (path, size, modified, hash, kind, state, reason, measurement, time)
-            VALUES (:path, :size, :modified, :hash, :kind, :state, :reason, :measurement, :time)
+            """INSERT INTO files (path, size, modified, hash, kind, state, reason, measurement, time, sequence)
+            SELECT :path, :size, :modified, :hash, :kind, :state, :reason, :measurement, :time,
+            COALESCE(MAX(sequence), 0) + 1 FROM files WHERE true
             ON CONFLICT (path, size, modified) DO UPDATE SET hash = :hash, kind = :kind, state = :state,
-            reason = :reason, measurement = :measurement, time = :time""",
+            reason = :reason, measurement = :measurement, time = :time, sequence = excluded.sequence""",
             {
                 "path": path,
                 "size": size,
@@ -79,8 +83,11 @@ class Files(StoreConnection):
 
     def count_files(self) -> dict[FileState, int]:
         """Return how many files are in each state, each as it was dropped last."""
-        last = "SELECT state, COUNT(*) AS count FROM (SELECT state, MAX(time) FROM files GROUP BY path) GROUP BY state"
-        return {row["state"]: row["count"] for row in self._rows(last)}
+        rows = self._rows(
+            """SELECT state, COUNT(*) AS count FROM (SELECT state, MAX(sequence) FROM files GROUP BY path)
+            GROUP BY state"""
+        )
+        return {row["state"]: row["count"] for row in rows}
 
     def record_sample(self, name: str, composition: Composition, *, file: int) -> None:
         """Record a row of a composition table; call within a transaction."""

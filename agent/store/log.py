@@ -36,7 +36,7 @@ class AuditLog(StoreConnection):
 
     def last_activity(self) -> datetime:
         """Return when something was logged last; a campaign's first line is that it started."""
-        return datetime.fromisoformat(self._value("SELECT MAX(time) FROM log"))
+        return datetime.fromisoformat(self._value("SELECT time FROM log ORDER BY id DESC LIMIT 1"))
 
     def record_notice(self, key: str, content: Mapping[str, Any]) -> None:
         """Record what is to be told, unless it is what was told last; call within a transaction.

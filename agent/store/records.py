@@ -59,6 +59,7 @@ class DroppedFile(NamedTuple):
     reason: str
     measurement: str | None
     time: str
+    sequence: int  # in the order in which files were seen last
 
 
 class LogLine(NamedTuple):

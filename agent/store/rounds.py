@@ -1,7 +1,8 @@
 """The rounds: how far each stage is, and when each batch was approved and ordered."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from time import monotonic
 from typing import Any, Literal
 
 from glassmap.agent.planning.acquisition import Coverage
@@ -12,6 +13,8 @@ from glassmap.agent.store.settings import Settings
 
 class Rounds(Settings):
     """The table `stages`, and of `batches` the times and the coverage."""
+
+    _stage_began: float | None = None  # by the clock of this process
 
     def stages(self, *, round_: int | None = None) -> list[Stage]:
         """Return how far each stage is, in the order they were begun; of one round or all."""
@@ -31,7 +34,9 @@ class Rounds(Settings):
 
     def start_stage(self, round_: int, name: str) -> None:
         """Count an attempt at a stage."""
+        self._stage_began = monotonic()
         with self.transaction():
+            self.count_time()
             self._execute(
                 """INSERT INTO stages (round, name, status, attempts, started) VALUES (?, ?, 'running', 1, ?)
                 ON CONFLICT DO UPDATE SET status = 'running', attempts = attempts + 1, started = excluded.started,
@@ -57,10 +62,8 @@ class Rounds(Settings):
             error: Why it failed.
             waiting_for: What it waits for.
         """
-        started: str | None = self._value("SELECT started FROM stages WHERE round = ? AND name = ?", [round_, name])
-        seconds = 0.0
-        if started is not None:
-            seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
+        self.count_time()
+        seconds = 0.0 if self._stage_began is None else monotonic() - self._stage_began
         self._set_stage(round_, name, status, seconds=round(seconds, 3), error=error, waiting_for=waiting_for)
 
     def reopen_measuring(self, round_: int) -> None:
@@ -101,7 +104,15 @@ class Rounds(Settings):
 
     def record_order(self, round_: int) -> None:
         """Record that a round's batch was ordered, the first time; call within a transaction."""
-        self._execute("UPDATE batches SET ordered = ? WHERE round = ? AND ordered IS NULL", [now(), round_])
+        self._execute(
+            "UPDATE batches SET ordered = ?, ordered_hours = ? WHERE round = ? AND ordered IS NULL",
+            [now(), self.hours(), round_],
+        )
+
+    def hours_since_order(self, round_: int) -> float | None:
+        """Return for how long a round's batch has been ordered, whatever the clock said; None where it isn't yet."""
+        ordered: float | None = self._value("SELECT ordered_hours FROM batches WHERE round = ?", [round_])
+        return None if ordered is None else max(0.0, self.hours() - ordered)
 
 
 def _stage(row: Mapping[str, Any]) -> Stage:

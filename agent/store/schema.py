@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from glassmap.agent.store.clock import ClockReading
+
 Migration = Callable[[sqlite3.Connection], None]
 MIGRATIONS: dict[str, Migration] = {}  # by name, the oldest first; a store's version is how many it has seen
 
@@ -174,6 +176,25 @@ def peak_figures(db: sqlite3.Connection) -> None:
         "UPDATE artefacts SET kind = 'archive' WHERE kind = 'atlas'",
     ):
         db.execute(statement)
+
+
+@_version
+def steady_clock(db: sqlite3.Connection) -> None:
+    """Time is counted, whatever a clock said in the meantime; files have a sequence of their own."""
+    for statement in (
+        "ALTER TABLE campaign ADD COLUMN hours REAL NOT NULL DEFAULT 0",  # since it began
+        "ALTER TABLE campaign ADD COLUMN clock TEXT",  # what the clocks showed when they were counted
+        "ALTER TABLE batches ADD COLUMN ordered_hours REAL",  # of the campaign
+        "ALTER TABLE files ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0",
+        """UPDATE files SET sequence = place
+            FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY time, id) AS place FROM files) AS places
+            WHERE places.id = files.id""",
+        """UPDATE batches SET ordered_hours = MAX(0.0,
+            24 * (julianday(ordered) - julianday((SELECT began FROM campaign))))""",
+        "UPDATE campaign SET hours = MAX(0.0, 24 * (julianday('now') - julianday(began))) WHERE began IS NOT NULL",
+    ):
+        db.execute(statement)
+    db.execute("UPDATE campaign SET clock = ? WHERE began IS NOT NULL", [json.dumps(ClockReading.now())])
 
 
 def _pause(sentence: str) -> dict[str, str]:

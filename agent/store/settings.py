@@ -9,7 +9,9 @@ import numpy as np
 
 from glassmap.agent.errors import StoreError
 from glassmap.agent.shapes import Axis, AxisName
-from glassmap.agent.store.connection import StoreConnection, now
+from glassmap.agent.store.clock import ClockReading, seconds_between
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.log import AuditLog
 from glassmap.agent.store.records import Pause, Stage
 
 Key = Literal[
@@ -28,7 +30,7 @@ Key = Literal[
 ]
 
 
-class Settings(StoreConnection):
+class Settings(AuditLog):
     """The tables `campaign`, `settings` and `axes`."""
 
     # --- what it began with
@@ -52,6 +54,7 @@ class Settings(StoreConnection):
             guide_fingerprint: The same of its guide, if it has one.
         """
         self._execute("UPDATE campaign SET began = ? WHERE began IS NULL", [now()])
+        self.count_time()
         self._record("elements", list(elements))
         self._record("config", dict(config or {}))
         self._record("source", source)
@@ -68,6 +71,23 @@ class Settings(StoreConnection):
         """When the campaign began."""
         time: str | None = self._value("SELECT began FROM campaign")
         return None if time is None else datetime.fromisoformat(time)
+
+    def hours(self) -> float:
+        """Return the time since the campaign began, h, whatever a clock said in the meantime."""
+        row = self._row("SELECT hours, clock FROM campaign")
+        if row is None or row["clock"] is None:
+            return 0.0
+        return row["hours"] + seconds_between(_reading(row["clock"]), ClockReading.now())[0] / 3600
+
+    def count_time(self) -> None:
+        """Count the time since this was last called; call within a transaction.
+
+        A clock that was set, or can't be believed, is a line of the log.
+        """
+        reading, before = ClockReading.now(), self._value("SELECT clock FROM campaign")
+        if before is not None and (wrong := seconds_between(_reading(before), reading)[1]):
+            self.log("clock", wrong)
+        self._execute("UPDATE campaign SET hours = ?, clock = ?", [self.hours(), json.dumps(reading)])
 
     @property
     def elements(self) -> list[str]:
@@ -222,3 +242,7 @@ class Settings(StoreConnection):
 
     def _record(self, key: Key, value: object) -> None:
         self._execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", [key, json.dumps(value)])
+
+
+def _reading(text: str) -> ClockReading:
+    return ClockReading(*json.loads(text))

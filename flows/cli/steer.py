@@ -169,13 +169,13 @@ def resume(folder: Folder) -> None:
 @command()
 def extend(
     folder: Folder,
-    rounds: Annotated[int | None, typer.Option(min=1, help="More, whatever the stop rule says.")] = None,
-    spectra: Annotated[int | None, typer.Option(min=1, help="More than used, or than the limit.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="More than judged, whatever the stop rule says.")] = None,
+    spectra: Annotated[int | None, typer.Option(min=1, help="More than used now, or than the file's limit.")] = None,
     hours: Annotated[float | None, typer.Option(min=0.001, help="More, from now or from the limit.")] = None,
     cpu_hours: Annotated[float | None, typer.Option(min=0.001, help="More, of simulation.")] = None,
     reason: Reason = "",
 ) -> None:
-    """Give a campaign more of its budget.
+    """Give a campaign more of its budget; repeated after a kill, it gives no more than once.
 
     Example: `glassmap extend campaigns/lab --rounds 3`
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 from glassmap.agent.errors import CampaignError, MeasurementError
@@ -143,9 +143,9 @@ def _goes_on_without(campaign: OpenCampaign, round_: int) -> bool:
         return True
     states = [one.state for one in store.suggestion_statuses(round_) if one.state != "rejected"]
     found = sum(state in ("measured", "flagged") for state in states)
-    ordered = store.batch_time(round_, "ordered")
-    assert ordered is not None, "what is measured was ordered"
-    return backend.has_enough(found, len(states), datetime.now(UTC) - ordered)
+    waited = store.hours_since_order(round_)
+    assert waited is not None, "what is measured was ordered"
+    return backend.has_enough(found, len(states), timedelta(hours=waited))
 
 
 def _is_cut(campaign: OpenCampaign, round_: int) -> bool:

@@ -130,9 +130,11 @@ def test_a_paused_campaign_does_nothing_until_it_is_resumed(lab: Path):
     assert run(lab).reason.startswith("Waiting for 8 of 8 measurements of round 2")
 
 
-def test_a_campaign_that_has_stopped_is_extended(stopped: Path):
-    with CampaignStore.amend(stopped, person="ada") as store:
-        extend(store, "", rounds=1)
+def test_a_campaign_that_has_stopped_is_extended_once_also_where_it_is_said_again_after_a_kill(stopped: Path):
+    for _ in range(2):
+        with CampaignStore.amend(stopped, person="ada") as store:
+            assert "to round 2" in extend(store, "", rounds=1)
+            assert (store.extended_to, [line.event for line in store.log_lines()].count("extended")) == (2, 1)
     assert run(stopped).reason.startswith("Waiting for 8 of 8 measurements of round 2")
     measure_all(stopped, 2)
     assert run(stopped).state == "exhausted"

@@ -64,7 +64,7 @@ def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None
         files: Instead of what lies in the drop folders: these, now, without waiting for them to be quiet.
     """
     again = ledger.read_again  # settings changed: what was refused may be taken now
-    known = {file.path: file for file in sorted(ledger.files(), key=lambda file: file.time)}  # as each was last
+    known = {file.path: file for file in sorted(ledger.files(), key=lambda file: file.sequence)}  # as each was last
     found = _quiet_files(lab) if files is None else [find(path, lab.folder) for path in files]
     new = [file for file in found if files is not None or is_new(file, known.get(file.name), again=again)]
     tables = {file for file in new if _is_table(file.path, lab.settings.table.sample)}

@@ -1,10 +1,11 @@
 import sqlite3
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.store import rounds
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Stage
 from tests.support.stores import BATCH, record_all
@@ -15,11 +16,12 @@ def test_a_round_is_planned_once(store: CampaignStore):
         store.record_batch(1, BATCH, Coverage(1.0, 1.0, 1.0))
 
 
-def test_a_stage_counts_its_attempts_and_the_seconds_of_all_of_them(store: CampaignStore):
+def test_a_stage_counts_its_attempts_and_the_seconds_of_all_of_them(
+    store: CampaignStore, monkeypatch: pytest.MonkeyPatch
+):
     for _ in range(2):
         store.start_stage(1, "measure")
-    ago = (datetime.now(UTC) - timedelta(seconds=90)).isoformat()
-    store._db.execute("UPDATE stages SET started = ?", [ago])
+    monkeypatch.setattr(rounds, "monotonic", lambda: monotonic() + 90)
     with store.transaction():
         store.end_stage(1, "measure", "waiting", waiting_for="measurements")
     store.start_stage(1, "measure")
