@@ -57,6 +57,21 @@ def agree(preset: str, *, steps: int) -> None:
     show("fit", preset=preset, steps=steps, members=config.members, **seconds)
 
 
+def repeat(preset: str, *, steps: int, device: str = "cuda") -> None:
+    """Tell whether the same seed gives the same checkpoint and the same map again, by the hashes in their names."""
+    compositions, q, spectra = speed.made_up_spectra(SAMPLES, points=POINTS)
+    config, space = PRESETS[preset].model_copy(update={"steps": steps}), CompositionSpace(("Co", "Ti", "Zr"), GRID)
+    checkpoints, maps, means = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            trained = Ensemble(config, seed=1, device=device).fit(compositions, spectra)
+            checkpoints.append(trained.save(Path(folder), axis=q, record={}).stem)
+            maps.append(PeakMap(trained, space, q, compositions, {}).write(Path(folder)).stem)
+            means.append(trained.predict(compositions).mean)
+    off = max(float(np.abs(mean - means[0]).max()) for mean in means)
+    show("again", preset=preset, steps=steps, device=device, checkpoints=checkpoints, maps=maps, off=off)
+
+
 def map_on_both() -> None:
     """Tell how far the maps of one ensemble on either device are from each other, 1/Å."""
     compositions, q, spectra = speed.made_up_spectra(SAMPLES, points=POINTS)
@@ -76,6 +91,8 @@ def main(seconds: float) -> None:
     show("device", name=torch.cuda.get_device_name(), torch=torch.__version__)
     agree("default", steps=300)
     map_on_both()
+    repeat("default", steps=300)
+    repeat("paper", steps=60)
     agree("paper", steps=100)
     for preset, points in (("default", POINTS), ("paper", 3743)):
         speed.run(
