@@ -61,7 +61,9 @@ class Planner:
             raise CampaignError(f"A planner is told, so backend.kind must be {told}; got {settings.backend.kind!r}.")
         if config is not None:
             if path.exists():
-                config.check_continues(CampaignConfig.from_toml(path).model_dump(mode="json"))
+                earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
+                config = config.continuing(earlier)
+                config.check_continues(earlier)
             config.to_toml(path)
         self._stack = ExitStack()
         self._campaign: OpenCampaign = self._stack.enter_context(open_campaign(folder, report=report))

@@ -1,11 +1,15 @@
-"""Campaigns that version 0.1 began go on with this one: nothing is lost, nothing has to be begun anew.
+"""Campaigns that earlier versions began go on with this one: nothing is lost, nothing has to be begun anew.
 
+`support/campaigns-COMMIT.tar.xz` holds what a commit left, of a file that spells no defaults out: 2c2e2cb, one of the
+first, a replay that was cut in round 3 of 4 while it trained; b62b994 (the first that ran on a schedule) and 4de59e1
+(the last of 0.2, guided by a replay) a laboratory whose second round is ordered.
 `support/campaigns-0.1.tar.xz` holds what version 0.1 left: `replay`, paused after two of four rounds with r001-03
 retracted, and `lab`, whose second round is ordered and partly delivered: one alloy rejected, one abandoned, one failed,
 one measurement flagged, one scan without a composition, three files quarantined.
 """
 
 import hashlib
+import json
 import sqlite3
 import tarfile
 from contextlib import closing
@@ -15,12 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_archive, read_map
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import PAGES
 from glassmap.dashboard.data import Unreadable, read_campaign
+from tests.support.campaigns import rows, run
 from tests.support.command_line import does
+from tests.support.lab_campaigns import edit, measure_all
 from tests.support.pages import look, words
 
 ALLOY = "Co30V40Zr30"
@@ -33,9 +40,13 @@ MSE_OF_BEFORE = [3.7374861577743586, 0.2908580974830154, 0.19586888432157004, 0.
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
     """The campaigns as version 0.1 left them."""
-    with tarfile.open(Path(__file__).parent / "support" / "campaigns-0.1.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpack("0.1", tmp_path)
+
+
+def unpack(version: str, folder: Path) -> Path:
+    with tarfile.open(Path(__file__).parent / "support" / f"campaigns-{version}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -230,3 +241,58 @@ def test_a_lost_model_of_before_is_trained_again_without_what_was_retracted_sinc
         assert store.status().state == "exhausted"
         assert {s.row for s in store.suggestions(round_=3)} == set(ROWS_OF_BEFORE[3])
         assert len(store.training_ids(2) or []) == 15
+
+
+# --- of commits of the past
+
+PAST = {"2c2e2cb": "replay", "b62b994": "lab", "4de59e1": "guided"}
+
+
+def kept(folder: Path) -> dict[str, set[tuple[Any, ...]]]:
+    """What every version recorded in the same columns."""
+    queries = {
+        "suggestions": "SELECT id, round, position, row, composition, hold_out FROM suggestions",
+        "spectra": "SELECT id, composition, intensity, taken FROM spectra",
+        "curve": "SELECT round, spectra, mse FROM curve",
+        "decisions": "SELECT * FROM decisions",
+        "log": "SELECT id, time, event, detail FROM log",
+    }
+    return {name: {*rows(folder, query)} for name, query in queries.items()}
+
+
+@pytest.fixture(params=PAST)
+def past(request: pytest.FixtureRequest, before: Path) -> Path:
+    """A campaign as a commit of the past left it."""
+    return unpack(request.param, before / request.param) / PAST[request.param]
+
+
+def test_a_campaign_of_the_past_goes_on_to_its_stop(past: Path, before: Path):
+    (past.parent / "small.nc").symlink_to(before / "small.nc")
+    recorded, settings = kept(past), json.loads(rows(past, "SELECT value FROM settings WHERE key = 'config'")[0][0])
+    while (status := run(past)).state == "waiting":
+        assert status.round is not None and status.missing
+        measure_all(past, status.round)
+    assert status.state == "exhausted"
+    now = kept(past)
+    assert all(recorded[name] <= now[name] for name in recorded), "nothing is begun anew"
+    with CampaignStore.read_only(past) as store:
+        assert len(store.curve()) == settings["stop"]["max_rounds"] + (settings.get("guide") or {"rounds": 0})["rounds"]
+        goes_on_with = store.config
+        models = store.artefacts("checkpoint")
+    assert all(goes_on_with["model"][name] == settings["model"][name] for name in ("members", "batch_size", "jitter"))
+    assert goes_on_with["model"]["stacked"] == settings["model"].get("stacked", False)
+    assert TrainedEnsemble.load(models[max(models)], device="cpu")
+    mended = any(event == "trained again" for _, _, event, _ in now["log"])
+    assert mended == (past.name != "guided"), "a model that can't be read is trained again, and that is logged"
+    if past.name != "guided":
+        assert list(past.glob("campaign.db.v*")), "a copy of the store as it was"
+
+
+def test_a_changed_setting_is_refused_before_the_store_is_brought_up_to_date(past: Path, before: Path):
+    (past.parent / "small.nc").symlink_to(before / "small.nc")
+    edit(past, "steps = 20", "steps = 30")
+    found = contents(past)
+    with pytest.raises(CampaignError, match="Changed since the campaign began: model"):
+        run(past)
+    assert {name: digest for name, digest in contents(past).items() if name in found} == found
+    assert not list(past.glob("campaign.db.v*"))

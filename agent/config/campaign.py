@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import tomli_w
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
@@ -53,7 +53,10 @@ class CampaignConfig(Settings):
         preset = str(given["preset"])
         if preset not in PRESETS:
             raise ValueError(f"model.preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-        return PRESETS[preset].model_dump() | {key: item for key, item in given.items() if key != "preset"}
+        own = {key: item for key, item in given.items() if key != "preset"}
+        whole = TrainingConfig.model_validate(PRESETS[preset].model_dump() | own)
+        # A preset stands for its architecture; its other values are defaults, which may differ between versions.
+        return TrainingConfig.model_construct({"architecture", *own}, **dict(whole))
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> "CampaignConfig":
@@ -127,6 +130,24 @@ class CampaignConfig(Settings):
             resolved["guide"] = guide
         return config.model_copy(update=resolved)
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was given of the settings, as JSON; the others are left at their defaults."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def continuing(self, earlier: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> "CampaignConfig":
+        """Return the settings with which a campaign goes on: what is left out is what it was, whatever the default.
+
+        Args:
+            earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
+            given: What was given of those. What was and is no longer has been taken out, and has its default again.
+
+        Raises:
+            CampaignError: If what is given now doesn't go with what is left out.
+        """
+        whole = _completed(self, self.recorded(earlier), given or {})
+        return self.of(whole.model_dump(mode="json"), source="the campaign's settings, with those of its store")
+
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
         write_whole(path, tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode())
@@ -158,6 +179,20 @@ class CampaignConfig(Settings):
         """Return the free settings of each table, as pydantic leaves them out."""
         tables = {"spectrum": {*self.spectrum.free}, "planning": {*self.planning.free}, "backend": {*self.backend.free}}
         return tables | ({"guide": {"backend": {*self.guide.backend.free}}} if self.guide else {})
+
+
+def _completed(settings: BaseModel, earlier: BaseModel, given: Mapping[str, Any]) -> BaseModel:
+    """Return a table with what it leaves out as it was; see `CampaignConfig.continuing`."""
+    if type(settings) is not type(earlier):  # another backend
+        return settings
+    as_it_was: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        now, before = getattr(settings, name), getattr(earlier, name)
+        if isinstance(now, BaseModel) and isinstance(before, BaseModel):
+            as_it_was[name] = _completed(now, before, given.get(name) or {})
+        elif name not in settings.model_fields_set and name not in given:
+            as_it_was[name] = before
+    return settings.model_copy(update=as_it_was)
 
 
 def slug(name: str) -> str:

@@ -12,6 +12,8 @@ GONE: dict[tuple[str, str], Any] = {
     ("guide", "learn"): False,  # models that learned from the guide's spectra as well were worse, see docs/results.md
     **{("model", name): value for name, value in models.RETIRED.items()},
 }
+# Table and name of what came later, and the value that says what was done before.
+LATER: dict[tuple[str, str], Any] = {("model", "stacked"): False}
 RENAMED = {("backend", "doubtful"): "flagged"}
 
 
@@ -24,15 +26,17 @@ def without_retired(
         settings: As a campaign file or a store of any version holds them.
         source: Where they are from, for messages.
         place: Of the table that `settings` are, within the file.
-        is_recorded: Whether they are a store's: nobody can correct those, so what is gone is left out whatever it was.
+        is_recorded: Whether they are a store's: nobody can correct those, so what is gone is left out whatever it was,
+            and what came later is as it was done.
 
     Raises:
         CampaignError: If one that is gone has another value than what now always holds, or one is given under its old
             name and its new one.
     """
-    current: dict[str, Any] = {}
+    table_name = place[-1] if place else ""
+    current = {name: value for (table, name), value in LATER.items() if is_recorded and table == table_name}
     for name, value in settings.items():
-        key = (place[-1] if place else "", name)
+        key = (table_name, name)
         full = ".".join((*place, name))
         if key in GONE:
             if value != GONE[key] and not is_recorded:

@@ -17,6 +17,7 @@ from glassmap.agent.store.records import Pause, Stage
 Key = Literal[
     "elements",
     "config",
+    "given",
     "source",
     "fingerprint",
     "guide_fingerprint",
@@ -40,6 +41,7 @@ class Settings(AuditLog):
         elements: Sequence[str],
         *,
         config: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | None = None,
         source: str = "",
         fingerprint: str = "",
         guide_fingerprint: str | None = None,
@@ -49,6 +51,7 @@ class Settings(AuditLog):
         Args:
             elements: Of its space.
             config: Its settings, JSON types.
+            given: What of them was given; the others had their defaults.
             source: Where spectra come from if not from an instrument; empty else.
             fingerprint: Of the data, substrate or potential that it must go on with.
             guide_fingerprint: The same of its guide, if it has one.
@@ -57,6 +60,7 @@ class Settings(AuditLog):
         self.count_time()
         self._record("elements", list(elements))
         self._record("config", dict(config or {}))
+        self._record("given", dict(given or {}))
         self._record("source", source)
         self._record("fingerprint", fingerprint)
         self._record("guide_fingerprint", guide_fingerprint)
@@ -108,6 +112,11 @@ class Settings(AuditLog):
         return self._begun("config")
 
     @property
+    def given_settings(self) -> dict[str, Any]:
+        """What of the settings was given; nothing where an earlier version recorded them."""
+        return self._setting("given") or {}
+
+    @property
     def source(self) -> str:
         """Where spectra come from if not from an instrument; empty else."""
         return self._setting("source") or ""
@@ -136,6 +145,10 @@ class Settings(AuditLog):
         self._record("config", dict(config))
         self._record("read_again", True)
         self.count_news()
+
+    def record_given_settings(self, given: Mapping[str, Any]) -> None:
+        """Record what of the settings is given; call within a transaction."""
+        self._record("given", dict(given))
 
     @property
     def read_again(self) -> bool:

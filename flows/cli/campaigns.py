@@ -63,9 +63,9 @@ def replay(
         )
         path = folder / FILE_NAME
         if path.exists():
-            earlier = CampaignConfig.from_toml(path)
-            config.check_continues(earlier.model_dump(mode="json"))
-            config = config.model_copy(update={"stop": earlier.stop.model_copy(update={"max_rounds": rounds})})
+            earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
+            config = config.continuing(earlier)
+            config.check_continues(earlier)
         _run_and_draw(folder, config, json_file)
 
 
@@ -211,7 +211,7 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
     from glassmap.flows.rounds.loop import advance
 
     with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
-        config.to_toml(folder / FILE_NAME)
+        campaign.config.to_toml(folder / FILE_NAME)
         reached = advance(campaign)
     with CampaignStore.read_only(folder) as store:
         print_learning_curve(store.curve(), store.coverage())

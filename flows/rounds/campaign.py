@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from glassmap.agent.atomic_file import sweep_partials
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from glassmap.agent.errors import CampaignError
+from glassmap.agent.errors import CampaignBusy, CampaignError
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
+from glassmap.agent.store.connection import FILE_NAME as STORE
 from glassmap.flows.backends.protocol import Backend, open_backend
 
 if TYPE_CHECKING:  # which measure, simulate and train: what only plans or records a decision need not load them
@@ -74,9 +75,12 @@ def open_campaign(
 ) -> Iterator[OpenCampaign]:
     """Open a campaign folder to advance it, and hold its lock until the block ends.
 
+    Settings and data are held against what the store recorded before it is opened to write, so that a store of an
+    earlier version is brought up to date only where the campaign goes on.
+
     Args:
         folder: Made where it doesn't exist.
-        config: The campaign's settings; those of its campaign file by default.
+        config: The campaign's settings; those of its campaign file by default. What is left out is what it was.
         report: Told how far each stage is.
         person: Who does it, for the log.
 
@@ -85,17 +89,27 @@ def open_campaign(
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
+    given, start = config.given, _Start.in_folder(folder)
+    if start is not None:
+        config = config.continuing(start.config, start.given)
+        config.check_continues(start.config)
     backend, guide = open_backend(config.backend, config, folder), None
     if config.guide is not None:
         guide = open_backend(config.guide.backend, config, folder)
         check_guide(backend, guide)
+    if start is not None:
+        check_data(folder, backend, recorded=start.fingerprint)
+        if guide is not None:
+            check_data(folder, guide, recorded=start.guide_fingerprint)
     with CampaignStore.open(folder, person=person) as store, _open_cluster(config) as cluster:
+        if _Start.of(store) != start:
+            raise CampaignBusy(f"Another process has just advanced the campaign in {folder}. Try again.")
         for one in (backend, guide):
             if one is not None:
                 one.run_on(cluster)
         for part in (folder, *(folder / name for name in PARTS)):
             sweep_partials(part)
-        _record_settings(store, config, backend, guide)
+        _record_settings(store, config, given, backend, guide)
         yield OpenCampaign(config, store, backend, report, guide, cluster)
 
 
@@ -108,7 +122,33 @@ def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | N
     return open_cluster(config)
 
 
-def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Backend, guide: Backend | None) -> None:
+class _Start(NamedTuple):
+    """What a store recorded of how its campaign began; see `CampaignStore`."""
+
+    config: dict[str, Any]
+    given: dict[str, Any]
+    fingerprint: str
+    guide_fingerprint: str | None
+
+    @classmethod
+    def of(cls, store: CampaignStore) -> "_Start | None":
+        """Read it; None of a campaign that has not begun."""
+        if not store.has_begun:
+            return None
+        return cls(store.config, store.given_settings, store.fingerprint, store.guide_fingerprint)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "_Start | None":
+        """Read it from a store of any version, which stays as it is; None where there is none."""
+        if not (folder / STORE).exists():
+            return None
+        with CampaignStore.read_only(folder) as store:
+            return cls.of(store)
+
+
+def _record_settings(
+    store: CampaignStore, config: CampaignConfig, given: dict[str, Any], backend: Backend, guide: Backend | None
+) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
     new = config.model_dump(mode="json")
     if not store.has_begun:
@@ -117,6 +157,7 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Back
             store.record_start(
                 config.space.elements,
                 config=new,
+                given=given,
                 source=backend.source,
                 fingerprint=backend.fingerprint,
                 guide_fingerprint=None if guide is None else guide.fingerprint,
@@ -124,16 +165,15 @@ def _record_settings(store: CampaignStore, config: CampaignConfig, backend: Back
             store.log("campaign started")
         return
     old = store.config
-    config.check_continues(old)
-    check_data(store, backend, recorded=store.fingerprint)
-    if guide is not None:
-        check_data(store, guide, recorded=store.guide_fingerprint)
     if new != old:
         with store.transaction():
             if new["stop"] != old["stop"] and next_round(store) is None:
                 store.reopen_decision()
             store.record_config(new)
             store.log("settings changed")
+    if given != store.given_settings:
+        with store.transaction():
+            store.record_given_settings(given)
 
 
 def check_guide(backend: Backend, guide: Backend) -> None:
@@ -152,7 +192,7 @@ def check_guide(backend: Backend, guide: Backend) -> None:
         )
 
 
-def check_data(store: CampaignStore, backend: Backend, *, recorded: str | None) -> None:
+def check_data(folder: Path, backend: Backend, *, recorded: str | None) -> None:
     """Refuse to go on with other data than the campaign began with.
 
     Raises:
@@ -160,7 +200,7 @@ def check_data(store: CampaignStore, backend: Backend, *, recorded: str | None) 
     """
     if backend.fingerprint != recorded:
         raise CampaignError(
-            f"The data set, substrate or potential changed since the campaign in {store.folder} began: axis, "
+            f"The data set, substrate or potential changed since the campaign in {folder} began: axis, "
             "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "
             "campaign."
         )

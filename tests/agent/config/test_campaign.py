@@ -143,6 +143,27 @@ def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: An
         check(**{name: value}).check_continues(check().model_dump(mode="json"))
 
 
+def test_what_is_left_out_is_what_it_was_and_what_is_taken_out_is_as_by_default():
+    earlier = check(model={"steps": 9}, planning={"batch": 9}, stop={"patience": 7, "max_hours": 5})
+    now = check(model={"steps": 11}, stop={"patience": 3})
+    went_on = now.continuing(earlier.model_dump(mode="json"))
+    assert (went_on.model.steps, went_on.planning.batch) == (11, 9)
+    assert (went_on.stop.patience, went_on.stop.max_hours) == (3, 5)
+    taken_out = now.continuing(earlier.model_dump(mode="json"), earlier.given)
+    assert (taken_out.planning.batch, taken_out.stop.max_hours) == (check().planning.batch, None)
+
+
+@pytest.mark.parametrize("table", [{}, {"preset": "default"}], ids=["nothing", "a preset"])
+def test_a_default_that_another_version_changed_is_no_change_of_the_campaign(table: dict[str, Any]):
+    earlier = check().model_dump(mode="json")
+    earlier["model"] |= {"steps": 777, "members": 3}  # the defaults of then
+    now = check(model=table | {"members": 3})
+    assert now.continuing(earlier).model.steps == 777
+    now.continuing(earlier).check_continues(earlier)
+    with pytest.raises(CampaignError, match="began: model;"):
+        check(model={"preset": "paper"}).continuing(earlier).check_continues(earlier)
+
+
 def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
     moved = {"dataset": "/data/moved.nc"}  # what it holds is compared when the campaign is opened
     changed = check(name="other", device="cpu", stop={"max_rounds": 99}, backend=moved)

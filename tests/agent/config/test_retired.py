@@ -55,6 +55,12 @@ def test_a_store_that_used_a_setting_that_is_gone_goes_on_without_it(table: str,
         config.check_continues(before(**{table: setting}) | {"guide": BEFORE["guide"] | {"rounds": 3}})
 
 
+def test_what_came_later_is_as_it_was_done_before():
+    model = {name: value for name, value in BEFORE["model"].items() if name != "stacked"}
+    assert not CampaignConfig.recorded(BEFORE | {"model": model}).model.stacked
+    assert CampaignConfig.of(BEFORE | {"model": model}, source="a file").model.stacked
+
+
 def test_a_file_of_before_is_read_and_written_by_todays_names(tmp_path: Path):
     path = tmp_path / FILE_NAME
     path.write_text(
