@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.atomic_file import make_folder, write_whole
 from glassmap.agent.errors import MeasurementError, SimulationError
 from glassmap.agent.progress import Report, ignore
 from glassmap.simulation.melt_quench import MeltQuench, Simulation, render_input
@@ -284,7 +284,7 @@ def _steps_done(log: Path) -> int:
 @contextmanager
 def _locked(work: Path) -> Iterator[int]:
     """Hold a working folder, made where it isn't there; its lock is passed on to the run, which holds it as well."""
-    work.mkdir(parents=True, exist_ok=True)
+    make_folder(work)
     with (work / "lock").open("w") as lock:
         for _ in range(50):  # a run whose parent was just killed takes a moment to end
             try:

@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ["data", "peaks", "models", "planning", "maps", "config", "store"]  # of agent; each imports those before it
-BASE = {"errors", "extras", "shapes", "progress", "atomic_file", "outside_text"}  # of agent, for every room
+BASE = {
+    "errors",
+    "extras",
+    "shapes",
+    "progress",
+    "atomic_file",
+    "content_hash",
+    "outside_text",
+}  # of agent, for every room
 FLOWS = [  # each part imports those before it and its own
     {"compute", "notify", "figures"},
     {"backends"},

@@ -25,7 +25,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from glassmap import __version__
-from glassmap.agent.atomic_file import partial_beside, sync, write_whole
+from glassmap.agent.atomic_file import write_by_content, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
@@ -142,19 +142,14 @@ class PeakMap:
             folder: Made where it doesn't exist.
             report: Told after every shard how many alloys are done.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = partial_beside(folder / "map.parquet")
-        try:
-            with pq.ParquetWriter(partial, self._schema, compression="zstd") as writer:
+
+        def gather(place: Path) -> None:
+            with pq.ParquetWriter(place, self._schema, compression="zstd") as writer:
                 for number in self.shards:
                     writer.write_table(self._read_shard(number, folder))
                     report("map", min((number + 1) * SHARD, len(self.space)), len(self.space))
-            sync(partial)
-            with partial.open("rb") as file:
-                path = folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.parquet"
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+
+        path = write_by_content(folder, "{}.parquet", gather)
         shutil.rmtree(self.shard_folder(folder), ignore_errors=True)
         return path
 

@@ -36,7 +36,6 @@ class Checkpoint(NamedTuple):
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint into a folder, made where it doesn't exist; return the path of its JSON half."""
-    folder.mkdir(parents=True, exist_ok=True)
     stack = checkpoint.stack
     saved = {name: model.save() for name, model in stack.models.items()}
     tensors = {f"{name}.{part}": tensor for name, model in saved.items() for part, tensor in model.tensors.items()}

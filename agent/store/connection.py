@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
-from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.atomic_file import make_folder, whole_file
 from glassmap.agent.errors import CampaignBusy, StoreError
 from glassmap.agent.store import schema
 
@@ -43,7 +43,7 @@ class StoreConnection:
             CampaignBusy: If another process holds the lock.
             StoreError: If a later glassmap wrote the store.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with (folder / "campaign.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
