@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from glassmap.agent.atomic_file import make_folder, whole_file
 from glassmap.agent.errors import CampaignBusy, StoreError
-from glassmap.agent.store import schema
+from glassmap.agent.store import checksums, schema
 
 FILE_NAME = "campaign.db"
 MIGRATION_SECONDS = 10.0  # that who amends waits for a store that another process brings up to date
@@ -100,6 +100,7 @@ class StoreConnection:
             with _damage_in_words(folder):
                 db.execute("BEGIN")
                 _refuse_newer(db, folder)
+                checksums.register(db)
                 if not schema.is_current(db):
                     copy = opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
                     db.backup(copy)  # to a temporary file that only this process sees
@@ -169,6 +170,7 @@ def _connect(folder: Path) -> Generator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as connection:
         with _damage_in_words(folder):
             connection.execute("PRAGMA synchronous=FULL")
+            checksums.register(connection)
         yield connection
 
 

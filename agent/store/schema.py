@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from glassmap.agent.store import checksums
 from glassmap.agent.store.clock import ClockReading
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -197,6 +198,15 @@ def steady_clock(db: sqlite3.Connection) -> None:
     db.execute("UPDATE campaign SET clock = ? WHERE began IS NOT NULL", [json.dumps(ClockReading.now())])
 
 
+@_version
+def row_checksums(db: sqlite3.Connection) -> None:
+    """Every row has a checksum; `migrate` covers what there is."""
+    db.execute(
+        """CREATE TABLE checksums (
+            tbl TEXT NOT NULL, row INTEGER NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (tbl, row)) STRICT, WITHOUT ROWID"""
+    )
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)
@@ -223,6 +233,7 @@ def migrate(db: sqlite3.Connection, *, stop_before: str | None = None) -> None:
         db: Not within a transaction.
         stop_before: The migration to stop before; by default none.
     """
+    checksums.register(db)
     for statement in (
         """CREATE TABLE IF NOT EXISTS _sqlite_migrations (
             id INTEGER PRIMARY KEY, migration_set TEXT, name TEXT, applied_at TEXT)""",
@@ -236,6 +247,8 @@ def migrate(db: sqlite3.Connection, *, stop_before: str | None = None) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
             MIGRATIONS[name](db)
+            if checksums.is_covered(db):
+                checksums.cover(db)
             values = ["glassmap", name, str(datetime.now(UTC))]
             db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, ?)", values)
         except BaseException:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.errors import StoreError
+from glassmap.agent.store import checksums
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME
 from tests.support.stores import ALLOYS, BATCH, SPECTRUM, record_all
@@ -85,6 +86,7 @@ def test_a_store_of_a_later_version_is_refused_at_both_doors(tmp_path: Path):
     with CampaignStore.open(tmp_path):
         pass
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        checksums.register(connection)
         connection.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('glassmap', 'far_future', '')"
         )
