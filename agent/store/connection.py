@@ -22,6 +22,7 @@ FILE_NAME = "campaign.db"
 MIGRATION_SECONDS = 10.0  # that who amends waits for a store that another process brings up to date
 DRIVER = "glassmap"  # who did what no person did
 
+DatabaseError = sqlite3.Error  # what SQLite itself raises, for who catches everything else
 Row = dict[str, Any]  # a column's name and value; made a record where it is read
 Values = Sequence[Any] | Mapping[str, Any]
 

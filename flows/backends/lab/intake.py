@@ -6,8 +6,10 @@ of the store. Copies are written before that is recorded, so that a process that
 and takes nothing twice.
 """
 
+import errno
 import hashlib
 import stat
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,13 +20,18 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
 from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
-from glassmap.agent.errors import DatasetError, GlassmapError
+from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
+from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition, Compositions, Spectrum
+from glassmap.agent.store.connection import DatabaseError
 from glassmap.agent.store.records import DroppedFile, Suggestion
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import composition_of, identify, is_in_use, nearest_pending, plain
 from glassmap.flows.backends.lab.settings import Settings
 from glassmap.flows.backends.protocol import Event, Filed, Ledger, LedgerEntry, Measured
+
+_COMPUTER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # no room, no handles
+_STEM_BYTES = 100  # of a name in quarantine; a whole name has 255 at most
 
 
 class Laboratory(Protocol):
@@ -81,34 +88,48 @@ def _quiet_files(lab: Laboratory) -> Iterator[Found]:
 def _is_table(path: Path, sample: str | None) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode) and is_composition_table(path, sample=sample)
-    except OSError:  # gone, or not ours to read; said when its content is asked for
+    except Exception:  # gone, not ours to read, or no table; said when its content is asked for
         return False
 
 
 def _take_file(lab: Laboratory, ledger: Ledger, file: Found, *, is_table: bool, by_hand: bool) -> Generator[Event]:
-    """Take in one file that is new."""
+    """Take in one file that is new; whatever is wrong with it sets it aside, and nothing else."""
     entry = LedgerEntry(file.name, file.size, file.modified, "table" if is_table else "scan")
+    content = before = None
     try:
         content = _read_content(file)
-    except GlassmapError as error:
-        yield _set_aside(lab, entry, None, str(error))
-        return
-    entry = entry._replace(hash=hashlib.sha256(content).hexdigest())
-    before = ledger.file_of(entry.hash)
-    if before is not None and before.state == "waiting":
-        yield _wait_on(entry, before)
-        return
-    if before is not None and not _counts_again(lab, ledger, before, file, by_hand=by_hand):
-        yield _seen_before(entry, before)
-        return
-    kept = _kept(lab, entry)
-    write_whole(kept, content)
-    try:
-        yield from _take_table(lab, ledger, entry) if is_table else _take_scan(lab, ledger, entry)
-    except GlassmapError as error:
-        if before is None:  # else something that was taken before is from it
-            kept.unlink()
-        yield _set_aside(lab, entry, content, str(error).replace(kept.name, Path(file.name).name))
+        entry = entry._replace(hash=hashlib.sha256(content).hexdigest())
+        before = ledger.file_of(entry.hash)
+        if before is not None and before.state == "waiting":
+            yield _wait_on(entry, before)
+        elif before is not None and not _counts_again(lab, ledger, before, file, content, by_hand=by_hand):
+            yield _seen_before(entry, before)
+        else:
+            _keep(lab, entry, content)
+            yield from _take_table(lab, ledger, entry) if is_table else _take_scan(lab, ledger, entry)
+    except Exception as error:
+        reason = _own_fault(error)
+        if content is not None and before is None:  # else something that was taken before is from it
+            _kept(lab, entry).unlink(missing_ok=True)
+        yield _set_aside(lab, entry, content, reason.replace(_kept(lab, entry).name, Path(file.name).name))
+
+
+def _own_fault(error: Exception) -> str:
+    """Return in words what is wrong with a file.
+
+    Raises:
+        Exception: What isn't the file's own: the store's, or the computer's, such as a full disk.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and (behind is error or behind.errno in _COMPUTER):  # readers wrap a file's own
+            raise behind
+        if isinstance(behind, StoreError | DatabaseError):
+            raise error
+        behind = behind.__cause__ or behind.__context__
+    if isinstance(error, GlassmapError):
+        return visible(str(error))
+    return visible(f"It can't be taken ({type(error).__name__}: {str(error)[:200]}). Export it again.")
 
 
 def _seen_before(entry: LedgerEntry, before: DroppedFile) -> Filed:
@@ -134,7 +155,9 @@ def _entry_of(file: DroppedFile) -> LedgerEntry:
     return LedgerEntry(file.path, file.size, file.modified, file.kind, file.hash)
 
 
-def _counts_again(lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Found, *, by_hand: bool) -> bool:
+def _counts_again(
+    lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Found, content: bytes, *, by_hand: bool
+) -> bool:
     """Return whether a content that was used is used once more.
 
     A table is where it would change what is said of a sample: an old one that is put back, or one that is copied
@@ -142,7 +165,9 @@ def _counts_again(lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Fo
     """
     if before.kind == "scan":
         return by_hand and not is_in_use(ledger, before.hash)
-    samples, compositions, _ = _read_table(lab, _kept(lab, _entry_of(before)))
+    entry = _entry_of(before)
+    _keep(lab, entry, content)
+    samples, compositions, _ = _read_table(lab, entry)
     folder = Path(file.name).parent
     return any(
         [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
@@ -155,19 +180,49 @@ def _kept(lab: Laboratory, entry: LedgerEntry) -> Path:
     return lab.folder / "scans" / f"{entry.hash[:16]}{Path(entry.path).suffix.lower()}"
 
 
+def _keep(lab: Laboratory, entry: LedgerEntry, content: bytes) -> None:
+    """Have the campaign's own copy of a file hold what was dropped."""
+    if not _holds(kept := _kept(lab, entry), entry):
+        write_whole(kept, content)
+
+
+def _holds(path: Path, entry: LedgerEntry) -> bool:
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != entry.size:
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == entry.hash
+
+
+def _copy_of(lab: Laboratory, entry: LedgerEntry) -> Path:
+    """Return the campaign's own copy of a file, made again where it is lost or harmed and the file still lies there.
+
+    Raises:
+        DatasetError: If what was dropped is nowhere any more.
+    """
+    kept, dropped = _kept(lab, entry), lab.folder / entry.path
+    try:
+        is_whole, can_be_mended = _holds(kept, entry), _holds(dropped, entry)
+    except OSError as error:
+        raise DatasetError(f"Its copy {kept} can't be read: {error}. Drop it once more.") from error
+    if not is_whole and not can_be_mended:
+        raise DatasetError(f"Its copy {kept} was lost or changed since. Drop it once more.")
+    if not is_whole:
+        write_whole(kept, dropped.read_bytes())
+    return kept
+
+
 def _read_content(file: Found) -> bytes:
     """Read all bytes of a regular file that isn't changed while it is read.
 
     Raises:
-        DatasetError: If it is a link, a device or a folder, too large, or no scan or table by its name.
+        DatasetError: If it is a link, a device or a folder, too large, no scan or table by its name, or not to be read.
     """
-    if file.path.is_symlink() or (file.path.exists() and not file.path.is_file()):
-        raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
-    if file.path.suffix.lower() not in (*SUFFIXES, *EXCEL_SUFFIXES):
-        raise DatasetError(f"Scans and tables end in {', '.join((*SUFFIXES, *EXCEL_SUFFIXES))}.")
-    if file.size > MAX_BYTES:
-        raise DatasetError(f"It has {file.size} bytes; scans and tables have {MAX_BYTES} at most.")
     try:
+        if file.path.is_symlink() or (file.path.exists() and not file.path.is_file()):
+            raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
+        if file.path.suffix.lower() not in (*SUFFIXES, *EXCEL_SUFFIXES):
+            raise DatasetError(f"Scans and tables end in {', '.join((*SUFFIXES, *EXCEL_SUFFIXES))}.")
+        if file.size > MAX_BYTES:
+            raise DatasetError(f"It has {file.size} bytes; scans and tables have {MAX_BYTES} at most.")
         content = file.path.read_bytes()
     except OSError as error:
         raise DatasetError(f"It can't be read: {error}. `glassmap ingest` takes it once it can.") from error
@@ -176,9 +231,9 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-def _read_table(lab: Laboratory, kept: Path) -> tuple[list[str], Compositions, tuple[str, ...]]:
+def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[str], Compositions, tuple[str, ...]]:
     """Read samples by their plain names, their compositions, and notes."""
-    settings = lab.settings.table
+    settings, kept = lab.settings.table, _copy_of(lab, entry)
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
         raise DatasetError(
@@ -186,17 +241,18 @@ def _read_table(lab: Laboratory, kept: Path) -> tuple[list[str], Compositions, t
             "Name the columns in [backend.table] of the campaign file."
         )
     samples = [plain(sample) for sample in table.samples]
-    if repeated := [sample for sample in samples if samples.count(sample) > 1]:
-        raise DatasetError(f"It names the sample {repeated[0]} more than once. Keep the row that counts.")
+    repeated, times = Counter(samples).most_common(1)[0]
+    if times > 1:
+        raise DatasetError(f"It names the sample {repeated} more than once. Keep the row that counts.")
     order = [table.elements.index(element) for element in lab.elements]
     return samples, table.compositions[:, order], table.notes
 
 
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
-    samples, compositions, notes = _read_table(lab, _kept(lab, entry))
+    samples, compositions, notes = _read_table(lab, entry)
     said = dict(zip(samples, compositions, strict=True))
-    note = " ".join((f"{len(samples)} samples.", *notes, *_too_late(ledger, entry.path, said)))
+    note = visible(" ".join((f"{len(samples)} samples.", *notes, *_too_late(ledger, entry.path, said))))
     yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=said)
 
 
@@ -228,7 +284,7 @@ def _identify(
 
 def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell a scan as a measurement, or that it waits for its composition."""
-    scan = read_raw_scan(_kept(lab, entry), axis=lab.settings.columns)
+    scan = read_raw_scan(_copy_of(lab, entry), axis=lab.settings.columns)
     spectrum = lab.prepare(scan)
     for file in ledger.files(state="waiting"):
         if file.path == entry.path and file.hash != entry.hash:
@@ -260,19 +316,20 @@ def _take_waiting(lab: Laboratory, ledger: Ledger, file: DroppedFile) -> Generat
         yield Filed(entry, is_news=False)
         return
     try:
-        scan = read_raw_scan(_kept(lab, entry), axis=lab.settings.columns)
+        scan = read_raw_scan(_copy_of(lab, entry), axis=lab.settings.columns)
         _, composition, reason = _identify(lab, ledger, entry, scan)
         if composition is not None or reason != file.reason:
             yield from _take_scan(lab, ledger, entry)
-    except GlassmapError as error:  # its copy is gone, or the campaign reads scans otherwise now
-        yield _set_aside(lab, entry, None, str(error))
+    except Exception as error:  # its copy is gone, or the campaign reads scans otherwise now
+        yield _set_aside(lab, entry, None, _own_fault(error))
 
 
 def _set_aside(lab: Laboratory, entry: LedgerEntry, content: bytes | None, reason: str) -> Filed:
     """Set a file aside, byte for byte, with a text that says why."""
     if content is not None:
         name = Path(entry.path)
-        place = lab.folder / "quarantine" / f"{name.stem}-{entry.hash[:8]}{name.suffix}"
+        stem = visible(name.stem).encode()[:_STEM_BYTES].decode(errors="ignore")
+        place = lab.folder / "quarantine" / f"{stem}-{entry.hash[:8]}{name.suffix}"
         write_whole(place, content)
         write_whole(place.with_name(f"{place.name}.txt"), f"{entry.path}\n{reason}\n".encode())
     entry = entry._replace(state="quarantined", reason=reason)

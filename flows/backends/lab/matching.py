@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from glassmap.agent.data.scan_files import SUFFIXES, RawScan
+from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.protocol import Ledger
@@ -69,8 +70,8 @@ def composition_of(
 
 
 def plain(name: str) -> str:
-    """Return a sample's name without the ending of a scan, in lower case."""
-    path = Path(name.strip())
+    """Return a sample's name without the ending of a scan, in lower case, characters that act by their code."""
+    path = Path(visible(name.strip()))
     return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
 
 

@@ -147,6 +147,7 @@ def test_a_waiting_scan_whose_copy_is_lost_does_not_stop_the_others(lab: Path):
     found = drop_scan(lab, order(lab)[0])
     run(lab)
     next((lab / "scans").iterdir()).unlink()
+    (lab / "drop" / "r001-01.xy").unlink()
     drop_table(lab, {"r001-01": found, "r001-02": drop_scan(lab, order(lab)[1])})
     run(lab)
     assert files(lab)["r001-01.xy"][0] == "quarantined" and states(lab)["r001-02"] == "measured"
