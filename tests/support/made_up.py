@@ -113,10 +113,11 @@ def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.
 
 def _measure(store: CampaignStore, round_: int, *, share: float = 1.0) -> None:
     asked = store.suggestions(round_=round_)
-    for one in asked[: round(share * len(asked))]:
-        composition = np.array(one.composition)
-        with store.transaction():
-            store.record_spectrum(one, composition, spectra_of(composition[None])[0], backend="replay")
+    measured = asked[: round(share * len(asked))]
+    compositions = np.array([one.composition for one in measured])
+    with store.transaction():
+        for one, composition, spectrum in zip(measured, compositions, spectra_of(compositions), strict=True):
+            store.record_spectrum(one, composition, spectrum, backend="replay")
 
 
 def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray, *, last: bool) -> None:
