@@ -10,7 +10,7 @@ from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpec
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
-from glassmap.dashboard.live import archive_now, map_now
+from glassmap.dashboard.live import archive_now, map_now, used_alloys_now
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
 from glassmap.dashboard.plots.words import ALEATORIC, AXIS_TITLES, BAND, EPISTEMIC
@@ -67,7 +67,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
     distance = 100 * np.abs(map_.compositions - composition).max(1)
     row = int(np.argmin(distance))
     if distance[row] > READS_ALIKE_AT_PCT:
-        learned = campaign.learned()
+        learned = used_alloys_now(campaign).learned
         if len(learned):
             nearest = 100 * np.linalg.norm(learned - composition, axis=1).min()
             st.caption(f"Not on the map's grid; {nearest:.1f} at.% from the nearest alloy learned from.")

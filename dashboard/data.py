@@ -1,9 +1,10 @@
 """What the dashboard knows of campaigns: the only file that opens a store, always read-only.
 
-A campaign is read in one short transaction and then shown from memory; `marker` tells without opening anything whether
-there is something new.
+Where a campaign stands is read in one short transaction and then shown from memory; `marker` tells without opening
+anything whether there is something new. What grows with the measurements is read by the pages that show it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +19,10 @@ from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
-from glassmap.agent.shapes import Axis, Compositions
+from glassmap.agent.shapes import Axis, Composition, Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
-from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus
+from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus, UsedAlloys
 from glassmap.agent.store.status import Status
 from glassmap.dashboard.settings import Settings, read_settings
 
@@ -29,7 +30,7 @@ CAMPAIGN_FILE = "campaign.toml"
 
 
 class CampaignSnapshot(NamedTuple):
-    """All that a page needs of a campaign but its map and spectra, as it was at one moment."""
+    """Where a campaign stands at one moment; as small with 100,000 measurements as with ten."""
 
     folder: Path
     name: str
@@ -44,10 +45,9 @@ class CampaignSnapshot(NamedTuple):
     curve: list[CurvePoint]
     coverage: list[Coverage]
     decisions: dict[int, Decision]
-    suggestions: list[Suggestion]
-    pending: list[Suggestion]  # of them, those that a measurement is waited for
-    measured: list[Measurement]
-    failures: dict[str, str]
+    round_at_work: int  # whose batch was planned last; 0 before the first
+    awaited: list[Suggestion]  # of that round, those that a measurement is waited for
+    n_failed: int  # alloys that could not be measured
     running: list[tuple[Suggestion, float]]
     used: Budget
     map: tuple[int, Path] | None
@@ -61,32 +61,9 @@ class CampaignSnapshot(NamedTuple):
         return q_axis(self.axis_name, self.axis, self.wavelength)
 
     @property
-    def round_at_work(self) -> int:
-        """Return the round whose batch was planned last; 0 before the first."""
-        return self.suggestions[-1].round if self.suggestions else 0
-
-    @property
     def state(self) -> str:
         """Return the status's state, but `idle` where no process is at a campaign that could go on."""
         return "idle" if self.status.state == "running" and not self.status.is_advanced else self.status.state
-
-    @property
-    def awaited(self) -> list[Suggestion]:
-        """Return the alloys of the round at work that a measurement is waited for."""
-        return [one for one in self.pending if one.round == self.round_at_work]
-
-    def batch(self, round_: int) -> list[Suggestion]:
-        """Return the alloys that a round asks for."""
-        return [one for one in self.suggestions if one.round == round_]
-
-    def simulated(self) -> list[Measurement]:
-        """Return the measurements that a simulation made; its results alone say what they cost."""
-        return [m for m in self.measured if "cpu_seconds" in m.facts]
-
-    def learned(self) -> Compositions:
-        """Return the compositions that are learned from, atomic fraction, shape (n, e)."""
-        rows = [m.composition for m in self.measured if m.state == "used" and not m.hold_out]
-        return np.array(rows, dtype=np.float64).reshape(-1, len(self.elements))
 
 
 class Unreadable(NamedTuple):
@@ -149,6 +126,7 @@ def read_begun_campaign(folder: Path) -> CampaignSnapshot:
 
 def _read(store: CampaignStore) -> CampaignSnapshot:
     config, (axis_name, axis, wavelength) = store.config, store.axis()
+    round_at_work = store.last_round()
     return CampaignSnapshot(
         folder=store.folder,
         name=visible(config["name"]),
@@ -163,10 +141,9 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         curve=store.curve(),
         coverage=store.coverage(),
         decisions=store.decisions(),
-        suggestions=store.suggestions(),
-        pending=store.suggestions(pending=True),
-        measured=store.measurements(),
-        failures={id_: visible(reason) for id_, reason in store.failures().items()},
+        round_at_work=round_at_work,
+        awaited=store.suggestions(round_=round_at_work, pending=True),
+        n_failed=sum(store.count_failures().values()),
         running=store.progress(),
         used=store.used(),
         map=store.artefact("map"),
@@ -176,10 +153,76 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
     )
 
 
-def read_suggestion_statuses(folder: Path, round_: int) -> list[SuggestionStatus]:
-    """Return what became of each alloy of a round."""
+def read_used_alloys(folder: Path) -> UsedAlloys:
+    """Return the measurements that are used."""
     with CampaignStore.read_only(folder) as store:
-        return [one._replace(reason=visible(one.reason)) for one in store.suggestion_statuses(round_)]
+        return store.used_alloys()
+
+
+class Batch(NamedTuple):
+    """What a round asks for, what became of it, and what was asked for before."""
+
+    statuses: list[SuggestionStatus]
+    found: dict[str, Composition]  # atomic fraction, by the id of the measurement that counts
+    missing: list[str]  # ids of those that a measurement is waited for
+    before: Compositions  # atomic fraction; the targets of all rounds before
+    rounds_before: list[int]  # of each of them
+
+
+def read_batch(folder: Path, round_: int) -> Batch:
+    """Return the batch of a round."""
+    with CampaignStore.read_only(folder) as store:
+        statuses = [one._replace(reason=visible(one.reason)) for one in store.suggestion_statuses(round_)]
+        counting = [store.measurement(one.measurement) for one in statuses if one.measurement is not None]
+        rounds, before = store.targets_before(round_)
+        missing = [one.id for one in store.suggestions(round_=round_, pending=True)]
+        return Batch(statuses, {m.id: np.array(m.composition) for m in counting if m}, missing, before, rounds)
+
+
+class RoundCounts(NamedTuple):
+    """How many alloys each round asked for, and what came of them; by round, and 0 is left out."""
+
+    asked: dict[int, int]
+    came: dict[int, int]  # measurements in that round, whoever asked for them
+    failed: dict[int, int]
+
+
+def read_round_counts(folder: Path) -> RoundCounts:
+    """Return how many alloys each round asked for, and what came of them."""
+    with CampaignStore.read_only(folder) as store:
+        return RoundCounts(store.count_asked(), store.count_measured(), store.count_failures())
+
+
+def read_simulated(folder: Path) -> tuple[list[Measurement], dict[str, str]]:
+    """Return the measurements that a simulation made, as its results alone say what they cost, and why others failed.
+
+    The reasons are by the id of the suggestion.
+    """
+    with CampaignStore.read_only(folder) as store:
+        failures = {id_: visible(reason) for id_, reason in store.failures().items()}
+        return store.measurements(with_fact="cpu_seconds"), failures
+
+
+class LogWords(NamedTuple):
+    """What the lines of the audit log can be filtered by."""
+
+    events: list[str]
+    people: list[str]
+
+
+def read_log_words(folder: Path) -> LogWords:
+    """Return every event and everybody that the audit log names."""
+    with CampaignStore.read_only(folder) as store:
+        return LogWords(store.log_words("event"), store.log_words("person"))
+
+
+def read_last_log_lines(
+    folder: Path, most: int, *, events: Sequence[str], people: Sequence[str], text: str
+) -> tuple[list[LogLine], int]:
+    """Return the last lines of the audit log that fit, the last first, and how many fit in all."""
+    with CampaignStore.read_only(folder) as store:
+        lines, fitting = store.last_log_lines(most, events=events, people=people, text=text)
+        return [LogLine(*map(visible, line)) for line in lines], fitting
 
 
 def read_log(folder: Path) -> list[LogLine]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -12,6 +14,7 @@ from glassmap.agent.errors import GlassmapError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.candidates import REACH_AT_PCT, best_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -21,9 +24,12 @@ from glassmap.dashboard.data import (
     read_campaign,
     read_last_archive,
     read_last_map,
+    read_used_alloys,
 )
 
+Shown = TypeVar("Shown")
 REFRESH = "2s"  # how often a page asks whether there is something new
+LARGE_KEPT = 4  # campaigns whose map is kept in memory, and whose spectra, and whose measured alloys
 STATES: dict[str, tuple[str, str, str]] = {  # in words, colour and icon
     "running": ("running", "green", ":material/play_arrow:"),
     "idle": ("nobody is at it", "gray", ":material/pause_circle:"),
@@ -37,24 +43,50 @@ STATES: dict[str, tuple[str, str, str]] = {  # in words, colour and icon
 }
 
 
-@st.cache_resource(max_entries=40, show_spinner=False)
-def _campaign(folder: Path, seen: tuple[float | bool, ...]) -> CampaignSnapshot | Unreadable:
-    return read_campaign(folder)
+class _Last(Generic[Shown]):
+    """The last of what was read of one campaign, shared by all sessions: one of them reads, the others wait for it."""
+
+    def __init__(self) -> None:
+        self._lock, self._seen, self._shown = Lock(), None, None
+
+    def get(self, seen: Hashable, read: Callable[[], Shown]) -> Shown:
+        """Return it as it is now; it is read again only if what tells its versions apart has changed."""
+        with self._lock:
+            if self._shown is None or self._seen != seen:
+                self._shown = None  # let go first, so that there are never two
+                self._shown, self._seen = read(), seen
+            return self._shown
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _map(folder: Path, path: Path, _campaign: CampaignSnapshot) -> Map | None:
-    return read_last_map(_campaign)
+@st.cache_resource(show_spinner=False)  # small, so one for each campaign there is
+def _campaigns(folder: Path) -> _Last[CampaignSnapshot | Unreadable]:
+    return _Last()
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _archive(folder: Path, path: Path, changed: int, _campaign: CampaignSnapshot) -> SpectraArchive | None:
-    return read_last_archive(_campaign)
+@st.cache_resource(max_entries=LARGE_KEPT, show_spinner=False)
+def _used_alloys(folder: Path) -> _Last[UsedAlloys]:
+    return _Last()
+
+
+@st.cache_resource(max_entries=LARGE_KEPT, show_spinner=False)
+def _maps(folder: Path) -> _Last[Map | None]:
+    return _Last()
+
+
+@st.cache_resource(max_entries=LARGE_KEPT, show_spinner=False)
+def _archives(folder: Path) -> _Last[SpectraArchive | None]:
+    return _Last()
 
 
 def campaign_now(folder: Path) -> CampaignSnapshot | Unreadable:
     """Return the campaign as it is now; it is read again only if something happened."""
-    return _campaign(folder, marker(folder))
+    return _campaigns(folder).get(marker(folder), lambda: read_campaign(folder))
+
+
+def used_alloys_now(campaign: CampaignSnapshot) -> UsedAlloys:
+    """Return the measurements that are used now; they are read again only if something happened."""
+    folder = campaign.folder
+    return _used_alloys(folder).get(marker(folder), lambda: read_used_alloys(folder))
 
 
 def map_now(campaign: CampaignSnapshot) -> Map | None:
@@ -62,7 +94,7 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
     if campaign.map is None:
         return None
     try:
-        return _map(campaign.folder, campaign.map[1], campaign)
+        return _maps(campaign.folder).get(campaign.map, lambda: read_last_map(campaign))
     except GlassmapError as error:
         st.warning(str(error))
         return None
@@ -72,7 +104,8 @@ def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
     """Return the spectra kept of its last map, read once; None where there are none."""
     if campaign.archive is None or not campaign.archive[1].exists():
         return None
-    return _archive(campaign.folder, campaign.archive[1], campaign.archive[1].stat().st_mtime_ns, campaign)
+    seen = campaign.archive[1], campaign.archive[1].stat().st_mtime_ns
+    return _archives(campaign.folder).get(seen, lambda: read_last_archive(campaign))
 
 
 def choose_campaign(folders: list[Path]) -> None:
@@ -101,12 +134,13 @@ def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:
     """
     folder: Path = st.session_state.folder
     shown = campaign_now(folder)
+    drawn = _drawn(shown, needs)
 
     @st.fragment(run_every=REFRESH)
     def look() -> None:
         now = campaign_now(folder)
         show_state(now)
-        if _changed(shown, now, needs):
+        if _drawn(now, needs) != drawn:
             st.rerun()
 
     look()
@@ -118,24 +152,20 @@ def chosen(needs: Callable[[CampaignSnapshot], Hashable]) -> CampaignSnapshot:
 def watch(folders: list[Path], needs: Callable[[CampaignSnapshot], Hashable]) -> list[CampaignSnapshot | Unreadable]:
     """Return all campaigns as they are now; the page is drawn again when what it needs of one changes."""
     shown = [campaign_now(folder) for folder in folders]
+    drawn = [_drawn(one, needs) for one in shown]
 
     @st.fragment(run_every=REFRESH)
     def look() -> None:
-        if any(_changed(before, campaign_now(before.folder), needs) for before in shown):
+        if [_drawn(campaign_now(folder), needs) for folder in folders] != drawn:
             st.rerun()
 
     look()
     return shown
 
 
-def _changed(
-    before: CampaignSnapshot | Unreadable,
-    now: CampaignSnapshot | Unreadable,
-    needs: Callable[[CampaignSnapshot], Hashable],
-) -> bool:
-    if isinstance(before, CampaignSnapshot) and isinstance(now, CampaignSnapshot):
-        return needs(before) != needs(now)
-    return before is not now and before != now
+def _drawn(campaign: CampaignSnapshot | Unreadable, needs: Callable[[CampaignSnapshot], Hashable]) -> Hashable:
+    """Return what of a campaign is on the page: all that a session keeps of it between two looks."""
+    return campaign if isinstance(campaign, Unreadable) else needs(campaign)
 
 
 def show_state(campaign: CampaignSnapshot | Unreadable) -> None:

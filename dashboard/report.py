@@ -25,6 +25,7 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_log,
+    read_used_alloys,
 )
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
@@ -116,10 +117,10 @@ def _facts(campaign: CampaignSnapshot) -> str:
 def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     elements = campaign.elements
     yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
-    known = [m for m in campaign.measured if m.state == "used"]
+    known = read_used_alloys(campaign.folder)
     marks = Marks(
-        np.array([m.composition for m in known]).reshape(-1, len(elements)),
-        [m.id for m in known],
+        known.compositions,
+        known.ids,
         np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
     )
     if len(elements) == 3:
@@ -145,7 +146,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
                 quantity=DELTA_Q.name,
                 elements=elements,
                 limits=colour_range(values),
-                measured=campaign.learned(),
+                measured=known.learned,
             )
         )
     if len(elements) > 3 and len(best):

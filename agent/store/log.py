@@ -1,9 +1,9 @@
 """Who did what, when and why; and what people are told of."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from glassmap.agent.store.connection import StoreConnection, now
 from glassmap.agent.store.records import LogLine
@@ -33,6 +33,32 @@ class AuditLog(StoreConnection):
             {"subject": subject},
         )
         return [LogLine(**row) for row in rows]
+
+    def last_log_lines(
+        self, most: int, *, events: Sequence[str], people: Sequence[str], text: str
+    ) -> tuple[list[LogLine], int]:
+        """Return the last lines of the audit log that fit, the last first, and how many fit in all.
+
+        Args:
+            most: Lines to return.
+            events: Only these; without any, all.
+            people: Only theirs; without any, everybody's.
+            text: That subject and detail contain, in capitals or not.
+        """
+        fits = """(:events = '[]' OR event IN (SELECT value FROM json_each(:events)))
+            AND (:people = '[]' OR person IN (SELECT value FROM json_each(:people)))
+            AND (:text = '' OR INSTR(LOWER(subject || ' ' || COALESCE(detail, '')), LOWER(:text)))"""
+        values = {"events": json.dumps(list(events)), "people": json.dumps(list(people)), "text": text, "most": most}
+        rows = self._rows(
+            f"""SELECT time, person, event, subject, COALESCE(detail, '') AS detail FROM log
+            WHERE {fits} ORDER BY id DESC LIMIT :most""",
+            values,
+        )
+        return [LogLine(**row) for row in rows], self._value(f"SELECT COUNT(*) FROM log WHERE {fits}", values)
+
+    def log_words(self, what: Literal["event", "person"]) -> list[str]:
+        """Return the events, or the people, of the whole audit log, each once, in alphabetical order."""
+        return [row[what] for row in self._rows(f"SELECT DISTINCT {what} FROM log ORDER BY {what}")]
 
     def last_activity(self) -> datetime:
         """Return when something was logged last; a campaign's first line is that it started."""

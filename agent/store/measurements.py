@@ -8,7 +8,7 @@ import numpy as np
 
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Measurement, MeasurementState, Suggestion
+from glassmap.agent.store.records import Measurement, MeasurementState, Suggestion, UsedAlloys
 from glassmap.agent.store.settings import Settings
 
 
@@ -76,9 +76,27 @@ class Measurements(Settings):
             return f"u{count + 1:04d}"
         return f"{suggestion.id}-{count + 1}" if count else suggestion.id
 
-    def measurements(self) -> list[Measurement]:
-        """Return every measurement, in the order they came."""
-        return [_measured(row) for row in self._rows(f"SELECT {', '.join(Measurement._fields)} FROM spectra")]
+    def measurements(self, *, with_fact: str | None = None) -> list[Measurement]:
+        """Return every measurement, in the order they came; or only those that found something else, by its name."""
+        query = f"""SELECT {", ".join(Measurement._fields)} FROM spectra
+            WHERE :fact IS NULL OR json_extract(facts, '$.' || :fact) IS NOT NULL"""
+        return [_measured(row) for row in self._rows(query, {"fact": with_fact})]
+
+    def used_alloys(self) -> UsedAlloys:
+        """Return the measurements that are used, in the order they came."""
+        query = "SELECT id, hold_out, composition FROM spectra WHERE state = 'used' ORDER BY rowid"
+        rows = self._db.execute(query).fetchall()
+        compositions = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: there may be 100,000
+        return UsedAlloys(
+            [row[0] for row in rows],
+            np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements)),
+            np.array([row[1] for row in rows], dtype=bool),
+        )
+
+    def count_measured(self) -> dict[int, int]:
+        """Return how many measurements came in each round."""
+        query = "SELECT round, COUNT(*) AS count FROM spectra GROUP BY round"
+        return {row["round"]: row["count"] for row in self._rows(query)}
 
     def measurement(self, id_: str) -> Measurement | None:
         """Return a measurement by its id, if there is one."""

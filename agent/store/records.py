@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from glassmap.agent.shapes import Compositions, Mask
+
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
 MeasurementState = Literal["used", "flagged", "retracted"]
 Exclusion = Literal["rejected", "abandoned", "retracted"]
@@ -44,6 +46,19 @@ class Measurement(NamedTuple):
     reason: str  # why it is flagged or retracted
     facts: dict[str, Any]  # what else was found, and from what
     screened: bool  # whether it was held against its neighbours
+
+
+class UsedAlloys(NamedTuple):
+    """The measurements that are used, in arrays: what of 100,000 is looked at together."""
+
+    ids: list[str]
+    compositions: Compositions  # as found, atomic fraction
+    hold_out: Mask  # never trained on
+
+    @property
+    def learned(self) -> Compositions:
+        """The compositions that are learned from, atomic fraction."""
+        return self.compositions[~self.hold_out]
 
 
 class DroppedFile(NamedTuple):

@@ -4,7 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Exclusion, Suggestion, SuggestionStatus
 from glassmap.agent.store.settings import Settings
@@ -49,6 +52,22 @@ class Suggestions(Settings):
             {"round": round_, "pending": pending},
         )
         return [_suggestion(row) for row in rows]
+
+    def targets_before(self, round_: int) -> tuple[list[int], Compositions]:
+        """Return what the rounds before one asked for: of each alloy its round, and its atomic fractions."""
+        query = "SELECT round, composition FROM suggestions WHERE round < ? ORDER BY round, position"
+        rows = self._db.execute(query, [round_]).fetchall()
+        compositions = json.loads(f"[{','.join(row[1] for row in rows)}]")  # at once: there may be 100,000
+        return [row[0] for row in rows], np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
+
+    def last_round(self) -> int:
+        """Return the round whose batch was planned last; 0 before the first."""
+        return self._value("SELECT COALESCE(MAX(round), 0) FROM suggestions")
+
+    def count_asked(self) -> dict[int, int]:
+        """Return how many alloys each round asks for."""
+        query = "SELECT round, COUNT(*) AS count FROM suggestions GROUP BY round"
+        return {row["round"]: row["count"] for row in self._rows(query)}
 
     def suggestion(self, id_: str) -> Suggestion | None:
         """Return a suggestion by its id, if there is one."""
@@ -109,12 +128,17 @@ class Suggestions(Settings):
 
     def failures(self, *, round_: int | None = None) -> dict[str, str]:
         """Return why suggestions could not be measured, by their id; of one round or all."""
-        rows = self._rows(
-            """SELECT suggestion, reason FROM failures JOIN suggestions ON id = suggestion
+        rows = self._rows(  # a cross join begins with the table on its left, which is the short one
+            """SELECT suggestion, reason FROM failures CROSS JOIN suggestions ON id = suggestion
             WHERE (:round IS NULL OR round = :round) ORDER BY round, position""",
             {"round": round_},
         )
         return {row["suggestion"]: row["reason"] for row in rows}
+
+    def count_failures(self) -> dict[int, int]:
+        """Return how many alloys of each round could not be measured."""
+        query = "SELECT round, COUNT(*) AS count FROM failures CROSS JOIN suggestions ON id = suggestion GROUP BY round"
+        return {row["round"]: row["count"] for row in self._rows(query)}
 
     def forget_failures(self, round_: int) -> None:
         """Have what failed in a round measured again; call within a transaction."""
@@ -133,7 +157,7 @@ class Suggestions(Settings):
     def progress(self) -> list[tuple[Suggestion, float]]:
         """Return the measurements that run, and how much of each is done, 0 to 1."""
         rows = self._rows(
-            f"""SELECT suggestions.*, share FROM progress JOIN suggestions ON suggestions.id = suggestion
+            f"""SELECT suggestions.*, share FROM progress CROSS JOIN suggestions ON suggestions.id = suggestion
             WHERE {PENDING} ORDER BY round, position"""
         )
         return [(_suggestion(row), row["share"]) for row in rows]

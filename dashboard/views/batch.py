@@ -1,18 +1,14 @@
 """What is measured next, why, and what is missing."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import streamlit as st
-from scipy.spatial.distance import cdist
+from scipy.spatial import KDTree
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.planning.acquisition import RULES, rule_of
-from glassmap.agent.shapes import Compositions
-from glassmap.agent.store.records import Suggestion
-from glassmap.dashboard.data import CampaignSnapshot, read_suggestion_statuses
+from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
 from glassmap.dashboard.live import chosen, map_now
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
@@ -31,47 +27,36 @@ def _rule(campaign: CampaignSnapshot, round_: int) -> str:
     return f"{why}; never one that is measured or pending, nor two side by side."
 
 
-def _nearest(campaign: CampaignSnapshot, round_: int) -> list[tuple[str, float]]:
+def _nearest(campaign: CampaignSnapshot, batch: Batch) -> list[tuple[str, float]]:
     """Return, for each alloy of a batch, the nearest asked for before, in words, and how far the next of it is."""
-    batch = campaign.batch(round_)
-    earlier = [one for one in campaign.suggestions if one.round < round_]
-    shares, before = _shares(campaign, batch), _shares(campaign, earlier)
-    among = 100 * cdist(shares, shares)
-    np.fill_diagonal(among, np.nan)
-    to_before = 100 * cdist(shares, before)
-    found = []
-    for k in range(len(batch)):
-        words = "first batch"
-        if len(before):
-            nearest = int(np.argmin(to_before[k]))
-            alloy = label(before[nearest], campaign.elements)
-            words = f"{to_before[k, nearest]:.1f} at.%: {alloy} of round {earlier[nearest].round}"
-        found.append((words, float(np.nanmin(among[k])) if len(batch) > 1 else np.nan))
+    shares = np.array([one.suggestion.composition for one in batch.statuses])
+    among = 100 * KDTree(shares).query(shares, k=2)[0][:, 1] if len(shares) > 1 else np.array([np.nan])
+    if not batch.rounds_before:
+        return [("first batch", float(to_next)) for to_next in among]
+    nearest, found = KDTree(batch.before), []
+    for k, to_next in enumerate(among):
+        distance, row = nearest.query(shares[k])
+        alloy = label(batch.before[row], campaign.elements)
+        found.append((f"{100 * distance:.1f} at.%: {alloy} of round {batch.rounds_before[row]}", float(to_next)))
     return found
 
 
-def _shares(campaign: CampaignSnapshot, suggestions: Sequence[Suggestion]) -> Compositions:
-    return np.array([one.composition for one in suggestions]).reshape(-1, len(campaign.elements))
-
-
 def _show(campaign: CampaignSnapshot) -> None:
-    if not campaign.suggestions:
+    if not campaign.round_at_work:
         st.info("No batch has been planned yet.")
         return
     last = campaign.round_at_work
     round_ = st.number_input("Round", 1, last, last, key=f"round of {last}") if last > 1 else 1
-    statuses = read_suggestion_statuses(campaign.folder, int(round_))
-    before = _shares(campaign, [one for one in campaign.suggestions if one.round < round_])
-    measured = {m.id: m for m in campaign.measured}
+    batch = read_batch(campaign.folder, int(round_))
     rows = []
-    for one, (nearest, to_next) in zip(statuses, _nearest(campaign, int(round_)), strict=False):
-        found = measured.get(one.measurement or "")
+    for one, (nearest, to_next) in zip(batch.statuses, _nearest(campaign, batch), strict=True):
+        found = batch.found.get(one.measurement or "")
         rows.append(
             {
                 "sample": one.suggestion.id,
                 "alloy (at.%)": label(np.array(one.suggestion.composition), campaign.elements),
                 "state": one.state,
-                "found (at.%)": "" if found is None else label(np.array(found.composition), campaign.elements),
+                "found (at.%)": "" if found is None else label(found, campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",
                 "nearest asked for before": nearest,
                 "next of the batch (at.%)": to_next,
@@ -79,21 +64,20 @@ def _show(campaign: CampaignSnapshot) -> None:
             }
         )
     table = pd.DataFrame(rows)
-    missing = [one.id for one in campaign.pending if one.round == round_]
-    failed = [row["sample"] for row in rows if row["state"] == "failed" and row["sample"] not in missing]
+    failed = [row["sample"] for row in rows if row["state"] == "failed" and row["sample"] not in batch.missing]
     cover = campaign.coverage[int(round_) - 1]
     columns = st.columns(4)
     columns[0].metric("alloys", len(rows))
-    columns[1].metric("still missing", len(missing))
+    columns[1].metric("still missing", len(batch.missing))
     columns[2].metric(
         "mean distance (at.%)", f"{cover.mean:.1f}", help="From an alloy of the space to the nearest asked for so far."
     )
     columns[3].metric("worst served (at.%)", f"{cover.worst:.1f}", help="The alloy farthest from all asked for so far.")
-    for words, ids in (("Missing", missing), ("Failed", failed)):
+    for words, ids in (("Missing", batch.missing), ("Failed", failed)):
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
     if len(campaign.elements) == 3:
-        wanted = [one.suggestion for one in statuses if one.state not in ("rejected", "abandoned")]
+        wanted = [one.suggestion for one in batch.statuses if one.state not in ("rejected", "abandoned")]
         map_ = map_now(campaign)
         figure = draw_ternary(
             np.empty((0, 3)) if map_ is None else map_.compositions,
@@ -101,7 +85,11 @@ def _show(campaign: CampaignSnapshot) -> None:
             quantity="distance",
             elements=campaign.elements,
             limits=(0.0, 15.0),
-            marks=Marks(measured=before, batch=_shares(campaign, wanted), batch_texts=[one.id for one in wanted]),
+            marks=Marks(
+                measured=batch.before,
+                batch=np.array([one.composition for one in wanted]).reshape(-1, 3),
+                batch_texts=[one.id for one in wanted],
+            ),
             names=("asked for before", f"round {round_}"),
         )
         st.plotly_chart(figure, width="stretch", key="batch")
@@ -125,4 +113,4 @@ def _show(campaign: CampaignSnapshot) -> None:
         )
 
 
-_show(chosen(lambda campaign: (campaign.round_at_work, campaign.status, len(campaign.failures), campaign.map)))
+_show(chosen(lambda campaign: (campaign.round_at_work, campaign.status, campaign.n_failed, campaign.map)))

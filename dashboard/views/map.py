@@ -12,10 +12,11 @@ from glassmap.agent.errors import CompositionError
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Compositions, PerAlloy
+from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map
-from glassmap.dashboard.live import chosen, map_now
+from glassmap.dashboard.live import chosen, map_now, used_alloys_now
 from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
 
 COLUMNS = {  # of the best candidates: title and format
@@ -89,12 +90,11 @@ def _pick_row(shares: pd.DataFrame) -> None:
 
 def _marks(campaign: CampaignSnapshot, known: Compositions, known_texts: list[str], *, show_measured: bool) -> Marks:
     e = len(campaign.elements)
-    used = [m for m in campaign.measured if m.state == "used"] if show_measured else []
-    batch = campaign.awaited
-    alloy = st.session_state.get("alloy")
+    used = used_alloys_now(campaign) if show_measured else UsedAlloys([], np.empty((0, e)), np.empty(0, dtype=bool))
+    batch, alloy = campaign.awaited, st.session_state.get("alloy")
     return Marks(
-        np.array([m.composition for m in used]).reshape(-1, e),
-        [m.id + (", held out" if m.hold_out else "") for m in used],
+        used.compositions,
+        [f"{id_}, held out" if held else id_ for id_, held in zip(used.ids, used.hold_out, strict=True)],
         np.array([s.composition for s in batch]).reshape(-1, e),
         [s.id for s in batch],
         known,
@@ -193,7 +193,7 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
         quantity=quantity,
         elements=campaign.elements,
         limits=colour_range(values),
-        measured=campaign.learned(),
+        measured=used_alloys_now(campaign).learned,
     )
     st.plotly_chart(figure, width="stretch", key="cloud")
 
@@ -295,8 +295,9 @@ def _show(campaign: CampaignSnapshot) -> None:
                     _cloud(campaign, map_, quantity)
                 else:
                     _slice(campaign, map_, quantity, marks)
+            learned = len(used_alloys_now(campaign).learned)
             st.caption(
-                f"After round {map_.round}: {len(map_.figures)} alloys, {len(campaign.learned())} learned from. "
+                f"After round {map_.round}: {len(map_.figures)} alloys, {learned} learned from. "
                 f"Grey: no trustworthy first peak. Click an alloy to see its spectrum."
             )
     with right:

@@ -1,15 +1,21 @@
 """What was done, round by round and line by line."""
 
-from collections import Counter
-
 import pandas as pd
 import streamlit as st
 
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
-from glassmap.dashboard.data import CampaignSnapshot, map_changes, read_log
+from glassmap.dashboard.data import (
+    CampaignSnapshot,
+    map_changes,
+    read_last_log_lines,
+    read_log_words,
+    read_round_counts,
+)
 from glassmap.dashboard.live import chosen
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
+SHOWN_LINES = 1000  # of the log; a laboratory's has a line a measurement
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -18,14 +24,11 @@ def _changes(folder: str, rounds: list[int], _campaign: CampaignSnapshot) -> dic
 
 
 def _rounds(campaign: CampaignSnapshot) -> None:
-    if not campaign.suggestions:
+    if not campaign.round_at_work:
         st.info("No round has been planned yet.")
         return
     points = {point.round: point for point in campaign.curve}
-    asked = Counter(one.round for one in campaign.suggestions)
-    came = Counter(m.round for m in campaign.measured)
-    rounds_of = {one.id: one.round for one in campaign.suggestions}
-    failed = Counter(rounds_of[id_] for id_ in campaign.failures)
+    counts = read_round_counts(campaign.folder)
     changes = _changes(str(campaign.folder), sorted(campaign.maps)[-SHOWN_CHANGES:], campaign)
     errors = {figure.name: f"error of {figure.head}" for figure in FIGURES}
     rows = []
@@ -34,9 +37,9 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         rows.append(
             {
                 "round": round_,
-                "asked for": asked[round_],
-                "came": came[round_],
-                "failed": failed[round_],
+                "asked for": counts.asked.get(round_, 0),
+                "came": counts.came.get(round_, 0),
+                "failed": counts.failed.get(round_, 0),
                 "learned from": None if point is None else point.spectra,
                 "hold-out MSE": None if point is None else point.mse,
                 "one sample": None if point is None else point.mse_sample,
@@ -70,19 +73,13 @@ def _model(campaign: CampaignSnapshot, round_: int) -> str:
 
 
 def _log(campaign: CampaignSnapshot) -> None:
-    lines = read_log(campaign.folder)
+    known = read_log_words(campaign.folder)
     columns = st.columns(3)
-    events = columns[0].multiselect("What", sorted({line.event for line in lines}), key="events")
-    people = columns[1].multiselect("Who", sorted({line.person for line in lines}), key="people")
+    events = columns[0].multiselect("What", known.events, format_func=visible, key="events")
+    people = columns[1].multiselect("Who", known.people, format_func=visible, key="people")
     text = columns[2].text_input("Contains", key="contains")
-    kept = [
-        line
-        for line in reversed(lines)
-        if (not events or line.event in events)
-        and (not people or line.person in people)
-        and (not text or text.lower() in f"{line.subject} {line.detail}".lower())
-    ]
-    table = pd.DataFrame(kept, columns=["time", "who", "what", "about", "detail"])
+    lines, fitting = read_last_log_lines(campaign.folder, SHOWN_LINES, events=events, people=people, text=text)
+    table = pd.DataFrame(lines, columns=["time", "who", "what", "about", "detail"])
     table["time"] = pd.to_datetime(table["time"])
     st.dataframe(
         table,
@@ -94,7 +91,7 @@ def _log(campaign: CampaignSnapshot) -> None:
             "detail": st.column_config.TextColumn(width="large"),
         },
     )
-    st.caption(f"{len(kept)} of {len(lines)} lines, the last first. Times are UTC.")
+    st.caption(f"{len(lines)} of {fitting} lines, the last first. Times are UTC.")
 
 
 campaign_ = chosen(lambda campaign: (campaign.last_activity, campaign.status.state))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.peaks.figures import FIGURES
-from glassmap.dashboard.data import CampaignSnapshot
+from glassmap.dashboard.data import CampaignSnapshot, read_simulated
 from glassmap.dashboard.live import chosen
 from glassmap.dashboard.plots.spectra import draw_structure
 from glassmap.simulation.result import read_structure
@@ -28,11 +28,11 @@ def _flags(facts: dict, *, temperature: float) -> str:
 
 
 def _show(campaign: CampaignSnapshot) -> None:
-    simulated = campaign.simulated()
     temperature = campaign.settings.quench_temperature
     if temperature is None:
         st.info("This campaign doesn't simulate.")
         return
+    simulated, failures = read_simulated(campaign.folder)
     if campaign.running:
         st.markdown("**Running**")
         for one, share in campaign.running:
@@ -59,9 +59,9 @@ def _show(campaign: CampaignSnapshot) -> None:
     columns[3].metric("CPU time", f"{seconds / 3600:.2f} h" if seconds >= 360 else f"{seconds:.0f} s")
     if any(m.facts.get("synthetic") for m in simulated):
         st.warning("The potential's alloys come from a mixing rule: synthetic.")
-    if campaign.failures:
+    if failures:
         st.markdown("**Failed**")
-        failed = [{"sample": id_, "reason": reason} for id_, reason in campaign.failures.items()]
+        failed = [{"sample": id_, "reason": reason} for id_, reason in failures.items()]
         st.dataframe(pd.DataFrame(failed), hide_index=True, key="failed")
     if not rows:
         st.info("No simulation has finished yet.")
@@ -98,4 +98,4 @@ def _show(campaign: CampaignSnapshot) -> None:
     st.plotly_chart(draw_structure(r, rdfs, Q, factors), width="stretch", key="structure")
 
 
-_show(chosen(lambda campaign: (campaign.running, len(campaign.measured), len(campaign.failures))))
+_show(chosen(lambda campaign: (campaign.running, campaign.status.spectra, campaign.n_failed)))
