@@ -106,8 +106,8 @@ def _curves(
         alloy = label(archive.measured.compositions[k], campaign.elements)
         words = "held out" if archive.measured.hold_out[k] else "learned from"
         name = f"{alloy}, measured {distances[k]:.1f} at.% away ({words})"
-        curves.append(Curve(name, archive.measured.intensity[k], LINES[2 + place], 0.9))
-        table[name] = archive.measured.intensity[k]
+        table[name] = archive.measured_spectrum(k).intensity
+        curves.append(Curve(name, table[name], LINES[2 + place], 0.9))
     if view is not None:
         if np.isfinite(view.band).all():
             bands.append(Band(BAND, view.mean, view.band, PALE_ORANGE))
@@ -118,12 +118,13 @@ def _curves(
             curves.append(Curve("fitted first peak, generated", view.fit, BLUE, 2.4, "dot"))
         table |= {"generated": view.mean, "epistemic std": view.epistemic_std, "aleatoric std": view.aleatoric_std}
         table |= {"band": view.band, "fitted peak": view.fit}
+    residual = None
     for k in own[:1]:
         held = "held out" if archive.measured.hold_out[k] else "learned from"
-        curves.append(Curve(f"measured ({held})", archive.measured.intensity[k], GREY, 1.4))
-        if np.isfinite(archive.measured.fit[k]).any():
-            fit = Curve("fitted first peak, measured", archive.measured.fit[k], GREEN, 2.0, "dot", "legendonly")
-            curves.append(fit)
-        table["measured"] = archive.measured.intensity[k]
-    residual = None if not own or view is None else archive.measured.intensity[own[0]] - view.mean
+        intensity, fit = archive.measured_spectrum(k)
+        curves.append(Curve(f"measured ({held})", intensity, GREY, 1.4))
+        if np.isfinite(fit).any():
+            curves.append(Curve("fitted first peak, measured", fit, GREEN, 2.0, "dot", "legendonly"))
+        table["measured"] = intensity
+        residual = None if view is None else intensity - view.mean
     return curves, bands, residual, table

@@ -84,7 +84,7 @@ def draw_best_median_worst(
         )
         half_width, band = band_about(view.band, view.epistemic_std)
         caption = f"{word}: {alloy}, MSE {archive.mse[row]:.3g}"
-        examples.append((caption, archive.measured.intensity[row], view.mean, half_width))
+        examples.append((caption, archive.measured_spectrum(row).intensity, view.mean, half_width))
     n_held = int(archive.measured.hold_out.sum())
     title = f"{_title(campaign)}, round {archive.round}: of {n_held} spectra never learned from"
     paths = _paths(folder, "examples", formats)

@@ -168,7 +168,7 @@ def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
 
 
 def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:
-    view, measured = archive.view(archive.row_of_measured(row)), archive.measured.intensity[row]
+    view, measured = archive.view(archive.row_of_measured(row)), archive.measured_spectrum(row).intensity
     alloy = label(archive.measured.compositions[row], campaign.elements)
     bands = [Band(EPISTEMIC, view.mean, view.epistemic_std, ORANGE_VEIL)]
     if np.isfinite(view.band).all():

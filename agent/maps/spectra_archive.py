@@ -81,6 +81,22 @@ class MeasuredAlloys(NamedTuple):
     figures: PeakFigures
 
 
+class MeasuredNames(NamedTuple):
+    """`MeasuredAlloys` without their spectra."""
+
+    ids: list[str]
+    compositions: Compositions
+    hold_out: Mask
+    figures: PeakFigures
+
+
+class MeasuredSpectrum(NamedTuple):
+    """One alloy of `MeasuredAlloys`."""
+
+    intensity: Spectrum
+    fit: Spectrum
+
+
 class KnownAlloys(NamedTuple):
     """The first peaks of all alloys that are measured, asked for or not: of a replay, those of its whole data set."""
 
@@ -89,13 +105,13 @@ class KnownAlloys(NamedTuple):
 
 
 class SpectraArchive(NamedTuple):
-    """An archive without its generated spectra, which are read one by one."""
+    """An archive without its spectra, which are read one by one."""
 
     path: Path
     round: int
     axis: Axis
     generated: Compositions  # whose spectra there are; those of the measured alloys last, in their order
-    measured: MeasuredAlloys
+    measured: MeasuredNames
     known: KnownAlloys
     mse: PerSample  # of the generated mean against each measured spectrum
 
@@ -105,6 +121,18 @@ class SpectraArchive(NamedTuple):
             return ArchivedSpectrum(
                 *(_read(file, _stored(file, name), row).astype(np.float64) for name in ArchivedSpectrum._fields)
             )
+
+    def measured_spectrum(self, row: int) -> MeasuredSpectrum:
+        """One measured spectrum, by its row among the measured."""
+        with h5py.File(self.path) as file:
+            return MeasuredSpectrum(
+                *(_read(file, f"measured/{name}", row).astype(np.float64) for name in MeasuredSpectrum._fields)
+            )
+
+    def measured_spectra(self) -> Spectra:
+        """All measured spectra; 100,000 of 800 points take 640 MB."""
+        with h5py.File(self.path) as file:
+            return _read(file, "measured/intensity").astype(np.float64)
 
     def row_of(self, composition: Composition) -> int | None:
         """The row of an alloy; None where its spectrum isn't kept."""
@@ -169,12 +197,10 @@ def read_archive(path: Path) -> SpectraArchive:
         with h5py.File(path) as file:
             compositions = _read(file, "generated/composition")
             ids = [id_.decode() for id_ in _read(file, "measured/id")]
-            measured = MeasuredAlloys(
+            measured = MeasuredNames(
                 ids,
                 compositions[len(compositions) - len(ids) :],
                 _read(file, "measured/hold_out"),
-                _read(file, "measured/intensity").astype(np.float64),
-                _read(file, "measured/fit").astype(np.float64),
                 _read_figures(file, "measured"),
             )
             return SpectraArchive(

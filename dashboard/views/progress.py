@@ -18,18 +18,19 @@ PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
     (("Fe", "Nb", "Ti"), True): (60, 60.0),
     (("Al", "Cu", "Zr"), False): (40, 0.0006),
 }
+MOST_COMPARED = 2000  # spectra; a Gaussian process takes the square of them in memory
 
 
 @st.cache_data(max_entries=8, show_spinner="Fitting ExtraTrees and PCA + GP to the same spectra …")
 def _simpler(path: str, round_: int, _archive: SpectraArchive) -> dict[str, float]:
     """Return the MSE of simpler models that learn from the same spectra, on the same hold-out."""
-    measured = _archive.measured
+    measured, spectra = _archive.measured, _archive.measured_spectra()
     learned, held = ~measured.hold_out, measured.hold_out
     errors = {}
     for name, model in (("ExtraTrees", ExtraTrees()), ("PCA + GP", PcaGp())):
-        trained = model.fit(measured.compositions[learned], measured.intensity[learned], seed=0)
+        trained = model.fit(measured.compositions[learned], spectra[learned], seed=0)
         predicted = trained.predict(measured.compositions[held]).mean
-        errors[name] = float(np.mean((predicted - measured.intensity[held]) ** 2))
+        errors[name] = float(np.mean((predicted - spectra[held]) ** 2))
     return errors
 
 
@@ -53,7 +54,12 @@ def _show(campaign: CampaignSnapshot) -> None:
     left, right = st.columns(2)
     log = left.toggle("log axes", key="log")
     archive = archive_now(campaign)
-    is_compared = right.toggle("simpler models on the same spectra", key="simpler", disabled=archive is None)
+    is_compared = right.toggle(
+        "simpler models on the same spectra",
+        key="simpler",
+        disabled=archive is None or len(archive.measured.ids) > MOST_COMPARED,
+        help=f"Fitted here and now, so up to {MOST_COMPARED} spectra.",
+    )
     simpler = _simpler(str(archive.path), archive.round, archive) if is_compared and archive is not None else None
     published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
     figure = draw_learning_curves(
