@@ -14,9 +14,11 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
+from glassmap import __version__
 from glassmap.agent.atomic_file import make_folder, whole_file
 from glassmap.agent.errors import CampaignBusy, StoreError
 from glassmap.agent.store import checksums, schema
+from glassmap.agent.store.written_by import later_version, record_version
 
 FILE_NAME = "campaign.db"
 MIGRATION_SECONDS = 10.0  # that who amends waits for a store that another process brings up to date
@@ -60,6 +62,7 @@ class StoreConnection:
                         if before := schema.version(db):
                             _copy(db, folder / f"{FILE_NAME}.v{before}")
                         schema.migrate(db)
+                    record_version(db, person=person)
                 yield cls(db, folder, person=person)
 
     @classmethod
@@ -84,6 +87,7 @@ class StoreConnection:
                         if monotonic() > deadline:
                             raise
                         sleep(0.05)
+                record_version(db, person=person)
             yield cls(db, folder, person=person)
 
     @classmethod
@@ -201,7 +205,8 @@ def _refuse_missing(folder: Path) -> None:
 
 
 def _refuse_newer(db: sqlite3.Connection, folder: Path) -> None:
-    if later := schema.later_than_known(db):
+    if later := later_version(db) or next(iter(schema.later_than_known(db)), None):
         raise StoreError(
-            f"{folder / FILE_NAME} was written by a later glassmap ({later[0]}). Update glassmap to use it."
+            f"{folder / FILE_NAME} was written by a later glassmap ({later}); this is {__version__}. Update glassmap "
+            "to use it."
         )

@@ -216,6 +216,17 @@ def _pause(sentence: str) -> dict[str, str]:
     return {"by": found[2], "since": since.isoformat(), "reason": found[3]}
 
 
+def _add_screened(db: sqlite3.Connection) -> None:
+    """Add the column that `laboratory` didn't make yet in its first text, where a store has seen that."""
+    if any(name == "screened" for _, name, *_ in db.execute("PRAGMA table_info(spectra)")):
+        return
+    db.execute("ALTER TABLE spectra ADD COLUMN screened INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        """UPDATE spectra SET screened = 1
+        WHERE round IN (SELECT round FROM stages WHERE name = 'measure' AND status = 'done')"""
+    )
+
+
 def version(db: sqlite3.Connection) -> int:
     """Return the version of a store: how many migrations it has seen; 0 where nothing is in it yet."""
     return len(_applied(db))
@@ -246,6 +257,8 @@ def migrate(db: sqlite3.Connection, *, stop_before: str | None = None) -> None:
             return
         db.execute("BEGIN IMMEDIATE")
         try:
+            if name == "status_as_data":
+                _add_screened(db)
             MIGRATIONS[name](db)
             if checksums.is_covered(db):
                 checksums.cover(db)

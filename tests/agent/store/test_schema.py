@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from glassmap.agent.errors import CampaignBusy
+import glassmap
+from glassmap.agent.errors import CampaignBusy, StoreError
 from glassmap.agent.store import schema
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME
@@ -156,3 +157,60 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monke
         assert store.go_on_with == 42
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'halfway'").fetchone() is None
+
+
+def test_a_store_of_the_first_text_of_a_migration_that_was_edited_goes_on(tmp_path: Path):
+    """Its `spectra` lacked a column; what was measured in rounds that went on counts as screened, as it was."""
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as connection:
+        migrate(connection, stop_before="contents")
+        connection.execute("ALTER TABLE spectra DROP COLUMN screened")
+        for round_, status in ((1, "done"), (2, "waiting")):
+            connection.execute(f"INSERT INTO stages VALUES ({round_}, 'measure', '{status}', 1, 'then', NULL, NULL)")
+            connection.execute(
+                """INSERT INTO spectra (id, round, hold_out, composition, intensity, backend, taken)
+                VALUES (?, ?, 0, '[0.5, 0.5]', x'00000000', 'lab', 'then')""",
+                [f"r00{round_}-01", round_],
+            )
+    for door in (CampaignStore.read_only, CampaignStore.open):
+        with door(tmp_path) as store:
+            assert {m.id: m.screened for m in store.measurements()} == {"r001-01": True, "r002-01": False}
+
+
+# --- which version wrote it
+
+
+def test_the_version_that_writes_is_recorded_and_a_change_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with CampaignStore.open(tmp_path) as store, store.transaction():
+        store.log("campaign started")
+    monkeypatch.setattr("glassmap.agent.store.written_by.__version__", "0.3.1")
+    for _ in range(2):
+        with CampaignStore.amend(tmp_path, person="ada") as store:
+            pass
+    with CampaignStore.read_only(tmp_path) as store:
+        log = [(line.person, line.event, line.detail) for line in store.log_lines()]
+    assert log[1:] == [("ada", "version", f"goes on with glassmap 0.3.1, after {glassmap.__version__}")]
+
+
+def test_a_store_that_did_not_record_its_version_says_so_in_the_log(tmp_path: Path):
+    write_version_5(tmp_path)
+    with CampaignStore.open(tmp_path) as store:
+        assert (
+            store.log_lines()[-1].detail == f"goes on with glassmap {glassmap.__version__}, after one of 0.2 or before"
+        )
+
+
+@pytest.mark.parametrize("later", ["0.10.0", "1.0", "0.3.1"])
+@pytest.mark.parametrize("door", ["open", "amend", "read_only"])
+def test_a_store_that_a_later_version_wrote_is_refused_in_words_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str, door: str
+):
+    with monkeypatch.context() as tomorrow:
+        tomorrow.setattr("glassmap.agent.store.written_by.__version__", later)
+        with CampaignStore.open(tmp_path):
+            pass
+    words = f"written by a later glassmap \\({later}\\); this is {glassmap.__version__}. Update glassmap"
+    person = {"person": "ada"} if door == "amend" else {}
+    with pytest.raises(StoreError, match=words), getattr(CampaignStore, door)(tmp_path, **person):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        assert connection.execute("SELECT value FROM settings WHERE key = 'version'").fetchone() == (f'"{later}"',)
