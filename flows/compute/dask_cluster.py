@@ -245,7 +245,7 @@ class Cluster:
         numbers: dict[str, list[int]] = {}
         for number, (key, _) in enumerate(tasks):
             numbers.setdefault(key, []).append(number)
-        content = pickle.dumps((VERSIONS, shared))
+        content = pickle.dumps((VERSIONS, pickle.dumps(shared)))  # which another version may not be able to read
 
         def told(event: tuple[float, tuple[str, float]]) -> None:
             arrived.put(event[1])
@@ -316,7 +316,7 @@ def _simulate(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
     """Simulate one alloy in the worker's own folder; the result file."""
     from distributed import Reschedule, get_worker
 
-    (elements, counts, protocol), (potential, command, timeout) = pickle.loads(task), _opened(given)
+    (potential, command, timeout), (elements, counts, protocol) = _opened(given), pickle.loads(task)
     simulation = Simulation(elements, counts, protocol, Potential(**potential))
     folder = Path(get_worker().local_directory) / "glassmap"
     report, stopped = _task_hooks()
@@ -338,7 +338,7 @@ def _train(task: bytes, *, given: bytes) -> tuple[bytes, str, str]:
     """Train one member; return the weights of its network, and its last MSE in words."""
     from distributed import Reschedule
 
-    (seed, seen), (of_all, device) = pickle.loads(task), _opened(given)
+    (of_all, device), (seed, seen) = _opened(given), pickle.loads(task)
     report_task, stopped = _task_hooks()
     error = ""
 
@@ -381,7 +381,7 @@ def _opened(given: bytes) -> Any:
             f"A worker must have the driver's versions, {there}; that at {get_worker().address} has {here}. Install "
             "the same."
         )
-    return shared
+    return pickle.loads(shared)
 
 
 def _task_hooks() -> tuple[Report, Callable[[], bool]]:

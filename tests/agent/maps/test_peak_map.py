@@ -74,6 +74,12 @@ def test_shards_of_another_model_are_not_taken(trained, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("small_shards")
+def test_shards_of_another_version_are_not_taken(trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ours = a_map(trained).shard_folder(tmp_path)
+    monkeypatch.setattr("glassmap.agent.maps.peak_map.__version__", "0.2.9")
+    assert a_map(trained).shard_folder(tmp_path) != ours
+
+
 def test_shards_of_another_space_are_not_taken_and_a_harmed_one_is_made_again(trained, tmp_path: Path):
     ensemble, x, q = trained
     spaces = [CompositionSpace(("Co", "V", "Zr"), step_at_pct=2, bounds_at_pct={e: (0, 50)}) for e in ("Co", "V")]

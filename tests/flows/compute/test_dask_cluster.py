@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+import glassmap
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, ClusterError, MeasurementError, MissingExtra, SimulationError
@@ -308,10 +309,14 @@ def test_where_a_worker_has_no_lammps_nothing_is_held_against_the_alloys(two: Cl
         list(two.simulate_all([alloy()], tmp_path, command="no-such-lmp", timeout=60.0))
 
 
-def test_workers_of_other_versions_are_refused(two: Cluster, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(cluster_module.VERSIONS, "torch", "1.0")
+@pytest.mark.parametrize("library", ["glassmap", "torch"])
+def test_workers_of_other_versions_are_refused(two: Cluster, monkeypatch: pytest.MonkeyPatch, library: str):
+    monkeypatch.setitem(cluster_module.VERSIONS, library, "0.1")
     x, _, y = peaks(12)
-    with pytest.raises(ClusterError, match=r"must have the driver's versions, .*torch 1\.0; that at tcp://.* has"):
+    words = (
+        rf"must have the driver's versions, .*{library} 0\.1.*; that at tcp://.* has glassmap {glassmap.__version__},"
+    )
+    with pytest.raises(ClusterError, match=words):
         Ensemble(TrainingConfig(members=2, steps=2), device="cpu").fit(x, y, train_fn=two.train)
 
 
