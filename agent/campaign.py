@@ -137,6 +137,23 @@ class Campaign:
             compositions = np.array([parse_composition(name, self.elements) for name in compositions])
         return TrainedEnsemble.load(self._latest("checkpoint"), device=device).predict(compositions)
 
+    def export(self, path: Path | str) -> int:
+        """Write all measurements with their spectra, decisions and the log to one file; see docs/operations.md.
+
+        Args:
+            path: Ends in .nc, .parquet or .json; the file is there whole or not at all.
+
+        Returns:
+            How many measurements it holds.
+
+        Raises:
+            DatasetError: If the name ends otherwise, or nothing is measured yet.
+        """
+        from glassmap.agent.store.export import export_campaign
+
+        with self._store() as store:
+            return export_campaign(store, Path(path))
+
     def _latest(self, kind: str) -> Path:
         """Return the path of the newest file of a kind.
 

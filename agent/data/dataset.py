@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     import xarray as xr  # takes half a second, so that it is imported where a file is read or written
 
 # Accepted spellings, lower case and without blanks; the first is the one written.
-_AXIS_UNITS: dict[str, tuple[str, ...]] = {
+AXIS_UNITS: dict[str, tuple[str, ...]] = {
     "q": ("1/angstrom", "angstrom^-1", "angstrom-1", "1/å", "å^-1", "å-1", "å⁻¹"),
     "two_theta": ("degree", "degrees", "deg", "°"),
     "r": ("angstrom", "å"),
 }
-_AT_PCT = ("at.%", "at%", "atomic%", "atomicpercent")
-_RESERVED = {"sample", "element", "intensity", "composition", *_AXIS_UNITS}
+AT_PCT = ("at.%", "at%", "atomic%", "atomicpercent")
+_RESERVED = {"sample", "element", "intensity", "composition", *AXIS_UNITS}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -196,7 +197,7 @@ class SpectraSet:
             substrate=substrate,
             background=background,
         )
-        unit = _AXIS_UNITS[self.axis_name][0]
+        unit = AXIS_UNITS[self.axis_name][0]
         done = [f"interpolated to {steps.points} points of {self.axis_name}, {steps.low:g} to {steps.high:g} {unit}"]
         units = dict(self.units)
         if substrate is not None:
@@ -240,6 +241,8 @@ def read_dataset(path: Path | str, *, variable: str = "intensity") -> SpectraSet
         return _from_xarray(data, variable)
     except GlassmapError as error:
         raise type(error)(f"{path}: {error}") from error
+    except (ValueError, TypeError) as error:  # such as text that is none
+        raise _damaged(path, error) from error
 
 
 def _load(path: Path) -> xr.Dataset:
@@ -255,14 +258,47 @@ def _load(path: Path) -> xr.Dataset:
                 f"{path} is no NetCDF 4 file (it begins with {head!r}). Make one with `glassmap import`; "
                 "bring NetCDF 3 to NetCDF 4 with `nccopy -k nc4 OLD.nc NEW.nc`."
             )
+        _check_contents(path)
         return xr.load_dataset(  # pyright: ignore[reportUnknownMemberType]
             path, engine="h5netcdf", decode_times=False
         )  # units are kept, whatever they say
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except GlassmapError:
+        raise
+    except Exception as error:  # what three libraries make of a damaged file, which may be anything
+        raise _damaged(path, error) from error
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse a file that would fill the memory or that takes from other files; raises OSError if it is damaged."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    with h5py.File(path) as opened:
+        file: Any = opened
+        elsewhere = [name for name in file if isinstance(file.get(name, getlink=True), h5py.ExternalLink)]
+        variables = {name: file[name] for name in file if name not in elsewhere}
+        held: dict[str, Any] = {
+            name: variable for name, variable in variables.items() if isinstance(variable, h5py.Dataset)
+        }
+        elsewhere += [name for name, variable in held.items() if variable.external or variable.is_virtual]
+        declared = sum(int(variable.nbytes) for variable in held.values())
+    if elsewhere:
         raise DatasetError(
-            f"{path} can't be read as NetCDF 4: {str(error).strip()}. It may be cut short or damaged; "
-            "copy it again from where it came, or make it anew."
-        ) from error
+            f"{path} takes {elsewhere[0]!r} from another file; a data set is one file. Copy it into the file itself."
+        )
+    if declared > most:
+        raise DatasetError(
+            f"{path} declares {declared / 2**30:,.0f} GiB, more than half of this computer's memory "
+            f"({most / 2**30:,.0f} GiB). Leave out samples or points, or read it on a larger one."
+        )
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    what = str(error).strip() or type(error).__name__
+    return DatasetError(
+        f"{path} can't be read as NetCDF 4: {what}. It may be cut short or damaged; copy it again from where it came, "
+        "or make it anew."
+    )
 
 
 def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
@@ -273,7 +309,7 @@ def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
     compositions, notes = close_compositions(
         at_pct, elements=elements, names=[f"Row {row} ({id_})" for row, id_ in enumerate(ids, start=1)]
     )
-    other_axes = {name for name in _AXIS_UNITS if name in data.dims and name != axis_name}
+    other_axes = {name for name in AXIS_UNITS if name in data.dims and name != axis_name}
     kinds = {str(name) for name in data.data_vars if set(data[name].dims) & other_axes}  # other spectra, not extras
     taken = {variable, "composition", "element", axis_name, id_name, *other_axes, *kinds}
     extras = {str(name): data[name] for name in data.variables if name not in taken}
@@ -284,7 +320,7 @@ def _from_xarray(data: xr.Dataset, variable: str) -> SpectraSet:
     attributes = {str(name): str(value) for name, value in data.attrs.items()}
     wavelength, earlier = attributes.pop("wavelength", None), attributes.pop("notes", "")
     if wavelength is not None and not _NUMBER.fullmatch(wavelength):
-        raise DatasetError(f"The attribute `wavelength` must be a number in Å, got {wavelength!r}.")
+        raise DatasetError(f"The attribute `wavelength` must be a number in Å, got {wavelength[:40]!r}.")
     return SpectraSet(
         ids=ids,
         elements=elements,
@@ -322,7 +358,7 @@ def _check_layout(data: xr.Dataset, variable: str) -> AxisName:
     for name in (variable, "composition", axis_names[0]):
         if data[name].dtype.kind not in "iuf":
             raise DatasetError(f"{name} must hold numbers, got {data[name].dtype}; write it as floating point.")
-    for name, known in ((axis_names[0], _AXIS_UNITS[axis_names[0]]), ("composition", _AT_PCT)):
+    for name, known in ((axis_names[0], AXIS_UNITS[axis_names[0]]), ("composition", AT_PCT)):
         unit = str(data[name].attrs.get("units", ""))
         if re.sub(r"\s", "", unit).casefold() not in known:
             raise DatasetError(
@@ -374,13 +410,13 @@ def write_dataset(
     variables: dict[str, tuple[Any, ...]] = {  # dimensions, values and, where there are some, attributes
         "sample": ("sample", np.array(spectra.ids)),
         "element": ("element", np.array(spectra.elements)),
-        "composition": (("sample", "element"), spectra.compositions * 100, {"units": _AT_PCT[0]}),
+        "composition": (("sample", "element"), spectra.compositions * 100, {"units": AT_PCT[0]}),
     }
     kinds = {"intensity": spectra, **(also or {})}
     for name, kind in kinds.items():
         if kind.ids != spectra.ids or (name != "intensity" and kind.axis_name == spectra.axis_name):
             raise DatasetError(f"The spectra {name!r} must be of the same samples and on another axis than the first.")
-        axis_units = {"units": _AXIS_UNITS[kind.axis_name][0]}
+        axis_units = {"units": AXIS_UNITS[kind.axis_name][0]}
         variables[kind.axis_name] = (kind.axis_name, kind.axis, axis_units)
         variables[name] = (("sample", kind.axis_name), kind.intensities)
         step = (resolution or {}).get(name)

@@ -1,14 +1,14 @@
 """The measurements: their spectra, what else was found, and whether they are used."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Measurement, MeasurementState, Suggestion, UsedAlloys
+from glassmap.agent.store.records import Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
 from glassmap.agent.store.settings import Settings
 
 
@@ -97,6 +97,18 @@ class Measurements(Settings):
         """Return how many measurements came in each round."""
         query = "SELECT round, COUNT(*) AS count FROM spectra GROUP BY round"
         return {row["round"]: row["count"] for row in self._rows(query)}
+
+    def recorded(self) -> Iterator[Recorded]:
+        """Yield every measurement with its spectrum, in the order they came, one by one: there may be 100,000."""
+        columns = ", ".join(f"spectra.{name}" for name in Measurement._fields)
+        rows = self._rows(
+            f"""SELECT {columns}, intensity, suggestions.composition AS target FROM spectra
+            LEFT JOIN suggestions ON suggestions.id = spectra.suggestion ORDER BY spectra.rowid"""
+        )
+        for row in rows:
+            intensity, target = row.pop("intensity"), row.pop("target")
+            asked = None if target is None else tuple(json.loads(target))
+            yield Recorded(_measured(row), asked, np.frombuffer(intensity, "<f4"))
 
     def measurement(self, id_: str) -> Measurement | None:
         """Return a measurement by its id, if there is one."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from glassmap.agent.shapes import Compositions, Mask
+from glassmap.agent.shapes import Compositions, Mask, Spectrum
 
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
 MeasurementState = Literal["used", "flagged", "retracted"]
@@ -59,6 +59,24 @@ class UsedAlloys(NamedTuple):
     def learned(self) -> Compositions:
         """The compositions that are learned from, atomic fraction."""
         return self.compositions[~self.hold_out]
+
+
+class Recorded(NamedTuple):
+    """A measurement with its spectrum."""
+
+    measurement: Measurement
+    target: tuple[float, ...] | None  # atomic fraction; None where nobody asked
+    spectrum: Spectrum  # as the store has it, float32
+
+
+class Excluded(NamedTuple):
+    """A suggestion that no measurement is waited for any more, by a person's word."""
+
+    suggestion: str
+    kind: Exclusion
+    reason: str
+    person: str
+    time: str
 
 
 class DroppedFile(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Exclusion, Suggestion, SuggestionStatus
+from glassmap.agent.store.records import Excluded, Exclusion, Suggestion, SuggestionStatus
 from glassmap.agent.store.settings import Settings
 
 # What a measurement is waited for: the only place that says so.
@@ -114,6 +114,11 @@ class Suggestions(Settings):
         self._execute(
             "INSERT OR REPLACE INTO exclusions VALUES (?, ?, ?, ?, ?)", [suggestion, kind, reason, self.person, now()]
         )
+
+    def exclusions(self) -> list[Excluded]:
+        """Return every suggestion that no measurement is waited for, by a person's word, in the order it was said."""
+        rows = self._rows(f"SELECT {', '.join(Excluded._fields)} FROM exclusions ORDER BY rowid")
+        return [Excluded(**row) for row in rows]
 
     def forget_exclusion(self, suggestion: str) -> None:
         """Wait for a suggestion's measurement again, failed or not; call within a transaction."""

@@ -9,6 +9,7 @@ from glassmap.flows.cli.options import (
     Atoms,
     Command,
     Dataset,
+    Folder,
     Json,
     PotentialName,
     Protocol,
@@ -17,6 +18,7 @@ from glassmap.flows.cli.options import (
     Where,
     given,
     numbers,
+    refuse,
 )
 from glassmap.flows.cli.terminal import (
     errors_in_words,
@@ -33,28 +35,55 @@ data = typer.Typer(rich_markup_mode="markdown")
 
 @data.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="Folder of two-column scans.")],
-    compositions: Annotated[Path, typer.Option(help="CSV: file name, then a column an element, such as `Co (at.%)`.")],
+    source: Annotated[Path, typer.Argument(help="Folder of two-column scans, or what `glassmap export` wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")],
-    axis: Annotated[Literal["q", "two_theta", "r"], typer.Option(help="What the first column of a scan is.")] = "q",
+    compositions: Annotated[
+        Path | None, typer.Option(help="CSV: file name of a scan, then a column an element, such as `Co (at.%)`.")
+    ] = None,
+    axis: Annotated[
+        Literal["q", "two_theta", "r"] | None, typer.Option(help="What the first column of a scan is; q by default.")
+    ] = None,
     wavelength: Annotated[float | None, typer.Option(help="In Å; needed for two_theta.")] = None,
     unit: Annotated[
         Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
     ] = None,
 ) -> None:
-    """Make a data set of a folder of scans and a composition table.
+    """Make a data set of a folder of scans and a composition table, or of what `glassmap export` wrote.
 
     Example: `glassmap import scans --compositions compositions.csv -o co-ti-zr.nc`
     """
     from glassmap.agent.data.dataset import write_dataset
+    from glassmap.agent.data.exported import read_exported
     from glassmap.agent.data.scan_folder import read_scans
+    from glassmap.agent.errors import DatasetError
 
     with errors_in_words():
-        spectra = read_scans(folder, compositions=compositions, axis=axis, wavelength=wavelength, unit=unit)
+        if source.is_file():
+            refuse("An export", compositions=compositions, axis=axis, wavelength=wavelength, unit=unit)
+            spectra = read_exported(source)
+        elif compositions is None:
+            raise DatasetError(f"{source} is a folder of scans or missing; name a table with --compositions TABLE.csv.")
+        else:
+            spectra = read_scans(source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit)
         write_dataset(spectra, output)
         for note in spectra.notes:
             say(f"Note: {note}")
         say(f"Wrote {len(spectra)} spectra of {'-'.join(spectra.elements)} to {output}")
+
+
+@data.command()
+def export(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File; .nc, .parquet or .json says the format.")],
+) -> None:
+    """Write all measurements, decisions and the log to one file that pandas and xarray read; reads only.
+
+    Example: `glassmap export campaigns/co-v-zr -o co-v-zr-measured.nc`
+    """
+    from glassmap.agent.campaign import Campaign
+
+    with errors_in_words():
+        say(f"Wrote {Campaign(folder).export(output)} measurements to {output}")
 
 
 @data.command()

@@ -1,7 +1,10 @@
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import hypothesis
 import numpy as np
 import pytest
@@ -362,3 +365,79 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 def test_a_set_that_breaks_a_rule_cannot_be_made(changes, message):
     with pytest.raises(GlassmapError, match=message):
         replace(small_set(), **changes)
+
+
+def replaced(file: h5py.File, name: str, *axes: str, **how) -> None:
+    """Put another variable in the place of one, on the same axes."""
+    attributes = dict(file[name].attrs) if name in file else {}
+    del file[name]
+    variable = file.create_dataset(name, **how)
+    variable.attrs.update({key: value for key, value in attributes.items() if key == "units"})
+    for k, axis in enumerate(axes):
+        variable.dims[k].attach_scale(file[axis])
+
+
+def declares_terabytes(file: h5py.File) -> None:
+    file.create_dataset("huge", shape=(10**6, 10**7), dtype="f8", chunks=(1000, 1000))  # of which none is there
+
+
+def takes_bytes_of_another_file(file: h5py.File) -> None:
+    replaced(file, "intensity", "sample", "q", shape=(6, 40), dtype="f4", external=[(__file__, 0, 960)])
+
+
+def links_to_another_file(file: h5py.File) -> None:
+    del file["intensity"]
+    file["intensity"] = h5py.ExternalLink("elsewhere.nc", "/intensity")
+
+
+def links_to_itself(file: h5py.File) -> None:
+    del file["intensity"]
+    file["intensity"] = h5py.SoftLink("/intensity")
+
+
+def is_scaled_by_a_text(file: h5py.File) -> None:
+    file["intensity"].attrs["scale_factor"] = "abc"
+
+
+def names_coordinates_by_a_number(file: h5py.File) -> None:
+    file["intensity"].attrs["coordinates"] = 5
+
+
+def holds_text_that_is_none(file: h5py.File) -> None:
+    values = np.array([b"\xff\xfe\xfd"] * 6).astype(h5py.string_dtype("utf-8", 3))
+    replaced(file, "wafer", "sample", data=values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (declares_terabytes, r"declares 74,506 GiB, more than half of this computer's memory"),
+        (takes_bytes_of_another_file, "takes 'intensity' from another file; a data set is one file"),
+        (links_to_another_file, "takes 'intensity' from another file; a data set is one file"),
+        (links_to_itself, "cut short or damaged"),
+        (is_scaled_by_a_text, "cut short or damaged"),
+        (names_coordinates_by_a_number, "cut short or damaged"),
+        (holds_text_that_is_none, "cut short or damaged"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_words(tmp_path: Path, change: Callable[[h5py.File], None], message: str):
+    path = tmp_path / "hostile.nc"
+    write_dataset(small_set(), path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(DatasetError, match=message) as refused:
+        read_dataset(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_harmed_file_is_refused_in_words_or_read_as_it_was(tmp_path: Path):
+    path = tmp_path / "harmed.nc"
+    write_dataset(small_set(), path)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        harmed = bytearray(content)
+        for place in rng.integers(len(harmed), size=rng.integers(1, 64)):
+            harmed[place] = rng.integers(256)
+        path.write_bytes(harmed)
+        with suppress(GlassmapError):  # anything else, also on the way out of a library, fails the test
+            np.testing.assert_array_equal(read_dataset(path).intensities, small_set().intensities)
