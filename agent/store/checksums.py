@@ -6,7 +6,8 @@ bytes of BLAKE2b and a CRC-32 of its own: one that was harmed accuses no row.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -15,6 +16,18 @@ TABLE = "checksums"
 SCHEMA = "sqlite_schema"
 _FUNCTION = "row_checksum"
 _TRIGGER = "checksum_of"
+_NO_HARM = frozenset(  # what SQLite reports of a store that may be whole
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
 Value = int | float | str | bytes | None
 
@@ -52,13 +65,19 @@ def is_covered(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM _sqlite_migrations WHERE name = 'row_checksums'").fetchone() is not None
 
 
+def tables(db: sqlite3.Connection) -> list[str]:
+    """Return the tables with content."""
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name <> ?"
+    return [name for (name,) in db.execute(f"{query} ORDER BY name", [TABLE])]
+
+
 def cover(db: sqlite3.Connection) -> None:
     """Keep checksums of all tables, as they are now; call within the transaction that changed the schema.
 
     Tables whose columns are as they were keep the checksums that they have.
     """
-    tables = _tables(db)
-    for table in tables:
+    covered = tables(db)
+    for table in covered:
         wanted = _triggers(db, table)
         query = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name LIKE ?"
         found = dict(db.execute(query, [table, f"{_TRIGGER}%"]).fetchall())
@@ -70,39 +89,25 @@ def cover(db: sqlite3.Connection) -> None:
             db.execute(statement)
         db.execute(f"DELETE FROM {TABLE} WHERE tbl = ?", [table])
         db.execute(f'INSERT INTO {TABLE} SELECT ?, rowid, {_expression(db, table)} FROM "{table}"', [table])
-    places = ", ".join("?" * len(tables))
-    db.execute(f"DELETE FROM {TABLE} WHERE tbl NOT IN ({places})", tables)
+    places = ", ".join("?" * len(covered))
+    db.execute(f"DELETE FROM {TABLE} WHERE tbl NOT IN ({places})", covered)
     db.execute(f"INSERT INTO {TABLE} VALUES (?, 0, ?)", [SCHEMA, _schema_checksum(db)])
 
 
 def harmed_rows(
-    db: sqlite3.Connection, tables: Sequence[str] | None = None, *, rows: Sequence[int] | None = None
+    db: sqlite3.Connection, only: Sequence[str] | None = None, *, rows: Sequence[int] | None = None
 ) -> list[Harm]:
     """Return every row that isn't as it was written, as far as the store has checksums.
 
-    Reads what can be read, row by row where a table can't be read at once, and raises nothing because of damage.
+    Reads what can be read, row by row where a table can't be read at once, and raises nothing because of harm.
 
     Args:
         db: On which `register` was called.
-        tables: To look at; all and the schema by default.
+        only: The tables to look at; all and the schema by default.
         rows: Only these rowids.
     """
-    try:
-        if not is_covered(db):
-            return []
-        harms: list[Harm] = []
-        if tables is None:
-            if (found := _recorded(db, SCHEMA)).get(0) != _schema_checksum(db):
-                harms.append(Harm(SCHEMA, None, "changed" if found else "its checksum is lost"))
-            tables = _tables(db)
-    except sqlite3.Error as error:
-        return [Harm(SCHEMA, None, str(error))]
-    for table in tables:
-        try:
-            harms += _harmed_at_once(db, table, rows)
-        except sqlite3.Error:
-            harms += _harmed_one_by_one(db, table, rows)
-    return harms
+    with _snapshot(db):
+        return _harmed_rows(db, only, rows)
 
 
 def checksum(table: str, row: int, values: Sequence[Value]) -> bytes:
@@ -118,10 +123,53 @@ def checksum(table: str, row: int, values: Sequence[Value]) -> bytes:
     return _row_checksum(table, row, ",".join(types[type(value)] for value in values), *plain)
 
 
+def is_harm(error: sqlite3.DatabaseError) -> bool:
+    """Return whether SQLite reports harm, and not that somebody else holds the store, the disk is full or the like."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return not isinstance(error, sqlite3.ProgrammingError) and (code is None or code & 0xFF not in _NO_HARM)
+
+
 def recorded_checksum(db: sqlite3.Connection, table: str, row: int) -> bytes | None:
     """Return the checksum that was recorded of a row; None where there is none, or it is harmed itself."""
     found = db.execute(f"SELECT sum FROM {TABLE} WHERE tbl = ? AND row = ?", [table, row]).fetchone()
     return found[0] if found is not None and _is_whole(table, row, found[0]) else None
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection) -> Generator[None]:
+    """Have rows and checksums be of the same moment, whoever writes."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _harmed_rows(db: sqlite3.Connection, only: Sequence[str] | None, rows: Sequence[int] | None) -> list[Harm]:
+    try:
+        if not is_covered(db):
+            return []
+        harms: list[Harm] = []
+        if only is None:
+            if (found := _recorded(db, SCHEMA)).get(0) != _schema_checksum(db):
+                harms.append(Harm(SCHEMA, None, "changed" if found else "its checksum is lost"))
+            only = tables(db)
+    except sqlite3.DatabaseError as error:
+        if not is_harm(error):
+            raise
+        return [Harm(SCHEMA, None, str(error))]
+    for table in only:
+        try:
+            harms += _harmed_at_once(db, table, rows)
+        except sqlite3.DatabaseError as error:
+            if not is_harm(error):
+                raise
+            harms += _harmed_one_by_one(db, table, rows)
+    return harms
 
 
 def _row_checksum(table: str, row: int, types: str, *values: Value) -> bytes:
@@ -138,12 +186,6 @@ def _check(table: str, row: int, digest: bytes) -> bytes:
 
 def _is_whole(table: str, row: int, sum_: object) -> bool:
     return isinstance(sum_, bytes) and sum_[8:] == _check(table, row, sum_[:8])
-
-
-def _tables(db: sqlite3.Connection) -> list[str]:
-    """Return the tables with content."""
-    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name <> ?"
-    return [name for (name,) in db.execute(f"{query} ORDER BY name", [TABLE])]
 
 
 def _columns(db: sqlite3.Connection, table: str) -> list[str]:
@@ -210,14 +252,14 @@ def _harmed_one_by_one(db: sqlite3.Connection, table: str, rows: Sequence[int] |
     try:
         expected = _recorded(db, table, rows)
         query = f'SELECT rowid, {_expression(db, table)} FROM "{table}" NOT INDEXED WHERE rowid = ?'
-    except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
         return [Harm(table, None, f"can't be checked: {error}")]
     found: dict[int, bytes] = {}
     harms: list[Harm] = []
     for row in expected:
         try:
             found.update(db.execute(query, [row]).fetchall())
-        except sqlite3.Error as error:
+        except sqlite3.DatabaseError as error:
             harms.append(Harm(table, row, str(error)))
     unread = {harm.row for harm in harms}
     known = {row: sum_ for row, sum_ in expected.items() if row not in unread}
@@ -246,6 +288,6 @@ def _name(db: sqlite3.Connection, table: str, row: int) -> str:
     keys = [f'CAST("{name}" AS BLOB)' for (name,) in db.execute(query, [table])]
     try:
         values = db.execute(f'SELECT {", ".join(keys)} FROM "{table}" NOT INDEXED WHERE rowid = ?', [row]).fetchone()
-    except sqlite3.Error:
+    except sqlite3.DatabaseError:
         return ""
     return " ".join(bytes(value or b"").decode(errors="backslashreplace") for value in values or ())

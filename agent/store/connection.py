@@ -6,6 +6,7 @@ copy that is brought up to date and thrown away.
 """
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -14,13 +15,22 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
-from glassmap import __version__
 from glassmap.agent.atomic_file import make_folder, whole_file
-from glassmap.agent.errors import CampaignBusy, StoreError
+from glassmap.agent.errors import CampaignBusy
 from glassmap.agent.store import checksums, schema
-from glassmap.agent.store.written_by import later_version, record_version
+from glassmap.agent.store.schema import FILE_NAME
+from glassmap.agent.store.trouble import (
+    BUSY_SECONDS,
+    COPY_NAME,
+    refuse_harmed,
+    refuse_harmed_at_opening,
+    refuse_lost,
+    refuse_missing,
+    refuse_newer,
+    trouble_in_words,
+)
+from glassmap.agent.store.written_by import record_version
 
-FILE_NAME = "campaign.db"
 MIGRATION_SECONDS = 10.0  # that who amends waits for a store that another process brings up to date
 DRIVER = "glassmap"  # who did what no person did
 
@@ -34,6 +44,7 @@ class StoreConnection:
 
     def __init__(self, db: sqlite3.Connection, folder: Path, *, person: str = DRIVER) -> None:
         self._db, self.folder, self.person = db, folder, person
+        self._is_checked = False  # whether all rows of this snapshot were held against their checksums
 
     @classmethod
     @contextmanager
@@ -44,8 +55,9 @@ class StoreConnection:
 
         Raises:
             CampaignBusy: If another process holds the lock.
-            StoreError: If a later glassmap wrote the store.
+            StoreError: If the store is damaged, was lost, or a later glassmap wrote it.
         """
+        refuse_lost(folder)
         make_folder(folder)
         with (folder / "campaign.lock").open("w") as lock:
             try:
@@ -54,15 +66,16 @@ class StoreConnection:
                 raise CampaignBusy(
                     f"The campaign in {folder} is being advanced by another process. Wait for it, or stop it."
                 ) from error
-            with _connect(folder) as db:
-                with _damage_in_words(folder):
-                    _refuse_newer(db, folder)
-                    db.execute("PRAGMA journal_mode=WAL")
-                    if not schema.is_current(db):
-                        if before := schema.version(db):
-                            _copy(db, folder / f"{FILE_NAME}.v{before}")
-                        schema.migrate(db)
-                    record_version(db, person=person)
+            with _connect(folder) as db, trouble_in_words(folder, db):
+                refuse_lost(folder, db)
+                refuse_newer(db, folder)
+                refuse_harmed(db, folder)
+                db.execute("PRAGMA journal_mode=WAL")
+                if not schema.is_current(db):
+                    if before := schema.version(db):
+                        _copy(db, folder / f"{FILE_NAME}.v{before}")
+                    schema.migrate(db)
+                record_version(db, person=person)
                 yield cls(db, folder, person=person)
 
     @classmethod
@@ -72,22 +85,23 @@ class StoreConnection:
 
         Raises:
             CampaignBusy: If the store is of an older version, and another process is at it.
-            StoreError: If there is no store, or a later glassmap wrote it.
+            StoreError: If there is no store, it is damaged, or a later glassmap wrote it.
         """
-        _refuse_missing(folder)
-        with _connect(folder) as db:
-            with _damage_in_words(folder):
-                _refuse_newer(db, folder)
-                deadline = monotonic() + MIGRATION_SECONDS
-                while not schema.is_current(db):
-                    try:
-                        with cls.open(folder):  # brings it up to date
-                            pass
-                    except CampaignBusy:
-                        if monotonic() > deadline:
-                            raise
-                        sleep(0.05)
-                record_version(db, person=person)
+        refuse_missing(folder)
+        with _connect(folder) as db, trouble_in_words(folder, db):
+            refuse_lost(folder, db)
+            refuse_newer(db, folder)
+            deadline = monotonic() + MIGRATION_SECONDS
+            while not schema.is_current(db):
+                try:
+                    with cls.open(folder):  # brings it up to date
+                        pass
+                except CampaignBusy:
+                    if monotonic() > deadline:
+                        raise
+                    sleep(0.05)
+            refuse_harmed_at_opening(db, folder)
+            record_version(db, person=person)
             yield cls(db, folder, person=person)
 
     @classmethod
@@ -96,23 +110,27 @@ class StoreConnection:
         """Open to read, in one snapshot; any write raises `sqlite3.OperationalError`.
 
         Raises:
-            StoreError: If there is no store, or a later glassmap wrote it.
+            StoreError: If there is no store, it is damaged, or a later glassmap wrote it.
         """
-        _refuse_missing(folder)
-        uri = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+        refuse_missing(folder)
         with ExitStack() as opened:
-            db = opened.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)))
-            with _damage_in_words(folder):
-                db.execute("BEGIN")
-                _refuse_newer(db, folder)
-                checksums.register(db)
-                if not schema.is_current(db):
-                    copy = opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
-                    db.backup(copy)  # to a temporary file that only this process sees
-                    schema.migrate(copy)
-                    copy.execute("PRAGMA query_only=ON")
-                    db = copy
-            yield cls(db, folder)
+            db = opened.enter_context(_connect_to_read(folder))
+            opened.enter_context(trouble_in_words(folder, db))
+            db.execute("BEGIN")
+            refuse_lost(folder, db)
+            refuse_newer(db, folder)
+            if is_checked := schema.is_current(db):
+                is_checked = refuse_harmed_at_opening(db, folder)
+            else:
+                refuse_harmed(db, folder)
+                copy = opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
+                db.backup(copy)  # to a temporary file that only this process sees
+                schema.migrate(copy)
+                copy.execute("PRAGMA query_only=ON")
+                db = copy
+            store = cls(db, folder)
+            store._is_checked = is_checked
+            yield store
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -131,6 +149,33 @@ class StoreConnection:
     def count_news(self) -> None:
         """Count a change that may let go on what failed: by a person, a file or settings; call within a transaction."""
         self._execute("UPDATE campaign SET news = news + 1")
+
+    def keep_copy(self) -> None:
+        """Copy the store to `campaign.db.bak`, where that lacks the last round's end; of a damaged one, none is kept.
+
+        Raises:
+            StoreError: If the store is damaged.
+        """
+        query = "SELECT round, finished FROM stages WHERE name = 'decide' ORDER BY round DESC LIMIT 1"
+        if (last := self._db.execute(query).fetchone()) is None:
+            return
+        path = self.folder / COPY_NAME
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+                if copy.execute(query).fetchone() == last:
+                    return
+        except sqlite3.Error:  # there is none, or it can't be read
+            pass
+        _copy(self._db, path)
+
+    def _refuse_harmed(self, *tables: str, rows: Sequence[int] | None = None) -> None:
+        """Hold rows against their checksums, where it wasn't done when the store was opened.
+
+        Raises:
+            StoreError: If one isn't as it was written.
+        """
+        if not self._is_checked:
+            refuse_harmed(self._db, self.folder, tables, rows=rows)
 
     def _execute(self, statement: str, values: Values = ()) -> None:
         self._db.execute(statement, values)
@@ -172,41 +217,32 @@ def now() -> str:
 @contextmanager
 def _connect(folder: Path) -> Generator[sqlite3.Connection]:
     path = folder / FILE_NAME  # a beamline's engine may ask from another thread than opened it, one at a time
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as connection:
-        with _damage_in_words(folder):
-            connection.execute("PRAGMA synchronous=FULL")
-            checksums.register(connection)
-        yield connection
-
-
-def _copy(db: sqlite3.Connection, path: Path) -> None:
-    """Copy a whole store, as it is at this moment."""
-    with whole_file(path) as partial, closing(sqlite3.connect(partial)) as copy:
-        db.backup(copy)
+    with trouble_in_words(folder):
+        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    with closing(db):
+        with trouble_in_words(folder, db):
+            db.execute("PRAGMA synchronous=FULL")
+            checksums.register(db)
+        yield db
 
 
 @contextmanager
-def _damage_in_words(folder: Path) -> Generator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{folder / FILE_NAME} can't be read: {error}. Restore it from a copy; if the folder is not yours to "
-            "write, copy it and look at the copy."
-        ) from error
+def _connect_to_read(folder: Path) -> Generator[sqlite3.Connection]:
+    path = folder / FILE_NAME
+    log = path.with_name(f"{FILE_NAME}-wal")
+    is_still = not os.access(folder, os.W_OK) and not (log.exists() and log.stat().st_size)  # on a medium, say
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * is_still}"
+    with trouble_in_words(folder):
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    with closing(db):
+        checksums.register(db)
+        yield db
 
 
-def _refuse_missing(folder: Path) -> None:
-    if not (folder / FILE_NAME).exists():
-        raise StoreError(
-            f"No campaign has been started in {folder}. Start one with `glassmap replay DATASET.nc --folder "
-            f"{folder}`, or `glassmap init {folder} --dataset DATASET.nc` and `glassmap run {folder}`."
-        )
-
-
-def _refuse_newer(db: sqlite3.Connection, folder: Path) -> None:
-    if later := later_version(db) or next(iter(schema.later_than_known(db)), None):
-        raise StoreError(
-            f"{folder / FILE_NAME} was written by a later glassmap ({later}); this is {__version__}. Update glassmap "
-            "to use it."
-        )
+def _copy(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a whole store, as it is at this moment, to a file that needs no other beside it."""
+    with whole_file(path) as partial, closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+        checksums.register(copy)
+        refuse_harmed(copy, path.parent)

@@ -123,8 +123,9 @@ class Measurements(Settings):
 
     def spectra_of(self, ids: Sequence[str]) -> Spectra:
         """Return the spectra of some measurements, whatever their state, `(n, q)`."""
-        query = "SELECT intensity FROM spectra WHERE id = ?"
-        found: list[bytes] = [self._value(query, [id_]) for id_ in ids]
+        rows = [self._db.execute("SELECT rowid, intensity FROM spectra WHERE id = ?", [id_]).fetchone() for id_ in ids]
+        self._refuse_harmed("spectra", rows=[row[0] for row in rows])
+        found: list[bytes] = [row[1] for row in rows]
         return np.array([np.frombuffer(intensity, "<f4") for intensity in found], dtype=np.float64).reshape(
             len(ids), len(self.axis()[1])
         )
@@ -139,6 +140,7 @@ class Measurements(Settings):
             round_: Only what came in that round.
             since: Only what came in that round or later.
         """
+        self._refuse_harmed("spectra", "suggestions")  # all: a harmed one might be left out without a word
         rows = list(
             self._rows(
                 """SELECT spectra.id, spectra.composition, intensity FROM spectra

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from glassmap.agent.store import checksums
 from glassmap.agent.store.clock import ClockReading
 
+FILE_NAME = "campaign.db"
 Migration = Callable[[sqlite3.Connection], None]
 MIGRATIONS: dict[str, Migration] = {}  # by name, the oldest first; a store's version is how many it has seen
 

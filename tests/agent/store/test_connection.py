@@ -127,7 +127,7 @@ def test_a_reader_sees_one_moment_while_a_writer_works(store: CampaignStore, tmp
 def test_a_store_that_is_no_database_is_refused_in_words(tmp_path: Path):
     (tmp_path / FILE_NAME).write_bytes(b"no database at all, " * 100)
     for door in (CampaignStore.open, CampaignStore.read_only):
-        with pytest.raises(StoreError, match="can't be read: file is not a database"), door(tmp_path):
+        with pytest.raises(StoreError, match="is damaged: file is not a database"), door(tmp_path):
             pass
 
 
