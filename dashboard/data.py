@@ -24,6 +24,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus, UsedAlloys
 from glassmap.agent.store.status import Status
+from glassmap.agent.store.trouble import refuse_lost
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
@@ -101,9 +102,10 @@ def marker(folder: Path) -> tuple[float | bool, ...]:
 
 def read_campaign(folder: Path) -> CampaignSnapshot | Unreadable:
     """Return a campaign as it is now, in one read transaction."""
-    if not (folder / FILE_NAME).exists():
-        return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
     try:
+        refuse_lost(folder)
+        if not (folder / FILE_NAME).exists():
+            return Unreadable(folder, "new", f"Not started yet: `glassmap run {folder}` starts it.")
         with CampaignStore.read_only(folder) as store:
             if not store.has_begun:
                 return Unreadable(folder, "new", "It is being started right now.")

@@ -10,6 +10,7 @@ ROOMS = ["data", "peaks", "models", "planning", "maps", "config", "store"]  # of
 BASE = {
     "errors",
     "extras",
+    "refusals",
     "shapes",
     "progress",
     "atomic_file",

@@ -21,6 +21,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.refusals import refusal
 
 if TYPE_CHECKING:
     from glassmap.agent.planning.acquisition import Coverage
@@ -50,9 +51,14 @@ def errors_in_words() -> Iterator[None]:
     """Print what glassmap or the system refused and exit with 1; anything else is a bug and keeps its traceback."""
     try:
         yield
-    except (GlassmapError, OSError) as error:
+    except typer.Exit:
+        raise
+    except Exception as error:
+        words = str(error) if isinstance(error, GlassmapError) else refusal(error)
+        if words is None and not isinstance(error, OSError):
+            raise
         Terminal(stderr=True).print(
-            f"[bold red]Error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[bold red]Error:[/bold red] {escape(words or str(error))}", highlight=False, soft_wrap=True
         )
         raise typer.Exit(1) from error
 

@@ -5,7 +5,9 @@ round can therefore stop anywhere, and the next `advance` goes on.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from glassmap.agent.refusals import refusal
 from glassmap.agent.store.status import Status
 from glassmap.flows.notify import announce
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
@@ -37,14 +39,18 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
     """
     try:
         mend_last_model(campaign)
+        campaign.store.keep_copy()
         if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
             receive(campaign)
         while (round_ := next_round(campaign.store)) is not None:
             if not run_round(campaign, round_, stages=stages):
                 break
-        return campaign.store.status()
-    finally:
-        announce(campaign.store, campaign.config.name, campaign.config.notify)
+    except BaseException:
+        with suppress(Exception):  # on a full disk, say: what led here is what counts
+            announce(campaign.store, campaign.config.name, campaign.config.notify)
+        raise
+    announce(campaign.store, campaign.config.name, campaign.config.notify)
+    return campaign.store.status()
 
 
 def advance_unattended(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> Status:
@@ -72,10 +78,12 @@ def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage
         try:
             status = stage(campaign, round_)
         except Exception as error:
-            with campaign.store.transaction():
-                campaign.store.end_stage(round_, name, "failed", error=f"{type(error).__name__}: {error}")
-                campaign.store.log("failed", f"round {round_}, {name}: {error}")
+            why = refusal(error)
+            with suppress(Exception), campaign.store.transaction():  # as above
+                campaign.store.end_stage(round_, name, "failed", error=why or f"{type(error).__name__}: {error}")
+                campaign.store.log("failed", f"round {round_}, {name}: {why or error}")
             raise
         if status != "done":
             return False
+    campaign.store.keep_copy()
     return True

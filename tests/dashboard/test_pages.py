@@ -36,7 +36,7 @@ def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
     assert "Waiting for 3 of 5 measurements of round 4 since" in said
     assert re.search(r"Δq is largest at\*\* Zr\d+Cu\d+Al\d+: 0\.\d+ ± 0\.\d+ Å⁻¹", said)
     assert re.search(r"Measured next:\*\* 3 of round 4: Zr", said)
-    assert "glassmap run" in said and "Restore it from a copy" in said
+    assert "glassmap run" in said and "glassmap repair" in said
 
 
 @pytest.mark.parametrize("page", PAGES)
