@@ -46,7 +46,9 @@ def test_a_campaign_says_in_words_where_it_stands(campaigns: Path, name: str, st
     assert campaign.status.needs_person == (state == "failed")
 
 
-@pytest.mark.parametrize(("name", "state", "says"), [("broken", "broken", "glassmap repair"), ("new", "new", "glassmap run")])
+@pytest.mark.parametrize(
+    ("name", "state", "says"), [("broken", "broken", "glassmap repair"), ("new", "new", "glassmap run")]
+)
 def test_what_can_t_be_read_says_why_and_what_to_do(campaigns: Path, name: str, state: str, says: str):
     found = read_campaign(campaigns / name)
     assert isinstance(found, Unreadable) and found.state == state and says in found.reason
