@@ -15,11 +15,10 @@ os.environ |= {
 }
 os.environ.pop("PREFECT_API_URL", None)
 
-import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from glassmap.agent.data.dataset import SpectraSet, write_dataset  # noqa: E402
+from tests.support.small_dataset import write_small_dataset  # noqa: E402
 
 settings.register_profile("glassmap", deadline=None)
 settings.load_profile("glassmap")
@@ -37,25 +36,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """150 alloys of a ternary on two wafers: one broad peak, whose q1 and Δq vary smoothly with composition."""
-    rng = np.random.default_rng(1)
-    compositions = rng.dirichlet((1.5, 1.5, 1.5), size=150)
-    q = np.linspace(1, 5, 96)
-    q1 = 2.4 + 0.6 * compositions[:, :1]
-    delta_q = 0.35 + 0.4 * compositions[:, 1:2]
-    intensities = 20 + 80 / (1 + 4 * ((q - q1) / delta_q) ** 2) + rng.normal(scale=0.2, size=(150, 96))
-    path = tmp_path_factory.mktemp("data") / "small.nc"
-    spectra = SpectraSet(
-        ids=tuple(f"s{k:03d}" for k in range(150)),
-        elements=("Co", "V", "Zr"),
-        compositions=compositions,
-        axis_name="q",
-        axis=q,
-        intensities=intensities,
-        coordinates={"wafer": np.where(compositions[:, 2] > 1 / 3, "west", "east")},
-    )
-    write_dataset(spectra, path)
-    return path
+    """150 alloys of a ternary, whose one broad peak varies smoothly with composition."""
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "small.nc")
 
 
 @pytest.fixture(scope="session")

@@ -385,6 +385,39 @@ def benchmark_noise(
         write_json(json_file, records)
 
 
+@app.command("crash")
+def benchmark_crash(
+    parts: Annotated[list[str] | None, typer.Argument(help="kill, power, full, harm, clocks, hostile; all.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Trials of each kind; by default all of them.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 2,
+    json_file: Json = None,
+) -> None:
+    """What becomes of campaigns that are killed, cut off, harmed, out of room or time, or fed with strange files.
+
+    Of each trial: the campaign *survived* (it came to the end that it would have had), or *said* what is the matter,
+    in words, and what is lost; or something was *lost* without a word, or it *got stuck*, or ended in a *traceback*,
+    or the harm was *unnoticed*. Power cuts and full disks need root, to mount.
+
+    Example: `python -m tests.benchmarks crash kill harm --most 20`
+    """
+    from tests.benchmarks.crash import matrix
+    from tests.benchmarks.crash.trials import summary
+
+    with errors_in_words():
+        trials = matrix.run(
+            parts=tuple(parts or matrix.PARTS),
+            most=most,
+            workers=workers,
+            on_trial=lambda t: (
+                t.outcome != "survived" and say(f"{t.part}, {t.what}, {t.case}: {t.outcome}. {t.detail}")
+            ),
+        )
+        rows = summary(trials)
+        print_records(rows)
+        told = [trial._asdict() for trial in trials if trial.outcome != "survived"]
+        write_json(json_file, {"counts": rows, "told": told})
+
+
 def _report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
     """Show a line as each step of a benchmark begins or ends; it fulfils `glassmap.agent.progress.Report`."""
     say(f"{stage}: {done} of {total} {text}".rstrip())
