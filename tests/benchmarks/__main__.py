@@ -408,9 +408,7 @@ def benchmark_crash(
             parts=tuple(parts or matrix.PARTS),
             most=most,
             workers=workers,
-            on_trial=lambda t: (
-                t.outcome != "survived" and say(f"{t.part}, {t.what}, {t.case}: {t.outcome}. {t.detail}")
-            ),
+            on_trial=lambda t: say(f"{t.part}, {t.what}, {t.case}: {t.outcome}. {t.detail}".rstrip()),
         )
         rows = summary(trials)
         print_records(rows)

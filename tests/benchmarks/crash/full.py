@@ -45,7 +45,7 @@ def full(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
         CampaignError: Without root.
     """
     require_root("Full disks")
-    with _disk(prepared, "counted", ROOM) as folder:
+    with _disk(prepared, "full-counted", ROOM) as folder:
         sizes, expected = end_of(apart(partial(_sizes_and_end, folder)))
     cases = [(stage, size) for stage, found in sizes.items() for size in spread(found, most or SIZES)]
     yield from each(partial(_fill, prepared, expected), cases, workers=workers)

@@ -1,10 +1,12 @@
 """The crash matrix: everything that can befall a campaign, part by part, and what became of it."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
+
+import torch
+from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.crash.full import full
 from tests.benchmarks.crash.kill import kill
@@ -35,9 +37,9 @@ def run(
         workers: Trials at a time.
         on_trial: Is told each as it ends.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
     trials = []
-    with tempfile.TemporaryDirectory(prefix="glassmap-crash-") as home:
+    with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="glassmap-crash-") as home:
         prepared = Prepared(Path(home))
         for part in parts:
             for trial in PARTS[part](prepared, most=most, workers=workers):

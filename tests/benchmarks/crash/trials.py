@@ -1,7 +1,7 @@
 """Trials: something is done to a campaign in a process of its own, and what became of it is one of six words.
 
-The processes are forked from one that has loaded everything and done nothing, so that a trial costs what it does and not
-its imports.
+The processes are forked from one that has loaded everything and done nothing, so that a trial costs what it does and
+not its imports.
 """
 
 import importlib
@@ -77,8 +77,8 @@ def _tell(function: Callable[[], Any], told: Connection) -> None:
             told.send(value if isinstance(value, Ending) else Ending("done", value=value))
         except (GlassmapError, OSError) as error:  # as the command line takes them
             told.send(Ending("said", str(error)))
-        except BaseException:
-            told.send(Ending("traceback", traceback.format_exc()[-2000:]))
+        except BaseException as error:
+            told.send(Ending("traceback", _last_lines(error)))
     told.close()
     os._exit(0)
 
@@ -93,11 +93,15 @@ def command(*words: object, limit: float = LIMIT) -> Ending:
             return Ending("done", result.output)
         if result.exception is None or isinstance(result.exception, SystemExit):
             return Ending("said", result.output)
-        error = result.exception
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        return Ending("traceback", "".join(lines)[-2000:])
+        return Ending("traceback", _last_lines(result.exception))
 
     return apart(ask, limit=limit)
+
+
+def _last_lines(error: BaseException) -> str:
+    """Say what an error is, and the last places of this project that it went through."""
+    places = [f"{Path(at.filename).stem}.{at.name}" for at in traceback.extract_tb(error.__traceback__)]
+    return f"{type(error).__name__}: {error} ({', '.join(places[-4:])})"
 
 
 def draw_nothing() -> None:
