@@ -1,13 +1,12 @@
 """Kills: a process is ended by `kill -9` just before each thing that it does to a campaign's files."""
 
-import sqlite3
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.crash.contents import contents
 from tests.benchmarks.crash.prepared import Prepared
 from tests.benchmarks.crash.trials import (
     Outcome,
@@ -27,9 +26,6 @@ from tests.benchmarks.crash.trials import (
 from tests.support.campaigns import run
 from tests.support.command_line import does
 
-# Columns that tell when something was done, or how often it was tried, and not what.
-OTHERS = {"time", "started", "finished", "seconds", "attempts", "taken", "ordered", "approved", "updated", "began"}
-OTHERS |= {"news", "tries", "told", "applied_at", "modified"}
 COMMANDS: dict[str, Sequence[str]] = {
     "retract": ("r001-02", "--reason", "wafer broke"),
     "extend": ("--rounds", "1"),
@@ -117,17 +113,3 @@ def _older(prepared: Prepared) -> Path:
     with tarfile.open(Path(__file__).parents[2] / "support" / "campaigns-0.1.tar.xz") as archive:
         archive.extractall(prepared.home / "older", filter="data")
     return prepared.home / "older" / "replay"
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """All that a store says, without the times at which it came to it, and the orders; what is logged twice once."""
-    with closing(sqlite3.connect(folder / "campaign.db")) as db:
-        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found: dict[str, Any] = {}
-        for table in sorted({*tables} - {"checksums"}):
-            columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})") if name not in OTHERS]
-            rows = db.execute(f"SELECT {', '.join(columns)} FROM {table}")
-            found[table] = sorted({repr(row[table == "log" :]).replace(str(folder), "") for row in rows})
-    for path in (folder / "orders").glob("round-*.csv"):
-        found[path.name] = path.read_text()
-    return found

@@ -9,6 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.crash.full import full
+from tests.benchmarks.crash.harm import harm
 from tests.benchmarks.crash.kill import kill
 from tests.benchmarks.crash.power import power
 from tests.benchmarks.crash.prepared import Prepared
@@ -23,7 +24,7 @@ class Part(Protocol):
         ...
 
 
-PARTS: Mapping[str, Part] = {"kill": kill, "power": power, "full": full}
+PARTS: Mapping[str, Part] = {"kill": kill, "power": power, "full": full, "harm": harm}
 
 
 def run(

@@ -201,8 +201,15 @@ def watch_events(folder: Path, on_event: Callable[[int, str], None]) -> None:
         sync(file)
 
     def connected(*values: Any, **named: Any) -> sqlite3.Connection:
-        db = connect(*values, **named)
-        db.set_trace_callback(lambda sql: tell(f"SQL {sql.split()[0]}") if WRITES.match(sql) else None)
+        db, last = connect(*values, **named), ""
+
+        def traced(sql: str) -> None:
+            nonlocal last
+            if WRITES.match(sql) and sql != last:  # a trigger's statement comes as the one that fires it
+                tell(f"SQL {sql.split()[0]}")
+            last = sql
+
+        db.set_trace_callback(traced)
         return db
 
     os.fsync, sqlite3.connect = synced, connected

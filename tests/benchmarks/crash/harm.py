@@ -1,0 +1,166 @@
+"""Harms: some bytes of a file change, or it is cut or gone; then people look at the campaign, mend it and go on."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tests.benchmarks.crash.contents import contents
+from tests.benchmarks.crash.prepared import Prepared
+from tests.benchmarks.crash.trials import Ending, Outcome, Trial, apart, command, each, end_of, go_on, judge, spread
+from tests.support.campaigns import fingerprint
+
+HARMS = {"campaign.db": 500}  # of each other kind of file 100
+ARTEFACTS = 100
+MOST_BYTES = 64
+ALLOY, SAMPLE = "Co30V40Zr30", "r001-01"
+# Words by which a command says that something is the matter, and not only shows something else.
+SAID = re.compile(
+    r"harmed|damaged|changed|repair|made again|trained again|can't be read|lost|missing|verify", re.IGNORECASE
+)
+
+Words = tuple[str, ...]
+
+
+class Kind(NamedTuple):
+    """A kind of file that is harmed, and who reads it."""
+
+    base: Path  # the campaign
+    pattern: str  # of the files
+    readers: tuple[Words, ...]
+    end: Callable[[Path], dict[str, Any]]  # what a campaign that has gone on has come to
+
+
+class _Expected(NamedTuple):
+    """What becomes of a campaign that isn't harmed."""
+
+    shown: dict[str, str]  # by each reader
+    end: dict[str, Any]
+
+
+def harm(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Trial]:
+    """Harm the store and each kind of file, one at a time."""
+    replay, lab = prepared.halfway, prepared.lab
+    status, log, orders, ledger = (("status",), ("log",), ("orders",), ("ledger",))
+    map_, generate, report = ("map",), ("generate", ALLOY), ("report", "-o", "{folder}/report.html")
+    alloy, sample = ("trace", ALLOY), ("trace", SAMPLE)
+    kinds = {
+        "campaign.db": Kind(
+            replay, "campaign.db", (status, log, orders, ledger, map_, alloy, sample, generate), fingerprint
+        ),
+        "checkpoint, JSON": Kind(replay, "checkpoints/*.json", (alloy, generate), fingerprint),
+        "checkpoint, weights": Kind(replay, "checkpoints/*.safetensors", (alloy, generate), fingerprint),
+        "map": Kind(replay, "maps/*.parquet", (map_, alloy, status), fingerprint),
+        "archive": Kind(replay, "maps/*.h5", (map_, alloy, report), fingerprint),
+        "scan": Kind(lab, "scans/*", (sample, ledger), contents),
+        "order": Kind(lab, "orders/*", (orders, status), contents),
+    }
+    for what, kind in kinds.items():
+        expected = _expect(prepared, what, kind)
+        seeds = spread(range(HARMS.get(what, ARTEFACTS)), most)
+        yield from each(partial(_harm, prepared, what, kind, expected), seeds, workers=workers)
+
+
+def _expect(prepared: Prepared, what: str, kind: Kind) -> _Expected:
+    folder = prepared.copy(kind.base, f"harm-{what}-none")
+    shown = {words[0] + words[-1]: _shown(folder, command_of(words, folder)) for words in kind.readers}
+    for ending in shown.values():
+        end_of(ending)
+    end_of(go_on(folder))
+    end = end_of(apart(partial(kind.end, folder)))
+    return _Expected({reader: ending.text for reader, ending in shown.items()}, end)
+
+
+def command_of(words: Words, folder: Path) -> Ending:
+    """Run `glassmap` with words for a campaign."""
+    return command(words[0], folder, *(word.format(folder=folder) for word in words[1:]))
+
+
+def _shown(folder: Path, ending: Ending) -> Ending:
+    """The same, without the folder's name and how the lines are broken."""
+    return ending._replace(text=" ".join(ending.text.replace(str(folder), "").split()))
+
+
+def _harm(prepared: Prepared, what: str, kind: Kind, expected: _Expected, seed: int) -> Trial:
+    rng = np.random.default_rng(seed)
+    folder = prepared.copy(kind.base, f"harm-{what}-{seed}")
+    files = sorted(path for path in folder.glob(kind.pattern) if not path.name.startswith("."))
+    path = files[rng.integers(len(files))]
+    done = harm_file(path, rng, whole=what != "campaign.db" and seed % 10 < 2)
+    outcome, detail = _live_with_it(what, kind, expected, folder, path, is_repaired_first=seed % 2 == 0)
+    prepared.forget(folder)
+    return Trial("harm", what, f"{seed}: {path.name}, {done}", outcome, detail)
+
+
+def harm_file(path: Path, rng: np.random.Generator, *, whole: bool) -> str:
+    """Change up to 64 bytes of a file, or cut or remove it where it is to be harmed as a whole; say what was done."""
+    content = bytearray(path.read_bytes())
+    if whole and rng.random() < 0.5:
+        path.unlink()
+        return "removed"
+    if whole:
+        path.write_bytes(content[: len(content) // 2])
+        return "cut"
+    n = int(rng.integers(1, MOST_BYTES + 1))
+    at = int(rng.integers(max(1, len(content) - n)))
+    for place in range(at, min(at + n, len(content))):
+        content[place] ^= int(rng.integers(1, 256))
+    path.write_bytes(content)
+    return f"{n} bytes at {at}"
+
+
+def _live_with_it(
+    what: str, kind: Kind, expected: _Expected, folder: Path, path: Path, *, is_repaired_first: bool
+) -> tuple[Outcome, str]:
+    """Look, verify, mend and go on; returns the worst that became of it."""
+    is_harmless = what == "campaign.db" and _rows(path) == _rows(kind.base / path.name)
+    asked = {words[0] + words[-1]: _shown(folder, command_of(words, folder)) for words in kind.readers}
+    verified = command("verify", folder)
+    for name, ending in {**asked, "verify": verified}.items():
+        if ending.how in ("traceback", "stuck", "killed"):
+            return ("stuck" if ending.how == "stuck" else "traceback"), f"{name}: {ending.text}"
+    for name, ending in asked.items():
+        if ending.how == "done" and ending.text != expected.shown[name] and not SAID.search(ending.text):
+            return "unnoticed", f"{name} shows {ending.text:.300}"
+    if verified.how == "done" and not is_harmless:
+        return "unnoticed", "verify finds nothing"
+    return _mend_and_go_on(kind, expected, folder, is_repaired_first=is_repaired_first)
+
+
+def _mend_and_go_on(kind: Kind, expected: _Expected, folder: Path, *, is_repaired_first: bool) -> tuple[Outcome, str]:
+    """Go on, mended before or where that is refused."""
+    repaired = command("repair", folder) if is_repaired_first else None
+    ending = go_on(folder)
+    if ending.how == "said" and repaired is None:
+        repaired = command("repair", folder)
+        ending = go_on(folder)
+    if repaired is not None and repaired.how in ("traceback", "stuck", "killed"):
+        return ("stuck" if repaired.how == "stuck" else "traceback"), f"repair: {repaired.text}"
+    if ending.how == "done":
+        ending = apart(partial(kind.end, folder))
+    outcome, detail = judge(ending, expected.end)
+    said = "" if repaired is None else " ".join(repaired.text.split())
+    if outcome == "survived":
+        again = command("verify", folder)
+        return ("survived", "") if again.how == "done" else ("said", f"verify still says: {again.text[-300:]}")
+    if outcome == "lost" and re.search("lost", said, re.IGNORECASE):
+        return "said", said[-300:]
+    return outcome, f"{detail} {said[-300:]}"
+
+
+def _rows(store: Path) -> list[Any] | None:
+    """Every row of every table, as SQLite reads them; None where it can't."""
+    try:
+        with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+            if db.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
+                return None
+            schema = db.execute("SELECT * FROM sqlite_schema").fetchall()
+            tables = [row[1] for row in schema if row[0] == "table"]
+            return [schema, *(db.execute(f"SELECT rowid, * FROM {table}").fetchall() for table in tables)]
+    except (sqlite3.Error, UnicodeDecodeError):
+        return None
