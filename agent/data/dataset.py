@@ -262,7 +262,7 @@ def _load(path: Path) -> xr.Dataset:
         return xr.load_dataset(  # pyright: ignore[reportUnknownMemberType]
             path, engine="h5netcdf", decode_times=False
         )  # units are kept, whatever they say
-    except GlassmapError:
+    except (GlassmapError, MemoryError):
         raise
     except Exception as error:  # what three libraries make of a damaged file, which may be anything
         raise _damaged(path, error) from error
