@@ -129,6 +129,8 @@ def trouble_in_words(folder: Path, db: sqlite3.Connection | None = None) -> Gene
     try:
         yield
     except sqlite3.Error as error:
+        if _code(error) == sqlite3.SQLITE_CORRUPT:
+            _blame_harm(db, folder, error)  # which names the rows
         if words := _said_by_sqlite(error, folder):
             kind = CampaignBusy if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else StoreError
             raise kind(words) from error

@@ -1,48 +1,18 @@
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
-from shutil import copyfile
 
 import pytest
 
 from glassmap.agent.store import schema
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.checksums import Harm, checksum, harmed_rows, recorded_checksum, register
+from glassmap.agent.store.checksums import Harm, checksum, harmed_rows, recorded_checksum
 from glassmap.agent.store.connection import FILE_NAME
-from tests.support.stores import BATCH, record_all
-
-
-@contextmanager
-def file_of(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Open a store as it lies there."""
-    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as db:
-        register(db)
-        yield db
+from tests.support.stores import BATCH, SECOND, file_of, patch, record_all
 
 
 def harms(folder: Path) -> list[Harm]:
     with file_of(folder) as db:
         return harmed_rows(db)
-
-
-def patch(folder: Path, old: bytes, new: bytes) -> None:
-    """Change the first such bytes of a store that nobody has open."""
-    path = folder / FILE_NAME
-    content = path.read_bytes()
-    assert old in content and len(old) == len(new)
-    path.write_bytes(content.replace(old, new, 1))
-
-
-@pytest.fixture
-def closed(store: CampaignStore, tmp_path: Path) -> Path:
-    """Return the folder of a store of three measurements that nobody has open."""
-    record_all(store)
-    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    folder = tmp_path / "closed"
-    folder.mkdir()
-    copyfile(tmp_path / FILE_NAME, folder / FILE_NAME)
-    return folder
 
 
 def test_what_any_statement_writes_has_its_checksum(store: CampaignStore):
@@ -69,9 +39,6 @@ def test_a_checksum_that_is_computed_outside_is_the_one_recorded(store: Campaign
     for table in ("spectra", "batches", "campaign", "settings"):
         for row, *values in store._db.execute(f"SELECT rowid, * FROM {table}").fetchall():
             assert checksum(table, row, values) == recorded_checksum(store._db, table, row)
-
-
-SECOND = b"r001-02r001-02[0.4, 0.4, 0.2]"  # as it lies in the table of spectra
 
 
 @pytest.mark.parametrize(

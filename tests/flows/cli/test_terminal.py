@@ -31,3 +31,14 @@ def test_no_command_prints_them(capfd: pytest.CaptureFixture[str]):
         raise DatasetError(f"{NAME} is none")
     said = "".join(capfd.readouterr())
     assert said.count(SHOWN) == 3 and not set(said) & {"\x1b", "\x07", "\x9b", "\u202e"}
+
+
+def test_what_the_system_refuses_is_one_sentence_whatever_library_ran_into_it_and_a_bug_is_none(
+    capfd: pytest.CaptureFixture[str],
+):
+    with pytest.raises(typer.Exit), errors_in_words():
+        raise RuntimeError("Unable to write (errno = 28)")
+    said = capfd.readouterr().err
+    assert "Error: The disk is full: a file could not be written. Make room" in said and "errno" not in said
+    with pytest.raises(RuntimeError, match="shapes"), errors_in_words():
+        raise RuntimeError("shapes differ")

@@ -1,5 +1,8 @@
 """The loop: campaigns run through to their own stop, go on where they were, and are left alone when they should be."""
 
+import sqlite3
+from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,41 @@ def test_a_stage_that_fails_is_recorded_and_tried_again(tmp_path: Path, small_da
         ("map", "done", 2, None)
     ]
     assert fingerprint(tmp_path) == fingerprint(finished), "the failure left no trace in the results"
+
+
+def test_a_full_disk_is_recorded_as_such_and_the_copy_of_the_store_lacks_nothing_afterwards(
+    tmp_path: Path, small_dataset: Path
+):
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 1})
+
+    def full(campaign: OpenCampaign, round_: int) -> str:
+        raise RuntimeError("Can't write data (errno = 28, error message = 'No space left on device')")  # h5py's
+
+    with open_campaign(tmp_path) as campaign, pytest.raises(RuntimeError, match="28"):
+        advance(campaign, stages={**STAGES, "plan": full})
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.status().reason.startswith("Round 1, plan: The disk is full")
+    run(tmp_path)
+    ended = "SELECT round, name, finished FROM stages"
+    with closing(sqlite3.connect(tmp_path / "campaign.db.bak")) as copy:
+        assert copy.execute(ended).fetchall() == rows(tmp_path, ended)
+
+
+def test_what_can_not_even_be_recorded_hides_no_error(
+    tmp_path: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_campaign(tmp_path, small_dataset)
+
+    def full(*_: object, **__: object) -> str:
+        raise OSError(ENOSPC, "No space left on device")
+
+    def broken(campaign: OpenCampaign, round_: int) -> str:
+        monkeypatch.setattr(CampaignStore, "end_stage", full)
+        monkeypatch.setattr("glassmap.flows.rounds.loop.announce", full)
+        raise MeasurementError("The furnace is cold.")
+
+    with open_campaign(tmp_path) as campaign, pytest.raises(MeasurementError, match="furnace"):
+        advance(campaign, stages={**STAGES, "plan": broken})
 
 
 def run_unattended(folder: Path) -> Status:
