@@ -17,6 +17,7 @@ from glassmap.simulation.structure import RDF_BINS, pairs
 MIN_ATOMS = 100  # fewer can't hold a g(r): the box would be as wide as a few atoms
 MAX_TIME_STEP_FS = 10.0  # metals lose energy conservation from 6 fs on at 2000 K, and their atoms well before 50
 MAX_STEPS = 10**9  # weeks, for a thousand atoms
+MOST = {"atoms": 10**8, "hot": 1e5, "quench_rate": 1e17, "rdf_bins": 300_000, "rdf_cutoff": 100.0, "seed": 2**53 - 1}
 BOX_MARGIN = 1.03  # of the box over the cutoff of g(r); mixing can make an alloy denser
 SKIN = 1.0  # Å, of the neighbour lists; 0.5 to 1.0 is fastest
 EXPANSION = 1.1  # of the volume at room temperature, for a start close to the melt's
@@ -57,6 +58,7 @@ class MeltQuench:
         rules = (
             *((field.name, math.isfinite(getattr(self, field.name)), "a finite number") for field in fields(self)),
             ("atoms", self.atoms >= MIN_ATOMS, f"{MIN_ATOMS} or more; 1000 is quick"),
+            *((name, getattr(self, name) <= most, f"at most {most:g}") for name, most in MOST.items()),
             ("cold", 0 < self.cold < self.hot, f"above 0 K and below hot = {self.hot:g} K"),
             ("melt_ps", self.melt_ps > 0, "positive; 5 is quick"),
             ("quench_rate", self.quench_rate > 0, "positive, in K/s; 1e14 is the paper's"),

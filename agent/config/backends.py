@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BeforeValidator, PositiveInt, SerializeAsAny
+from pydantic import BeforeValidator, SerializeAsAny
 
-from glassmap.agent.config.settings import Settings
+from glassmap.agent.config.settings import Count, Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 
 # The file of each kind; a new backend is such a file and a line here.
@@ -89,4 +89,4 @@ class GuideConfig(Settings):
     """Another backend that goes first, such as a simulation, to show where measuring is worth it."""
 
     backend: AnyBackend
-    rounds: PositiveInt = 3  # of the guide; then the campaign's own backend begins
+    rounds: Count = 3  # of the guide; then the campaign's own backend begins

@@ -1,7 +1,6 @@
 """A campaign's settings, from `campaign.toml`: one typed tree, unknown keys refused by name."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,6 +16,7 @@ from glassmap.agent.config.retired import without_retired
 from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleConfig
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
+from glassmap.agent.config.toml_file import read_toml
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 
@@ -30,7 +30,7 @@ class CampaignConfig(Settings):
     """One campaign: a system, who measures, how it is planned, learnt and stopped."""
 
     name: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**53)  # JSON has all of them exactly
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     runner: Literal["local", "dask"] = "local"  # who simulates, trains and maps: this process, or a Dask cluster
     dask: DaskConfig = DaskConfig()
@@ -113,21 +113,18 @@ class CampaignConfig(Settings):
             CampaignError: If the file is missing or no TOML, or a setting is unknown or impossible; says which and
                 what is allowed.
         """
-        try:
-            settings = tomllib.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise CampaignError(f"No campaign file at {path}. Make one with `glassmap init {path.parent}`.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CampaignError(f"{path} is not valid TOML: {error}.") from error
-        config = cls.of({"name": path.resolve().parent.name} | settings, source=str(path))
         folder = path.resolve().parent
-        resolved: dict[str, Any] = {
-            "backend": config.backend.resolved(folder),
-            "spectrum": config.spectrum.resolved(folder),
-        }
-        if config.guide is not None:
-            guide = config.guide.model_copy(update={"backend": config.guide.backend.resolved(folder)})
-            resolved["guide"] = guide
+        config = cls.of({"name": folder.name} | read_toml(path), source=str(path))
+        try:
+            resolved: dict[str, Any] = {
+                "backend": config.backend.resolved(folder),
+                "spectrum": config.spectrum.resolved(folder),
+            }
+            if config.guide is not None:
+                guide = config.guide.model_copy(update={"backend": config.guide.backend.resolved(folder)})
+                resolved["guide"] = guide
+        except (ValueError, OSError, RuntimeError) as error:  # a NUL, a loop of links, the home of nobody
+            raise CampaignError(f"{path}: a path in it names no file: {error}.") from error
         return config.model_copy(update=resolved)
 
     @property

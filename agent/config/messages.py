@@ -8,6 +8,8 @@ from pydantic_core import ErrorDetails
 
 from glassmap.agent.config.backends import BackendSettings, kind_of, settings_of
 
+LONGEST = 100  # characters of a value, as it is repeated
+
 
 def explain(error: ValidationError, settings: Mapping[str, Any], table: type[BaseModel]) -> str:
     """Return all that is wrong with settings that were read as a `table`."""
@@ -23,8 +25,17 @@ def _explain(item: ErrorDetails, settings: Mapping[str, Any], table: type[BaseMo
     if item["type"] == "missing":
         return f"setting {place!r} is missing"
     message = item["msg"].removeprefix("Value error, ").rstrip(".")
-    value = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+    value = "" if item["type"] == "value_error" else f", got {_short(item['input'])}"
     return (f"{place}: " if place else "") + message + value
+
+
+def _short(value: object) -> str:
+    """Return a value as it is repeated in a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _table_at(loc: tuple[int | str, ...], settings: Mapping[str, Any], table: type[BaseModel]) -> type[BaseModel]:

@@ -1,10 +1,10 @@
 """How a campaign goes on, and when it stops."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from glassmap.agent.config.settings import Settings, Share
+from glassmap.agent.config.settings import Count, Hours, Settings, Share
 from glassmap.agent.planning.acquisition import RULES
 
 
@@ -13,7 +13,7 @@ class PlanningConfig(Settings):
 
     free: ClassVar = ("approval",)
 
-    batch: PositiveInt = 20
+    batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
     weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble is unsure
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
@@ -39,8 +39,8 @@ class StopConfig(Settings):
     """When enough is measured; see `glassmap.agent.planning.convergence.decide`."""
 
     tolerance: Share = 0.05
-    patience: PositiveInt = 2
-    max_rounds: PositiveInt = 12
-    max_spectra: PositiveInt | None = None  # measured, held out ones included
-    max_hours: PositiveFloat | None = None  # since the campaign began
-    max_cpu_hours: PositiveFloat | None = None  # of simulation
+    patience: Count = 2
+    max_rounds: Count = 12
+    max_spectra: Count | None = None  # measured, held out ones included
+    max_hours: Hours | None = None  # since the campaign began
+    max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = None  # of simulation

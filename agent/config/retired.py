@@ -41,9 +41,10 @@ def without_retired(
         if key in GONE:
             if value != GONE[key] and not is_recorded:
                 was = "what it was by default" if GONE[key] is None else json.dumps(GONE[key])
+                given = json.dumps(value, default=str)  # a date is none of JSON's
                 raise CampaignError(
                     f"{source}: {full} is no longer a setting; it is always {was}, and here it is "
-                    f"{json.dumps(value)}. Take it out, or go on with the version that the campaign began with."
+                    f"{given}. Take it out, or go on with the version that the campaign began with."
                 )
         elif key in RENAMED:
             if RENAMED[key] in settings:

@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from glassmap.agent.config.settings import Settings
+from glassmap.agent.config.settings import Settings, Workers
 
 
 class ScheduleConfig(Settings):
     """When `glassmap serve` looks after the campaign."""
 
-    advance_minutes: Annotated[float, Field(ge=0.1)] = 5.0  # between two looks
+    advance_minutes: Annotated[float, Field(ge=0.1, le=100_000)] = 5.0  # between two looks
     retrain: str | None = None  # when to train on what came since, such as "0 3 * * *": five fields, local time
 
     @field_validator("retrain")
@@ -39,7 +39,7 @@ class DaskConfig(Settings):
     """Where `runner = "dask"` finds its workers; see `glassmap.flows.compute.dask_cluster`."""
 
     scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = None  # by default one of this machine
-    workers: PositiveInt | None = None  # single-thread processes of this machine; by default one a core
+    workers: Workers | None = None  # single-thread processes of this machine; by default one a core
 
     @model_validator(mode="after")
     def _has_one_source_of_workers(self) -> "DaskConfig":

@@ -5,7 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Every number of a campaign file has a most, far beyond what anybody needs, so that a slip of the pen is named at once.
 Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Workers = Annotated[int, Field(gt=0, le=10_000)]
+Hours = Annotated[float, Field(gt=0, le=1_000_000)]  # 114 years
 
 
 class Settings(BaseModel):

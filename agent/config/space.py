@@ -1,23 +1,27 @@
 """What a campaign looks for: the alloys of its space, and the axis of their spectra."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CompositionError
+
+AtPct = Annotated[float, Field(ge=0, le=100)]
+Factor = Annotated[float, Field(gt=0, le=1e6)]
+OnAxis = Annotated[float, Field(ge=0, le=10_000)]  # 1/Å, degrees or Å
 
 
 class SpaceConfig(Settings):
     """The alloys that may be planned; see `glassmap.agent.data.composition.CompositionSpace`."""
 
     elements: tuple[str, ...]
-    step_at_pct: int = 1
-    bounds_at_pct: dict[str, tuple[float, float]] = Field(default={})
+    step_at_pct: Annotated[int, Field(gt=0, le=100)] = 1
+    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})
     edges: bool = False
-    max_elements: int | None = None
+    max_elements: Annotated[int, Field(gt=0, le=118)] | None = None
     limits: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -38,12 +42,12 @@ class SpectrumConfig(Settings):
 
     free: ClassVar = ("substrate",)  # the file may move; what it holds is watched by the backend's fingerprint
 
-    low: float | None = None
-    high: float | None = None
-    points: PositiveInt | None = None
+    low: OnAxis | None = None
+    high: OnAxis | None = None
+    points: Annotated[int, Field(gt=0, le=100_000)] | None = None
     substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum …
-    substrate_scale: PositiveFloat | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
-    background: float | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
+    substrate_scale: Factor | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
+    background: OnAxis | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
 
     def read(self) -> dict[str, Any]:
         """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 CONFIDENCE = 0.9  # share of measured points that the band of a prediction is to hold
 # Where each architecture stands, `module:NAME`; resolved when networks are built, so that settings need no torch.
@@ -12,6 +12,9 @@ ARCHITECTURES = {
 }
 # Settings of earlier versions that are gone, with the value that they had by default
 RETIRED: dict[str, Any] = {"hidden": None, "noise": None, "vicinity": "soft"}
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 def _known_architecture(name: str) -> str:
@@ -26,17 +29,17 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Annotated[str, AfterValidator(_known_architecture)] = "compact"
-    members: PositiveInt = 10
+    members: Annotated[int, Field(gt=0, le=1000)] = 10
     stacked: bool = True  # the networks are stacked with the other base models, and each leaves out a fold of spectra
-    steps: PositiveInt = 1500
-    batch_size: PositiveInt = 32
-    learning_rate: PositiveFloat = 2e-3
-    critic_learning_rate: PositiveFloat = 5e-4
+    steps: Annotated[int, Field(gt=0, le=10_000_000)] = 1500
+    batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
+    learning_rate: Rate = 2e-3
+    critic_learning_rate: Rate = 5e-4
     momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
-    adversarial: NonNegativeFloat = 0.0  # weight of fooling the discriminator
-    composition: NonNegativeFloat = 0.0  # weight of the composition that the discriminator believes to see
-    fidelity: NonNegativeFloat = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
-    jitter: NonNegativeFloat = 0.0  # of target compositions, in units of the median nearest-neighbour distance
+    adversarial: Weight = 0.0  # weight of fooling the discriminator
+    composition: Weight = 0.0  # weight of the composition that the discriminator believes to see
+    fidelity: Weight = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
+    jitter: Weight = 0.0  # of target compositions, in units of the median nearest-neighbour distance
     averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from glassmap.agent.config.backends import BackendSettings
+from glassmap.agent.config.settings import Hours, Workers
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.records import Suggestion
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from glassmap.simulation.melt_quench import MeltQuench
     from glassmap.simulation.potential import Potential
     from glassmap.simulation.structure import Structure
+
+ProtocolNumber = Annotated[int | float, Field(ge=-1e17, le=1e17)]  # each has limits of its own
 
 
 class Settings(BackendSettings):
@@ -37,10 +40,10 @@ class Settings(BackendSettings):
     wavelength: Annotated[float, Field(gt=0, le=3)] | None = None  # Å; diffraction is then against 2θ
     preset: Literal["quick", "paper"] = "quick"
     # What differs from the preset, such as atoms; see `glassmap.simulation.melt_quench`
-    protocol: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]] = Field(default={})
+    protocol: dict[str, ProtocolNumber] = Field(default={})
     command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
-    workers: PositiveInt | None = None  # simulations at a time; by default one a core
-    timeout_hours: PositiveFloat | None = None  # of one simulation; by default generous for its size
+    workers: Workers | None = None  # simulations at a time; by default one a core
+    timeout_hours: Hours | None = None  # of one simulation; by default generous for its size
 
     @model_validator(mode="after")
     def _has_an_angle(self) -> "Settings":

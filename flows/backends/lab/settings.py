@@ -10,6 +10,8 @@ from glassmap.agent.config import settings as tables
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 
+Patience = Annotated[float, Field(ge=0, le=1_000_000)]
+
 
 class TableConfig(tables.Settings):
     """How composition tables are read; see `glassmap.agent.data.composition_table`."""
@@ -36,8 +38,8 @@ class Settings(BackendSettings):
     table: TableConfig = TableConfig()
     tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0  # of each element, to match a scan by composition
     minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
-    patience_hours: Annotated[float, Field(ge=0)] = 72.0  # since the order, before it goes on without the rest
-    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0  # a file that changed since is still being written
+    patience_hours: Patience = 72.0  # since the order, before it goes on without the rest
+    quiet_seconds: Patience = 10.0  # a file that changed since is still being written
     flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
 
     @model_validator(mode="after")
