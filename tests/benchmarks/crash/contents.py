@@ -8,7 +8,7 @@ from typing import Any
 
 # Columns that tell when something was done, or how often it was tried, and not what.
 OTHERS = {"time", "started", "finished", "seconds", "attempts", "taken", "ordered", "approved", "updated", "began"}
-OTHERS |= {"hours", "clock", "ordered_hours", "news", "tries", "told", "applied_at", "modified"}
+OTHERS |= {"hours", "clock", "ordered_hours", "news", "tries", "told", "applied_at", "modified", "sequence"}
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def contents(folder: Path) -> dict[str, Any]:
         for table in sorted({*tables} - {"checksums"}):
             columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})") if name not in OTHERS]
             rows = db.execute(f"SELECT {', '.join(columns)} FROM {table}")
-            found[table] = sorted({repr(row[table == "log" :]).replace(str(folder), "") for row in rows})
+            found[table] = sorted({repr(row[table == "log" :]).replace(str(folder.parent), "") for row in rows})
     for path in (folder / "orders").glob("round-*.csv"):
         found[path.name] = path.read_text()
     for path in (folder / "scans").glob("*"):

@@ -8,8 +8,10 @@ from typing import Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
+from tests.benchmarks.crash.clocks import clocks
 from tests.benchmarks.crash.full import full
 from tests.benchmarks.crash.harm import harm
+from tests.benchmarks.crash.hostile import hostile
 from tests.benchmarks.crash.kill import kill
 from tests.benchmarks.crash.power import power
 from tests.benchmarks.crash.prepared import Prepared
@@ -24,7 +26,14 @@ class Part(Protocol):
         ...
 
 
-PARTS: Mapping[str, Part] = {"kill": kill, "power": power, "full": full, "harm": harm}
+PARTS: Mapping[str, Part] = {
+    "kill": kill,
+    "power": power,
+    "full": full,
+    "harm": harm,
+    "clocks": clocks,
+    "hostile": hostile,
+}
 
 
 def run(

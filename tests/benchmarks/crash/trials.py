@@ -260,7 +260,7 @@ def spread(cases: Sequence[T], most: int | None) -> list[T]:
     return [cases[round(k * (len(cases) - 1) / max(1, most - 1))] for k in range(most)]
 
 
-def each(trial: Callable[[Any], Trial], cases: Sequence[Any], *, workers: int) -> Iterator[Trial]:
+def each(trial: Callable[[Any], T], cases: Sequence[Any], *, workers: int) -> Iterator[T]:
     """Yield what became of each case, as they end, some at a time."""
     with ProcessPoolExecutor(min(workers, max(1, len(cases))), mp_context=FORK) as pool:
         for done in as_completed([pool.submit(trial, case) for case in cases]):
