@@ -29,6 +29,11 @@ def parts_of(path: Path) -> tuple[Path, ...]:
     return (path.with_suffix(".safetensors"), path) if path.suffix == ".json" else (path,)
 
 
+def is_named_by_content(path: Path) -> bool:
+    """Return whether a name holds a hash; that of an archive by glassmap 0.2 doesn't."""
+    return _HASH_IN_NAME.search(path.stem) is not None
+
+
 def harm_of(path: Path) -> str | None:
     """Return how a file isn't what was written, "is missing" or "was changed"; None where it is. Loads nothing.
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
+from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Axis, Composition, Spectrum
@@ -47,9 +48,13 @@ def show_alloy(
             f"it; the nearest that is kept is {label(archive.generated[nearest], campaign.elements)}, "
             f"{distance[nearest]:.1f} at.% away."
         )
-    view = None if row is None else archive.view(row)
     x, title = _axis(campaign, wavelength)
-    curves, bands, residual, table = _curves(campaign, archive, composition, view)
+    try:
+        view = None if row is None else archive.view(row)
+        curves, bands, residual, table = _curves(campaign, archive, composition, view)
+    except ModelError as error:  # harmed or replaced since the page was drawn
+        st.warning(str(error))
+        return
     st.plotly_chart(draw_spectra(title, x, curves, bands, residual=residual), width="stretch", key=f"{key} spectra")
     st.download_button(
         "These curves as CSV",

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
-from glassmap.agent.maps.spectra_archive import SpectraArchive, read_archive, read_map
+from glassmap.agent.maps.spectra_archive import SpectraArchive, harm_of_archive, read_archive, read_map
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
@@ -256,13 +257,31 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
 
 
 def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:
-    """Return the spectra kept of the last map; None without any, or while another round's take their place."""
+    """Return the spectra kept of the last map, or of the next, where that has taken its place; None without any.
+
+    Raises:
+        ModelError: If its file is missing or harmed.
+    """
     if campaign.archive is None:
         return None
     try:
         return read_archive(campaign.archive[1])
     except ModelError:
-        return None
+        with CampaignStore.read_only(campaign.folder) as store:
+            now = store.artefact("archive")
+        if now is None or now == campaign.archive:
+            raise
+        return read_archive(now[1])
+
+
+def harm_of_map(campaign: CampaignSnapshot) -> str:
+    """Return in words how the last map and the spectra kept of it aren't what was written; empty where they are."""
+    harms: dict[str, str | None] = {}
+    if campaign.map is not None:
+        harms[campaign.map[1].name] = harm_of(campaign.map[1])
+    if campaign.archive is not None:
+        harms[campaign.archive[1].name] = harm_of_archive(campaign.archive[1])
+    return ", ".join(f"{name} {harm}" for name, harm in harms.items() if harm)
 
 
 def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tuple[float, float]]:
@@ -270,9 +289,12 @@ def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tupl
     changes: dict[int, tuple[float, float]] = {}
     before: tuple[int, np.ndarray] | None = None
     for round_ in sorted({*rounds, *(r - 1 for r in rounds)}):
-        if (path := campaign.maps.get(round_)) is None or not path.exists():
+        if (path := campaign.maps.get(round_)) is None:
             continue
-        now = read_map(path)[0][DELTA_Q.name]
+        try:
+            now = read_map(path)[0][DELTA_Q.name]
+        except ModelError:  # `glassmap verify` says so
+            continue
         if before is not None and before[0] == round_ - 1 and round_ in rounds and len(now) == len(before[1]):
             change = np.abs(now - before[1])
             if np.isfinite(change).any():

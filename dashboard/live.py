@@ -101,11 +101,14 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
 
 
 def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
-    """Return the spectra kept of its last map, read once; None where there are none."""
-    if campaign.archive is None or not campaign.archive[1].exists():
+    """Return the spectra kept of its last map, read once; None without, or where they are harmed, which is said."""
+    if campaign.archive is None:
         return None
-    seen = campaign.archive[1], campaign.archive[1].stat().st_mtime_ns
-    return _archives(campaign.folder).get(seen, lambda: read_last_archive(campaign))
+    try:
+        return _archives(campaign.folder).get(campaign.archive, lambda: read_last_archive(campaign))
+    except GlassmapError as error:
+        st.warning(str(error))
+        return None
 
 
 def choose_campaign(folders: list[Path]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_map
@@ -37,11 +38,18 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
         held = ", held out" if suggestion.hold_out else ""
         yield f"{id_}: asked for in round {suggestion.round} as {alloy}{held}; {status.state}. {status.reason}"
     mine = [m for m in store.measurements() if id_ in (m.id, m.suggestion)]
+    models = store.artefacts("checkpoint")
+    learned = {round_: store.training_ids(round_) for round_ in models}
     for measured in mine:
         yield _describe(measured, elements)
-        for round_, path in store.artefacts("checkpoint").items():
-            if measured.id in (store.training_ids(round_) or []):
+        for round_, path in models.items():
+            if measured.id in (learned[round_] or []):
                 yield f"  trained {path.name} (round {round_})"
+    for round_ in [round_ for round_, ids in learned.items() if ids is None]:
+        yield (
+            f"What {models[round_].name} (round {round_}) learned from can't be told: it {harm_of(models[round_])}. "
+            f"`glassmap run {store.folder}` trains it again."
+        )
     yield "Log:"
     for line in store.log_lines(subject=id_):
         yield f"  {line.time} {line.person}: {line.event} {line.detail}".rstrip()

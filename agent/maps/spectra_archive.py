@@ -11,6 +11,8 @@ drawn and not to be computed with; `glassmap generate` gives all digits of any a
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from glassmap.agent.content_hash import harm_of, is_named_by_content
 from glassmap.agent.errors import ModelError
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
@@ -27,6 +30,7 @@ GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) 
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
 READS_ALIKE_AT_PCT = 0.051  # labels give one decimal; what is closer than this reads alike
 _CHUNK = 16  # spectra
+_REMEDY = "`glassmap map` makes it again."
 
 PeakFigures = dict[str, PerSample]  # by their names in `FIGURES`; NaN without a trustworthy peak
 
@@ -116,22 +120,34 @@ class SpectraArchive(NamedTuple):
     mse: PerSample  # of the generated mean against each measured spectrum
 
     def view(self, row: int) -> ArchivedSpectrum:
-        """One generated alloy, by its row."""
-        with h5py.File(self.path) as file:
+        """One generated alloy, by its row.
+
+        Raises:
+            ModelError: If the file was harmed or removed since it was opened.
+        """
+        with _opened(self.path) as file:
             return ArchivedSpectrum(
                 *(_read(file, _stored(file, name), row).astype(np.float64) for name in ArchivedSpectrum._fields)
             )
 
     def measured_spectrum(self, row: int) -> MeasuredSpectrum:
-        """One measured spectrum, by its row among the measured."""
-        with h5py.File(self.path) as file:
+        """One measured spectrum, by its row among the measured.
+
+        Raises:
+            ModelError: If the file was harmed or removed since it was opened.
+        """
+        with _opened(self.path) as file:
             return MeasuredSpectrum(
                 *(_read(file, f"measured/{name}", row).astype(np.float64) for name in MeasuredSpectrum._fields)
             )
 
     def measured_spectra(self) -> Spectra:
-        """All measured spectra; 100,000 of 800 points take 640 MB."""
-        with h5py.File(self.path) as file:
+        """All measured spectra; 100,000 of 800 points take 640 MB.
+
+        Raises:
+            ModelError: If the file was harmed or removed since it was opened.
+        """
+        with _opened(self.path) as file:
             return _read(file, "measured/intensity").astype(np.float64)
 
     def row_of(self, composition: Composition) -> int | None:
@@ -191,31 +207,66 @@ def read_archive(path: Path) -> SpectraArchive:
     """Open an archive.
 
     Raises:
-        ModelError: If the file is missing or no archive.
+        ModelError: If the file is missing, harmed or no archive.
     """
+    _refuse_harmed(path)
+    with _opened(path) as file:
+        compositions = _read(file, "generated/composition")
+        ids = [id_.decode() for id_ in _read(file, "measured/id")]
+        measured = MeasuredNames(
+            ids,
+            compositions[len(compositions) - len(ids) :],
+            _read(file, "measured/hold_out"),
+            _read_figures(file, "measured"),
+        )
+        return SpectraArchive(
+            path=path,
+            round=int(np.asarray(file.attrs["round"])),
+            axis=_read(file, "axis"),
+            generated=compositions,
+            measured=measured,
+            known=KnownAlloys(_read(file, "known/compositions"), _read_figures(file, "known"))
+            if "known" in file
+            else KnownAlloys(measured.compositions, measured.figures),
+            mse=_read(file, "measured/mse"),
+        )
+
+
+def harm_of_archive(path: Path) -> str | None:
+    """Return how an archive isn't what was written, as `harm_of`; one that has no hash in its name is read for that."""
+    if (harm := harm_of(path)) or is_named_by_content(path):
+        return harm
+    try:
+        read_archive(path)
+        with _opened(path) as file:
+            file.visititems(_read_all)
+    except ModelError as error:
+        return f"can't be read ({error.__cause__})"
+    return None
+
+
+def _read_all(_name: str, found: h5py.Group | h5py.Dataset) -> None:
+    if isinstance(found, h5py.Dataset):
+        found[()]
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[h5py.File]:
     try:
         with h5py.File(path) as file:
-            compositions = _read(file, "generated/composition")
-            ids = [id_.decode() for id_ in _read(file, "measured/id")]
-            measured = MeasuredNames(
-                ids,
-                compositions[len(compositions) - len(ids) :],
-                _read(file, "measured/hold_out"),
-                _read_figures(file, "measured"),
-            )
-            return SpectraArchive(
-                path=path,
-                round=int(np.asarray(file.attrs["round"])),
-                axis=_read(file, "axis"),
-                generated=compositions,
-                measured=measured,
-                known=KnownAlloys(_read(file, "known/compositions"), _read_figures(file, "known"))
-                if "known" in file
-                else KnownAlloys(measured.compositions, measured.figures),
-                mse=_read(file, "measured/mse"),
-            )
-    except (OSError, KeyError) as error:
-        raise ModelError(f"{path} is no archive ({error}). Go on with `glassmap run` to make the next.") from error
+            yield file
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is no archive that can be read ({error}). {_REMEDY}") from error
+
+
+def _refuse_harmed(path: Path) -> None:
+    """Refuse a file that isn't what was written, by the hash in its name.
+
+    Raises:
+        ModelError: If it is missing, changed or cut off.
+    """
+    if harm := harm_of(path):
+        raise ModelError(f"{path} {harm}. {_REMEDY}")
 
 
 def _stored(file: h5py.File, name: str) -> str:
@@ -232,7 +283,8 @@ def _read_figures(file: h5py.File, group: str) -> PeakFigures:
 
 def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:
     found = file[name]
-    assert isinstance(found, h5py.Dataset), "only datasets are written"
+    if not isinstance(found, h5py.Dataset):
+        raise TypeError(f"{name} holds no numbers")
     return np.asarray(found[()] if row is None else found[row])
 
 
@@ -243,12 +295,13 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     a figure its spread; here it comes under the one name.
 
     Raises:
-        ModelError: If the file is missing or no map.
+        ModelError: If the file is missing, harmed or no map.
     """
+    _refuse_harmed(path)
     try:
         table = pq.read_table(path)
         metadata = json.loads(table.schema.metadata[b"glassmap"])
-    except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
-        raise ModelError(f"{path} is no map ({error}). Go on with `glassmap run` to make the next.") from error
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ModelError(f"{path} is no map ({error}). {_REMEDY}") from error
     columns = {name: table[name].to_numpy() for name in table.column_names}
     return {name.replace("_spread", "_std"): column for name, column in columns.items()}, metadata

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
@@ -22,6 +24,7 @@ from glassmap.agent.models.stacking import Stack
 from glassmap.agent.shapes import Axis
 
 FORMAT = 4
+_UNREADABLE = (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ValidationError)
 
 
 class Checkpoint(NamedTuple):
@@ -79,13 +82,19 @@ def read_checkpoint(path: Path, *, device: torch.device) -> Checkpoint:
     Raises:
         ModelError: If either half is missing, cut off, changed, or of a later format.
     """
+    if harm := harm_of(path):
+        raise _refusal(path, f"it {harm}")
     try:
         return _read(path, device)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
-        raise ModelError(
-            f"{path} is no whole checkpoint that this version can read ({type(error).__name__}: {error}). Restore the "
-            "file and its .safetensors, or train again on the same spectra."
-        ) from error
+    except _UNREADABLE as error:
+        raise _refusal(path, f"{type(error).__name__}: {error}") from error
+
+
+def _refusal(path: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{path} is no whole checkpoint that this version can read ({reason}). Restore the file and its .safetensors, "
+        "or train again on the same spectra."
+    )
 
 
 def _read(path: Path, device: torch.device) -> Checkpoint:
@@ -99,8 +108,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         facts, tensors = upgrade(facts, tensors)
     config = TrainingConfig(**facts["config"])
     known = Known(tensors["known.compositions"].to(device), tensors["known.spectra"].to(device))
-    if gone := facts["weights"].keys() - BASE_MODELS.keys():
-        raise ValueError(f"base models that are gone: {', '.join(gone)}")
+    _refuse_gone(facts)
     models = {  # in the order in which they are stacked
         name: make(Setup(config, device)).restore(Saved(_part(tensors, name), facts["models"][name]), known)
         for name, make in BASE_MODELS.items()
@@ -119,16 +127,28 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
 
 
-def is_intact(path: Path) -> bool:
-    """Return whether a checkpoint is what was written, by its hash; loads nothing.
+def _refuse_gone(facts: dict[str, Any]) -> None:
+    if gone := facts["weights"].keys() - BASE_MODELS.keys():
+        raise ValueError(f"base models that are gone: {', '.join(gone)}")
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Return why a checkpoint can't be read, in words; None where it can. Weights of today's format aren't loaded.
 
     Args:
         path: Of the JSON half.
     """
+    if harm := harm_of(path):
+        return f"it {harm}"
     try:
-        return _digest(path.with_suffix(".safetensors").read_bytes(), path.read_text()) == path.stem
-    except (OSError, UnicodeDecodeError):
-        return False
+        facts = json.loads(path.read_text())
+        if facts["format"] == FORMAT:
+            _refuse_gone(facts)
+        else:
+            _read(path, torch.device("cpu"))
+    except _UNREADABLE as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _digest(content: bytes, text: str) -> str:

@@ -1,6 +1,7 @@
 """What the store gives out: one frozen record a kind of row."""
 
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from glassmap.agent.shapes import Compositions, Mask, Spectrum
@@ -11,6 +12,11 @@ Exclusion = Literal["rejected", "abandoned", "retracted"]
 FileState = Literal["used", "waiting", "duplicate", "quarantined"]
 StageStatus = Literal["running", "waiting", "failed", "done"]
 WaitingFor = Literal["approval", "measurements", "other spectra"]  # the last: those to learn from were retracted
+
+
+def copy_name(hash_: str, path: str) -> str:
+    """Return what the copy of a content is called that was dropped under a path: by its hash, with the same ending."""
+    return f"{hash_[:16]}{PurePath(path).suffix.lower()}"
 
 
 class Suggestion(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.planning.convergence import CurvePoint, Decision
 from glassmap.agent.store.connection import StoreConnection
 
@@ -37,11 +38,13 @@ class Results(StoreConnection):
         return {row["round"]: self.folder / row["path"] for row in rows}
 
     def training_ids(self, round_: int) -> list[str] | None:
-        """Return the measurements that a round's model learned from; None where its checkpoint can't be read."""
+        """Return what a round's model learned from, measurements' ids; None where its checkpoint isn't as written."""
         found = self.artefact("checkpoint", round_)
+        if found is None or harm_of(found[1]) is not None:
+            return None
         try:
-            return None if found is None else json.loads(found[1].read_text())["record"]["training_ids"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return json.loads(found[1].read_text())["record"]["training_ids"]
+        except (ValueError, KeyError, TypeError):  # of a version that is gone
             return None
 
     def record_curve_point(self, point: CurvePoint) -> None:

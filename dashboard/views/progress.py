@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp
 from glassmap.agent.peaks.figures import DELTA_Q
@@ -60,7 +61,12 @@ def _show(campaign: CampaignSnapshot) -> None:
         disabled=archive is None or len(archive.measured.ids) > MOST_COMPARED,
         help=f"Fitted here and now, so up to {MOST_COMPARED} spectra.",
     )
-    simpler = _simpler(str(archive.path), archive.round, archive) if is_compared and archive is not None else None
+    simpler = None
+    if is_compared and archive is not None:
+        try:
+            simpler = _simpler(str(archive.path), archive.round, archive)
+        except ModelError as error:
+            st.warning(str(error))
     published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
     figure = draw_learning_curves(
         {campaign.name: curve},

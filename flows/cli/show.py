@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from glassmap.flows.cli.options import Folder
-from glassmap.flows.cli.terminal import errors_in_words, say
+from glassmap.flows.cli.terminal import errors_in_words, progress, say
 
 show = typer.Typer(rich_markup_mode="markdown")
 
@@ -54,21 +54,44 @@ def report_(
 def map_(folder: Folder) -> None:
     """Draw the last maps of the peak figures of a ternary campaign and say where the file of all alloys is.
 
+    What is lost or harmed of models, maps and spectra is made again first.
+
     Example: `glassmap map campaigns/co-v-zr`
     """
     from glassmap.agent.errors import ModelError
-    from glassmap.agent.store.campaign_store import CampaignStore
-    from glassmap.dashboard.data import read_begun_campaign
+    from glassmap.dashboard.data import harm_of_map, read_begun_campaign
     from glassmap.dashboard.pictures import draw_maps
 
     with errors_in_words():
-        with CampaignStore.read_only(folder) as store:
-            found = store.artefact("map")
-        if found is None:
+        campaign = read_begun_campaign(folder)
+        if harm := harm_of_map(campaign):
+            _make_again(folder, harm)
+            campaign = read_begun_campaign(folder)
+            if harm := harm_of_map(campaign):
+                raise ModelError(f"{harm}, and can't be made again.")
+        if campaign.map is None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
-        say(f"Every alloy: {found[1]}")
-        for picture in draw_maps(read_begun_campaign(folder), folder / "pictures"):
+        say(f"Every alloy: {campaign.map[1]}")
+        for picture in draw_maps(campaign, folder / "pictures"):
             say(f"Picture: {picture}")
+
+
+def _make_again(folder: Path, harm: str) -> None:
+    """Make a campaign's models, maps and spectra again where they aren't what was written.
+
+    Raises:
+        CampaignBusy: If another process is at the campaign.
+    """
+    from glassmap.agent.errors import CampaignBusy
+    from glassmap.flows.actions import current_user
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.mend import mend_artefacts
+
+    try:
+        with progress() as report, open_campaign(folder, report=report, person=current_user()) as campaign:
+            mend_artefacts(campaign)
+    except CampaignBusy as error:
+        raise CampaignBusy(f"{harm}; another process is at the campaign. Try again once it waits or ends.") from error
 
 
 @show.command()

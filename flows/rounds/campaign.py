@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from glassmap.agent.atomic_file import sweep_partials
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignBusy, CampaignError
@@ -17,11 +16,10 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.connection import FILE_NAME as STORE
 from glassmap.flows.backends.protocol import Backend, open_backend
+from glassmap.flows.rounds.leftovers import tidy
 
 if TYPE_CHECKING:  # which measure, simulate and train: what only plans or records a decision need not load them
     from glassmap.flows.compute.dask_cluster import Cluster
-
-PARTS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # folders of a campaign's files
 
 
 class OpenCampaign:
@@ -107,8 +105,7 @@ def open_campaign(
         for one in (backend, guide):
             if one is not None:
                 one.run_on(cluster)
-        for part in (folder, *(folder / name for name in PARTS)):
-            sweep_partials(part)
+        tidy(store)
         _record_settings(store, config, given, backend, guide)
         yield OpenCampaign(config, store, backend, report, guide, cluster)
 

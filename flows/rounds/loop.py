@@ -14,8 +14,9 @@ from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.decide import decide_round
 from glassmap.flows.rounds.map import map_alloys
 from glassmap.flows.rounds.measure import measure, receive
+from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.plan import plan
-from glassmap.flows.rounds.train import mend_last_model, train
+from glassmap.flows.rounds.train import train
 
 ATTEMPTS = 3  # at a stage that fails while nobody watches
 Stage = Callable[[OpenCampaign, int], str]  # does what is missing of a round; returns its status, `done` or `waiting`
@@ -38,7 +39,8 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
         stages: The five, as they are or wrapped (as Prefect tasks).
     """
     try:
-        mend_last_model(campaign)
+        if campaign.store.paused is None:
+            mend_artefacts(campaign)
         campaign.store.keep_copy()
         if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
             receive(campaign)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.atomic_file import write_by_content
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.maps.spectra_archive import (
@@ -24,7 +24,7 @@ from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Axis, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
-from glassmap.flows.rounds.train import load_model, spectra_to_judge, spectra_to_learn
+from glassmap.flows.rounds.train import load_model, spectra_of, spectra_to_judge
 
 
 def map_alloys(campaign: OpenCampaign, round_: int) -> str:
@@ -53,7 +53,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
         ensemble,
         config.space.build(),
         q,
-        measured=spectra_to_learn(campaign, round_)[1],
+        measured=spectra_of(campaign, ensemble.record["training_ids"])[1],
         metadata={
             "campaign": config.name,
             "round": round_,
@@ -75,7 +75,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
 def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, map_: Path | None) -> Path:
     """Generate the spectra that people look at, and measure the peaks of those that there are."""
     store, space = campaign.store, campaign.config.space.build()
-    ids, compositions, spectra = spectra_to_learn(campaign, round_)
+    ids, compositions, spectra = spectra_of(campaign, ensemble.record["training_ids"])
     held_compositions, held = spectra_to_judge(campaign, round_)
     known = np.concatenate([compositions, held_compositions])
     hold_out = np.arange(len(known)) >= len(ids)
@@ -95,10 +95,10 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
     measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, figures)
-    path = store.folder / "maps" / f"round-{round_:03d}.h5"
-    with whole_file(path) as partial:
+
+    def write(place: Path) -> None:
         write_archive(
-            partial,
+            place,
             round_=round_,
             axis=store.axis()[1],
             compositions=shown,
@@ -106,7 +106,8 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
             measured=measured,
             known=everything,
         )
-    return path
+
+    return write_by_content(store.folder / "maps", f"round-{round_:03d}-{{}}.h5", write)
 
 
 def _figures_of(q: Axis, spectra: Spectra) -> PeakFigures:

@@ -4,6 +4,7 @@ from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
 from glassmap.flows.rounds.measure import receive
+from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.screen import screen_new
 from glassmap.flows.rounds.train import fit_model, spectra_to_judge, spectra_to_learn
 
@@ -12,8 +13,10 @@ def retrain(campaign: OpenCampaign) -> str:
     """Train on all that is in now, and map, without waiting for the round's end; returns what was done, in words.
 
     The model and its map are those of the round at work until that trains its own, on the whole batch; neither planning
-    nor the learning curve looks at them. Where nothing came or went since the last training nothing is done.
+    nor the learning curve looks at them. Where nothing came or went since the last training, what was lost or harmed is
+    made again, and nothing else is done.
     """
+    mend_artefacts(campaign)
     store = campaign.store
     round_ = next_round(store) or len(store.curve()) + 1
     receive(campaign)

@@ -1,7 +1,8 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
-from contextlib import suppress
-from datetime import UTC, datetime
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
-from glassmap.agent.models.checkpoint import is_intact
+from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.batched import mean_peak_errors
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions, Spectra
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Measurement
 from glassmap.flows.rounds.campaign import OpenCampaign
 
 
@@ -51,8 +54,9 @@ def fit_model(
         train_fn=campaign.cluster and campaign.cluster.train,
     )
     record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
-    checkpoint = ensemble.save(store.folder / "checkpoints", axis=store.axis()[1], record=record)
-    return ensemble, checkpoint
+    axis = store.axis()[1]
+    checkpoint = ensemble.save(store.folder / "checkpoints", axis=axis, record=record)
+    return replace(ensemble, axis=axis, record=record), checkpoint
 
 
 def _judge(
@@ -82,14 +86,41 @@ def _judge(
 
 
 def spectra_to_learn(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
-    """Return what a round's model learns from, ids and spectra: all so far, of who measures then."""
-    return campaign.store.spectra(hold_out=False, since=campaign.at(round_).since)
+    """Return what a round's model learns from, ids and spectra: all that had come by then, of who measures then."""
+    return _of_then(campaign, round_, hold_out=False)
 
 
 def spectra_to_judge(campaign: OpenCampaign, round_: int) -> tuple[Compositions, Spectra]:
-    """Return what a round's model is judged by: the backend's test set, or what was held out of each batch."""
-    at = campaign.at(round_)
-    return at.backend.hold_out() or campaign.store.spectra(hold_out=True, since=at.since)[1:]
+    """Return what a round's model is judged by: the backend's test set, or what was held out of each batch by then."""
+    return campaign.at(round_).backend.hold_out() or _of_then(campaign, round_, hold_out=True)[1:]
+
+
+def _of_then(campaign: OpenCampaign, round_: int, *, hold_out: bool) -> tuple[list[str], Compositions, Spectra]:
+    store = campaign.store
+    then = {m.id for m in had_come(store, round_)}
+    ids, compositions, spectra = store.spectra(hold_out=hold_out, since=campaign.at(round_).since)
+    rows = [row for row, id_ in enumerate(ids) if id_ in then]
+    return [ids[row] for row in rows], compositions[rows], spectra[rows]
+
+
+def had_come(store: CampaignStore, round_: int) -> list[Measurement]:
+    """Return the measurements that had come when a round was trained, used or not; all, where it isn't yet.
+
+    They are counted in the order they came, as clocks may be set back.
+    """
+    found = store.measurements()
+    stage = next((stage for stage in store.stages(round_=round_) if stage.name == "train"), None)
+    if stage is None or stage.status != "done":
+        return found
+    return [m for m in found[: stage.spectra] if m.round <= round_]
+
+
+def spectra_of(campaign: OpenCampaign, ids: Sequence[str]) -> tuple[list[str], Compositions, Spectra]:
+    """Return some measurements by their ids, whatever became of them since: those that the store still has."""
+    known = {m.id: m.composition for m in campaign.store.measurements()}
+    ids = [id_ for id_ in ids if id_ in known]
+    compositions = np.array([known[id_] for id_ in ids]).reshape(-1, len(campaign.config.space.elements))
+    return ids, compositions, campaign.store.spectra_of(ids)
 
 
 def last_ensemble(campaign: OpenCampaign, round_: int) -> TrainedEnsemble:
@@ -113,11 +144,11 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
     try:
         return TrainedEnsemble.load(path, device=campaign.config.device), path
     except ModelError as error:
-        reason = str(error.__cause__ or error)
-    learned = ids, *_ = _learned_then(campaign, round_)
+        reason = why_unreadable(path) or str(error.__cause__)
+    learned = ids, *_ = _learned_then(campaign, round_, path)
     if not ids:
         raise ModelError(
-            f"The model of round {round_} can't be read ({reason}), and what it learned from is retracted."
+            f"The model of round {round_} can't be read ({reason}), and what it learned from is retracted or lost."
         )
     said = f"model of round {round_} could not be read ({reason}): trained again"
     campaign.report("mend", 0, 1, said, round_=round_)
@@ -129,29 +160,21 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
     return ensemble, again
 
 
-def mend_last_model(campaign: OpenCampaign) -> None:
-    """Train the last model again where its files are lost or harmed, for those who only look at the campaign."""
-    found = campaign.store.artefact("checkpoint")
-    if found is None or campaign.store.paused is not None or is_intact(found[1]):
-        return
-    with suppress(ModelError):  # where all that it learned from was retracted; the next round's model is another
-        load_model(campaign, found[0])
-
-
-def _learned_then(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
+def _learned_then(campaign: OpenCampaign, round_: int, path: Path) -> tuple[list[str], Compositions, Spectra]:
     """Return what a round's model learned from: as its checkpoint says, or what of it is used and had come by then."""
-    store = campaign.store
-    known = {m.id: m for m in store.measurements()}
-    ids = store.training_ids(round_)
-    if ids is not None and known.keys() >= set(ids):
-        compositions = np.array([known[id_].composition for id_ in ids])
-        return ids, compositions.reshape(-1, len(campaign.config.space.elements)), store.spectra_of(ids)
-    ids, compositions, spectra = spectra_to_learn(campaign, round_)
-    began = next((stage.started for stage in store.stages(round_=round_) if stage.name == "train"), datetime.now(UTC))
-    rows = np.flatnonzero(
-        [known[id_].round <= round_ and datetime.fromisoformat(known[id_].taken) <= began for id_ in ids]
-    )
-    return [ids[row] for row in rows], compositions[rows], spectra[rows]
+    ids = _said_to_learn_from(path)
+    then = {m.id for m in had_come(campaign.store, round_) if not m.hold_out}
+    if ids and len(set(ids)) == len(ids) and then >= set(ids):  # what is left of a harmed file may say anything
+        return spectra_of(campaign, ids)
+    return spectra_to_learn(campaign, round_)
+
+
+def _said_to_learn_from(path: Path) -> list[str]:
+    """Read what a checkpoint that was harmed, or lacks its weights, says of what it learned from; maybe nothing."""
+    try:
+        return list(map(str, json.loads(path.read_text())["record"]["training_ids"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
 
 
 def _seed(config: CampaignConfig, round_: int) -> int:

@@ -131,7 +131,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
         store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 1.1 * error, errors))
         store.log("trained", f"round {round_}: {len(learned[0])} spectra, hold-out MSE {error:.3g}")
     if last or len(space) <= KEPT_ALLOYS:
-        path = _write_map(store.folder / "maps" / f"{round_:016d}.parquet", space, learned[1], round_)
+        path = _write_map(store.folder / "maps" / f"round-{round_:03d}.parquet", space, learned[1], round_)
         with store.transaction():
             store.record_artefact(round_, "map", path)
     if last:

@@ -24,7 +24,7 @@ from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition, Compositions, Spectrum
 from glassmap.agent.store.connection import DatabaseError
-from glassmap.agent.store.records import DroppedFile, Suggestion
+from glassmap.agent.store.records import DroppedFile, Suggestion, copy_name
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import composition_of, identify, is_in_use, nearest_pending, plain
 from glassmap.flows.backends.lab.settings import Settings
@@ -177,7 +177,7 @@ def _counts_again(
 
 def _kept(lab: Laboratory, entry: LedgerEntry) -> Path:
     """Return the campaign's own copy of a file that is taken."""
-    return lab.folder / "scans" / f"{entry.hash[:16]}{Path(entry.path).suffix.lower()}"
+    return lab.folder / "scans" / copy_name(entry.hash, entry.path)
 
 
 def _keep(lab: Laboratory, entry: LedgerEntry, content: bytes) -> None:
