@@ -162,6 +162,8 @@ def _harmed_rows(db: sqlite3.Connection, only: Sequence[str] | None, rows: Seque
         if not is_harm(error):
             raise
         return [Harm(SCHEMA, None, str(error))]
+    except UnicodeDecodeError:  # SQLite's own words repeat what it read
+        return [Harm(SCHEMA, None, "can't be read as text")]
     for table in only:
         try:
             harms += _harmed_at_once(db, table, rows)

@@ -159,6 +159,8 @@ def _broken(db: sqlite3.Connection) -> list[Harm]:
         if not checksums.is_harm(error):
             raise
         found = [str(error)]
+    except UnicodeDecodeError:  # its words repeat what it read
+        found = ["its structure can't be read as text"]
     return checksums.harmed_rows(db) or [Harm(FILE_NAME, None, text.replace("\n", " ")) for text in found]
 
 
