@@ -9,7 +9,7 @@ Extra = Literal["flows", "dashboard", "dask"]
 _MODULES: dict[Extra, tuple[str, ...]] = {  # what each brings that nothing else does; see pyproject.toml
     "flows": ("prefect", "tzlocal"),
     "dashboard": ("streamlit", "plotly"),
-    "dask": ("distributed",),
+    "dask": ("distributed", "cryptography"),
 }
 
 

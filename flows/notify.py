@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -73,15 +74,36 @@ def _tell(content: Mapping[str, Any], settings: NotifyConfig) -> str:
     error = ""
     for number in range(TRIES_NOW):
         time.sleep(PAUSE_SECONDS * (2**number - 1))
-        try:
-            if settings.url is not None:
-                httpx.post(settings.url, json=content, timeout=TIMEOUT_SECONDS).raise_for_status()
-            if settings.command is not None:
-                text = json.dumps(content)
-                words = shlex.split(settings.command)
-                subprocess.run(words, input=text, text=True, capture_output=True, timeout=60, check=True)
-        except (httpx.HTTPError, subprocess.SubprocessError, OSError, ValueError) as problem:
-            error = f"{type(problem).__name__}: {problem}"
-        else:
-            return ""
+        error = _post(content, settings.url) or _start(content, settings.command)
+        if not error:
+            break
     return error
+
+
+def _post(content: Mapping[str, Any], url: str | None) -> str:
+    """Send to a webhook; returns why it could not be, with its host alone: the rest of an address may be secret."""
+    if url is None:
+        return ""
+    host: str | None = None
+    try:
+        host = urlsplit(url).hostname
+        answer = httpx.post(url, json=content, timeout=TIMEOUT_SECONDS)
+        problem = "" if answer.is_success else f"answered {answer.status_code}"
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        problem = f"can't be reached ({type(error).__name__})"
+    return problem and f"the webhook at {host} {problem}"
+
+
+def _start(content: Mapping[str, Any], command: str | None) -> str:
+    """Give to a command; returns why it could not be, with its name alone: what it is given may be secret."""
+    if command is None:
+        return ""
+    name = Path(command.strip().partition(" ")[0]).name
+    try:
+        words = shlex.split(command)
+        subprocess.run(words, input=json.dumps(content), text=True, capture_output=True, timeout=60, check=True)
+    except subprocess.CalledProcessError as error:
+        return f"the command {name} ended with exit code {error.returncode}"
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+        return f"the command {name} could not be run ({type(error).__name__})"
+    return ""

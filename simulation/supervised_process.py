@@ -60,6 +60,7 @@ def start_supervised(
     environment: Mapping[str, str],
     output: BinaryIO,
     pass_fds: Sequence[int] = (),
+    umask: int = -1,
 ) -> subprocess.Popen[bytes]:
     """Start a program under its supervisor, in a session of its own.
 
@@ -69,6 +70,7 @@ def start_supervised(
         environment: All of it.
         output: Where its output and errors go.
         pass_fds: Open files that it holds as long as it lives.
+        umask: Of the files that it makes; by default this process's.
     """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(os.getpid()), *command],
@@ -79,6 +81,7 @@ def start_supervised(
         stderr=subprocess.STDOUT,
         start_new_session=True,
         pass_fds=pass_fds,
+        umask=umask,
     )
 
 

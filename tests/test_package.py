@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -300,3 +301,13 @@ def test_the_core_alone_runs_a_campaign_to_its_end(core: dict, tmp_path: Path, s
     assert "exhausted" in run(*glassmap_, "run", "mine", cwd=tmp_path, **core)
     assert "exhausted" in run(*glassmap_, "status", "mine", cwd=tmp_path, **core)
     assert "Picture: " in run(*glassmap_, "map", "mine", cwd=tmp_path, **core)
+
+
+def test_what_holds_each_threat_is_a_test_that_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
+    there = {
+        found
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for found in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) > 15 and named <= there

@@ -96,11 +96,18 @@ class Cluster:
 
         address: Any = self._scheduler
         if address is None:
-            with dask_setting({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):  # docs/cluster.md
+            settings = {
+                "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,  # docs/cluster.md
+                "distributed.scheduler.http.routes": [],  # its HTTP server can't be left out, so it answers nothing
+            }
+            with dask_setting(settings):
                 address = self._local = LocalCluster(
                     n_workers=self._workers or available_cores(),
                     threads_per_worker=1,
-                    dashboard_address=":0",  # any free port: another cluster may be running
+                    host="127.0.0.1",
+                    security=True,  # a certificate of this process's own: other users of the machine are refused
+                    dashboard_address="127.0.0.1:0",  # any free port
+                    scheduler_kwargs={"dashboard": False},
                     memory_limit=0,  # none but the machine's
                 )
         where = self._scheduler or "this machine"

@@ -23,6 +23,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from glassmap.agent.errors import CampaignBusy
+from glassmap.agent.outside_text import visible
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.status import Status
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
@@ -61,7 +62,7 @@ def advance_campaign(folder: Path) -> str:
             done = f"{reached.state}: {reached.reason}"
     except CampaignBusy as busy:
         done = str(busy)
-    get_run_logger().info(done)
+    get_run_logger().info(visible(done, keep="\n"))
     return done
 
 
@@ -74,7 +75,7 @@ def retrain_campaign(folder: Path) -> str:
             done = retrain(campaign)
     except CampaignBusy as busy:
         done = str(busy)
-    get_run_logger().info(done)
+    get_run_logger().info(visible(done, keep="\n"))
     return done
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -50,6 +52,7 @@ def run_services(
     """
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
+    close_to_others(home)
     environment = os.environ | settings_of(home, port=port) | environment_of(folders)
     glassmap = [sys.executable, "-m", "glassmap.flows.cli"]
     commands = {
@@ -60,8 +63,14 @@ def run_services(
     running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(name: str) -> None:
-        with (home / f"{name}.log").open("ab") as log:
-            running[name] = start_supervised(commands[name], folder=home, environment=environment, output=log)
+        with open_log(home / f"{name}.log") as log:
+            running[name] = start_supervised(
+                commands[name],
+                folder=home,
+                environment=environment,
+                output=log,
+                umask=0o077 if name == "server" else -1,  # whose files are all in the home; the others write for all
+            )
 
     with _stopped_by_signals():
         try:
@@ -105,6 +114,18 @@ def settings_of(home: Path, *, port: int) -> dict[str, str]:
     }
 
 
+def close_to_others(home: Path) -> None:
+    """Have a home and all that is in it be the owner's alone: it holds the secret, runs and logs."""
+    for path in (home, *home.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log that is the owner's alone, to write on at its end."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
 def require_server(url: str) -> None:
     """Refuse to begin where no Prefect server answers.
 
@@ -114,9 +135,12 @@ def require_server(url: str) -> None:
     try:
         httpx.get(f"{url}/health")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        parts = urlsplit(url)
+        where = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # without a secret
         raise CampaignError(
-            f"PREFECT_API_URL must name a Prefect server that runs, and {url} doesn't answer ({error}). Start it, or "
-            "unset the variable: `glassmap run` needs no server, `glassmap up` brings its own."
+            f"PREFECT_API_URL must name a Prefect server that runs, and {where} doesn't answer "
+            f"({type(error).__name__}). Start it, or unset the variable: `glassmap run` needs no server, `glassmap up` "
+            "brings its own."
         ) from error
 
 

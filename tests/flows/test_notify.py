@@ -105,3 +105,25 @@ def test_a_failure_is_told(tmp_path: Path, small_dataset: Path, chat: Chat, monk
         advance(campaign, stages={**STAGES, "train": failing})
     finish_telling()
     assert chat.told[0]["state"] == "failed" and "ZeroDivisionError" in chat.told[0]["reason"]
+
+
+def test_the_log_names_host_and_status_and_no_secret_of_an_address_or_a_command(
+    lab: Path, chat: Chat, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(notices, "PAUSE_SECONDS", 0.0)
+    chat.refuses = 99
+    url = f"http://user:SECRET@127.0.0.1:{chat.server_port}/SECRET?token=SECRET"
+    ways = {
+        f'url = "{url}"': "the webhook at 127.0.0.1 answered 503",
+        'url = "http://127.0.0.1:1/SECRET"': "the webhook at 127.0.0.1 can't be reached (ConnectError)",
+        'url = "https://SECRET@[::1/SECRET"': "the webhook at None can't be reached (ValueError)",
+        'command = "/bin/false --token SECRET"': "the command false ended with exit code 1",
+        'command = "no-such-program SECRET"': "the command no-such-program could not be run (FileNotFoundError)",
+    }
+    before = "[notify]"
+    for way, said in ways.items():
+        edit(lab, before, before := f"[notify]\n{way}")
+        run(lab)
+        finish_telling()
+        assert rows(lab, "SELECT detail FROM log WHERE event = 'not told' ORDER BY id DESC LIMIT 1") == [(said,)]
+    assert not rows(lab, "SELECT * FROM log WHERE detail LIKE '%SECRET%'")

@@ -53,6 +53,8 @@ def test_prefect_runs_the_same_campaign_as_the_plain_loop(tmp_path: Path, small_
     assert fingerprint(folders["prefect"]) == fingerprint(folders["plain"])
     assert of_no_place(run_campaign(folders["prefect"])) == plain, "a campaign that has stopped is left as it is"
     assert rows(folders["prefect"], "SELECT max(attempts) FROM stages") == [(1,)]
+    with get_client(sync_client=True) as client:
+        assert client.read_artifacts() == [], "plain text alone: Prefect's pages draw an artefact as HTML"
 
 
 def test_a_task_is_handed_the_very_campaign_that_was_opened(prefect_server: None):

@@ -45,8 +45,12 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
     )
     with running(Services(tmp_path / "home", lab, other)) as services:
         wait_until(lambda: state_of(lab) == state_of(other) == "waiting", seconds=120)
-        secret = services.home / "auth"
-        assert secret.stat().st_mode & 0o077 == 0, "the secret is the owner's alone"
+        readable = [path for path in services.home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+        assert readable == [services.home / "up.log"], (
+            "all that `up` makes is the owner's alone; that log is the test's"
+        )
+        assert services.home.stat().st_mode & 0o077 == 0, "and nobody else looks into its home"
+        assert {"auth", "prefect.db", "server.log"} <= {path.name for path in services.home.iterdir()}
         api = f"http://127.0.0.1:{services.port}/api"
         foreign = {"Origin": "http://evil.example"}
         dashboard = f"http://127.0.0.1:{services.dashboard}/_stcore/health"

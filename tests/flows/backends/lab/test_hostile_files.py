@@ -18,13 +18,18 @@ from glassmap.agent.data import scan_files
 from glassmap.agent.data.scan_files import RawScan, read_raw_scan
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import read_log, read_suggestion_statuses
+from glassmap.flows.actions import abandon
 from glassmap.flows.backends.lab import intake
 from glassmap.flows.backends.lab.backend import Laboratory
 from glassmap.flows.backends.lab.drop_folders import quiet_files
 from glassmap.flows.backends.lab.intake import take_in
 from glassmap.flows.backends.protocol import Filed, Ledger
 from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.orders import write_orders
 from tests.support.campaigns import rows, run
+from tests.support.command_line import does
 from tests.support.lab_campaigns import drop_scan, drop_table, files, order, states, write_campaign
 from tests.support.laboratory import scan_text
 
@@ -121,6 +126,20 @@ def test_a_copy_that_was_changed_is_made_again_from_what_was_dropped_and_else_no
     assert files(lab)["r001-01.xy"][0] == "used" and files(lab)["r001-02.xy"][0] == "quarantined"
     assert "was lost or changed since. Drop it once more" in files(lab)["r001-02.xy"][1]
     assert whole in [copy.read_bytes() for copy in (lab / "scans").iterdir()]
+
+
+def test_what_files_and_people_are_called_acts_in_no_command_page_or_spreadsheet(lab: Path):
+    hostile = "=1\x1b]0;title\x07\x9b2J\u202e"
+    (lab / "drop" / f"{hostile}.xy").write_text("rubbish")
+    run(lab)
+    with CampaignStore.amend(lab, person=hostile) as store:
+        abandon(store, ["r001-01"], hostile)
+        write_orders(store)
+    shown = [does(command, lab) for command in ("ledger", "log", "orders", "status")]
+    shown += [repr(line) for line in read_log(lab)] + [repr(read_suggestion_statuses(lab, 1))]
+    assert all(r"\x1b]0" in text for text in shown[:3])
+    assert not [text for text in shown if set(text) & {"\x1b", "\x07", "\x9b", "\u202e"}]
+    assert order(lab)[0]["remark"] == f"'{hostile}" and float(order(lab)[0]["Co (at.%)"]) >= 0
 
 
 # --- taking in alone, without a campaign's loop
