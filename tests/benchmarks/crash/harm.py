@@ -144,13 +144,18 @@ def _mend_and_go_on(kind: Kind, expected: _Expected, folder: Path, *, is_repaire
     if ending.how == "done":
         ending = apart(partial(kind.end, folder))
     outcome, detail = judge(ending, expected.end)
-    said = "" if repaired is None else " ".join(repaired.text.split())
+    said = "" if repaired is None else _plain(repaired.text)
     if outcome == "survived":
         again = command("verify", folder)
-        return ("survived", "") if again.how == "done" else ("said", f"verify still says: {again.text[-300:]}")
+        return ("survived", "") if again.how == "done" else ("said", f"verify still says: {_plain(again.text)}")
     if outcome == "lost" and re.search("lost", said, re.IGNORECASE):
-        return "said", said[-300:]
-    return outcome, f"{detail} {said[-300:]}"
+        return "said", said
+    return outcome, f"{detail} {said}"
+
+
+def _plain(text: str) -> str:
+    """The end of what a command said, in a line."""
+    return " ".join(text.split())[-300:]
 
 
 def _rows(store: Path) -> list[Any] | None:
