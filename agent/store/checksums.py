@@ -29,6 +29,7 @@ _NO_HARM = frozenset(  # what SQLite reports of a store that may be whole
     }
 )
 
+REPORTED = (sqlite3.DatabaseError, UnicodeDecodeError)  # what reading a store raises; see `is_harm`
 Value = int | float | str | bytes | None
 
 
@@ -123,10 +124,19 @@ def checksum(table: str, row: int, values: Sequence[Value]) -> bytes:
     return _row_checksum(table, row, ",".join(types[type(value)] for value in values), *plain)
 
 
-def is_harm(error: sqlite3.DatabaseError) -> bool:
-    """Return whether SQLite reports harm, and not that somebody else holds the store, the disk is full or the like."""
+def is_harm(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
+    """Return whether SQLite reports harm, and not that somebody else holds the store, the disk is full or the like.
+
+    Where it quotes what was harmed, its words can't even be decoded.
+    """
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return not isinstance(error, sqlite3.ProgrammingError) and (code is None or code & 0xFF not in _NO_HARM)
+
+
+def words_of(error: sqlite3.DatabaseError | UnicodeDecodeError) -> str:
+    """Return what SQLite reports, in a line."""
+    text = error.object.decode(errors="backslashreplace") if isinstance(error, UnicodeDecodeError) else str(error)
+    return " ".join(text.split())
 
 
 def recorded_checksum(db: sqlite3.Connection, table: str, row: int) -> bytes | None:
@@ -158,16 +168,14 @@ def _harmed_rows(db: sqlite3.Connection, only: Sequence[str] | None, rows: Seque
             if (found := _recorded(db, SCHEMA)).get(0) != _schema_checksum(db):
                 harms.append(Harm(SCHEMA, None, "changed" if found else "its checksum is lost"))
             only = tables(db)
-    except sqlite3.DatabaseError as error:
+    except REPORTED as error:
         if not is_harm(error):
             raise
-        return [Harm(SCHEMA, None, str(error))]
-    except UnicodeDecodeError:  # SQLite's own words repeat what it read
-        return [Harm(SCHEMA, None, "can't be read as text")]
+        return [Harm(SCHEMA, None, words_of(error))]
     for table in only:
         try:
             harms += _harmed_at_once(db, table, rows)
-        except sqlite3.DatabaseError as error:
+        except REPORTED as error:
             if not is_harm(error):
                 raise
             harms += _harmed_one_by_one(db, table, rows)
@@ -254,15 +262,15 @@ def _harmed_one_by_one(db: sqlite3.Connection, table: str, rows: Sequence[int] |
     try:
         expected = _recorded(db, table, rows)
         query = f'SELECT rowid, {_expression(db, table)} FROM "{table}" NOT INDEXED WHERE rowid = ?'
-    except sqlite3.DatabaseError as error:
-        return [Harm(table, None, f"can't be checked: {error}")]
+    except REPORTED as error:
+        return [Harm(table, None, f"can't be checked: {words_of(error)}")]
     found: dict[int, bytes] = {}
     harms: list[Harm] = []
     for row in expected:
         try:
             found.update(db.execute(query, [row]).fetchall())
-        except sqlite3.DatabaseError as error:
-            harms.append(Harm(table, row, str(error)))
+        except REPORTED as error:
+            harms.append(Harm(table, row, words_of(error)))
     unread = {harm.row for harm in harms}
     known = {row: sum_ for row, sum_ in expected.items() if row not in unread}
     return harms + list(_differences(db, table, known, found))
@@ -290,6 +298,6 @@ def _name(db: sqlite3.Connection, table: str, row: int) -> str:
     keys = [f'CAST("{name}" AS BLOB)' for (name,) in db.execute(query, [table])]
     try:
         values = db.execute(f'SELECT {", ".join(keys)} FROM "{table}" NOT INDEXED WHERE rowid = ?', [row]).fetchone()
-    except sqlite3.DatabaseError:
+    except REPORTED:
         return ""
     return " ".join(bytes(value or b"").decode(errors="backslashreplace") for value in values or ())

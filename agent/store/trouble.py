@@ -155,12 +155,10 @@ def _broken(db: sqlite3.Connection) -> list[Harm]:
     """Return what SQLite finds wrong with its own structure, then the harmed rows."""
     try:
         found = [text for (text,) in db.execute("PRAGMA integrity_check(3)") if text != "ok"]
-    except sqlite3.DatabaseError as error:
+    except checksums.REPORTED as error:
         if not checksums.is_harm(error):
             raise
-        found = [str(error)]
-    except UnicodeDecodeError:  # its words repeat what it read
-        found = ["its structure can't be read as text"]
+        found = [checksums.words_of(error)]
     return checksums.harmed_rows(db) or [Harm(FILE_NAME, None, text.replace("\n", " ")) for text in found]
 
 

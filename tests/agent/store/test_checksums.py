@@ -88,7 +88,7 @@ def test_a_page_that_can_not_be_read_takes_its_own_rows_only(store: CampaignStor
     found = harms(closed)
     assert {harm.table for harm in found} == {"log"}
     assert {harm.what for harm in found} == {"database disk image is malformed"}
-    rows = [harm.row for harm in found]
+    rows = [harm.row for harm in found if harm.row is not None]
     assert 101 in rows and 20 < len(rows) < 50 and rows == list(range(min(rows), max(rows) + 1))
 
 

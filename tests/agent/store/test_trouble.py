@@ -75,6 +75,12 @@ def test_a_digit_that_changed_on_the_disk_is_refused_at_every_door(harmed: Path,
         pass
 
 
+def test_a_schema_that_sqlite_can_not_even_quote_is_refused_at_every_door(closed: Path, door):
+    patch(closed, b"checksum_of_log_insert AFTER", b"checksum_of_log_insert \x8dFTER")
+    with pytest.raises(StoreError, match=r"damaged: .*malformed.*\\x8dFTER"), door(closed):
+        pass
+
+
 def test_an_index_that_misses_a_row_is_refused_at_every_door(closed: Path, door):
     patch(closed, b"+\x01[0.4, 0.4, 0.2]\x02", b"+\x01[0.4, 0.4, 0.2]\x05")  # the row that it leads to
     with pytest.raises(StoreError, match=r"is damaged: .*index compositions_of_spectra"), door(closed):
