@@ -100,6 +100,7 @@ class Measurements(Settings):
 
     def recorded(self) -> Iterator[Recorded]:
         """Yield every measurement with its spectrum, in the order they came, one by one: there may be 100,000."""
+        self._refuse_harmed("spectra", "suggestions")
         columns = ", ".join(f"spectra.{name}" for name in Measurement._fields)
         rows = self._rows(
             f"""SELECT {columns}, intensity, suggestions.composition AS target FROM spectra

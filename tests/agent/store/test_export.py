@@ -1,9 +1,12 @@
 """A campaign as one file: read without glassmap, and taken back as a data set."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -149,8 +152,18 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CampaignStore, "curve", fail)
-    assert "No space left" in command("export", folder, "-o", tmp_path / "old.nc").output
+    assert "The disk is full" in command("export", folder, "-o", tmp_path / "old.nc").output
     assert [path.name for path in tmp_path.iterdir()] == ["old.nc"] and (tmp_path / "old.nc").read_text() == "old"
+
+
+def test_a_harmed_measurement_is_not_exported(folder: Path, tmp_path: Path):
+    copytree(folder, tmp_path / "harmed")
+    with closing(sqlite3.connect(tmp_path / "harmed" / "campaign.db")) as db, db:  # by no statement of a store
+        for (trigger,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {trigger}")
+        db.execute("UPDATE spectra SET intensity = zeroblob(length(intensity)) WHERE id = 'r002-03'")
+    said = command("export", tmp_path / "harmed", "-o", tmp_path / "all.nc").output
+    assert "is damaged" in said and "r002-03" in said and not (tmp_path / "all.nc").exists()
 
 
 def test_what_can_not_be_exported_is_said_in_words(folder: Path, tmp_path: Path):
