@@ -19,7 +19,7 @@ from glassmap.agent.data.scan_files import RawScan, read_raw_scan
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.dashboard.data import read_log, read_suggestion_statuses
+from glassmap.dashboard.data import read_batch, read_log
 from glassmap.flows.actions import abandon
 from glassmap.flows.backends.lab import intake
 from glassmap.flows.backends.lab.backend import Laboratory
@@ -136,7 +136,7 @@ def test_what_files_and_people_are_called_acts_in_no_command_page_or_spreadsheet
         abandon(store, ["r001-01"], hostile)
         write_orders(store)
     shown = [does(command, lab) for command in ("ledger", "log", "orders", "status")]
-    shown += [repr(line) for line in read_log(lab)] + [repr(read_suggestion_statuses(lab, 1))]
+    shown += [repr(line) for line in read_log(lab)] + [repr(read_batch(lab, 1).statuses)]
     assert all(r"\x1b]0" in text for text in shown[:3])
     assert not [text for text in shown if set(text) & {"\x1b", "\x07", "\x9b", "\u202e"}]
     assert order(lab)[0]["remark"] == f"'{hostile}" and float(order(lab)[0]["Co (at.%)"]) >= 0
