@@ -1,7 +1,7 @@
 """What pages show of a campaign's settings, read once from what its store holds.
 
-The store may be of a newer version, with rules and backends that this one doesn't know; so they are read as they are
-and not checked again.
+The store may be of another version, with rules and backends that this one doesn't know, or without what came later; so
+settings are read as they are and not checked again.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         batch=planning["batch"],
         method=planning["method"],
         weights=planning["weights"],
-        stop=StopRule(*(stop[name] for name in StopRule._fields)),
+        stop=StopRule(*map(stop.get, StopRule._fields)),
         model=_describe_model(config["model"], seed=config["seed"]),
         backend=backend["kind"],
         judged_by=_describe_hold_out(backend),
@@ -61,7 +61,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
 def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:
     """Return what the ensemble is: generators that learn from fidelity alone are no GAN."""
     kind = "conditional GANs" if model["adversarial"] else "deterministic conditional generators"
-    stacked = ", stacked with a Gaussian process and trees" if model["stacked"] else ""
+    stacked = ", stacked with a Gaussian process and trees" if model.get("stacked") else ""
     return f"{model['members']} {kind} ({model['architecture']}){stacked}; seed {seed}"
 
 

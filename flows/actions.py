@@ -163,9 +163,9 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
                 until = max(until, used.rounds + int(value))
                 words.append(f"to round {until}")
                 continue
-            if stop[f"max_{name}"] is None:
+            if (limit := stop.get(f"max_{name}")) is None:
                 raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
-            limits[name] = max(limits.get(name, 0), max(getattr(used, name), stop[f"max_{name}"]) + value)
+            limits[name] = max(limits.get(name, 0), max(getattr(used, name), limit) + value)
             words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
         if (until, limits) != (store.extended_to, store.extended_limits):
             store.record_extension(to_round=until, limits=limits)

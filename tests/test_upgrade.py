@@ -26,7 +26,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import PAGES
 from glassmap.dashboard.data import Unreadable, read_campaign
 from tests.support.campaigns import rows, run
-from tests.support.command_line import does
+from tests.support.command_line import does, glassmap
 from tests.support.lab_campaigns import edit, measure_all
 from tests.support.pages import look, words
 
@@ -285,6 +285,20 @@ def test_a_campaign_of_the_past_goes_on_to_its_stop(past: Path, before: Path):
     mended = any(event == "trained again" for _, _, event, _ in now["log"])
     assert mended == (past.name != "guided"), "a model that can't be read is trained again, and that is logged"
     assert list(past.glob("campaign.db.v*")), "a copy of the store as it was"
+
+
+def test_a_campaign_of_the_past_is_looked_at_as_it_is(past: Path):
+    found = contents(past)
+    for command in READING:
+        does(command, past, *(["r001-03"] if command == "trace" else []))
+    campaign = read_campaign(past)
+    assert not isinstance(campaign, Unreadable)
+    assert campaign.settings.batch == (8 if past.name == "replay" else 6) and campaign.settings.stop.max_spectra is None
+    refused = glassmap("extend", past, "--spectra", 5).output
+    assert "sets no limit stop.max_spectra" in refused
+    assert {name: digest for name, digest in contents(past).items() if name in found and name != "campaign.db"} == {
+        name: digest for name, digest in found.items() if name != "campaign.db"
+    }
 
 
 def test_a_changed_setting_is_refused_before_the_store_is_brought_up_to_date(past: Path, before: Path):
