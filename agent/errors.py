@@ -7,7 +7,7 @@
     ├── DatasetError        a file of spectra or a composition table can't be taken
     ├── ModelError          a model is asked for what it can't do, or a checkpoint can't be read
     ├── CampaignError       a campaign file holds an unknown or impossible setting
-    ├── StoreError          the campaign store is missing or of another version
+    ├── StoreError          the campaign store is missing, damaged, not ours to write or of a later version
     │   └── CampaignBusy    another process is at the campaign
     ├── MissingExtra        an optional part of glassmap is asked for and not installed
     ├── ClusterError        a Dask cluster can't be reached, or fails what it was asked for
@@ -47,7 +47,7 @@ class CampaignError(GlassmapError):
 
 
 class StoreError(GlassmapError):
-    """The campaign store is missing or of another version."""
+    """The campaign store is missing, damaged, not ours to write or of a later version."""
 
 
 class CampaignBusy(StoreError):

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from glassmap.agent.config.services import NotifyConfig
+from glassmap.agent.errors import GlassmapError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
 
@@ -56,8 +58,15 @@ def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threadi
 
 
 def tell_pending(folder: Path, settings: NotifyConfig) -> None:
-    """Tell all that is yet to be told, oldest first; what can't be told now is tried again the next time."""
-    with (folder / "notices.lock").open("w") as lock, CampaignStore.amend(folder, person=DRIVER) as store:
+    """Tell all that is yet to be told, oldest first; what can't be told now is tried again the next time.
+
+    Also where the store can't take it, as the disk is full, say: who works with the campaign says that.
+    """
+    with (
+        suppress(GlassmapError, OSError),
+        (folder / "notices.lock").open("w") as lock,
+        CampaignStore.amend(folder, person=DRIVER) as store,
+    ):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another thread or process tells them

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from glassmap.agent.config.services import NotifyConfig
+from glassmap.agent.store.connection import FILE_NAME
 from glassmap.flows import notify as notices
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
@@ -127,3 +129,9 @@ def test_the_log_names_host_and_status_and_no_secret_of_an_address_or_a_command(
         finish_telling()
         assert rows(lab, "SELECT detail FROM log WHERE event = 'not told' ORDER BY id DESC LIMIT 1") == [(said,)]
     assert not rows(lab, "SELECT * FROM log WHERE detail LIKE '%SECRET%'")
+
+
+def test_a_store_that_takes_nothing_is_no_traceback_of_who_tells(tmp_path: Path):
+    (tmp_path / FILE_NAME).write_text("no database")
+    notices.tell_pending(tmp_path, NotifyConfig(command="true"))
+    notices.tell_pending(tmp_path / "gone", NotifyConfig(command="true"))
