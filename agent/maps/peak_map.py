@@ -130,7 +130,7 @@ class PeakMap:
         columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance))]
         table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
         content = BytesIO()
-        pq.write_table(table, content, compression="zstd")
+        pq.write_table(table, content, compression="zstd", write_page_checksum=True)
         return content.getvalue()
 
     def write(self, folder: Path, *, report: Report = ignore) -> Path:
@@ -157,8 +157,8 @@ class PeakMap:
         """One shard, made where it is missing or can't be read."""
         path = self.write_shard(number, folder)
         try:
-            return pq.read_table(path, schema=self._schema)
-        except pa.ArrowInvalid:  # harmed by what no program can prevent, such as a failing disk
+            return pq.read_table(path, schema=self._schema, page_checksum_verification=True)
+        except (OSError, pa.ArrowException):  # harmed by what no program can prevent, such as a failing disk
             path.unlink()
             return pq.read_table(self.write_shard(number, folder), schema=self._schema)
 

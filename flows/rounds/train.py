@@ -139,12 +139,13 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
     """
     store = campaign.store
     artefact = store.artefact("checkpoint", round_)
-    assert artefact is not None, "every round that was trained has its checkpoint"
-    path = artefact[1]
-    try:
-        return TrainedEnsemble.load(path, device=campaign.config.device), path
-    except ModelError as error:
-        reason = why_unreadable(path) or str(error.__cause__)
+    path = None if artefact is None else artefact[1]
+    reason = "its record is lost"
+    if path is not None:
+        try:
+            return TrainedEnsemble.load(path, device=campaign.config.device), path
+        except ModelError as error:
+            reason = why_unreadable(path) or str(error.__cause__)
     learned = ids, *_ = _learned_then(campaign, round_, path)
     if not ids:
         raise ModelError(
@@ -155,14 +156,14 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
     ensemble, again = fit_model(campaign, round_, learned)
     with store.transaction():
         store.record_artefact(round_, "checkpoint", again)
-        store.log("trained again", f"{said} on {len(ids)} spectra, {path.stem} -> {again.stem}")
+        store.log("trained again", f"{said} on {len(ids)} spectra, {path and path.stem} -> {again.stem}")
     campaign.report("mend", 1, 1, said, round_=round_)
     return ensemble, again
 
 
-def _learned_then(campaign: OpenCampaign, round_: int, path: Path) -> tuple[list[str], Compositions, Spectra]:
+def _learned_then(campaign: OpenCampaign, round_: int, path: Path | None) -> tuple[list[str], Compositions, Spectra]:
     """Return what a round's model learned from: as its checkpoint says, or what of it is used and had come by then."""
-    ids = _said_to_learn_from(path)
+    ids = [] if path is None else _said_to_learn_from(path)
     then = {m.id for m in had_come(campaign.store, round_) if not m.hold_out}
     if ids and len(set(ids)) == len(ids) and then >= set(ids):  # what is left of a harmed file may say anything
         return spectra_of(campaign, ids)

@@ -86,8 +86,12 @@ def test_shards_of_another_space_are_not_taken_and_a_harmed_one_is_made_again(tr
     first, second = (PeakMap(ensemble, space, q, x, {}) for space in spaces)
     assert len(spaces[0]) == len(spaces[1]) and first.shard_folder(tmp_path) != second.shard_folder(tmp_path)
     whole = first.write(tmp_path / "whole")
-    first.write_shard(0, tmp_path).write_bytes(b"")  # as after a power cut
-    assert first.write(tmp_path).name == whole.name
+    shard = first.write_shard(0, tmp_path)
+    content = shard.read_bytes()
+    for harm in (b"", content[:-9], content[:900] + bytes([content[900] ^ 1]) + content[901:]):
+        shard.parent.mkdir(exist_ok=True)
+        shard.write_bytes(harm)
+        assert first.write(tmp_path).name == whole.name
 
 
 def test_the_distance_is_to_the_nearest_alloy_learned_from(trained, tmp_path: Path):

@@ -45,37 +45,39 @@ def events(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["deleted", "flipped"])
-def test_a_harmed_map_is_refused_in_words_and_the_command_map_makes_it_again(
+def test_a_harmed_map_and_archive_are_refused_in_words_and_the_command_map_makes_them_again(
     continued: Path, finished: Path, tmp_path: Path, how: str
 ):
-    harm(artefact(continued, "map"), how)
-    for words in (("trace", continued, ALLOY), ("report", continued, "-o", tmp_path / "report.html")):
-        refused = glassmap(*words)
-        assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit), refused.output
-        assert ("is missing" if how == "deleted" else "was changed or cut off") in refused.output
-        assert "`glassmap map`" in refused.output
+    report = ("report", continued, "-o", tmp_path / "report.html")
+    for kind, commands in (("archive", [report]), ("map", [report, ("trace", continued, ALLOY)])):
+        harm(artefact(continued, kind), how)
+        for words in commands:
+            refused = glassmap(*words)
+            assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit), refused.output
+            assert ("is missing" if how == "deleted" else "was changed or cut off") in refused.output
+            assert "`glassmap map`" in refused.output
     said = does("map", continued)
-    assert "The map of round 3" in said and "made again" in said and "Δq" not in said
+    assert "The map of round 3" in said and "The archive of round 3" in said
     assert fingerprint(continued) == fingerprint(finished)
-    assert events(continued)[-1] == "made again"
+    assert events(continued)[-2:] == ["made again", "made again"]
     assert "Δq" in does("trace", continued, ALLOY)
 
 
-def test_a_harmed_archive_of_spectra_is_refused_in_words_and_made_again(
-    continued: Path, finished: Path, tmp_path: Path
+@pytest.mark.parametrize(("command", "lost"), [("run", ("checkpoints", "maps")), ("retrain", ("maps",))])
+def test_all_that_was_made_of_the_spectra_is_made_of_them_again(
+    continued: Path, finished: Path, command: str, lost: tuple[str, ...]
 ):
-    harm(artefact(continued, "archive"), "flipped")
-    refused = glassmap("report", continued, "-o", tmp_path / "report.html")
-    assert refused.exit_code == 1 and "`glassmap map`" in refused.output
-    assert "The archive of round 3" in does("map", continued)
+    for name in lost:
+        shutil.rmtree(continued / name)
+    does(command, continued)
     assert fingerprint(continued) == fingerprint(finished)
 
 
-@pytest.mark.parametrize("command", ["run", "retrain"])
-def test_all_that_was_made_of_the_spectra_can_be_made_of_them_again(continued: Path, finished: Path, command: str):
-    for name in ("checkpoints", "maps"):
-        shutil.rmtree(continued / name)
-    does(command, continued)
+def test_what_a_store_that_was_salvaged_records_no_more_is_made_again(continued: Path, finished: Path):
+    with CampaignStore.open(continued) as store, store.transaction():
+        store._execute("DELETE FROM artefacts WHERE round = 2 OR kind = 'archive'")
+    with open_campaign(continued) as campaign:
+        assert len(mend_artefacts(campaign)) == 3
     assert fingerprint(continued) == fingerprint(finished)
 
 
