@@ -1,6 +1,8 @@
 """The dashboard's frame: who may look, which campaign, which page. Started by `glassmap dashboard`."""
 
+import gc
 import os
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -19,6 +21,25 @@ PAGES = {
     "simulation": ("Simulation", ":material/memory:"),
     "compare": ("Compare", ":material/stacked_line_chart:"),
 }
+PROGRAMS = (  # what the pages import, and what takes long
+    "glassmap.agent.models.baselines",
+    "glassmap.dashboard.alloy",
+    "glassmap.dashboard.plots.curves",
+    "glassmap.dashboard.plots.maps",
+    "glassmap.simulation.structure",
+)
+
+
+@st.cache_resource(show_spinner=False)
+def _load_programs() -> None:
+    """Import once what the pages need, and let garbage collection pass it over.
+
+    Streamlit collects garbage after every look of every session; most of what it would look through are programs.
+    """
+    for name in PROGRAMS:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def _sign_in() -> None:
@@ -37,6 +58,7 @@ def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title="glassmap", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
     _sign_in()
+    _load_programs()
     pages = {
         name: st.Page(f"views/{name}.py", title=title, icon=icon, default=name == "campaigns")
         for name, (title, icon) in PAGES.items()

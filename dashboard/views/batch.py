@@ -33,9 +33,9 @@ def _nearest(campaign: CampaignSnapshot, batch: Batch) -> list[tuple[str, float]
     among = 100 * KDTree(shares).query(shares, k=2)[0][:, 1] if len(shares) > 1 else np.array([np.nan])
     if not batch.rounds_before:
         return [("first batch", float(to_next)) for to_next in among]
-    nearest, found = KDTree(batch.before), []
-    for k, to_next in enumerate(among):
-        distance, row = nearest.query(shares[k])
+    distances, nearest = map(np.asarray, KDTree(batch.before).query(shares))
+    found = []
+    for distance, row, to_next in zip(distances, nearest, among, strict=True):
         alloy = label(batch.before[row], campaign.elements)
         found.append((f"{100 * distance:.1f} at.%: {alloy} of round {batch.rounds_before[row]}", float(to_next)))
     return found

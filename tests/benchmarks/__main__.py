@@ -241,16 +241,23 @@ def benchmark_runner(
 @app.command("dashboard")
 def benchmark_dashboard(
     refreshes: Annotated[int, typer.Option(min=4, help="Over which the server's memory is watched.")] = 1000,
+    many: Annotated[bool, typer.Option(help="Instead: a campaign of very many measurements, and many people.")] = False,
+    measurements: Annotated[int, typer.Option(min=1000, help="Of that campaign.")] = 100_000,
+    writes: Annotated[int, typer.Option(min=3, help="Measurements that come in meanwhile.")] = 30,
+    people: Annotated[int, typer.Option(min=1, help="Sessions at once.")] = 20,
     json_file: Json = None,
 ) -> None:
     """What people wait for at the dashboard, in Chromium, and what it costs the server and who writes.
 
-    Example: `python -m tests.benchmarks dashboard --json records.json`
+    Example: `python -m tests.benchmarks dashboard --many --json records.json`
     """
     from tests.benchmarks import dashboard
 
     with errors_in_words():
-        records = dashboard.run(refreshes=refreshes, report=_report)
+        if many:
+            records = dashboard.run_many(measurements=measurements, writes=writes, people=people, report=_report)
+        else:
+            records = dashboard.run(refreshes=refreshes, report=_report)
         print_records(records)
         write_json(json_file, records)
 

@@ -1,5 +1,6 @@
 """What the dashboard knows of campaigns in every state."""
 
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -17,12 +18,16 @@ from glassmap.dashboard.data import (
     find_campaigns,
     map_changes,
     marker,
+    read_batch,
     read_campaign,
     read_last_archive,
+    read_last_log_lines,
+    read_log_words,
 )
 from glassmap.dashboard.live import ago
 from glassmap.flows.rounds.campaign import open_campaign
 from tests.support.campaigns import write_campaign
+from tests.support.made_up import make_campaign
 from tests.support.pages import known
 
 
@@ -160,3 +165,31 @@ def test_a_round_is_never_half_on_screen_while_a_campaign_runs(small_dataset: Pa
     finally:
         process.kill()
     assert process.returncode == 0 and len(seen) > 2
+
+
+def test_a_state_is_as_small_with_many_measurements_as_with_few(tmp_path: Path):
+    sizes = []
+    for batch in (5, 100):
+        make_campaign(tmp_path / f"{batch:03}", step_at_pct=2, rounds=2, batch=batch)
+        sizes.append(len(pickle.dumps(known(tmp_path / f"{batch:03}"))))
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_a_batch_knows_what_was_asked_for_before_and_what_was_found(campaigns: Path):
+    batch = read_batch(campaigns / "waiting", 4)
+    assert len(batch.statuses) == 5 and len(batch.missing) == 3 and len(batch.found) == 2
+    assert batch.rounds_before == [1] * 5 + [2] * 5 + [3] * 5 and batch.before.shape == (15, 3)
+    first = read_batch(campaigns / "waiting", 1)
+    assert first.rounds_before == [] and first.before.shape == (0, 3) and first.missing == []
+
+
+def test_the_last_lines_of_the_log_are_found_by_what_who_and_words(campaigns: Path):
+    folder = campaigns / "converged"
+    lines, fitting = read_last_log_lines(folder, 2, events=["planned"], people=[], text="")
+    assert fitting == 3 and [line.detail for line in lines] == ["round 3: 5 alloys", "round 2: 5 alloys"]
+    lines, fitting = read_last_log_lines(folder, 10, events=[], people=["glassmap"], text="ROUND 2")
+    assert fitting == len(lines) and {line.event for line in lines} == {"planned", "trained", "decided"}
+    assert read_last_log_lines(folder, 10, events=[], people=["nobody"], text="") == ([], 0)
+    known_words = read_log_words(folder)
+    assert {"campaign started", "decided", "measured", "planned", "trained"} <= set(known_words.events)
+    assert known_words.events == sorted(known_words.events) and "glassmap" in known_words.people

@@ -1,6 +1,7 @@
 """Campaigns made up in a moment: their stores, maps and archives are real, the spectra an analytic halo."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,13 @@ def make_campaign(
                 store.end_stage(rounds + 1, "measure", "waiting", waiting_for="measurements")
 
 
+def measure_more(folder: Path) -> None:
+    """Have the first alloy that is waited for measured, as a laboratory does beside whoever looks."""
+    with CampaignStore.amend(folder, person="a laboratory") as store:
+        one = store.suggestions(round_=store.last_round(), pending=True)[0]
+        _record(store, [one])
+
+
 def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray) -> None:
     shares = space.compositions(ranks)
     suggestions = [
@@ -113,25 +121,29 @@ def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.
 
 def _measure(store: CampaignStore, round_: int, *, share: float = 1.0) -> None:
     asked = store.suggestions(round_=round_)
-    measured = asked[: round(share * len(asked))]
+    _record(store, asked[: round(share * len(asked))])
+
+
+def _record(store: CampaignStore, measured: Sequence[Suggestion]) -> None:
     compositions = np.array([one.composition for one in measured])
     with store.transaction():
         for one, composition, spectrum in zip(measured, compositions, spectra_of(compositions), strict=True):
             store.record_spectrum(one, composition, spectrum, backend="replay")
+            store.log("measured", f"{one.id}.xy", subject=one.id)
 
 
 def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray, *, last: bool) -> None:
     _plan(store, space, round_, ranks)
     store.start_stage(round_, "measure")
     _measure(store, round_)
-    learned = store.spectra(hold_out=False)
+    learned = store.used_alloys().learned
     with store.transaction():
         store.end_stage(round_, "measure", "done")
-        error, errors = 200 / len(learned[0]) + 5, {figure.name: 0.03 for figure in FIGURES}
-        store.record_curve_point(CurvePoint(round_, len(learned[0]), error, 1.2 * error, 1.1 * error, errors))
-        store.log("trained", f"round {round_}: {len(learned[0])} spectra, hold-out MSE {error:.3g}")
+        error, errors = 200 / len(learned) + 5, {figure.name: 0.03 for figure in FIGURES}
+        store.record_curve_point(CurvePoint(round_, len(learned), error, 1.2 * error, 1.1 * error, errors))
+        store.log("trained", f"round {round_}: {len(learned)} spectra, hold-out MSE {error:.3g}")
     if last or len(space) <= KEPT_ALLOYS:
-        path = _write_map(store.folder / "maps" / f"round-{round_:03d}.parquet", space, learned[1], round_)
+        path = _write_map(store.folder / "maps" / f"round-{round_:03d}.parquet", space, learned, round_)
         with store.transaction():
             store.record_artefact(round_, "map", path)
     if last:
@@ -139,7 +151,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
         with store.transaction():
             store.record_only_artefact(round_, "archive", path)
     with store.transaction():
-        store.record_decision(round_, Decision("continue", f"Go on after {len(learned[0])} spectra.", (0.1,)))
+        store.record_decision(round_, Decision("continue", f"Go on after {len(learned)} spectra.", (0.1,)))
         store.log("decided", f"go on after round {round_}")
 
 
