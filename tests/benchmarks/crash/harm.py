@@ -55,7 +55,7 @@ def harm(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
         ),
         "checkpoint, JSON": Kind(replay, "checkpoints/*.json", (alloy, generate), fingerprint),
         "checkpoint, weights": Kind(replay, "checkpoints/*.safetensors", (alloy, generate), fingerprint),
-        "map": Kind(replay, "maps/*.parquet", (map_, alloy, status), fingerprint),
+        "map": Kind(replay, "maps/*.parquet", (map_, alloy), fingerprint),
         "archive": Kind(replay, "maps/*.h5", (map_, alloy, report), fingerprint),
         "scan": Kind(lab, "scans/*", (sample, ledger), contents),
         "order": Kind(lab, "orders/*", (orders, status), contents),
