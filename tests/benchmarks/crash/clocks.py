@@ -20,7 +20,7 @@ import numpy as np
 from glassmap.agent.errors import CampaignError
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
-from tests.benchmarks.crash.prepared import Prepared
+from tests.benchmarks.crash.prepared import ROUNDS, Prepared
 from tests.benchmarks.crash.trials import Ending, Outcome, Trial, apart, each, end_of, go_on, judge, spread
 from tests.support import lab_campaigns
 from tests.support.campaigns import fingerprint, run, write_campaign
@@ -56,7 +56,7 @@ def tell(home: Path, *, most: int | None, workers: int) -> Iterator[Trial]:
     home.mkdir()
     prepared = Prepared(home)
     base = home / "hours"
-    write_campaign(base, home / "small.nc", stop={"max_rounds": 3, "max_hours": PATIENCE})
+    write_campaign(base, home / "small.nc", stop={"max_rounds": ROUNDS, "max_hours": PATIENCE})
     expected = end_of(go_on(prepared.copy(base, "undisturbed")))
     changed = list(permutations(CLOCKS, 2))
     for what, trial, cases in (

@@ -9,7 +9,7 @@ from tests.support.campaigns import run, write_campaign
 from tests.support.command_line import does
 from tests.support.small_dataset import write_small_dataset
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 class Prepared:
