@@ -119,8 +119,8 @@ def _live_with_it(
 ) -> tuple[Outcome, str]:
     """Look, verify, mend and go on; returns the worst that became of it."""
     is_harmless = what == "campaign.db" and _rows(path) == _rows(kind.base / path.name)
+    verified = command("verify", folder)  # before somebody who only looks has a map made again
     asked = {words[0] + words[-1]: _shown(folder, command_of(words, folder)) for words in kind.readers}
-    verified = command("verify", folder)
     for name, ending in {**asked, "verify": verified}.items():
         if ending.how in ("traceback", "stuck", "killed"):
             return ("stuck" if ending.how == "stuck" else "traceback"), f"{name}: {ending.text}"
