@@ -21,7 +21,7 @@ FLOWS = [  # each part imports those before it and its own
     {"compute", "notify", "figures"},
     {"backends"},
     {"rounds"},
-    {"planner", "actions", "compare", "provenance"},
+    {"planner", "actions", "compare", "provenance", "upkeep"},
     {"services"},
     {"cli"},
 ]

@@ -142,7 +142,7 @@ def words_of(error: sqlite3.DatabaseError | UnicodeDecodeError) -> str:
 def recorded_checksum(db: sqlite3.Connection, table: str, row: int) -> bytes | None:
     """Return the checksum that was recorded of a row; None where there is none, or it is harmed itself."""
     found = db.execute(f"SELECT sum FROM {TABLE} WHERE tbl = ? AND row = ?", [table, row]).fetchone()
-    return found[0] if found is not None and _is_whole(table, row, found[0]) else None
+    return found[0] if found is not None and is_whole(table, row, found[0]) else None
 
 
 @contextmanager
@@ -194,7 +194,8 @@ def _check(table: str, row: int, digest: bytes) -> bytes:
     return crc32(f"{table} {row}".encode() + digest).to_bytes(4)
 
 
-def _is_whole(table: str, row: int, sum_: object) -> bool:
+def is_whole(table: str, row: int, sum_: object) -> bool:
+    """Return whether a checksum of a row is one, by its own."""
     return isinstance(sum_, bytes) and sum_[8:] == _check(table, row, sum_[:8])
 
 
@@ -285,7 +286,7 @@ def _differences(
         recorded, is_ = expected.get(row), found.get(row)
         if recorded == is_:
             continue
-        if recorded is not None and not _is_whole(table, row, recorded):
+        if recorded is not None and not is_whole(table, row, recorded):
             what = "unproven"
         else:
             what = "foreign" if recorded is None else "lost" if is_ is None else "changed"

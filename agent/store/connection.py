@@ -51,32 +51,23 @@ class StoreConnection:
     def open(cls, folder: Path, *, person: str = DRIVER) -> Generator[Self]:
         """Open to write, made where it doesn't exist; holds the campaign's lock until the block ends.
 
-        The kernel frees the lock when the process ends, however it ends.
-
         Raises:
             CampaignBusy: If another process holds the lock.
             StoreError: If the store is damaged, was lost, or a later glassmap wrote it.
         """
         refuse_lost(folder)
         make_folder(folder)
-        with (folder / "campaign.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CampaignBusy(
-                    f"The campaign in {folder} is being advanced by another process. Wait for it, or stop it."
-                ) from error
-            with _connect(folder) as db, trouble_in_words(folder, db):
-                refuse_lost(folder, db)
-                refuse_newer(db, folder)
-                refuse_harmed(db, folder)
-                db.execute("PRAGMA journal_mode=WAL")
-                if not schema.is_current(db):
-                    if before := schema.version(db):
-                        _copy(db, folder / f"{FILE_NAME}.v{before}")
-                    schema.migrate(db)
-                record_version(db, person=person)
-                yield cls(db, folder, person=person)
+        with lock(folder), _connect(folder) as db, trouble_in_words(folder, db):
+            refuse_lost(folder, db)
+            refuse_newer(db, folder)
+            refuse_harmed(db, folder)
+            db.execute("PRAGMA journal_mode=WAL")
+            if not schema.is_current(db):
+                if before := schema.version(db):
+                    _copy(db, folder / f"{FILE_NAME}.v{before}")
+                schema.migrate(db)
+            record_version(db, person=person)
+            yield cls(db, folder, person=person)
 
     @classmethod
     @contextmanager
@@ -114,7 +105,7 @@ class StoreConnection:
         """
         refuse_missing(folder)
         with ExitStack() as opened:
-            db = opened.enter_context(_connect_to_read(folder))
+            db = opened.enter_context(connect_to_read(folder / FILE_NAME))
             opened.enter_context(trouble_in_words(folder, db))
             db.execute("BEGIN")
             refuse_lost(folder, db)
@@ -168,6 +159,10 @@ class StoreConnection:
             pass
         _copy(self._db, path)
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the whole store, as it is at this moment, to a file that is there whole or not at all."""
+        _copy(self._db, path)
+
     def _refuse_harmed(self, *tables: str, rows: Sequence[int] | None = None) -> None:
         """Hold rows against their checksums, where it wasn't done when the store was opened.
 
@@ -196,14 +191,31 @@ class StoreConnection:
         return None if row is None else row[0]
 
 
+@contextmanager
+def lock(folder: Path) -> Generator[None]:
+    """Hold a campaign's lock until the block ends; the kernel frees it when the process does, however it ends.
+
+    Raises:
+        CampaignBusy: If another process holds it.
+    """
+    with (folder / "campaign.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CampaignBusy(
+                f"The campaign in {folder} is being advanced by another process. Wait for it, or stop it."
+            ) from error
+        yield
+
+
 def is_advanced(folder: Path) -> bool:
     """Return whether a process holds the campaign's lock."""
     path = folder / "campaign.lock"
     if not path.exists():
         return False
-    with path.open() as lock:
+    with path.open() as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         return False
@@ -227,12 +239,16 @@ def _connect(folder: Path) -> Generator[sqlite3.Connection]:
 
 
 @contextmanager
-def _connect_to_read(folder: Path) -> Generator[sqlite3.Connection]:
-    path = folder / FILE_NAME
-    log = path.with_name(f"{FILE_NAME}-wal")
-    is_still = not os.access(folder, os.W_OK) and not (log.exists() and log.stat().st_size)  # on a medium, say
+def connect_to_read(path: Path) -> Generator[sqlite3.Connection]:
+    """Connect to a store's file, whatever state it is in.
+
+    Raises:
+        StoreError: If that can't be, or something other than harm goes wrong within the block.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    is_still = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)  # on a medium, say
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * is_still}"
-    with trouble_in_words(folder):
+    with trouble_in_words(path.parent):
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     with closing(db):
         checksums.register(db)

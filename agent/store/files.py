@@ -81,6 +81,17 @@ class Files(StoreConnection):
             self.count_news()
         return self._value("SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?", [path, size, modified])
 
+    def forget_files_of_the_lost(self) -> int:
+        """Forget the files whose measurements are gone, so that they are read again; call within a transaction.
+
+        Returns:
+            How many there are.
+        """
+        gone = "FROM files WHERE measurement IS NOT NULL AND measurement NOT IN (SELECT id FROM spectra)"
+        count: int = self._value(f"SELECT COUNT(*) {gone}")
+        self._execute(f"DELETE {gone}")
+        return count
+
     def count_files(self) -> dict[FileState, int]:
         """Return how many files are in each state, each as it was dropped last."""
         rows = self._rows(

@@ -80,7 +80,7 @@ class Measurements(Settings):
         """Return every measurement, in the order they came; or only those that found something else, by its name."""
         query = f"""SELECT {", ".join(Measurement._fields)} FROM spectra
             WHERE :fact IS NULL OR json_extract(facts, '$.' || :fact) IS NOT NULL"""
-        return [_measured(row) for row in self._rows(query, {"fact": with_fact})]
+        return [measurement_of(row) for row in self._rows(query, {"fact": with_fact})]
 
     def used_alloys(self) -> UsedAlloys:
         """Return the measurements that are used, in the order they came."""
@@ -109,18 +109,18 @@ class Measurements(Settings):
         for row in rows:
             intensity, target = row.pop("intensity"), row.pop("target")
             asked = None if target is None else tuple(json.loads(target))
-            yield Recorded(_measured(row), asked, np.frombuffer(intensity, "<f4"))
+            yield Recorded(measurement_of(row), asked, np.frombuffer(intensity, "<f4"))
 
     def measurement(self, id_: str) -> Measurement | None:
         """Return a measurement by its id, if there is one."""
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE id = ?"
         row = self._row(query, [id_])
-        return None if row is None else _measured(row)
+        return None if row is None else measurement_of(row)
 
     def measurements_of(self, hash_: str) -> list[Measurement]:
         """Return the measurements that were read from a content."""
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE json_extract(facts, '$.hash') = ?"
-        return [_measured(row) for row in self._rows(query, [hash_])]
+        return [measurement_of(row) for row in self._rows(query, [hash_])]
 
     def spectra_of(self, ids: Sequence[str]) -> Spectra:
         """Return the spectra of some measurements, whatever their state, `(n, q)`."""
@@ -184,7 +184,8 @@ class Measurements(Settings):
             self._execute("UPDATE spectra SET screened = 1 WHERE id = ?", [id_])
 
 
-def _measured(row: Mapping[str, Any]) -> Measurement:
+def measurement_of(row: Mapping[str, Any]) -> Measurement:
+    """Return a row of the table, but its spectrum, as a measurement."""
     read: dict[str, Any] = {
         "composition": tuple(json.loads(row["composition"])),
         "facts": json.loads(row["facts"]),

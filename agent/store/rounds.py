@@ -66,6 +66,34 @@ class Rounds(Settings):
         seconds = 0.0 if self._stage_began is None else monotonic() - self._stage_began
         self._set_stage(round_, name, status, seconds=round(seconds, 3), error=error, waiting_for=waiting_for)
 
+    def begin_again(self, round_: int, *, with_spectra: bool) -> None:
+        """Forget a round and all after it; call within a transaction.
+
+        Args:
+            round_: Which is planned again, the same alloys from the same seed.
+            with_spectra: What was measured in it, too.
+        """
+        self.measure_again(round_)
+        for table in ("stages", "batches", "suggestions", *(("spectra",) if with_spectra else ())):
+            self._execute(f"DELETE FROM {table} WHERE round >= ?", [round_])
+        for table in ("failures", "progress", "exclusions"):
+            self._execute(f"DELETE FROM {table} WHERE suggestion NOT IN (SELECT id FROM suggestions)")
+
+    def measure_again(self, round_: int) -> None:
+        """Forget what was learned since a round was planned, and have it measured on; call within a transaction."""
+        for table in ("stages", "curve", "curve_errors", "artefacts", "decisions"):
+            self._execute(f"DELETE FROM {table} WHERE round >= ?", [round_])
+        self._execute(
+            """INSERT INTO stages (round, name, status, attempts, started, finished)
+            VALUES (:round, 'plan', 'done', 1, :now, :now)""",
+            {"round": round_, "now": now()},
+        )
+
+    def last_round(self) -> int:
+        """Return the last round that anything was recorded of; 0 where none was."""
+        tables = ("stages", "batches", "suggestions")
+        return max(self._value(f"SELECT COALESCE(MAX(round), 0) FROM {table}") for table in tables)
+
     def reopen_measuring(self, round_: int) -> None:
         """Have a round measure on that has nothing left to learn from or be judged by; call within a transaction."""
         self._execute("DELETE FROM stages WHERE round = ? AND name = 'train'", [round_])

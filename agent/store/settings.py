@@ -71,6 +71,18 @@ class Settings(AuditLog):
         return self._setting("config") is not None
 
     @property
+    def lacks_start(self) -> bool:
+        """Whether some of what a campaign begins with isn't recorded."""
+        keys: tuple[Key, ...] = ("elements", "config", "source", "fingerprint")
+        is_known = all(self._setting(key) is not None for key in keys)
+        return not is_known or self._row("SELECT 1 FROM axes, campaign") is None
+
+    def forget_start(self) -> None:
+        """Make room for what the campaign began with, to be recorded anew; call within a transaction."""
+        self._execute("DELETE FROM axes")
+        self._execute("INSERT OR IGNORE INTO campaign (id, began) SELECT 1, MIN(time) FROM log")
+
+    @property
     def began(self) -> datetime | None:
         """When the campaign began."""
         time: str | None = self._value("SELECT began FROM campaign")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,28 @@ class Suggestions(Settings):
                 FROM suggestions WHERE round = :round""",
                 s._asdict() | {"composition": json.dumps(s.composition), "hold_out": int(s.hold_out)},
             )
+
+    def restore_suggestion(self, suggestion: Suggestion, *, position: int) -> None:
+        """Record a suggestion that was lost at its place of the batch; call within a transaction."""
+        values = suggestion._asdict() | {
+            "composition": json.dumps(suggestion.composition),
+            "hold_out": int(suggestion.hold_out),
+            "position": position,
+        }
+        self._execute(
+            """INSERT OR IGNORE INTO suggestions (id, round, position, row, composition, hold_out)
+            VALUES (:id, :round, :position, :row, :composition, :hold_out)""",
+            values,
+        )
+
+    def restore_batch(self, round_: int, coverage: Coverage, *, ordered: datetime) -> None:
+        """Record of a batch that was lost that it was planned, and ordered then; call within a transaction."""
+        time = ordered.isoformat(timespec="milliseconds")
+        self._execute(
+            """INSERT OR IGNORE INTO batches (round, separation, worst, mean, approved, ordered, ordered_hours)
+            SELECT ?, ?, ?, ?, ?, ?, hours FROM campaign""",
+            [round_, *map(float, coverage), time, time],
+        )
 
     def suggestions(self, *, round_: int | None = None, pending: bool = False) -> list[Suggestion]:
         """Return suggestions in the order they were made.

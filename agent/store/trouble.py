@@ -96,7 +96,7 @@ def refuse_harmed(
     Raises:
         StoreError: If there is one.
     """
-    if harms := _broken(db) if tables is None else checksums.harmed_rows(db, tables, rows=rows):
+    if harms := harms_of(db) if tables is None else checksums.harmed_rows(db, tables, rows=rows):
         raise StoreError(_damaged(folder, ", ".join(_counted(harms))))
 
 
@@ -144,15 +144,15 @@ def trouble_in_words(folder: Path, db: sqlite3.Connection | None = None) -> Gene
 def _blame_harm(db: sqlite3.Connection | None, folder: Path, error: Exception) -> None:
     """Refuse a harmed store, as what an error came from; without harm, the error is a bug's."""
     try:
-        harms = [] if db is None else _broken(db)
+        harms = [] if db is None else harms_of(db)
     except sqlite3.Error:  # it is closed, or something else is wrong with it
         return
     if harms:
         raise StoreError(_damaged(folder, ", ".join(_counted(harms)))) from error
 
 
-def _broken(db: sqlite3.Connection) -> list[Harm]:
-    """Return what SQLite finds wrong with its own structure, then the harmed rows."""
+def harms_of(db: sqlite3.Connection) -> list[Harm]:
+    """Return the harmed rows, or else what SQLite finds wrong with its own structure."""
     try:
         found = [text for (text,) in db.execute("PRAGMA integrity_check(3)") if text != "ok"]
     except checksums.REPORTED as error:

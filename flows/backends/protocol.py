@@ -160,6 +160,13 @@ class Backend(Protocol):
         """
         ...
 
+    def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
+        """Return a recorded spectrum again, from where it came from; None where that is gone, or never was.
+
+        Who asks holds it against the checksum of what was recorded.
+        """
+        return None
+
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
         """Return the test set, where there is one."""
         return None

@@ -10,8 +10,8 @@ import numpy as np
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
+from glassmap.agent.store.records import Measurement, Suggestion
 from glassmap.flows.backends.protocol import Backend, Ledger, Measured
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ class Replay(Backend):
         for s in pending:
             facts = {"counts": float(self._counts[s.row])}
             yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
+
+    def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
+        """Look it up again."""
+        asked = ledger.suggestion(measurement.suggestion or "")
+        return None if asked is None else self._pool.intensities[asked.row]
 
     def hold_out(self) -> tuple[Compositions, Spectra] | None:
         """Return the test set, if the replay was asked for one."""

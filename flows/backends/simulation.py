@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Hours, Workers
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.errors import CampaignError, MeasurementError
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.errors import CampaignError, MeasurementError, SimulationError
+from glassmap.agent.shapes import Spectrum
+from glassmap.agent.store.records import Measurement, Suggestion
 from glassmap.flows.backends.protocol import Backend, Event, Failed, Ledger, Measured, Progress
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ class MolecularDynamics(Backend):
         """
         from glassmap.simulation.lammps import available_cores, find_lammps, generous_timeout, simulate_all
         from glassmap.simulation.melt_quench import Simulation
-        from glassmap.simulation.structure import spectrum_of
 
         simulations = [
             Simulation.of(np.array(s.composition), self._space.elements, self._protocol, self._potential)
@@ -131,10 +131,26 @@ class MolecularDynamics(Backend):
                     case MeasurementError() as error:
                         yield Failed(suggestion, str(error), error.cpu_seconds)
                     case structure:
-                        raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
-                        spectrum = self._steps.prepare(self._raw_axis, raw)
+                        spectrum = self._spectrum_of(structure)
                         facts = facts_of(structure, self._potential) | {"key": simulations[update.number].key}
                         yield Measured(suggestion, structure.composition, spectrum, facts)
+
+    def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
+        """Make it again of the structure that the simulation left."""
+        from glassmap.simulation.result import read_structure
+
+        try:
+            structure = read_structure(self._folder / f"{measurement.facts.get('key')}.npz")
+        except SimulationError:
+            return None
+        return self._spectrum_of(structure)
+
+    def _spectrum_of(self, structure: "Structure") -> Spectrum:
+        """Return a structure's spectrum on the campaign's axis."""
+        from glassmap.simulation.structure import spectrum_of
+
+        raw = spectrum_of(structure, self._settings.spectra, wavelength=self.wavelength)
+        return self._steps.prepare(self._raw_axis, raw)
 
 
 def protocol_of(settings: Settings, *, seed: int) -> "MeltQuench":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from glassmap.agent.progress import Report
     from glassmap.agent.store.records import DroppedFile, LogLine, Measurement, SuggestionStatus
     from glassmap.flows.compare import Ranked
+    from glassmap.flows.upkeep.verify import Checked
     from glassmap.simulation.cost import Cost
 
 WATCH_SECONDS = 2.0
@@ -193,6 +194,19 @@ def print_ledger(
             table.add_row(f"{one.id} {_alloy(one.composition, elements)}", one.state, escape(one.reason))
     if table.row_count:
         console.print(table)
+
+
+def print_checked(checked: "Sequence[Checked]") -> None:
+    """Print a row a kind of thing, and a line for each that is wrong."""
+    table = Table("what")
+    for name in ("looked at", "wrong"):
+        table.add_column(name, justify="right")
+    for one in checked:
+        table.add_row(one.kind, str(one.looked_at), str(len(one.wrong)))
+    console.print(table)
+    for one in checked:
+        for wrong in one.wrong:
+            say(f"{one.kind}: {wrong}")
 
 
 def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:

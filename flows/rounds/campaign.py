@@ -147,20 +147,12 @@ def _record_settings(
     store: CampaignStore, config: CampaignConfig, given: dict[str, Any], backend: Backend, guide: Backend | None
 ) -> None:
     """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
-    new = config.model_dump(mode="json")
     if not store.has_begun:
         with store.transaction():
-            store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
-            store.record_start(
-                config.space.elements,
-                config=new,
-                given=given,
-                source=backend.source,
-                fingerprint=backend.fingerprint,
-                guide_fingerprint=None if guide is None else guide.fingerprint,
-            )
+            record_start(store, config, given, backend, guide)
             store.log("campaign started")
         return
+    new = config.model_dump(mode="json")
     old = store.config
     if new != old:
         with store.transaction():
@@ -171,6 +163,21 @@ def _record_settings(
     if given != store.given_settings:
         with store.transaction():
             store.record_given_settings(given)
+
+
+def record_start(
+    store: CampaignStore, config: CampaignConfig, given: dict[str, Any], backend: Backend, guide: Backend | None
+) -> None:
+    """Record what a campaign begins with; call within a transaction."""
+    store.record_axis(backend.axis_name, backend.axis, backend.wavelength)
+    store.record_start(
+        config.space.elements,
+        config=config.model_dump(mode="json"),
+        given=given,
+        source=backend.source,
+        fingerprint=backend.fingerprint,
+        guide_fingerprint=None if guide is None else guide.fingerprint,
+    )
 
 
 def check_guide(backend: Backend, guide: Backend) -> None:

@@ -14,27 +14,29 @@ from glassmap.agent.store.campaign_store import CampaignStore
 def write_orders(store: CampaignStore) -> None:
     """Write the orders of which something changed: what to make, and what is still missing.
 
-    A file that says the same already is left as it is. Only who is brought measurements has orders; a guide's rounds
-    have none.
+    A file that says the same already is left as it is.
     """
-    config = store.config
-    has_orders = settings_of(kind_of(config["backend"])).takes_deliveries
     for round_ in store.orders_to_write:
-        is_own = has_orders and round_ >= first_own_round(config)
         is_written = False
         while not is_written:
-            content = _order(store, round_) if is_own else {}
+            content = order_of(store, round_)
             for name, text in content.items():
                 file = store.folder / "orders" / name
-                if not file.exists() or file.read_text(encoding="utf-8") != text:
+                if not file.exists() or file.read_bytes() != text.encode():
                     write_whole(file, text.encode())
             with store.transaction():  # a person may have decided something in the meantime
-                if is_written := not is_own or _order(store, round_) == content:
+                if is_written := order_of(store, round_) == content:
                     store.unmark_order(round_)
 
 
-def _order(store: CampaignStore, round_: int) -> dict[str, str]:
-    """Return the files of a round's order, by name: for people and for programs; none before it is ordered."""
+def order_of(store: CampaignStore, round_: int) -> dict[str, str]:
+    """Return the files of a round's order, by name: for people and for programs.
+
+    None before it is ordered; of a guide's round, and where nobody is brought measurements.
+    """
+    config = store.config
+    if not settings_of(kind_of(config["backend"])).takes_deliveries or round_ < first_own_round(config):
+        return {}
     ordered, elements = store.batch_time(round_, "ordered"), store.elements
     if ordered is None:
         return {}

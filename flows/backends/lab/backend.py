@@ -12,7 +12,7 @@ import numpy as np
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import AxisName, Composition, Spectrum
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import Measurement, Suggestion
 from glassmap.flows.backends.lab.settings import Settings
 from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry, Measured
 
@@ -96,6 +96,12 @@ class Laboratory(Backend):
         q = q_axis(scan.axis_name, scan.axis, wavelength)
         assert q is not None, "a lab's scans are over q or 2θ"
         return self._steps.prepare(q, scan.intensity)
+
+    def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
+        """Read its scan again, the copy that was kept; what was told from Python has none."""
+        from glassmap.flows.backends.lab.intake import recall
+
+        return recall(self, measurement)
 
     def measured(
         self,

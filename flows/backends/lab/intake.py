@@ -24,7 +24,7 @@ from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition, Compositions, Spectrum
 from glassmap.agent.store.connection import DatabaseError
-from glassmap.agent.store.records import DroppedFile, Suggestion, copy_name
+from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion, copy_name
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import composition_of, identify, is_in_use, nearest_pending, plain
 from glassmap.flows.backends.lab.settings import Settings
@@ -208,6 +208,20 @@ def _copy_of(lab: Laboratory, entry: LedgerEntry) -> Path:
     if not is_whole:
         write_whole(kept, dropped.read_bytes())
     return kept
+
+
+def recall(lab: Laboratory, measurement: Measurement) -> Spectrum | None:
+    """Return the spectrum that a measurement's kept scan holds; None where the copy is gone or another."""
+    file, hash_ = measurement.facts.get("file"), measurement.facts.get("hash")
+    if not (isinstance(file, str) and isinstance(hash_, str)):
+        return None
+    kept = lab.folder / "scans" / copy_name(hash_, file)
+    try:
+        if hashlib.sha256(kept.read_bytes()).hexdigest() != hash_:
+            return None
+        return lab.prepare(read_raw_scan(kept, axis=lab.settings.columns))
+    except (OSError, GlassmapError):
+        return None
 
 
 def _read_content(file: Found) -> bytes:

@@ -1,0 +1,66 @@
+"""The commands that look after a campaign's folder: verify, repair, back up."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassmap.flows.cli.options import Folder, Json
+from glassmap.flows.cli.terminal import errors_in_words, print_checked, progress, say, write_json
+
+upkeep = typer.Typer(rich_markup_mode="markdown")
+command = partial(upkeep.command, rich_help_panel="Looking after a campaign's folder")
+
+
+@command()
+def verify(folder: Folder, json_file: Json = None) -> None:
+    """Look whether everything a campaign knows is as it was written; reads only, and exits with 1 where it isn't.
+
+    Example: `glassmap verify campaigns/co-v-zr`
+    """
+    from glassmap.flows.upkeep.verify import verify
+
+    with errors_in_words():
+        checked = verify(folder)
+        print_checked(checked)
+        write_json(json_file, [one._asdict() for one in checked])
+    if any(one.wrong for one in checked):
+        say(f"`glassmap repair {folder}` makes whole what it can, and says what is lost.")
+        raise typer.Exit(1)
+
+
+@command()
+def repair(folder: Folder) -> None:
+    """Make a damaged campaign whole again as far as that can be; says what is lost, and exits with 1 if any is.
+
+    Example: `glassmap repair campaigns/co-v-zr`
+    """
+    from glassmap.flows.actions import current_user
+    from glassmap.flows.upkeep.repair import repair
+
+    told = 0
+    is_lost = False
+    with errors_in_words(), progress() as report:
+        for one in repair(folder, report=report, person=current_user()):
+            say(one.text)
+            told, is_lost = told + 1, is_lost or one.is_lost
+    if not told:
+        say("Nothing to repair.")
+    if is_lost:
+        raise typer.Exit(1)
+
+
+@command()
+def backup(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The tar file, which must not be there yet.")],
+) -> None:
+    """Pack a campaign into one file, as it is at this moment, whoever is at work on it.
+
+    Example: `glassmap backup campaigns/co-v-zr -o co-v-zr.tar`
+    """
+    from glassmap.flows.upkeep.backup import back_up
+
+    with errors_in_words():
+        say(f"Packed {back_up(folder, output)} files into {output}.")

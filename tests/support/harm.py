@@ -1,0 +1,27 @@
+"""Harm to files, as a failing disk does it."""
+
+from pathlib import Path
+
+from glassmap.agent.store.schema import FILE_NAME as STORE
+from tests.support.campaigns import rows
+
+
+def flip(file: Path, *, at: int | None = None, count: int = 1) -> None:
+    """Flip every bit of some bytes; in the middle by default."""
+    content = bytearray(file.read_bytes())
+    at = len(content) // 2 if at is None else at
+    content[at : at + count] = bytes(byte ^ 0xFF for byte in content[at : at + count])
+    file.write_bytes(content)
+
+
+def place_of(folder: Path, content: bytes) -> int:
+    """Return where some bytes stand in a campaign's store; they are there once."""
+    store = (folder / STORE).read_bytes()
+    assert store.count(content) == 1
+    return store.index(content)
+
+
+def spectrum_in(folder: Path, measurement: str) -> int:
+    """Return where a measurement's spectrum stands in a campaign's store."""
+    ((intensity,),) = rows(folder, f"SELECT intensity FROM spectra WHERE id = '{measurement}'")
+    return place_of(folder, intensity)
