@@ -1,6 +1,5 @@
 """What is wrong with a store, found without changing anything and whatever state it is in."""
 
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ def inspect(path: Path) -> Inspection:
                 table: int(db.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()[0])
                 for table in checksums.tables(db)
             }
-        except (sqlite3.DatabaseError, UnicodeDecodeError):  # which is among the harms
+        except checksums.REPORTED:  # which is among the harms
             counts = {}
         if not (counts or harms):
             harms = [Harm(path.name, None, "no table is in it")]
