@@ -19,6 +19,7 @@ from tests.benchmarks.crash.trials import (
     Trial,
     apart,
     command,
+    commands,
     each,
     end_of,
     go_on,
@@ -53,18 +54,18 @@ def full(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
 
 def _sizes_and_end(folder: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
     """Return the sizes of disks, in pages, that are full within each stage, and the end of a campaign that has room."""
-    stage, most, sizes = "open", 0, dict[str, list[int]]()
+    at, most, sizes = "open", 0, dict[str, list[int]]()
 
     def look(number: int, event: str) -> None:
         nonlocal most
         status = os.statvfs(folder)
         used = status.f_blocks - status.f_bfree
-        sizes.setdefault(stage, []).extend(range(most, used))
+        sizes.setdefault(at, []).extend(range(most, used))
         most = max(most, used)
 
-    def report(name: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
-        nonlocal stage
-        stage = name
+    def report(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        nonlocal at
+        at = stage
 
     look(0, "")
     sizes.clear()
@@ -77,7 +78,8 @@ def _sizes_and_end(folder: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
 def _fill(prepared: Prepared, expected: dict[str, Any], case: tuple[str, int]) -> Trial:
     stage, pages = case
     with _disk(prepared, f"full-{pages}", str(pages * PAGE)) as folder:
-        asked = {words[0]: command(words[0], folder, *words[1:]) for words in COMMANDS}
+        endings = commands([(words[0], folder, *words[1:]) for words in COMMANDS])
+        asked = {words[0]: ending for words, ending in zip(COMMANDS, endings, strict=True)}
         outcome, detail = _judge_words(asked)
         subprocess.run(["mount", "-o", f"remount,size={ROOM}", str(folder.parent)], check=True, capture_output=True)
         command("resume", folder)

@@ -12,7 +12,19 @@ import numpy as np
 
 from tests.benchmarks.crash.contents import contents
 from tests.benchmarks.crash.prepared import Prepared
-from tests.benchmarks.crash.trials import Ending, Outcome, Trial, apart, command, each, end_of, go_on, judge, spread
+from tests.benchmarks.crash.trials import (
+    Ending,
+    Outcome,
+    Trial,
+    apart,
+    command,
+    commands,
+    each,
+    end_of,
+    go_on,
+    judge,
+    spread,
+)
 from tests.support.campaigns import fingerprint
 
 HARMS = {"campaign.db": 500}  # of each other kind of file 100
@@ -68,7 +80,7 @@ def harm(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
 
 def _expect(prepared: Prepared, what: str, kind: Kind) -> _Expected:
     folder = prepared.copy(kind.base, f"harm-{what}-none")
-    shown = {words[0] + words[-1]: _shown(folder, command_of(words, folder)) for words in kind.readers}
+    shown = _ask(kind, folder)
     for ending in shown.values():
         end_of(ending)
     end_of(go_on(folder))
@@ -76,14 +88,11 @@ def _expect(prepared: Prepared, what: str, kind: Kind) -> _Expected:
     return _Expected({reader: ending.text for reader, ending in shown.items()}, end)
 
 
-def command_of(words: Words, folder: Path) -> Ending:
-    """Run `glassmap` with words for a campaign."""
-    return command(words[0], folder, *(word.format(folder=folder) for word in words[1:]))
-
-
-def _shown(folder: Path, ending: Ending) -> Ending:
-    """The same, without the folder's name and how the lines are broken."""
-    return ending._replace(text=" ".join(ending.text.replace(str(folder), "").split()))
+def _ask(kind: Kind, folder: Path) -> dict[str, Ending]:
+    """What each reader shows of a campaign, without the folder's name and how the lines are broken."""
+    asked = [[words[0], folder, *(word.format(folder=folder) for word in words[1:])] for words in kind.readers]
+    endings = [one._replace(text=" ".join(one.text.replace(str(folder), "").split())) for one in commands(asked)]
+    return {" ".join(words): ending for words, ending in zip(kind.readers, endings, strict=True)}
 
 
 def _harm(prepared: Prepared, what: str, kind: Kind, expected: _Expected, seed: int) -> Trial:
@@ -120,7 +129,7 @@ def _live_with_it(
     """Look, verify, mend and go on; returns the worst that became of it."""
     is_harmless = what == "campaign.db" and _rows(path) == _rows(kind.base / path.name)
     verified = command("verify", folder)  # before somebody who only looks has a map made again
-    asked = {words[0] + words[-1]: _shown(folder, command_of(words, folder)) for words in kind.readers}
+    asked = _ask(kind, folder)
     for name, ending in {**asked, "verify": verified}.items():
         if ending.how in ("traceback", "stuck", "killed"):
             return ("stuck" if ending.how == "stuck" else "traceback"), f"{name}: {ending.text}"

@@ -16,7 +16,7 @@ from glassmap.agent.data.scan_files import SUFFIXES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.backends.lab.drop_folders import find
 from tests.benchmarks.crash.prepared import Prepared
-from tests.benchmarks.crash.trials import Outcome, Trial, command, each, go_on, judge
+from tests.benchmarks.crash.trials import Outcome, Trial, commands, each, go_on, judge
 from tests.support.laboratory import scan_text
 
 FILES, LOT = 1000, 40  # altogether, and in one drop folder
@@ -106,8 +106,8 @@ def _trial(what: str, case: str, became: tuple[Outcome, str]) -> Trial:
 
 def _look(folder: Path, seed: int) -> Iterator[Trial]:
     """What people see of it acts nowhere: not on the terminal, not in a browser, not in a spreadsheet."""
-    for words in READERS:
-        ending = command(words[0], folder, *(word.format(folder=folder) for word in words[1:]))
+    asked = [[words[0], folder, *(word.format(folder=folder) for word in words[1:])] for words in READERS]
+    for words, ending in zip(READERS, commands(asked), strict=True):
         became, detail = judge(ending._replace(value={}), {})
         if became == "survived" and (found := ACTING.search(ending.text)):
             became, detail = "unnoticed", f"{found[0]!r} in {ending.text[max(0, found.start() - 40) : found.end()]!r}"

@@ -83,19 +83,31 @@ def _tell(function: Callable[[], Any], told: Connection) -> None:
     os._exit(0)
 
 
-def command(*words: object, limit: float = LIMIT) -> Ending:
+def command(*words: object) -> Ending:
     """Run `glassmap` with some words, in a process of its own."""
+    return commands([words])[0]
 
-    def ask() -> Ending:
+
+def commands(asked: Sequence[Sequence[object]]) -> list[Ending]:
+    """Run `glassmap` with some words after others, in a process of its own; in one each where that doesn't end."""
+
+    def ask() -> list[Ending]:
         draw_nothing()
-        result = glassmap(*words)
-        if result.exit_code == 0:
-            return Ending("done", result.output)
-        if result.exception is None or isinstance(result.exception, SystemExit):
-            return Ending("said", result.output)
-        return Ending("traceback", _last_lines(result.exception))
+        return [_ask(words) for words in asked]
 
-    return apart(ask, limit=limit)
+    ending = apart(ask)
+    if ending.how == "done":
+        return ending.value
+    return [ending] if len(asked) == 1 else [command(*words) for words in asked]
+
+
+def _ask(words: Sequence[object]) -> Ending:
+    result = glassmap(*words)
+    if result.exit_code == 0:
+        return Ending("done", result.output)
+    if result.exception is None or isinstance(result.exception, SystemExit):
+        return Ending("said", result.output)
+    return Ending("traceback", _last_lines(result.exception))
 
 
 def _last_lines(error: BaseException) -> str:
@@ -105,10 +117,14 @@ def _last_lines(error: BaseException) -> str:
 
 
 def draw_nothing() -> None:
-    """Leave pictures empty: what they show is read all the same, and they take most of a command's time."""
+    """Leave pictures out: what they show is read all the same, and they take most of a command's time."""
     from matplotlib.figure import Figure
 
-    Figure.savefig = lambda self, target, **_: Path(target).touch() if isinstance(target, str | Path) else None  # type: ignore[method-assign]
+    from glassmap.dashboard import pictures
+
+    for name in ("draw_learning_curve", "draw_peak_maps", "draw_examples"):
+        setattr(pictures, name, lambda *values, **named: None)
+    Figure.savefig = lambda *values, **named: None  # type: ignore[method-assign]
 
 
 def go_on(folder: Path) -> Ending:
