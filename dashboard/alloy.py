@@ -32,11 +32,12 @@ def show_alloy(
     """
     name = label(composition, campaign.elements)
     archive, map_ = archive_now(campaign), map_now(campaign)
-    if archive is None:
+    if archive is None and campaign.archive is None:
         st.info(
             f"There are no spectra to look at yet: they are written with each map. `glassmap run {campaign.folder}` "
             f"makes the next; `glassmap generate {campaign.folder} {name}` generates this one now."
         )
+    if archive is None:
         return
     _show_figures(name, composition, map_, campaign)
     row = archive.row_of(composition)

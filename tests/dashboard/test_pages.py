@@ -84,6 +84,25 @@ def test_a_map_that_is_older_than_a_figure_is_shown_without_it(
     assert write_report(folder, tmp_path / "report.html")[0].exists()
 
 
+def test_a_harmed_map_and_harmed_spectra_are_said_on_the_pages_that_show_them(
+    monkeypatch: pytest.MonkeyPatch, replayed: Path, tmp_path: Path
+):
+    folder = Path(shutil.copytree(replayed, tmp_path / "harmed"))
+    with CampaignStore.read_only(folder) as store:
+        paths = [path for kind in ("map", "archive") for path in store.artefacts(kind).values()]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-1])
+    said = {page: words(look(monkeypatch, folder, page)) for page in ("campaigns", "map", "progress", "rounds")}
+    assert {page for page, text in said.items() if "`glassmap map` makes it again" in text} == {
+        "campaigns",
+        "map",
+        "progress",
+    }
+    test = look(monkeypatch, folder, "spectra")
+    test.text_input[0].set_value("Co30V40Zr30").run()
+    assert not test.exception and "was changed or cut off" in words(test) and "no spectra to look at" not in words(test)
+
+
 def test_a_quaternary_is_sliced_and_shown_as_a_cloud(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "map", campaign="quaternary")
     test.multiselect(key="fixed").set_value(["Cu"]).run()
