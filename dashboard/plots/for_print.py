@@ -63,7 +63,7 @@ def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) 
         axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 
@@ -114,7 +114,7 @@ def draw_peak_maps(
         bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
         place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
         bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)
-    page.suptitle(f"{title} (circles); grey: no trustworthy first peak")
+    page.suptitle(f"{title} (circles); grey: no trustworthy first peak", parse_math=False)
     _save(page, path)
 
 
@@ -150,11 +150,11 @@ def draw_examples(
     for axes, (caption, measured, mean, half_width) in zip(panels, examples, strict=True):
         axes.plot(axis, measured, color="black", linewidth=1, label="measured")
         _draw_generated(axes, axis, mean, half_width, band)
-        axes.set_title(caption, loc="left", fontsize=10)
+        axes.set_title(caption, loc="left", fontsize=10, parse_math=False)
         axes.set_ylabel("intensity")
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
     panels[-1].set_xlabel(AXIS_TITLES[axis_name])
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 
@@ -175,7 +175,8 @@ def draw_generated(
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     _draw_generated(axes, axis, mean, half_width, band)
-    axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity", title=title)
+    axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity")
+    axes.set_title(title, parse_math=False)
     axes.legend(frameon=False)
     _save(figure, path)
 
@@ -197,7 +198,7 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *,
     axes.plot(q, flagged, color=_ORANGE, linewidth=1.2, label="flagged")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
-    axes.set_title(title, fontsize=9, wrap=True)
+    axes.set_title(title, fontsize=9, wrap=True, parse_math=False)
     axes.legend(frameon=False)
     _save(figure, path)
 
@@ -230,7 +231,8 @@ def draw_model_curves(
         axes.axhline(floor, color="black", linestyle="--", linewidth=1, label="noise of one simulation")
     if published is not None:
         axes.plot([40], [published], "*", color=_ORANGE, markersize=13, label="the paper, 40 000 atoms")
-    axes.set(xscale="log", yscale="log", xlabel="spectra learned from", ylabel="test MSE", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="spectra learned from", ylabel="test MSE")
+    axes.set_title(title, parse_math=False)
     ticks = sorted({n for by_size in mse.values() for n in by_size})
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
@@ -274,7 +276,7 @@ def draw_structure(
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 

@@ -16,7 +16,7 @@ from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard import pictures
 from glassmap.dashboard.data import read_begun_campaign, read_last_archive
 from glassmap.dashboard.pictures import draw_maps, draw_pictures
-from glassmap.dashboard.plots.for_print import band_about
+from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
@@ -91,3 +91,11 @@ def test_nothing_is_drawn_of_a_campaign_that_has_not_begun(tmp_path: Path):
     (tmp_path / "campaign.toml").write_text("")
     with pytest.raises(StoreError, match="Not started yet"):
         read_begun_campaign(tmp_path)
+
+
+def test_a_name_is_drawn_as_it_is_and_not_read_as_a_formula(tmp_path: Path):
+    name, q, spectrum = r"what $\frac{ costs", np.linspace(1, 5, 96), np.ones(96)
+    draw_learning_curve([], tmp_path / "curve.svg", title=name)
+    draw_flagged(q, spectrum, spectrum[None], tmp_path / "flagged.svg", title=name)
+    draw_generated("q", q, spectrum, spectrum, tmp_path / "alloy.svg", band="std", title=name)
+    assert {path.stem for path in tmp_path.iterdir()} == {"curve", "flagged", "alloy"}

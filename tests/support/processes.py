@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import psutil
+
 
 def processes_in(folder: Path) -> list[int]:
     """Processes whose working folder lies within `folder`."""
@@ -21,3 +23,10 @@ def wait_until(condition, seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def listening(process: int) -> set[tuple[str, int]]:
+    """Hosts and ports that a process and all that it has started listen on."""
+    root = psutil.Process(process)
+    found = [one for each in (root, *root.children(recursive=True)) for one in each.net_connections("inet")]
+    return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}

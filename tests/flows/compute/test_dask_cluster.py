@@ -37,10 +37,9 @@ from glassmap.simulation.structure import Structure
 from tests.support.campaigns import SIMULATED, fingerprint
 from tests.support.glasses import ELEMENTS, TINY, ZHOU, alloy, counting_lammps
 from tests.support.models import Told, peaks
-from tests.support.processes import processes_in, wait_until
+from tests.support.processes import listening, processes_in, wait_until
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
-import psutil
 from distributed import Client, Security
 
 ROOT = Path(__file__).parents[3]
@@ -373,19 +372,13 @@ def test_an_impossible_cluster_is_refused(dask: dict, words: str):
 
 
 def test_a_cluster_of_this_machine_is_started_and_ended(tmp_path: Path):
-    before = listening()
+    before = listening(os.getpid())
     with closing(Cluster(workers=1)) as cluster:
         (found,) = outcomes(cluster.simulate_all([alloy()], tmp_path, command=None, timeout=60.0))
         address = cluster.client.scheduler_info()["address"]
-        assert {host for host, _ in listening() - before} == {"127.0.0.1"}, "no other computer reaches it"
+        hosts = {host for host, _ in listening(os.getpid()) - before}
+        assert hosts == {"127.0.0.1"}, "no other computer reaches it"
         assert address.startswith("tls://127.0.0.1:"), "and no other user of this one, without the certificate"
         with pytest.raises(OSError, match=r"certificate does not match|Timed out"):
             Client(address, timeout=1, security=Security.temporary(), set_as_default=False)
     assert isinstance(found, Structure)
-
-
-def listening() -> set[tuple[str, int]]:
-    """Hosts and ports that this process and all that it has started listen on."""
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    found = [connection for process in processes for connection in process.net_connections("inet")]
-    return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}

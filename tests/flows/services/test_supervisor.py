@@ -17,6 +17,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from tests.support.campaigns import TINY, fingerprint, rows, write_campaign
 from tests.support.lab_campaigns import LAB, account
 from tests.support.laboratory import deliver
+from tests.support.processes import listening
 from tests.support.services import Services, answers, running, state_of, wait_until
 
 KILLS_OF_EACH = 2
@@ -47,6 +48,9 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         wait_until(lambda: state_of(lab) == state_of(other) == "waiting", seconds=120)
         readable = [path for path in services.home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
         assert not readable, "all of it is the owner's alone"
+        assert services.process is not None
+        hosts = {host for host, _ in listening(services.process.pid)}
+        assert hosts == {"127.0.0.1"}, "nothing can be reached from another computer"
         assert services.home.stat().st_mode & 0o077 == 0, "and nobody else looks into its home"
         assert {"auth", "prefect.db", "server.log"} <= {path.name for path in services.home.iterdir()}
         api = f"http://127.0.0.1:{services.port}/api"
