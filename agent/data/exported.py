@@ -72,8 +72,9 @@ def _read_table(path: Path) -> SpectraSet:
     if not path.is_file():
         raise DatasetError(f"There is no file {path}; check the path.")
     try:
-        table, about = _load_parquet(path) if path.suffix == ".parquet" else _load_json(path)
-        return _from_table(table, about)
+        with np.errstate(all="ignore"):  # what a damaged file holds is refused below
+            table, about = _load_parquet(path) if path.suffix == ".parquet" else _load_json(path)
+            return _from_table(table, about)
     except GlassmapError as error:
         raise type(error)(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -95,10 +96,17 @@ def _load_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
 def _load_json(path: Path) -> tuple[Any, dict[str, Any]]:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-    about: dict[str, Any] = json.loads(path.read_bytes())
+    about: dict[str, Any] = json.loads(path.read_text(), object_hook=_packed)
     table: Any = pd.DataFrame(about.pop("measurements"))
     table["facts"] = [json.dumps(facts) for facts in table["facts"]]
     return table, about
+
+
+def _packed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a measurement with its spectrum as an array, which takes a tenth of the memory of a list."""
+    if record.keys() >= {"facts", "intensity"}:
+        record["intensity"] = np.array(record["intensity"], np.float32)
+    return record
 
 
 def _from_table(table: Any, about: dict[str, Any]) -> SpectraSet:
@@ -111,8 +119,6 @@ def _from_table(table: Any, about: dict[str, Any]) -> SpectraSet:
         name: np.array([hdf5_text(text) for text in table[name]]) if kind is str else table[name].to_numpy(kind)
         for name, kind in EXTRAS.items()
     }
-    with np.errstate(all="ignore"):  # what a damaged file holds is refused below
-        spectra = np.stack([np.asarray(values, np.float32) for values in table["intensity"]])
     extras["target"] = table[[f"{element}{TARGET}" for element in elements]].to_numpy(np.float64)
     return SpectraSet(
         ids=tuple(str(id_) for id_ in table["id"]),
@@ -120,7 +126,7 @@ def _from_table(table: Any, about: dict[str, Any]) -> SpectraSet:
         compositions=compositions,
         axis_name=about["axis_name"],
         axis=np.array(about["axis"], dtype=np.float64),
-        intensities=spectra,
+        intensities=np.stack([np.asarray(values, np.float32) for values in table["intensity"]]),
         coordinates=extras,
         units={str(name): str(unit) for name, unit in about["units"].items()},
         wavelength=None if wavelength is None else float(wavelength),
