@@ -110,7 +110,14 @@ class Trainer:
         self.done = 0
 
     def run(self, report: Report = ignore) -> Generator:
-        """Train to the last step; return the generator with averaged weights, ready to generate."""
+        """Train to the last step; return the generator with averaged weights, ready to generate.
+
+        A seed gives the same network again also on a GPU, which sums the gradients of convolutions in any order else.
+        """
+        with torch.backends.cudnn.flags(benchmark=False, deterministic=True):
+            return self._run(report)
+
+    def _run(self, report: Report) -> Generator:
         while self.done < self.config.steps:
             mse = self.step()
             if self.done % REPORT_EVERY == 0 or self.done == self.config.steps:
