@@ -62,7 +62,7 @@ class Planner:
         if config is not None:
             if path.exists():
                 earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
-                config = config.continuing(earlier)
+                config = config.continuing(earlier, given={})
                 config.check_continues(earlier)
             config.to_toml(path)
         self._stack = ExitStack()

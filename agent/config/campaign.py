@@ -132,17 +132,20 @@ class CampaignConfig(Settings):
         """What was given of the settings, as JSON; the others are left at their defaults."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    def continuing(self, earlier: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> "CampaignConfig":
+    def continuing(self, earlier: Mapping[str, Any], *, given: Mapping[str, Any] | None) -> "CampaignConfig":
         """Return the settings with which a campaign goes on: what is left out is what it was, whatever the default.
 
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
             given: What was given of those. What was and is no longer has been taken out, and has its default again.
+                None where nobody knows: all that may change is then taken for given.
 
         Raises:
             CampaignError: If what is given now doesn't go with what is left out.
         """
-        whole = _completed(self, self.recorded(earlier), given or {})
+        then = self.recorded(earlier)
+        known = then.model_dump(mode="json", include=then._free) if given is None else given
+        whole = _completed(self, then, known)
         return self.of(whole.model_dump(mode="json"), source="the campaign's settings, with those of its store")
 
     def to_toml(self, path: Path) -> None:
@@ -151,8 +154,7 @@ class CampaignConfig(Settings):
 
     def binding(self) -> dict[str, Any]:
         """Return the settings that what a campaign finds depends on, as JSON: without those that may change."""
-        free: dict[str, Any] = dict.fromkeys(FREE_SETTINGS, True) | self._free_within()
-        return self.model_dump(mode="json", exclude=free)
+        return self.model_dump(mode="json", exclude=self._free)
 
     def check_continues(self, earlier: Mapping[str, Any]) -> None:
         """Refuse to go on with settings that the rounds so far were not made with.
@@ -172,10 +174,12 @@ class CampaignConfig(Settings):
                 "back, or start another campaign."
             )
 
-    def _free_within(self) -> dict[str, Any]:
-        """Return the free settings of each table, as pydantic leaves them out."""
+    @property
+    def _free(self) -> dict[str, Any]:
+        """What may change between two rounds, as pydantic takes it in or leaves it out."""
+        free: dict[str, Any] = dict.fromkeys(FREE_SETTINGS, True)
         tables = {"spectrum": {*self.spectrum.free}, "planning": {*self.planning.free}, "backend": {*self.backend.free}}
-        return tables | ({"guide": {"backend": {*self.guide.backend.free}}} if self.guide else {})
+        return free | tables | ({"guide": {"backend": {*self.guide.backend.free}}} if self.guide else {})
 
 
 def _completed(settings: BaseModel, earlier: BaseModel, given: Mapping[str, Any]) -> BaseModel:

@@ -124,9 +124,9 @@ class Settings(AuditLog):
         return self._begun("config")
 
     @property
-    def given_settings(self) -> dict[str, Any]:
-        """What of the settings was given; nothing where an earlier version recorded them."""
-        return self._setting("given") or {}
+    def given_settings(self) -> dict[str, Any] | None:
+        """What of the settings was given; None where an earlier version recorded them."""
+        return self._setting("given")
 
     @property
     def source(self) -> str:

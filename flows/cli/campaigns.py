@@ -64,7 +64,7 @@ def replay(
         path = folder / FILE_NAME
         if path.exists():
             earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
-            config = config.continuing(earlier)
+            config = config.continuing(earlier, given={})
             config.check_continues(earlier)
         _run_and_draw(folder, config, json_file)
 

@@ -89,7 +89,7 @@ def open_campaign(
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
     given, start = config.given, _Start.in_folder(folder)
     if start is not None:
-        config = config.continuing(start.config, start.given)
+        config = config.continuing(start.config, given=start.given)
         config.check_continues(start.config)
     backend, guide = open_backend(config.backend, config, folder), None
     if config.guide is not None:
@@ -123,7 +123,7 @@ class _Start(NamedTuple):
     """What a store recorded of how its campaign began; see `CampaignStore`."""
 
     config: dict[str, Any]
-    given: dict[str, Any]
+    given: dict[str, Any] | None  # of its settings; None where an earlier version recorded them
     fingerprint: str
     guide_fingerprint: str | None
 

@@ -146,11 +146,13 @@ def test_a_setting_that_the_rounds_depend_on_may_not_change(name: str, value: An
 def test_what_is_left_out_is_what_it_was_and_what_is_taken_out_is_as_by_default():
     earlier = check(model={"steps": 9}, planning={"batch": 9}, stop={"patience": 7, "max_hours": 5})
     now = check(model={"steps": 11}, stop={"patience": 3})
-    went_on = now.continuing(earlier.model_dump(mode="json"))
+    went_on = now.continuing(earlier.model_dump(mode="json"), given={})
     assert (went_on.model.steps, went_on.planning.batch) == (11, 9)
     assert (went_on.stop.patience, went_on.stop.max_hours) == (3, 5)
-    taken_out = now.continuing(earlier.model_dump(mode="json"), earlier.given)
+    taken_out = now.continuing(earlier.model_dump(mode="json"), given=earlier.given)
     assert (taken_out.planning.batch, taken_out.stop.max_hours) == (check().planning.batch, None)
+    of_before = now.continuing(earlier.model_dump(mode="json"), given=None)
+    assert (of_before.planning.batch, of_before.stop.max_hours) == (9, None)
 
 
 @pytest.mark.parametrize("table", [{}, {"preset": "default"}], ids=["nothing", "a preset"])
@@ -158,10 +160,10 @@ def test_a_default_that_another_version_changed_is_no_change_of_the_campaign(tab
     earlier = check().model_dump(mode="json")
     earlier["model"] |= {"steps": 777, "members": 3}  # the defaults of then
     now = check(model=table | {"members": 3})
-    assert now.continuing(earlier).model.steps == 777
-    now.continuing(earlier).check_continues(earlier)
+    assert now.continuing(earlier, given=None).model.steps == 777
+    now.continuing(earlier, given=None).check_continues(earlier)
     with pytest.raises(CampaignError, match="began: model;"):
-        check(model={"preset": "paper"}).continuing(earlier).check_continues(earlier)
+        check(model={"preset": "paper"}).continuing(earlier, given=None).check_continues(earlier)
 
 
 def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
