@@ -142,6 +142,7 @@ class Backend(Protocol):
     axis: Axis
     wavelength: float | None = None
     fingerprint: str  # of all that must not change under a campaign
+    earlier_fingerprints: tuple[str, ...] = ()  # of the same, as earlier versions made them
     source: str = ""  # what a picture has to say of where spectra come from; empty for an instrument's
 
     def candidates(self) -> "CompositionSpace | Compositions":

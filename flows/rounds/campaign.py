@@ -202,7 +202,7 @@ def check_data(folder: Path, backend: Backend, *, recorded: str | None) -> None:
     Raises:
         CampaignError: If axis, compositions, spectra, hold-out or potential differ.
     """
-    if backend.fingerprint != recorded:
+    if recorded not in (backend.fingerprint, *backend.earlier_fingerprints):
         raise CampaignError(
             f"The data set, substrate or potential changed since the campaign in {folder} began: axis, "
             "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "

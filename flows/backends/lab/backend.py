@@ -51,7 +51,10 @@ class Laboratory(Backend):
         bare = self._steps.substrate
         substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
         content = [self.axis.tolist(), config.spectrum.background, settings.composition, substrate]
-        self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        self.fingerprint, without_substrate = (
+            hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in (content, content[:-1])
+        )
+        self.earlier_fingerprints = (without_substrate,)
 
     def candidates(self) -> CompositionSpace:
         """Return every alloy of the space."""
