@@ -233,5 +233,8 @@ def _lying_beside(folder: Path) -> Iterator[str]:
     for part in ("checkpoints", "maps", "scans", "orders", "quarantine"):
         if count := sum(1 for file in (folder / part).glob("[!.]*") if file.suffix != ".safetensors"):
             yield f"{count} {part if count > 1 or part == 'quarantine' else part.removesuffix('s')}"
-    for pattern in (COPY_NAME, f"{FILE_NAME}.v*", f"{FILE_NAME}.damaged*", f"{FILE_NAME}-wal", "log.jsonl"):
+    path = folder / FILE_NAME
+    has_pages = path.exists() and path.stat().st_size > 0  # to which the write-ahead log beside belongs
+    kept = () if has_pages else (f"{FILE_NAME}-wal",)
+    for pattern in (COPY_NAME, f"{FILE_NAME}.v*", f"{FILE_NAME}.damaged*", *kept, "log.jsonl"):
         yield from (path.name for path in sorted(folder.glob(pattern)) if path.stat().st_size > 0)

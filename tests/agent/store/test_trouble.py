@@ -61,6 +61,18 @@ def test_a_store_that_is_lost_beside_its_files_is_refused_and_never_begun_anew(t
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_a_store_whose_first_opening_was_killed_is_begun(tmp_path: Path):
+    """Its pages lie in the write-ahead log still, which is no other campaign's."""
+    (tmp_path / "killed").mkdir()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE _sqlite_migrations (id INTEGER PRIMARY KEY, migration_set, name, applied_at)")
+        for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "killed" / name)
+    with CampaignStore.open(tmp_path / "killed") as store:
+        assert store.last_stage() is None
+
+
 def test_a_copy_alone_says_that_there_was_a_campaign(tmp_path: Path):
     (tmp_path / COPY_NAME).write_text("x")
     with pytest.raises(StoreError, match=COPY_NAME), CampaignStore.open(tmp_path):
