@@ -60,7 +60,9 @@ class Session:
             assert isinstance(content, bytes), "all messages are binary"
             message = ForwardMsg.FromString(content)
             kind = message.WhichOneof("type")
-            if kind == "auto_rerun":
+            if kind == "new_session" and not message.metadata.run.fragment_ids:
+                self._stop_looking(list(self._looks))
+            elif kind == "auto_rerun":
                 what, every = message.auto_rerun.fragment_id, message.auto_rerun.interval
                 self._stop_looking([what])
                 self._looks[what] = asyncio.create_task(self._look(what, every))
@@ -76,7 +78,8 @@ class Session:
     async def _look(self, what: str, every: float) -> None:
         while True:
             await asyncio.sleep(every)
-            self._asked = time.monotonic()  # should it come to another drawing
+            if not self._is_click:  # which is still waited for
+                self._asked = time.monotonic()  # should it come to another drawing
             part = ClientState(query_string=self._query, page_name=self._page, fragment_id=what, is_auto_rerun=True)
             await self._draw(part)
 
