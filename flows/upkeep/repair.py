@@ -189,7 +189,7 @@ class _Settler:
         try:
             config = CampaignConfig.from_toml(self._folder / CAMPAIGN_FILE)
             if store.has_begun:
-                config = config.continuing(store.config, store.given_settings)
+                config = config.continuing(store.config, given=store.given_settings)
         except CampaignError:
             if not store.has_begun:
                 raise
