@@ -7,8 +7,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from glassmap.agent.errors import GlassmapError
+from glassmap.agent.outside_text import visible
 from glassmap.dashboard.data import find_campaigns
-from glassmap.dashboard.live import choose_campaign
+from glassmap.dashboard.live import choose_campaign, plain
 from glassmap.dashboard.serve import FOLDERS
 
 PAGES = {
@@ -72,7 +74,10 @@ def main() -> None:
     st.session_state.folders, st.session_state.pages = folders, pages
     if page is not pages["campaigns"] and page is not pages["compare"]:
         choose_campaign(folders)
-    page.run()
+    try:
+        page.run()
+    except GlassmapError as error:  # what a page reads for itself may be damaged, too
+        st.error(plain(visible(str(error))))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ class Measurements(Settings):
 
     def used_alloys(self) -> UsedAlloys:
         """Return the measurements that are used, in the order they came."""
+        self._refuse_harmed("spectra")
         query = "SELECT id, hold_out, composition FROM spectra WHERE state = 'used' ORDER BY rowid"
         rows = self._db.execute(query).fetchall()
         compositions = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: there may be 100,000

@@ -22,6 +22,7 @@ from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots.maps import QUANTITIES
 from glassmap.dashboard.report import write_report
 from glassmap.flows.actions import abandon, retract, retry
+from tests.support.harm import flip, spectrum_in
 from tests.support.made_up import make_campaign
 from tests.support.pages import APP, look, words
 
@@ -221,3 +222,12 @@ def test_what_is_measured_next_knows_what_people_rejected_abandoned_and_want_aga
     assert crosses["text"] == pending
     said = words(look(monkeypatch, tmp_path, "batch", campaign="decided"))
     assert "**Missing:** r002-01, r002-06" in said
+
+
+def test_a_page_that_reads_a_harmed_measurement_says_so(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path
+):
+    folder = shutil.copytree(campaigns / "converged", tmp_path / "harmed")
+    flip(folder / "campaign.db", at=spectrum_in(folder, "r001-02"))
+    said = words(look(monkeypatch, tmp_path, "map", campaign="harmed"))
+    assert "is damaged" in said and "r001-02" in said and "glassmap repair" in said
