@@ -114,7 +114,7 @@ class Trainer:
 
         A seed gives the same network again also on a GPU, which sums the gradients of convolutions in any order else.
         """
-        with torch.backends.cudnn.flags(benchmark=False, deterministic=True):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             return self._run(report)
 
     def _run(self, report: Report) -> Generator:
