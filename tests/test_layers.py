@@ -15,6 +15,7 @@ BASE = {
     "progress",
     "atomic_file",
     "content_hash",
+    "hdf5_file",
     "outside_text",
 }  # of agent, for every room
 FLOWS = [  # each part imports those before it and its own

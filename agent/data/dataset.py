@@ -16,6 +16,7 @@ from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.composition import SYMBOLS, close_compositions
 from glassmap.agent.data.spectrum import Preprocessing, Substrate
 from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
+from glassmap.agent.hdf5_file import hdf5_file
 from glassmap.agent.shapes import Axis, AxisName, Compositions, Mask, Rows, Spectra
 
 if TYPE_CHECKING:
@@ -440,9 +441,9 @@ def write_dataset(
         encoding = {str(name): packing for name in data.variables if data[name].dtype.kind in "iuf"}
         for name, step in (resolution or {}).items():
             encoding[name] = packing | {"dtype": "int16", "scale_factor": step, "_FillValue": np.iinfo(np.int16).min}
-        with whole_file(path) as partial:
+        with whole_file(path) as partial, hdf5_file(partial) as file:
             data.to_netcdf(  # pyright: ignore[reportUnknownMemberType]
-                partial, engine="h5netcdf", encoding=encoding
+                file, engine="h5netcdf", encoding=encoding
             )
     except OSError as error:
         raise DatasetError(f"{path} can't be written: {error}. Check the folder and the space left.") from error

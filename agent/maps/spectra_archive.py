@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.content_hash import harm_of, is_named_by_content
 from glassmap.agent.errors import ModelError
+from glassmap.agent.hdf5_file import hdf5_file
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
 
@@ -183,7 +184,7 @@ def write_archive(
         known: All alloys that are measured, where those are more.
     """
     ours = views.mean[len(compositions) - len(measured.ids) :]
-    with h5py.File(path, "w") as file:
+    with hdf5_file(path) as opened, h5py.File(opened, "w") as file:
         file.attrs["round"] = round_
         file["axis"] = axis
         file["generated/composition"] = compositions

@@ -22,6 +22,7 @@ from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.dataset import AT_PCT, AXIS_UNITS
 from glassmap.agent.data.exported import EXTRAS, TARGET, check_format, hdf5_text
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.hdf5_file import hdf5_file
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Recorded
 
@@ -129,7 +130,7 @@ def _write_netcdf(store: CampaignStore, path: Path) -> None:
     about = _about(store)
     elements, axis_name, units = about["elements"], about["axis_name"], about["units"]
     unknown = [np.nan] * len(elements)
-    with h5netcdf.File(path, "w") as file:
+    with hdf5_file(path) as opened, h5netcdf.File(opened, "w") as file:
         file.attrs.update(about["attributes"])
         if about["wavelength"] is not None:
             file.attrs["wavelength"] = about["wavelength"]

@@ -343,7 +343,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     write_dataset(small_set(), path)
 
     def fill_disk(self, part, **_):
-        Path(part).write_bytes(b"half")
+        part.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", fill_disk)
