@@ -1,5 +1,6 @@
 """Opening a campaign: what may have changed since it began, and what is refused."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.atomic_file import partial_beside
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError
@@ -78,7 +78,8 @@ def test_partial_files_of_a_killed_process_are_cleared_away(continued: Path):
         continued / folder / f".partial-{platform.node()}-{int(ended.stdout)}-x"
         for folder in ("", "checkpoints", "maps")
     ]
-    being_written = partial_beside(continued / "orders" / "x")  # by a person's command beside the driver
+    name = f".partial-{platform.node()}-{os.getpid()}-x"
+    being_written = continued / "orders" / name  # by a person's command beside the driver
     for stray in (*strays, being_written):
         stray.parent.mkdir(exist_ok=True)
         stray.write_bytes(b"half")
