@@ -84,7 +84,8 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         return
     known = [figure for figure in FIGURES if figure.name in found]
     words = [f"**{figure.label} {figure.say(found[figure.name], found[figure.std_name])}**" for figure in known]
-    words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
+    if not np.isnan(found["distance"]):  # of the first maps
+        words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
     st.markdown(" · ".join(words), help="Of the mean spectrum, ± epistemic std over the base models' members.")
 
 

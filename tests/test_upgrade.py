@@ -295,6 +295,7 @@ def test_a_campaign_of_the_past_is_looked_at_as_it_is(past: Path):
     campaign = read_campaign(past)
     assert not isinstance(campaign, Unreadable)
     assert campaign.settings.batch == (8 if past.name == "replay" else 6) and campaign.settings.stop.max_spectra is None
+    assert campaign.map is not None and {"distance", "delta_q", "delta_q_std"} <= {*read_map(campaign.map[1])[0]}
     refused = glassmap("extend", past, "--spectra", 5).output
     assert "sets no limit stop.max_spectra" in refused
     assert {name: digest for name, digest in contents(past).items() if name in found and name != "campaign.db"} == {

@@ -293,7 +293,7 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the map's columns by name, and its metadata.
 
     A map shows the figures that there were when it was made. Those made by glassmap 0.1 call the standard deviation of
-    a figure its spread; here it comes under the one name.
+    a figure its spread; here it comes under the one name. The first have no `distance`; here it is NaN.
 
     Raises:
         ModelError: If the file is missing, harmed or no map.
@@ -304,5 +304,6 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         metadata = json.loads(table.schema.metadata[b"glassmap"])
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ModelError(f"{path} is no map ({error}). {_REMEDY}") from error
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    return {name.replace("_spread", "_std"): column for name, column in columns.items()}, metadata
+    columns = {name.replace("_spread", "_std"): table[name].to_numpy() for name in table.column_names}
+    unknown = np.full(len(table), np.nan, dtype=np.float32)
+    return {**columns, "distance": columns.get("distance", unknown)}, metadata
