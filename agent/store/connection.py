@@ -247,11 +247,13 @@ def connect_to_read(path: Path) -> Generator[sqlite3.Connection]:
     """
     log = path.with_name(f"{path.name}-wal")
     is_still = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)  # on a medium, say
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * is_still}"
+    is_cut = not is_still and path.with_name(f"{path.name}-journal").exists()  # SQLite has to roll back what was cut
+    uri = f"{path.absolute().as_uri()}?mode={'rw' if is_cut else 'ro'}{'&immutable=1' * is_still}"
     with trouble_in_words(path.parent):
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     with closing(db):
         checksums.register(db)
+        db.execute("PRAGMA query_only=ON")
         yield db
 
 

@@ -73,6 +73,26 @@ def test_a_store_whose_first_opening_was_killed_is_begun(tmp_path: Path):
         assert store.last_stage() is None
 
 
+def test_a_store_whose_first_write_was_cut_off_by_a_power_cut_is_read_as_it_was_before(closed: Path, tmp_path: Path):
+    """Before it has a write-ahead log a store has a journal to roll back, which only who may write can."""
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    with closing(sqlite3.connect(closed / FILE_NAME, isolation_level=None)) as db:
+        before = db.execute("SELECT * FROM stages").fetchall()
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("PRAGMA cache_size=1")  # so that pages are written before the commit
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE half (content)")
+        db.executemany("INSERT INTO half VALUES (?)", [(bytes(3000),)] * 50)
+        for name in (FILE_NAME, f"{FILE_NAME}-journal"):
+            shutil.copy(closed / name, cut / name)
+        db.execute("ROLLBACK")
+    with CampaignStore.read_only(cut) as store:
+        assert store._db.execute("SELECT * FROM stages").fetchall() == before
+        with pytest.raises(sqlite3.OperationalError):
+            store._db.execute("DELETE FROM stages")
+
+
 def test_a_copy_alone_says_that_there_was_a_campaign(tmp_path: Path):
     (tmp_path / COPY_NAME).write_text("x")
     with pytest.raises(StoreError, match=COPY_NAME), CampaignStore.open(tmp_path):
