@@ -156,10 +156,10 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
     )
 
 
-def read_used_alloys(folder: Path) -> UsedAlloys:
-    """Return the measurements that are used."""
+def read_used_alloys(folder: Path, *, check: bool) -> UsedAlloys:
+    """Return the measurements that are used, held against their checksums or not."""
     with CampaignStore.read_only(folder) as store:
-        return store.used_alloys()
+        return store.used_alloys(check=check)
 
 
 class Batch(NamedTuple):

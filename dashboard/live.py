@@ -49,9 +49,15 @@ class _Last(Generic[Shown]):
     def __init__(self) -> None:
         self._lock, self._seen, self._shown = Lock(), None, None
 
-    def get(self, seen: Hashable, read: Callable[[], Shown]) -> Shown:
-        """Return it as it is now; it is read again only if what tells its versions apart has changed."""
+    def get(self, look: Callable[[], Hashable], read: Callable[[], Shown]) -> Shown:
+        """Return it as it is now.
+
+        Args:
+            look: Tells its versions apart. Asked by who reads, so that nobody reads again what came while waiting.
+            read: Called only if the version has changed.
+        """
         with self._lock:
+            seen = look()
             if self._shown is None or self._seen != seen:
                 self._shown = None  # let go first, so that there are never two
                 self._shown, self._seen = read(), seen
@@ -80,13 +86,13 @@ def _archives(folder: Path) -> _Last[SpectraArchive | None]:
 
 def campaign_now(folder: Path) -> CampaignSnapshot | Unreadable:
     """Return the campaign as it is now; it is read again only if something happened."""
-    return _campaigns(folder).get(marker(folder), lambda: read_campaign(folder))
+    return _campaigns(folder).get(lambda: marker(folder), lambda: read_campaign(folder))
 
 
 def used_alloys_now(campaign: CampaignSnapshot) -> UsedAlloys:
     """Return the measurements that are used now; they are read again only if something happened."""
     folder = campaign.folder
-    return _used_alloys(folder).get(marker(folder), lambda: read_used_alloys(folder))
+    return _used_alloys(folder).get(lambda: marker(folder), lambda: read_used_alloys(folder, check=False))
 
 
 def map_now(campaign: CampaignSnapshot) -> Map | None:
@@ -94,7 +100,7 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
     if campaign.map is None:
         return None
     try:
-        return _maps(campaign.folder).get(campaign.map, lambda: read_last_map(campaign))
+        return _maps(campaign.folder).get(lambda: campaign.map, lambda: read_last_map(campaign))
     except GlassmapError as error:
         st.warning(str(error))
         return None
@@ -105,7 +111,7 @@ def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
     if campaign.archive is None:
         return None
     try:
-        return _archives(campaign.folder).get(campaign.archive, lambda: read_last_archive(campaign))
+        return _archives(campaign.folder).get(lambda: campaign.archive, lambda: read_last_archive(campaign))
     except GlassmapError as error:
         st.warning(str(error))
         return None

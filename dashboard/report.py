@@ -117,7 +117,7 @@ def _facts(campaign: CampaignSnapshot) -> str:
 def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
     elements = campaign.elements
     yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
-    known = read_used_alloys(campaign.folder)
+    known = read_used_alloys(campaign.folder, check=True)
     marks = Marks(
         known.compositions,
         known.ids,

@@ -88,9 +88,8 @@ def _pick_row(shares: pd.DataFrame) -> None:
         st.session_state["alloy"] = tuple(at_pct / at_pct.sum())
 
 
-def _marks(campaign: CampaignSnapshot, known: Compositions, known_texts: list[str], *, show_measured: bool) -> Marks:
+def _marks(campaign: CampaignSnapshot, used: UsedAlloys, known: Compositions, known_texts: list[str]) -> Marks:
     e = len(campaign.elements)
-    used = used_alloys_now(campaign) if show_measured else UsedAlloys([], np.empty((0, e)), np.empty(0, dtype=bool))
     batch, alloy = campaign.awaited, st.session_state.get("alloy")
     return Marks(
         used.compositions,
@@ -183,7 +182,7 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
     )
 
 
-def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
+def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str, used: UsedAlloys) -> None:
     values = _values(map_, quantity)
     top = top_alloys(values)
     st.caption(f"The {100 * TOP_SHARE:g} % of alloys where {QUANTITIES[quantity].title} is largest.")
@@ -193,7 +192,7 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str) -> None:
         quantity=quantity,
         elements=campaign.elements,
         limits=colour_range(values),
-        measured=used_alloys_now(campaign).learned,
+        measured=used.learned,
     )
     st.plotly_chart(figure, width="stretch", key="cloud")
 
@@ -265,6 +264,8 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
 def _show(campaign: CampaignSnapshot) -> None:
     map_ = map_now(campaign)
     if map_ is None:
+        if campaign.map is not None:
+            return  # that it can't be read is said
         st.info(
             f"g(r) has no {DELTA_Q.label}, so this campaign has no map; its spectra are on the next page."
             if campaign.q is None
@@ -282,7 +283,9 @@ def _show(campaign: CampaignSnapshot) -> None:
         place = st.container()
         with st.expander("Known glass formers"):
             known, known_texts = _known_glasses(campaign.elements)
-        marks = _marks(campaign, known, known_texts, show_measured=show_measured)
+        used = used_alloys_now(campaign)
+        nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
+        marks = _marks(campaign, used if show_measured else nothing, known, known_texts)
         with place:
             if len(campaign.elements) == 3:
                 _ternary(campaign, map_, quantity, marks)
@@ -292,12 +295,11 @@ def _show(campaign: CampaignSnapshot) -> None:
                 else:
                     view = "slice"
                 if view == "cloud":
-                    _cloud(campaign, map_, quantity)
+                    _cloud(campaign, map_, quantity, used)
                 else:
                     _slice(campaign, map_, quantity, marks)
-            learned = len(used_alloys_now(campaign).learned)
             st.caption(
-                f"After round {map_.round}: {len(map_.figures)} alloys, {learned} learned from. "
+                f"After round {map_.round}: {len(map_.figures)} alloys, {len(used.learned)} learned from. "
                 f"Grey: no trustworthy first peak. Click an alloy to see its spectrum."
             )
     with right:

@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.errors import StoreError
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -224,10 +225,16 @@ def test_what_is_measured_next_knows_what_people_rejected_abandoned_and_want_aga
     assert "**Missing:** r002-01, r002-06" in said
 
 
-def test_a_page_that_reads_a_harmed_measurement_says_so(
-    monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path
-):
+def test_a_page_says_in_words_what_it_can_t_read(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    def refuse(folder: Path, round_: int) -> None:
+        raise StoreError(f"{folder} is damaged, round {round_}.")
+
+    monkeypatch.setattr("glassmap.dashboard.data.read_batch", refuse)
+    assert "converged is damaged, round 3." in words(look(monkeypatch, campaigns, "batch", campaign="converged"))
+
+
+def test_a_report_of_a_harmed_measurement_is_refused(campaigns: Path, tmp_path: Path):
     folder = shutil.copytree(campaigns / "converged", tmp_path / "harmed")
     flip(folder / "campaign.db", at=spectrum_in(folder, "r001-02"))
-    said = words(look(monkeypatch, tmp_path, "map", campaign="harmed"))
-    assert "is damaged" in said and "r001-02" in said and "glassmap repair" in said
+    with pytest.raises(StoreError, match=r"damaged.*r001-02.*glassmap repair"):
+        write_report(folder, tmp_path / "report.html")

@@ -136,7 +136,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
     _plan(store, space, round_, ranks)
     store.start_stage(round_, "measure")
     _measure(store, round_)
-    learned = store.used_alloys().learned
+    learned = store.used_alloys(check=False).learned
     with store.transaction():
         store.end_stage(round_, "measure", "done")
         error, errors = 200 / len(learned) + 5, {figure.name: 0.03 for figure in FIGURES}
