@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from glassmap.agent.errors import StoreError
 from glassmap.agent.shapes import Spectrum
@@ -161,7 +161,7 @@ class _Table(NamedTuple):
     names: tuple[str, ...]  # columns that people know a row by
 
     @classmethod
-    def of(cls, db: sqlite3.Connection, name: str) -> Self:
+    def of(cls, db: sqlite3.Connection, name: str) -> "_Table":
         """Look at a table of a store."""
         query = "SELECT name, type, dflt_value, pk FROM pragma_table_info(?) ORDER BY cid"
         names, types, defaults, keys = zip(*db.execute(query, [name]), strict=True)
@@ -256,9 +256,9 @@ class _Salvaging:
         for key in sorted(missing, key=lambda key: (key[0] == "spectra", key)):
             options = [*self._left_of(key), *([earlier[key]] if key in earlier else [])]
             options += [known for row in options for known in self._known_of(key, row)]
-            spectra = self._recalled(options, recall, folder) if key[0] == "spectra" else ()
-            ways = self._tables[key[0]].ways(options, spectra)
-            mended = next((row for row in ways if self._proves(*key, row)), None)
+            mended = self._put_together(key, options)
+            if mended is None and key[0] == "spectra":
+                mended = self._put_together(key, options, self._recalled(options, recall, folder))
             said = Lost(key[0], self._name(key, options))
             if mended is not None and self._take(*key, mended):
                 self.result.mended.append(str(said))
@@ -293,6 +293,10 @@ class _Salvaging:
             is_stray = stored.tree == table and (table, its_number) not in self._sums
             if (is_it or is_stray) and (row := self._tables[table].row(number, stored.values)) is not None:
                 yield row
+
+    def _put_together(self, key: Key, options: list[Row], spectra: Iterable[Value] = ()) -> Row | None:
+        ways = self._tables[key[0]].ways(options, spectra)
+        return next((row for row in ways if self._proves(*key, row)), None)
 
     def _known_of(self, key: Key, row: Row) -> Iterator[Row]:
         """Yield what is left of a row with what the indices say of it; a measurement, with what was asked for too."""

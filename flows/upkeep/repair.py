@@ -41,6 +41,7 @@ from glassmap.flows.rounds.record import record
 RESCUED = f"{STORE}.damaged"  # while it is repaired; then with a number
 ASKED = {"suggestions", "batches"}  # tables that a round begins with
 FOUND = {"stages", "curve", "curve_errors", "artefacts", "decisions"}  # and those that it ends with
+STARTS = [Lost("settings", key) for key in ("elements", "config", "source", "fingerprint", "guide_fingerprint")]
 TRANSIENT = {"progress", "notices", "failures"}  # come again by themselves, or are of no use later
 
 
@@ -177,12 +178,21 @@ class _Settler:
             store.forget_start()
             record_start(store, campaign.config, campaign.config.given, campaign.backend, campaign.guide)
             self.told.append(Told("How the campaign began was recorded anew, from its file and data."))
+            found.lost = [lost for lost in found.lost if lost.table not in ("axes", "campaign") and lost not in STARTS]
         store.forget_files_of_the_lost()
         rounds = {_number(lost) or store.last_round() for lost in found.lost if lost.table in ASKED | FOUND}
         if rounds:
             self._do_again(store, found, sorted(rounds))
-        found.lost = [lost for lost in found.lost if lost.table not in TRANSIENT]
+        found.lost = [lost for lost in found.lost if not (lost.table in TRANSIENT or self._comes_again(store, lost))]
         store.log("repaired", f"{len(found.mended)} rows put together, {len(found.lost)} lost")
+
+    def _comes_again(self, store: CampaignStore, lost: Lost) -> bool:
+        """Return whether a measurement is lost that the campaign makes again itself, and say so."""
+        asked = store.suggestion(lost.name) if lost.table == "spectra" else None
+        if asked is None or self._open(store).at(asked.round).backend.is_asynchronous:
+            return False
+        self.told.append(Told(f"{lost} can't be had any more: it is measured again."))
+        return True
 
     def _open_anew(self, store: CampaignStore) -> OpenCampaign:
         """Open who measures, by the campaign file or, where that can't be read, what was recorded of it."""

@@ -25,3 +25,13 @@ def spectrum_in(folder: Path, measurement: str) -> int:
     """Return where a measurement's spectrum stands in a campaign's store."""
     ((intensity,),) = rows(folder, f"SELECT intensity FROM spectra WHERE id = '{measurement}'")
     return place_of(folder, intensity)
+
+
+def suggestion_in(folder: Path, suggestion: str) -> int:
+    """Return where the row of what was asked for stands in a campaign's store: its id, and soon after its alloy."""
+    ((composition,),) = rows(folder, f"SELECT composition FROM suggestions WHERE id = '{suggestion}'")
+    store, id_, alloy = (folder / STORE).read_bytes(), suggestion.encode(), composition.encode()
+    place = store.index(id_)
+    while alloy not in store[place : place + len(id_) + len(alloy) + 8]:
+        place = store.index(id_, place + 1)
+    return place
