@@ -434,7 +434,7 @@ def test_a_harmed_file_is_refused_in_words_or_read_as_it_was(tmp_path: Path):
     path = tmp_path / "harmed.nc"
     write_dataset(small_set(), path)
     content, rng = path.read_bytes(), np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(30):
         harmed = bytearray(content)
         for place in rng.integers(len(harmed), size=rng.integers(1, 64)):
             harmed[place] = rng.integers(256)
