@@ -14,11 +14,16 @@ FOLDERS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # of a campa
 
 def tidy(store: CampaignStore) -> None:
     """Put back what the records refer to and lies there under another name only; sweep the rest."""
-    for path in _recorded(store):
+    folders = [
+        folder
+        for folder in (store.folder, *(store.folder / name for name in FOLDERS))
+        if next(folder.glob(f"{PREFIX}*"), None) is not None
+    ]
+    for path in _recorded(store) if folders else ():
         if _put_back(path):
             with store.transaction():
                 store.log("put back", f"{path.relative_to(store.folder)}, from what a power cut had left of it")
-    for folder in (store.folder, *(store.folder / name for name in FOLDERS)):
+    for folder in folders:
         sweep_partials(folder)
 
 
