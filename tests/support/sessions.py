@@ -48,8 +48,8 @@ class Session:
 
     async def close(self) -> None:
         """Close the tab."""
-        self._stop_looking(list(self._looks))
         self._listener.cancel()
+        self._stop_looking(list(self._looks))
         await self._socket.close()
 
     async def _draw(self, what: ClientState) -> None:
