@@ -24,6 +24,7 @@ from glassmap.agent.store.trouble import (
     COPY_NAME,
     refuse_harmed,
     refuse_harmed_at_opening,
+    refuse_harmed_late_writes,
     refuse_lost,
     refuse_missing,
     refuse_newer,
@@ -57,17 +58,19 @@ class StoreConnection:
         """
         refuse_lost(folder)
         make_folder(folder)
-        with lock(folder), _connect(folder) as db, trouble_in_words(folder, db):
-            refuse_lost(folder, db)
-            refuse_newer(db, folder)
-            refuse_harmed(db, folder)
-            db.execute("PRAGMA journal_mode=WAL")
-            if not schema.is_current(db):
-                if before := schema.version(db):
-                    _copy(db, folder / f"{FILE_NAME}.v{before}")
-                schema.migrate(db)
-            record_version(db, person=person)
-            yield cls(db, folder, person=person)
+        with lock(folder):
+            refuse_harmed_late_writes(folder)
+            with _connect(folder) as db, trouble_in_words(folder, db):
+                refuse_lost(folder, db)
+                refuse_newer(db, folder)
+                refuse_harmed(db, folder)
+                db.execute("PRAGMA journal_mode=WAL")
+                if not schema.is_current(db):
+                    if before := schema.version(db):
+                        _copy(db, folder / f"{FILE_NAME}.v{before}")
+                    schema.migrate(db)
+                record_version(db, person=person)
+                yield cls(db, folder, person=person)
 
     @classmethod
     @contextmanager
@@ -79,6 +82,8 @@ class StoreConnection:
             StoreError: If there is no store, it is damaged, or a later glassmap wrote it.
         """
         refuse_missing(folder)
+        if not is_advanced(folder):  # whose log SQLite has taken over already
+            refuse_harmed_late_writes(folder)
         with _connect(folder) as db, trouble_in_words(folder, db):
             refuse_lost(folder, db)
             refuse_newer(db, folder)
@@ -104,6 +109,8 @@ class StoreConnection:
             StoreError: If there is no store, it is damaged, or a later glassmap wrote it.
         """
         refuse_missing(folder)
+        if not is_advanced(folder):
+            refuse_harmed_late_writes(folder)
         with ExitStack() as opened:
             db = opened.enter_context(connect_to_read(folder / FILE_NAME))
             opened.enter_context(trouble_in_words(folder, db))

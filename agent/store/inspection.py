@@ -6,7 +6,7 @@ from typing import NamedTuple
 from glassmap.agent.store import checksums
 from glassmap.agent.store.checksums import Harm
 from glassmap.agent.store.connection import connect_to_read
-from glassmap.agent.store.trouble import harms_of, trouble_in_words
+from glassmap.agent.store.trouble import harms_of, harms_of_late_writes, trouble_in_words
 
 
 class Inspection(NamedTuple):
@@ -28,7 +28,7 @@ def inspect(path: Path) -> Inspection:
         CampaignBusy: If somebody else holds it for too long.
     """
     with connect_to_read(path) as db, trouble_in_words(path.parent, db):
-        harms = harms_of(db)
+        harms = [*harms_of(db), *harms_of_late_writes(path)]
         try:
             counts = {
                 table: int(db.execute(f'SELECT COUNT(*) FROM "{table}"').fetchone()[0])

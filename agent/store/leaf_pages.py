@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from glassmap.agent.store.late_writes import PAGE, read_late_writes
+
 Value = None | int | float | str | bytes
 
-PAGE = 4096  # bytes; SQLite's default, which no glassmap ever changed
 TABLE_LEAF, TABLE_INNER, INDEX_LEAF, INDEX_INNER = 0x0D, 0x05, 0x0A, 0x02
 _SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value, by serial type
-_WAL_HEADER, _FRAME_HEADER = 32, 24  # bytes
 
 
 class StoredRow(NamedTuple):
@@ -82,8 +82,7 @@ class _Pages:
 
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
-        wal = path.with_name(f"{path.name}-wal")
-        self._newer = _committed(wal.read_bytes()) if wal.exists() else {}
+        self._newer = read_late_writes(path).pages
         self.count = max(-(-len(self._content) // PAGE), *self._newer, 0)
 
     def __getitem__(self, number: int) -> bytes:
@@ -92,35 +91,6 @@ class _Pages:
             return b""
         page = self._newer.get(number) or self._content[(number - 1) * PAGE : number * PAGE]
         return page.ljust(PAGE, b"\0")
-
-
-def _committed(wal: bytes) -> dict[int, bytes]:
-    """Return the pages that a write-ahead log holds for good, up to its first frame that isn't whole."""
-    if len(wal) < _WAL_HEADER:
-        return {}
-    order = ">" if wal[3] & 1 else "<"
-    salts, sums = wal[16:24], _wal_sums(wal[:24], (0, 0), order)
-    committed, pages = dict[int, bytes](), dict[int, bytes]()
-    for start in range(_WAL_HEADER, len(wal) - _FRAME_HEADER - PAGE + 1, _FRAME_HEADER + PAGE):
-        head, page = wal[start : start + _FRAME_HEADER], wal[start + _FRAME_HEADER :][:PAGE]
-        sums = _wal_sums(page, _wal_sums(head[:8], sums, order), order)
-        if head[8:16] != salts or struct.unpack(">II", head[16:]) != sums:
-            break
-        number, size = struct.unpack(">II", head[:8])
-        pages[number] = page
-        if size:  # the last frame of a transaction
-            committed |= pages
-            pages = {}
-    return committed
-
-
-def _wal_sums(content: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
-    one, other = sums
-    words = struct.unpack(f"{order}{len(content) // 4}I", content)
-    for first, second in zip(words[::2], words[1::2], strict=True):
-        one = (one + first + other) & 0xFFFFFFFF
-        other = (other + second + one) & 0xFFFFFFFF
-    return one, other
 
 
 def _places(page: bytes, start: int) -> Iterator[int]:

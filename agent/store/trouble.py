@@ -12,12 +12,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import disk_usage
+from time import sleep
 
 from glassmap import __version__
 from glassmap.agent.errors import CampaignBusy, StoreError
 from glassmap.agent.refusals import REMEDIES, refusal
 from glassmap.agent.store import checksums, schema
 from glassmap.agent.store.checksums import Harm
+from glassmap.agent.store.late_writes import read_late_writes
 from glassmap.agent.store.schema import FILE_NAME
 from glassmap.agent.store.written_by import later_version
 
@@ -25,6 +27,7 @@ COPY_NAME = f"{FILE_NAME}.bak"  # as it was after the last finished round
 BUSY_SECONDS = 30.0  # that a statement waits for who else holds the store
 SMALL = 8 * 2**20  # bytes of a store that is looked through whole whenever it is opened
 LARGE_TABLES = frozenset({"spectra", "suggestions", "log", "files", "samples"})  # with a row a measurement or file
+LOOKS = 3  # at a log that seems harmed
 SHOWN = 3  # harmed rows of a table that are named
 UNEXPECTED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)  # by harmed values
 
@@ -98,6 +101,31 @@ def refuse_harmed(
     """
     if harms := harms_of(db) if tables is None else checksums.harmed_rows(db, tables, rows=rows):
         raise StoreError(_damaged(folder, ", ".join(_counted(harms))))
+
+
+def refuse_harmed_late_writes(folder: Path) -> None:
+    """Refuse a store whose log of late writes was harmed, before SQLite drops what stands behind the harm.
+
+    Looks again where it seems so: somebody may be writing.
+
+    Raises:
+        StoreError: If it is so.
+    """
+    harms = harms_of_late_writes(folder / FILE_NAME)
+    for _ in range(LOOKS - 1):
+        if not harms:
+            return
+        sleep(0.05)
+        harms = harms_of_late_writes(folder / FILE_NAME)
+    if harms:
+        raise StoreError(_damaged(folder, ", ".join(_counted(harms))))
+
+
+def harms_of_late_writes(store: Path) -> list[Harm]:
+    """Return what is wrong with the log beside a store."""
+    dropped = read_late_writes(store).dropped
+    what = f"harmed, {dropped} transactions stand behind the harm"
+    return [Harm(f"{store.name}-wal", None, what)] if dropped else []
 
 
 def refuse_harmed_at_opening(db: sqlite3.Connection, folder: Path) -> bool:
