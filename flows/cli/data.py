@@ -74,16 +74,24 @@ def import_(
 @data.command()
 def export(
     folder: Folder,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File; .nc, .parquet or .json says the format.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File; .nc, .parquet or .json says the format.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(help="The same to this .parquet file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="The same to this .json file.")] = None,
 ) -> None:
     """Write all measurements, decisions and the log to one file that pandas and xarray read; reads only.
 
     Example: `glassmap export campaigns/co-v-zr -o co-v-zr-measured.nc`
     """
     from glassmap.agent.campaign import Campaign
+    from glassmap.agent.errors import DatasetError
 
     with errors_in_words():
-        say(f"Wrote {Campaign(folder).export(output)} measurements to {output}")
+        if not (files := [file for file in (output, parquet, json_file) if file is not None]):
+            raise DatasetError("Say which file to write: -o FILE.nc, --parquet FILE.parquet or --json FILE.json.")
+        for file in files:
+            say(f"Wrote {Campaign(folder).export(file)} measurements to {file}")
 
 
 @data.command()
