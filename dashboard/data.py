@@ -129,7 +129,7 @@ def read_begun_campaign(folder: Path) -> CampaignSnapshot:
 
 def _read(store: CampaignStore) -> CampaignSnapshot:
     config, (axis_name, axis, wavelength) = store.config, store.axis()
-    round_at_work = store.last_round()
+    round_at_work = store.last_planned_round()
     return CampaignSnapshot(
         folder=store.folder,
         name=visible(config["name"]),

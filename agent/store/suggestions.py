@@ -83,7 +83,7 @@ class Suggestions(Settings):
         compositions = json.loads(f"[{','.join(row[1] for row in rows)}]")  # at once: there may be 100,000
         return [row[0] for row in rows], np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
 
-    def last_round(self) -> int:
+    def last_planned_round(self) -> int:
         """Return the round whose batch was planned last; 0 before the first."""
         return self._value("SELECT COALESCE(MAX(round), 0) FROM suggestions")
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
@@ -14,6 +15,15 @@ from tests.support.campaigns import write_campaign
 from tests.support.made_up import make_campaign
 
 QUATERNARY, QUINARY = ("Zr", "Cu", "Al", "Ti"), ("Zr", "Cu", "Al", "Ti", "Ni")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_are_found_once() -> Iterator[None]:
+    """Streamlit looks through every installed package for components whenever a test draws a page; here once."""
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ def make_campaign(
 def measure_more(folder: Path) -> None:
     """Have the first alloy that is waited for measured, as a laboratory does beside whoever looks."""
     with CampaignStore.amend(folder, person="a laboratory") as store:
-        one = store.suggestions(round_=store.last_round(), pending=True)[0]
+        one = store.suggestions(round_=store.last_planned_round(), pending=True)[0]
         _record(store, [one])
 
 

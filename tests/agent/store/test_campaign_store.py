@@ -27,3 +27,8 @@ def test_what_goes_in_comes_out(store: CampaignStore):
     assert store.artefact("map") == (1, store.folder / "maps" / "m.parquet")
     assert store.artefact("map", 2) is None
     assert store.coverage() == [Coverage(10.0, 20.0, 5.0)]
+
+
+def test_no_two_of_its_parts_mean_something_else_by_a_name():
+    names = [name for part in CampaignStore.__mro__[:-1] for name in vars(part) if not name.startswith("__")]
+    assert sorted(names) == sorted(set(names))
