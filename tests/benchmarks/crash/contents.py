@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-# Columns that tell when something was done, or how often it was tried, and not what.
+# Columns that tell when something was done, or how often it was tried or by whom, and not what.
 OTHERS = {"time", "started", "finished", "seconds", "attempts", "taken", "ordered", "approved", "updated", "began"}
-OTHERS |= {"hours", "clock", "ordered_hours", "news", "tries", "told", "applied_at", "modified", "sequence"}
+OTHERS |= {"hours", "clock", "ordered_hours", "news", "tries", "told", "applied_at", "modified", "sequence", "person"}
 
 
 def contents(folder: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def kill(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
             words = [str(prepared.by_hand / word) for word in words]
         yield from _kill_command(prepared, name, prepared.lab, [name, *words], most=most, workers=workers)
     older = _older(prepared)
-    yield from _kill_command(prepared, "migration", older, ["pause", "--reason", "vacuum"], most=most, workers=workers)
+    yield from _kill_command(prepared, "migration", older, ["extend", "--rounds", "1"], most=most, workers=workers)
 
 
 def _kill_replay(prepared: Prepared, expected: dict[str, Any], case: tuple[int, str]) -> Trial:
