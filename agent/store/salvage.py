@@ -139,7 +139,8 @@ def _version_after(file: StoreFile, sums: Mapping[Key, bytes | None], path: Path
     Raises:
         StoreError: If it has seen one that this glassmap doesn't know.
     """
-    known, last = list(schema.MIGRATIONS), -1
+    known = list(schema.MIGRATIONS)
+    last = known.index("row_checksums")  # which it has, whatever became of the rows that say so
     for _, row, values in file.rows():
         if row is None or len(values) != 4 or (sum_ := sums.get((_MIGRATIONS, row))) is None:
             continue
@@ -148,7 +149,7 @@ def _version_after(file: StoreFile, sums: Mapping[Key, bytes | None], path: Path
         if (name := str(values[2])) not in known:
             raise StoreError(f"{path} was written by a later glassmap ({name}). Update glassmap to repair it.")
         last = max(last, known.index(name))
-    return known[last + 1] if -1 < last < len(known) - 1 else None
+    return known[last + 1] if last < len(known) - 1 else None
 
 
 class _Table(NamedTuple):

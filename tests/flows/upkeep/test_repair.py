@@ -15,7 +15,7 @@ from glassmap.flows.upkeep.repair import Told, repair
 from glassmap.flows.upkeep.verify import verify
 from tests.support.campaigns import fingerprint, run
 from tests.support.command_line import glassmap
-from tests.support.harm import flip, spectrum_in, suggestion_in
+from tests.support.harm import flip, place_of, spectrum_in, suggestion_in
 from tests.support.lab_campaigns import measure_all, order
 
 PAGE = 4096
@@ -33,6 +33,9 @@ def lost(told: list[Told]) -> list[str]:
     return [one.text for one in told if one.is_lost]
 
 
+LAST_MIGRATIONS = (b"steady_clock", b"row_checksums")  # a time follows
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -41,8 +44,9 @@ def lost(told: list[Told]) -> list[str]:
         lambda folder: flip(folder / STORE, at=0, count=100),  # SQLite refuses the file
         lambda folder: flip(folder / STORE, at=100, count=64),  # and here its schema
         lambda folder: (folder / STORE).write_bytes((folder / STORE).read_bytes()[: 20 * PAGE]),
+        lambda folder: [flip(folder / STORE, at=place_of(folder, b"%s20" % name)) for name in LAST_MIGRATIONS],
     ],
-    ids=["a spectrum", "a page's head", "the file's head", "the schema", "cut off"],
+    ids=["a spectrum", "a page's head", "the file's head", "the schema", "cut off", "its version"],
 )
 def test_a_damaged_store_comes_back_row_by_row(harm: Callable[[Path], None], continued: Path):
     before, whole = fingerprint(continued), (continued / STORE).read_bytes()
