@@ -58,7 +58,7 @@ def test_a_power_cut_loses_no_checkpoint_map_or_archive_that_is_recorded(
     disk: Disk, tmp_path: Path, small_dataset: Path
 ):
     folder = disk.root / "campaigns" / "replay"
-    write_campaign(folder, small_dataset, model=TINY, stop={"max_rounds": 2})
+    write_campaign(folder, small_dataset, model=TINY, stop={"max_rounds": 1})
     with open_campaign(folder) as campaign:
         run_round(campaign, 1, stages={name: stage for name, stage in STAGES.items() if name != "decide"})
         after = disk.cut(tmp_path / "after") / "campaigns" / "replay"
