@@ -1,6 +1,7 @@
 """The files that a laboratory dropped, and what its composition tables say."""
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from glassmap.agent.shapes import Composition
@@ -81,16 +82,14 @@ class Files(StoreConnection):
             self.count_news()
         return self._value("SELECT id FROM files WHERE path = ? AND size = ? AND modified = ?", [path, size, modified])
 
-    def forget_files_of_the_lost(self) -> int:
-        """Forget the files whose measurements are gone, so that they are read again; call within a transaction.
+    def forget_files_of_the_lost(self) -> None:
+        """Forget the files whose measurements are gone, so that they are read again; call within a transaction."""
+        self._execute("DELETE FROM files WHERE measurement IS NOT NULL AND measurement NOT IN (SELECT id FROM spectra)")
 
-        Returns:
-            How many there are.
-        """
-        gone = "FROM files WHERE measurement IS NOT NULL AND measurement NOT IN (SELECT id FROM spectra)"
-        count: int = self._value(f"SELECT COUNT(*) {gone}")
-        self._execute(f"DELETE {gone}")
-        return count
+    def forget_tables(self, files: Sequence[DroppedFile]) -> None:
+        """Forget those of some files that are composition tables, so that they are read again; in a transaction."""
+        for file in files:
+            self._execute("DELETE FROM files WHERE id = ? AND kind = 'table'", [file.id])
 
     def count_files(self) -> dict[FileState, int]:
         """Return how many files are in each state, each as it was dropped last."""

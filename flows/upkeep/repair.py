@@ -32,7 +32,8 @@ from glassmap.agent.store.records import Measurement, Suggestion, copy_name
 from glassmap.agent.store.salvage import Lost, Salvaged, salvage
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.agent.store.trouble import COPY_NAME
-from glassmap.flows.backends.protocol import open_backend
+from glassmap.flows.backends.lab.drop_folders import find
+from glassmap.flows.backends.protocol import FROM_PYTHON, open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign, record_start
 from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.orders import order_of, write_orders
@@ -180,11 +181,40 @@ class _Settler:
             self.told.append(Told("How the campaign began was recorded anew, from its file and data."))
             found.lost = [lost for lost in found.lost if lost.table not in ("axes", "campaign") and lost not in STARTS]
         store.forget_files_of_the_lost()
+        if any(lost.table == "samples" for lost in found.lost):
+            store.forget_tables([file for file in store.files() if (self._folder / file.path).is_file()])
+        self._restore_ledger(store, found)
         rounds = {_number(lost) or store.last_round() for lost in found.lost if lost.table in ASKED | FOUND}
         if rounds:
             self._do_again(store, found, sorted(rounds))
         found.lost = [lost for lost in found.lost if not (lost.table in TRANSIENT or self._comes_again(store, lost))]
         store.log("repaired", f"{len(found.mended)} rows put together, {len(found.lost)} lost")
+
+    def _restore_ledger(self, store: CampaignStore, found: Salvaged) -> None:
+        """Enter the scans of measurements again whose entries are lost; they would be taken for repeated ones."""
+        entered = 0
+        for measured in store.measurements(with_fact="hash"):
+            path, hash_ = str(measured.facts.get("file")), str(measured.facts["hash"])
+            if path == FROM_PYTHON or store.file_of(hash_) is not None:
+                continue
+            place = self._folder / path
+            size, modified = find(place, self._folder)[2:] if place.is_file() else (0, 0)
+            store.record_file(
+                path,
+                size=size,
+                modified=modified,
+                hash_=hash_,
+                kind="scan",
+                state="used",
+                reason="measured",
+                measurement=measured.id,
+                is_news=False,
+            )
+            entered += 1
+        if entered:
+            self.told.append(Told(f"{entered} of the ledger's entries were written anew, as measurements name them."))
+            of_files = [lost for lost in found.lost if lost.table == "files"]
+            found.lost = [lost for lost in found.lost if lost not in of_files[:entered]]
 
     def _comes_again(self, store: CampaignStore, lost: Lost) -> bool:
         """Return whether a measurement is lost that the campaign makes again itself, and say so."""

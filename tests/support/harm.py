@@ -14,11 +14,13 @@ def flip(file: Path, *, at: int | None = None, count: int = 1) -> None:
     file.write_bytes(content)
 
 
-def place_of(folder: Path, content: bytes) -> int:
-    """Return where some bytes stand in a campaign's store; they are there once."""
+def place_of(folder: Path, content: bytes, *, before: bytes = b"") -> int:
+    """Return where some bytes stand in a campaign's store, with others soon after them."""
     store = (folder / STORE).read_bytes()
-    assert store.count(content) == 1
-    return store.index(content)
+    place = store.index(content)
+    while before not in store[place : place + len(content) + len(before) + 16]:
+        place = store.index(content, place + 1)
+    return place
 
 
 def spectrum_in(folder: Path, measurement: str) -> int:
@@ -30,8 +32,4 @@ def spectrum_in(folder: Path, measurement: str) -> int:
 def suggestion_in(folder: Path, suggestion: str) -> int:
     """Return where the row of what was asked for stands in a campaign's store: its id, and soon after its alloy."""
     ((composition,),) = rows(folder, f"SELECT composition FROM suggestions WHERE id = '{suggestion}'")
-    store, id_, alloy = (folder / STORE).read_bytes(), suggestion.encode(), composition.encode()
-    place = store.index(id_)
-    while alloy not in store[place : place + len(id_) + len(alloy) + 8]:
-        place = store.index(id_, place + 1)
-    return place
+    return place_of(folder, suggestion.encode(), before=composition.encode())

@@ -13,7 +13,7 @@ from glassmap.agent.store.trouble import COPY_NAME
 from glassmap.flows.upkeep import repair as module
 from glassmap.flows.upkeep.repair import Told, repair
 from glassmap.flows.upkeep.verify import verify
-from tests.support.campaigns import fingerprint, run
+from tests.support.campaigns import fingerprint, rows, run
 from tests.support.command_line import glassmap
 from tests.support.harm import flip, place_of, spectrum_in, suggestion_in
 from tests.support.lab_campaigns import measure_all, order
@@ -139,6 +139,17 @@ def test_a_laboratory_s_spectrum_is_read_from_the_kept_scan_again_or_waited_for(
     missing = [sample["sample"] for sample in order(lab) if sample["state"] == "missing"]
     assert "r001-03" in missing and len(missing) == 3
     assert json.loads((lab / "orders" / "round-001.json").read_text())["samples"][2]["state"] == "missing"
+
+
+def test_a_scan_whose_entry_in_the_ledger_is_lost_is_not_taken_twice(lab: Path):
+    measure_all(lab, skip=5)
+    run(lab)
+    before = fingerprint(lab)["spectra"]
+    ((path, hash_),) = rows(lab, "SELECT path, hash FROM files WHERE measurement = 'r001-07'")
+    flip(lab / STORE, at=place_of(lab, path.encode(), before=hash_.encode()) - 10, count=30)
+    told = repaired(lab)
+    assert not lost(told) and "1 of the ledger's entries" in " ".join(one.text for one in told)
+    assert run(lab).missing == 5 and fingerprint(lab)["spectra"] == before
 
 
 def test_nothing_to_make_a_store_of_is_said(continued: Path):
