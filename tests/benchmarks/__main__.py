@@ -419,7 +419,7 @@ def benchmark_crash(
         )
         rows = summary(trials)
         print_records(rows)
-        told = [trial._asdict() for trial in trials if trial.outcome != "survived"]
+        told = [trial._asdict() for trial in trials if trial.detail]
         write_json(json_file, {"counts": rows, "told": told})
 
 

@@ -21,7 +21,7 @@ def contents(folder: Path) -> dict[str, Any]:
             rows = db.execute(f"SELECT {', '.join(columns)} FROM {table}")
             found[table] = sorted({repr(row[table == "log" :]).replace(str(folder.parent), "") for row in rows})
     for path in (folder / "orders").glob("round-*.csv"):
-        found[path.name] = path.read_text()
+        found[path.name] = path.read_bytes()
     for path in (folder / "scans").glob("*"):
         found[f"scan {path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

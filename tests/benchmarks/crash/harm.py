@@ -151,6 +151,8 @@ def _mend_and_go_on(kind: Kind, expected: _Expected, folder: Path, *, is_repaire
     if ending.how == "said" and repaired is None:
         repaired = command("repair", folder)
         ending = go_on(folder)
+    if ending.how == "done" and repaired is None and command("verify", folder).how == "said":
+        repaired = command("repair", folder)  # what nobody who goes on reads
     if repaired is not None and repaired.how in ("traceback", "stuck", "killed"):
         return ("stuck" if repaired.how == "stuck" else "traceback"), f"repair: {repaired.text}"
     if ending.how == "done":
