@@ -65,6 +65,7 @@ def test_nobody_at_a_campaign_that_could_go_on_is_told_from_running(small_datase
         campaign.store.start_stage(1, "plan")
         assert known(tmp_path).state == "running"
     assert known(tmp_path).state == "idle"
+    assert not known(tmp_path).round_at_work, "pages show a batch once it is planned"
 
 
 def test_the_marker_changes_with_every_commit_and_only_then(campaigns: Path):
