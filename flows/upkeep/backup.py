@@ -21,7 +21,8 @@ TRIES = 5  # a driver may take the archive of the round before away while it is 
 def back_up(folder: Path, output: Path) -> int:
     """Pack the store and every file that it refers to; unpacked it is a campaign's folder that goes on.
 
-    Drop folders, pictures and reports aren't in it: what was taken in is, the rest is drawn again.
+    Drop folders, pictures and reports aren't in it: what was taken in is, the rest is drawn again. Nor are copies of
+    scans that are lost: nothing makes those again, and `verify` names them.
 
     Args:
         folder: The campaign's.
@@ -31,7 +32,7 @@ def back_up(folder: Path, output: Path) -> int:
         How many files it holds.
 
     Raises:
-        CampaignError: If the file is there already, or one that the store refers to is missing.
+        CampaignError: If the file is there already, or a model, map or archive is missing.
         StoreError: If the store can't be read.
     """
     if output.exists():
@@ -87,7 +88,7 @@ def _referred_to(store: CampaignStore) -> Iterator[Path]:
     if (settings := store.folder / CAMPAIGN_FILE).exists():
         yield settings
     yield from sorted({file for path in artefact_files(store) for file in parts_of(path)})
-    yield from sorted(kept_files(store))
+    yield from sorted(file for file in kept_files(store) if file.exists())
     for place in ("quarantine", "simulations"):
         whole = (path for path in (store.folder / place).glob("*") if path.is_file())
         yield from sorted(path for path in whole if not path.name.startswith(PREFIX))

@@ -61,3 +61,11 @@ def test_what_is_missing_is_named(continued: Path, tmp_path: Path):
     next(continued.glob("maps/*.parquet")).unlink()
     result = glassmap("backup", continued, "-o", tmp_path / "packed.tar")
     assert result.exit_code == 1 and ".parquet is missing" in result.output and not (tmp_path / "packed.tar").exists()
+
+
+def test_a_scan_s_copy_that_is_lost_for_good_keeps_nothing_from_being_backed_up(lab: Path, tmp_path: Path):
+    measure_all(lab, skip=2)
+    run(lab)
+    next((lab / "scans").glob("*.xy")).unlink()
+    does("backup", lab, "-o", tmp_path / "packed.tar")
+    assert fingerprint(unpacked(tmp_path / "packed.tar", tmp_path / "elsewhere")) == fingerprint(lab)
