@@ -9,6 +9,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import datetime
+from filecmp import cmp
 from functools import cache
 from pathlib import Path
 from shutil import copyfile
@@ -31,7 +32,7 @@ from glassmap.agent.store.inspection import inspect
 from glassmap.agent.store.records import Measurement, Suggestion, copy_name
 from glassmap.agent.store.salvage import Lost, Salvaged, salvage
 from glassmap.agent.store.schema import FILE_NAME as STORE
-from glassmap.agent.store.trouble import COPY_NAME
+from glassmap.agent.store.trouble import COPY_NAME, refuse_missing
 from glassmap.flows.backends.lab.drop_folders import find
 from glassmap.flows.backends.protocol import FROM_PYTHON, open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign, record_start
@@ -69,6 +70,8 @@ def repair(folder: Path, *, report: Report = ignore, person: str) -> Generator[T
         StoreError: If there is nothing to make a store of.
         CampaignError: If its settings or data refuse to go on.
     """
+    if not folder.is_dir():
+        refuse_missing(folder)
     with lock(folder):
         yield from _repair_store(folder)
         yield from _repair_settings(folder)
@@ -89,6 +92,9 @@ def _repair_store(folder: Path) -> Iterator[Told]:
             return
         if is_there:
             _set_aside(path, rescued)
+    elif is_there and not cmp(path, rescued, shallow=False) and not inspect(path).harms:
+        yield Told(f"{STORE} was put together already. The damaged one is kept as {_keep(rescued)}.")
+        return
     if not (rescued.exists() or copy.exists()):
         raise StoreError(
             f"{path} is {'empty' if path.exists() else 'missing'}, and no copy of it, {COPY_NAME}, is there. Unpack a "

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME as CAMPAIGN_FILE
+from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.agent.store.trouble import COPY_NAME
 from glassmap.flows.upkeep import repair as module
@@ -97,6 +98,21 @@ def test_a_repair_that_was_killed_is_taken_up_again(continued: Path, monkeypatch
     assert fingerprint(continued) == before and (continued / f"{STORE}.damaged-1").read_bytes() == harmed
 
 
+def test_what_came_after_a_repair_that_was_killed_at_its_end_stays(continued: Path, monkeypatch: pytest.MonkeyPatch):
+    flip(continued / STORE, at=spectrum_in(continued, "r001-02"))
+    harmed = (continued / STORE).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_keep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            list(repair(continued, person="me"))
+    with CampaignStore.amend(continued, person="me") as store, store.transaction():
+        store.log("note", "said since")
+    assert not lost(repaired(continued))
+    with CampaignStore.read_only(continued) as store:
+        assert [line for line in store.log_lines() if line.detail == "said since"]
+    assert (continued / f"{STORE}.damaged-1").read_bytes() == harmed
+
+
 def test_models_maps_and_the_campaign_file_are_made_again(continued: Path):
     before = fingerprint(continued)
     for pattern in ("checkpoints/*.json", "maps/*.parquet", "maps/*.h5"):
@@ -157,3 +173,4 @@ def test_nothing_to_make_a_store_of_is_said(continued: Path):
     (continued / COPY_NAME).unlink()
     result = glassmap("repair", continued)
     assert result.exit_code == 1 and "Unpack a backup" in result.output
+    assert "No campaign has been started" in glassmap("repair", continued / "mistyped").output
