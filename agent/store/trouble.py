@@ -259,7 +259,8 @@ def _not_opened(path: Path, error: sqlite3.Error) -> str:
 def _lying_beside(folder: Path) -> Iterator[str]:
     """Say which files of a campaign there are beside its store."""
     for part in ("checkpoints", "maps", "scans", "orders", "quarantine"):
-        if count := sum(1 for file in (folder / part).glob("[!.]*") if file.suffix != ".safetensors"):
+        names = f"{'[0-9a-f]' * 16}*" if part == "scans" else "[!.]*"  # a drop folder may be called so, too
+        if count := sum(1 for file in (folder / part).glob(names) if file.suffix != ".safetensors"):
             yield f"{count} {part if count > 1 or part == 'quarantine' else part.removesuffix('s')}"
     path = folder / FILE_NAME
     has_pages = path.exists() and path.stat().st_size > 0  # to which the write-ahead log beside belongs

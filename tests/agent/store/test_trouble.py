@@ -61,6 +61,17 @@ def test_a_store_that_is_lost_beside_its_files_is_refused_and_never_begun_anew(t
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_a_campaign_whose_drop_folder_is_called_as_that_of_the_copies_is_begun(tmp_path: Path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "r001-01.xrdml").write_text("dropped before the first run")
+    with CampaignStore.open(tmp_path) as store:
+        assert not store.has_begun
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / "scans" / f"{'0a' * 8}.xrdml").write_text("a copy")
+    with pytest.raises(StoreError, match=r"is missing.*: 1 scan\."), CampaignStore.open(tmp_path):
+        pass
+
+
 def test_a_store_whose_first_opening_was_killed_is_begun(tmp_path: Path):
     """Its pages lie in the write-ahead log still, which is no other campaign's."""
     (tmp_path / "killed").mkdir()
