@@ -15,6 +15,7 @@ import glassmap
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.exported import FORMATS, read_exported
 from glassmap.agent.errors import GlassmapError
+from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import run_round
@@ -124,7 +125,8 @@ def test_an_export_is_replayed_as_it_is(folder: Path, tmp_path: Path):
 def test_an_export_may_be_of_2_theta_or_of_distances(folder: Path, tmp_path: Path):
     with CampaignStore.amend(folder, person="ada") as store:
         axis = store.axis()[1]
-    for name, wavelength in (("two_theta", 1.5406), ("r", None)):
+    cases: list[tuple[AxisName, float | None]] = [("two_theta", 1.5406), ("r", None)]
+    for name, wavelength in cases:
         with CampaignStore.open(tmp_path / name) as store, store.transaction():
             store.record_axis(name, axis, wavelength)
             store.record_start(["Co", "V"], config={"name": name}, source="simulated with Zhou (synthetic)")
