@@ -17,7 +17,7 @@ from glassmap.simulation.structure import RDF_BINS, pairs
 MIN_ATOMS = 100  # fewer can't hold a g(r): the box would be as wide as a few atoms
 MAX_TIME_STEP_FS = 10.0  # metals lose energy conservation from 6 fs on at 2000 K, and their atoms well before 50
 MAX_STEPS = 10**9  # weeks, for a thousand atoms
-MOST = {"atoms": 10**8, "hot": 1e5, "quench_rate": 1e17, "rdf_bins": 300_000, "rdf_cutoff": 100.0, "seed": 2**53 - 1}
+MOST = {"atoms": 10**8, "hot": 1e7, "quench_rate": 1e19, "rdf_bins": 300_000, "rdf_cutoff": 100.0, "seed": 2**53 - 1}
 BOX_MARGIN = 1.03  # of the box over the cutoff of g(r); mixing can make an alloy denser
 SKIN = 1.0  # Å, of the neighbour lists; 0.5 to 1.0 is fastest
 EXPANSION = 1.1  # of the volume at room temperature, for a start close to the melt's
