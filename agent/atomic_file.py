@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from errno import EINVAL
+from errno import EINVAL, ENOTSUP
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,7 +72,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(opened)
     except OSError as error:
-        if error.errno != EINVAL or not path.is_dir():  # a shared folder of Windows, which can't be synced
+        if error.errno not in (EINVAL, ENOTSUP) or not path.is_dir():  # a shared folder that can't be synced
             raise
     finally:
         os.close(opened)
