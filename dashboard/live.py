@@ -99,19 +99,21 @@ def map_now(campaign: CampaignSnapshot) -> Map | None:
     """Return its last map, read once; None where there is none, or it can't be read, which is said."""
     if campaign.map is None:
         return None
-    try:
-        return _maps(campaign.folder).get(lambda: campaign.map, lambda: read_last_map(campaign))
-    except GlassmapError as error:
-        st.warning(str(error))
-        return None
+    return _or_warn(lambda: _maps(campaign.folder).get(lambda: campaign.map, lambda: read_last_map(campaign)))
 
 
 def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
     """Return the spectra kept of its last map, read once; None without, or where they are harmed, which is said."""
     if campaign.archive is None:
         return None
+    last = _archives(campaign.folder)
+    return _or_warn(lambda: last.get(lambda: campaign.archive, lambda: read_last_archive(campaign)))
+
+
+def _or_warn(read: Callable[[], Shown | None]) -> Shown | None:
+    """Return what is read; None where it can't be, which is said."""
     try:
-        return _archives(campaign.folder).get(lambda: campaign.archive, lambda: read_last_archive(campaign))
+        return read()
     except GlassmapError as error:
         st.warning(str(error))
         return None

@@ -1,13 +1,12 @@
 """Leftovers: what a process wrote that was killed, or lost its power, before it had given the file its name."""
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 from glassmap.agent.atomic_file import PREFIX, sweep_partials, write_whole
 from glassmap.agent.content_hash import hash_of, parts_of
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import copy_name
+from glassmap.flows.rounds.recorded_files import artefact_files, kept_files
 
 FOLDERS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # of a campaign's files
 
@@ -19,21 +18,12 @@ def tidy(store: CampaignStore) -> None:
         for folder in (store.folder, *(store.folder / name for name in FOLDERS))
         if next(folder.glob(f"{PREFIX}*"), None) is not None
     ]
-    for path in _recorded(store) if folders else ():
+    for path in (*artefact_files(store), *kept_files(store)) if folders else ():
         if _put_back(path):
             with store.transaction():
                 store.log("put back", f"{path.relative_to(store.folder)}, from what a power cut had left of it")
     for folder in folders:
         sweep_partials(folder)
-
-
-def _recorded(store: CampaignStore) -> Iterator[Path]:
-    """Yield the files that records refer to and that are called by their content."""
-    for kind in ("checkpoint", "map", "archive"):
-        yield from store.artefacts(kind).values()
-    for file in store.files():
-        if file.state in ("used", "waiting"):
-            yield store.folder / "scans" / copy_name(file.hash, file.path)
 
 
 def _put_back(path: Path) -> bool:

@@ -13,7 +13,7 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.flows.rounds.orders import order_of
-from glassmap.flows.upkeep.files import artefact_files, kept_files
+from glassmap.flows.rounds.recorded_files import artefact_files, kept_files
 
 TRIES = 5  # a driver may take the archive of the round before away while it is packed
 

@@ -14,7 +14,7 @@ from glassmap.agent.store.inspection import inspect
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.agent.store.trouble import COPY_NAME, refuse_missing
 from glassmap.flows.rounds.orders import order_of
-from glassmap.flows.upkeep.files import kept_files
+from glassmap.flows.rounds.recorded_files import kept_files
 
 LOOKS = 3  # at what seems wrong: a driver may be at work on it
 FOLDERS = {"checkpoint": "checkpoints", "map": "maps", "archive": "maps"}
