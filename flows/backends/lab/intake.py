@@ -200,13 +200,14 @@ def _copy_of(lab: Laboratory, entry: LedgerEntry) -> Path:
     """
     kept, dropped = _kept(lab, entry), lab.folder / entry.path
     try:
-        is_whole, can_be_mended = _holds(kept, entry), _holds(dropped, entry)
+        if _holds(kept, entry):
+            return kept
+        can_be_mended = _holds(dropped, entry)
     except OSError as error:
         raise DatasetError(f"Its copy {kept} can't be read: {error}. Drop it once more.") from error
-    if not is_whole and not can_be_mended:
+    if not can_be_mended:
         raise DatasetError(f"Its copy {kept} was lost or changed since. Drop it once more.")
-    if not is_whole:
-        write_whole(kept, dropped.read_bytes())
+    write_whole(kept, dropped.read_bytes())
     return kept
 
 
