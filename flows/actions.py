@@ -87,6 +87,8 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             raise CampaignError(f"{one.id} is retracted already: {one.reason}")
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
+            if one.state == "used":
+                store.toggle_use([one.id])
             store.set_measurement_state(one.id, "retracted", reason)
             store.log("retracted", reason, subject=one.id)
             if one.suggestion is not None and _suggestion_status(store, one.suggestion).measurement is None:
@@ -98,13 +100,15 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
 
 
 def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
-    """Use measurements that were flagged, or retracted by mistake."""
+    """Use measurements that were flagged, or retracted by mistake; of one in use, have its flag count no more."""
     found = [_measurement(store, id_) for id_ in ids]
     for one in found:
-        if one.state == "used":
+        if one.state == "used" and not one.reason:
             raise CampaignError(f"{one.id} is used already.")
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
+            if one.state != "used":
+                store.toggle_use([one.id])
             store.set_measurement_state(one.id, "used", "")
             store.log("accepted", reason, subject=one.id)
             if one.suggestion is not None:

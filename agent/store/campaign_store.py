@@ -71,4 +71,9 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
     def to_look_at(self) -> ToLookAt:
         """Return how much there is that a person should see to."""
         files = self.count_files()
-        return ToLookAt(files.get("quarantined", 0), files.get("waiting", 0), self.count_measurements("flagged"))
+        return ToLookAt(
+            files.get("quarantined", 0),
+            files.get("waiting", 0),
+            self.count_measurements("flagged"),
+            self.count_flagged_used(),
+        )

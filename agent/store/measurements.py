@@ -11,6 +11,8 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
 from glassmap.agent.store.settings import Settings
 
+FLAGGED_USED = "state = 'used' AND reason <> ''"  # has an index of its own
+
 
 class Measurements(Settings):
     """The table `spectra`."""
@@ -171,6 +173,15 @@ class Measurements(Settings):
     def count_measurements(self, state: MeasurementState) -> int:
         """Return how many measurements are in a state."""
         return self._value("SELECT COUNT(*) FROM spectra WHERE state = ?", [state])
+
+    def flagged_used(self) -> list[Measurement]:
+        """Return the measurements that are flagged and used, and that nobody accepted, in the order they came."""
+        query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE {FLAGGED_USED} ORDER BY rowid"
+        return [measurement_of(row) for row in self._rows(query)]
+
+    def count_flagged_used(self) -> int:
+        """Return how many measurements are flagged and used, and accepted by nobody."""
+        return self._value(f"SELECT COUNT(*) FROM spectra WHERE {FLAGGED_USED}")
 
     def cpu_seconds(self) -> float:
         """Return what simulations have cost that ended well, s."""

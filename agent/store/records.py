@@ -49,7 +49,7 @@ class Measurement(NamedTuple):
     backend: str  # who measured
     taken: str  # when
     state: MeasurementState
-    reason: str  # why it is flagged or retracted
+    reason: str  # why it is flagged or retracted; of a used one, why it is flagged as long as nobody accepted it
     facts: dict[str, Any]  # what else was found, and from what
     screened: bool  # whether it was held against its neighbours
 
@@ -153,10 +153,16 @@ class ToLookAt(NamedTuple):
 
     quarantined: int  # files, as they were dropped last
     without_composition: int  # scans
-    flagged: int  # measurements
+    flagged: int  # measurements that wait for a person's word before they are learned from
+    used_flagged: int  # measurements that are flagged and learned from nevertheless
 
     def __str__(self) -> str:
         """Say it in words; empty where there is nothing."""
-        words = (("quarantined file", ""), ("scan", " without a composition"), ("flagged measurement", ""))
+        words = (
+            ("quarantined file", ""),
+            ("scan", " without a composition"),
+            ("flagged measurement", ""),
+            ("flagged measurement", " in use"),
+        )
         counted = zip(self, words, strict=True)
         return ", ".join(f"{count} {what}{'s' * (count != 1)}{rest}" for count, (what, rest) in counted if count)

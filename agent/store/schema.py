@@ -208,6 +208,25 @@ def row_checksums(db: sqlite3.Connection) -> None:
     )
 
 
+@_version
+def flags_of_what_is_used(db: sqlite3.Connection) -> None:
+    """What only the log said: why what is used is flagged, and what people took out or in since the last training."""
+    db.execute(
+        """UPDATE spectra SET reason = flag.detail
+        FROM (SELECT subject, detail, MAX(id) AS id FROM log WHERE event IN ('flagged', 'doubtful') GROUP BY subject)
+            AS flag
+        WHERE spectra.id = flag.subject AND state = 'used' AND reason = ''
+            AND NOT EXISTS (SELECT 1 FROM log WHERE event = 'accepted' AND subject = flag.subject AND id > flag.id)"""
+    )
+    db.execute("CREATE INDEX flags_of_used ON spectra (id) WHERE state = 'used' AND reason <> ''")
+    db.execute(
+        """INSERT INTO settings SELECT 'use_changed', json_group_array(subject) FROM (
+            SELECT DISTINCT subject FROM log WHERE event IN ('retracted', 'accepted')
+                AND id > (SELECT MAX(id) FROM log WHERE event IN ('trained', 'retrained')))
+        HAVING COUNT(*)"""
+    )
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

@@ -1,7 +1,7 @@
 """What holds for a whole campaign: what it began with, what people decided about it, and the axis of its spectra."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ Key = Literal[
     "extended_limits",
     "lost_cpu_seconds",
     "paused",
+    "use_changed",
     "orders_to_write",
 ]
 
@@ -194,6 +195,19 @@ class Settings(AuditLog):
         """Record how far a person had the campaign go on; call within a transaction."""
         self._record("extended_to", to_round)
         self._record("extended_limits", dict(limits))
+
+    @property
+    def use_changed(self) -> list[str]:
+        """The measurements that people took out of use or into it, by their ids, since a model was trained last."""
+        return self._setting("use_changed") or []
+
+    def toggle_use(self, ids: Iterable[str]) -> None:
+        """Remember that measurements are taken out of use or into it, or forget it where that is so twice.
+
+        Who has trained says so with what had changed when it began, so that what changed meanwhile stays; call within
+        a transaction.
+        """
+        self._record("use_changed", sorted({*self.use_changed} ^ {*ids}))
 
     @property
     def paused(self) -> Pause | None:

@@ -45,6 +45,5 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
             now = store.measurement(used[row].id)
             if now is None or now.state != "used":
                 continue  # a person was faster
-            if at.backend.holds_flagged:
-                store.set_measurement_state(now.id, "flagged", reason)
+            store.set_measurement_state(now.id, "flagged" if at.backend.holds_flagged else "used", reason)
             store.log("flagged", reason, subject=now.id)

@@ -26,6 +26,7 @@ FROZEN = {  # a migration's name, and the start of the SHA-256 of its text
     "peak_figures": "477c8ba0b894c55d",
     "steady_clock": "4bde8a9fe11c9502",
     "row_checksums": "65f43277a51f186c",
+    "flags_of_what_is_used": "ffca9624bb94974f",
 }
 
 
@@ -104,6 +105,31 @@ def test_what_version_0_1_said_in_sentences_is_kept_as_data(tmp_path: Path, door
         status = store.status()
     assert (status.state, status.waiting_for, status.to_look_at.flagged) == ("paused", "approval", 1)
     assert "Paused since 2026-03-01 12:30 by ada: the beam: off. Round 2 waits for approval" in status.reason
+
+
+def test_what_only_the_log_said_of_flags_and_retractions_is_data(tmp_path: Path):
+    write_version_5(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("UPDATE spectra SET reason = '' WHERE id = 'r002-01'")
+        connection.execute("INSERT INTO suggestions VALUES ('r002-04', 2, 3, 0, '[0.5, 0.5]', 0)")
+        connection.execute(
+            "INSERT INTO spectra VALUES ('r002-04', 'r002-04', 2, 0, '[0.5, 0.5]', x'0000803f', 'lab', 'now', '{}', "
+            "'used', '', 1)"
+        )
+        for event, subject, detail in (
+            ("doubtful", "r002-01", "a line"),
+            ("doubtful", "r002-04", "no film"),
+            ("accepted", "r002-04", "it has one"),
+            ("retracted", "r002-02", "before"),
+            ("accepted", "r002-02", "again"),
+            ("trained", "", ""),
+            ("retracted", "r002-03", "the wrong wafer"),
+        ):
+            values = ["2026-02-01T00:00:00.000+00:00", event, subject, detail]
+            connection.execute("INSERT INTO log (time, event, subject, detail) VALUES (?, ?, ?, ?)", values)
+    with CampaignStore.open(tmp_path) as store:
+        assert [(one.id, one.reason) for one in store.flagged_used()] == [("r002-01", "a line")]
+        assert store.to_look_at().used_flagged == 1 and store.use_changed == ["r002-03"]
 
 
 def test_a_migration_that_is_cut_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

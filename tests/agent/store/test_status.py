@@ -99,7 +99,7 @@ def test_what_is_to_be_looked_at_is_counted_and_said(store: CampaignStore):
         for name, state in states.items():
             store.record_file(name, modified=1, state=state, **file)
     status = store.status()
-    assert status.to_look_at == ToLookAt(1, 1, 1) and status.needs_person
+    assert status.to_look_at == ToLookAt(1, 1, 1, 0) and status.needs_person
     assert status.reason.endswith(
         "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition, 1 flagged measurement."
     )
