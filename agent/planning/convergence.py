@@ -1,12 +1,40 @@
-"""The learning curve and the rule that ends a campaign, with its evidence in words."""
+"""The learning curve, what the next batches are expected to bring, and the rule that ends a campaign.
+
+All rounds' models are judged by the same spectra, so that what one batch brought is a difference of pairs, spectrum by
+spectrum. Two kinds of spectra tell: those held out, and those learned from, each as models say it that left it out.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean, linear_regression
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from glassmap.agent.shapes import Groups, PerSample
 
 TREND_ROUNDS = 5  # that a forecast looks back on
+
+On = Literal["mse", "delta_q", "glass"]
+State = Literal["continue", "converged", "exhausted"]
+Trend = Literal["improving", "unknown", "converged", "rising"]
+
+
+class Estimate(NamedTuple):
+    """A mean over spectra, and how sure it is."""
+
+    value: float
+    standard_error: float  # NaN where it can't be told
+
+
+class Marks(NamedTuple):
+    """What every round's model errs on the same spectra, by one measure."""
+
+    spectra: tuple[int, ...]  # learned from, by round, the oldest first
+    errors: Float[np.ndarray, "k h"]  # of each round's model on each spectrum; NaN where it isn't known
+    groups: Integer[np.ndarray, " h"]  # the wafer of each spectrum, or a number of its own where that isn't known
 
 
 class CurvePoint(NamedTuple):
@@ -40,12 +68,14 @@ class Budget(NamedTuple):
 class Decision(NamedTuple):
     """Go on or stop, and why."""
 
-    state: Literal["continue", "converged", "exhausted"]
-    reason: str  # one sentence for a person
-    improvements: tuple[float, ...]  # relative, of the smoothed curve, round by round: the evidence
+    state: State
+    reason: str  # a sentence or two for a person
+    trend: Trend | None = None  # None before there is one
+    evidence: Mapping[str, Any] = {}  # what the reason says, in numbers; JSON types
+    improvements: tuple[float, ...] = ()  # relative, of the smoothed curve, round by round
 
 
-def decide(
+def decide_by_smoothed_mse(
     curve: Sequence[CurvePoint],
     *,
     tolerance: float,
@@ -82,15 +112,21 @@ def decide(
     )
     over = budget._replace(rounds=max(budget.rounds, extended_to)).spent(used)
     if room_left and not over and used.rounds < extended_to:
-        return Decision("continue", f"Go on {spent}: extended to round {extended_to}; {known}.", improvements)
+        return Decision(
+            "continue", f"Go on {spent}: extended to round {extended_to}; {known}.", improvements=improvements
+        )
     if len(last) == patience and max(last) < tolerance:
         reason = f"Converged {spent}: {known}; less than {100 * tolerance:g} % each."
-        return Decision("converged", reason, improvements)
+        return Decision("converged", reason, None, {}, improvements)
     if not room_left:
-        return Decision("exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements)
+        return Decision(
+            "exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements=improvements
+        )
     if over:
-        return Decision("exhausted", f"Stopped {spent}: the budget of {over} is spent; {known}.", improvements)
-    return Decision("continue", f"Go on {spent}: {known}.", improvements)
+        return Decision(
+            "exhausted", f"Stopped {spent}: the budget of {over} is spent; {known}.", improvements=improvements
+        )
+    return Decision("continue", f"Go on {spent}: {known}.", None, {}, improvements)
 
 
 def smoothed(curve: Sequence[CurvePoint]) -> list[float]:
@@ -105,6 +141,77 @@ class Forecast(NamedTuple):
     mse: float
     low: float  # the curve's own scatter about the power law, one standard deviation
     high: float
+
+
+def estimate(errors: PerSample, groups: Groups) -> Estimate:
+    """Return the mean of what is known and its standard error, the larger of that by spectra and that by groups.
+
+    Spectra of one wafer err alike, so that many of them tell little more than one does.
+
+    Args:
+        errors: One a spectrum, NaN where unknown.
+        groups: The wafer of each, or a number of its own.
+    """
+    errors, groups = errors[known := ~np.isnan(errors)], groups[known]
+    if not len(errors):
+        return Estimate(math.nan, math.nan)
+    return Estimate(float(errors.mean()), standard_error(errors / len(errors), groups))
+
+
+def standard_error(parts: PerSample, groups: Groups) -> float:
+    """Return the standard error of a sum of parts, one a spectrum; NaN of a single part."""
+    if len(parts) < 2:
+        return math.nan
+    parts = parts - parts.mean()
+    of_groups = np.bincount(np.unique(groups, return_inverse=True)[1], parts)
+    return math.sqrt(max(np.square(those).sum() * len(those) / max(len(those) - 1, 1) for those in (parts, of_groups)))
+
+
+def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int) -> Estimate | None:
+    """Return what the error is expected to be after `at` spectra, of the same held-out ones; None before round three.
+
+    By the power law with an offset through the rounds. The standard error is that of going on: how far the curve is
+    from smooth, and not how well the held-out spectra stand for others.
+
+    Args:
+        spectra: Learned from, by round.
+        errors: Of each round's model.
+        at: Spectra learned from, then.
+    """
+    raise NotImplementedError
+
+
+def decide(
+    on: On,
+    hold_out: Marks,
+    left_out: Marks,
+    changes: Sequence[float],
+    *,
+    batch: int,
+    tolerance: float,
+    patience: int,
+    budget: Budget,
+    used: Budget,
+    room_left: bool,
+    extended_to: int = 0,
+) -> Decision:
+    """Whether more measurements still improve what the campaign is for.
+
+    Args:
+        on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
+        hold_out: Of the spectra held out so far, by the measure that `on` names; by `mse` for `glass`.
+        left_out: Of the spectra learned from, each as models say it that left it out; by the same measure.
+        changes: Share of the map's alloys that changed sides from each round to the next; read for `glass` only.
+        batch: Spectra that another batch brings to learn from.
+        tolerance: Largest gain that isn't worth two more batches: a share of the MSE, 1/Å, or a share of the map.
+        patience: Rounds in a row of which it has to be said.
+        budget: What the campaign may use up.
+        used: What it has; rounds, spectra, hours and CPU-hours.
+        room_left: Whether there is an alloy left to measure.
+        extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
+            says.
+    """
+    raise NotImplementedError
 
 
 def expect(curve: Sequence[CurvePoint], spectra: int) -> Forecast | None:

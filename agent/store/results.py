@@ -92,4 +92,4 @@ class Results(StoreConnection):
 
 
 def _decision(row: Mapping[str, Any]) -> Decision:
-    return Decision(row["state"], row["reason"], tuple(json.loads(row["improvements"])))
+    return Decision(row["state"], row["reason"], improvements=tuple(json.loads(row["improvements"])))

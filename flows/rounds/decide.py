@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from glassmap.agent.planning.acquisition import has_room
-from glassmap.agent.planning.convergence import CurvePoint, Decision, decide
+from glassmap.agent.planning.convergence import CurvePoint, Decision, decide_by_smoothed_mse
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, spectra_left
 
 
@@ -15,12 +15,12 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
         if at.is_guide:
             assert campaign.config.guide is not None, "who is a guide is named"
             reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
-            decision = Decision("continue", reason, ())
+            decision = Decision("continue", reason)
         else:
             curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, campaign.config), store.used()
             if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, round_):
                 used = used._replace(spectra=budget.spectra)  # what is left is no batch
-            decision = decide(
+            decision = decide_by_smoothed_mse(
                 curve,
                 tolerance=campaign.config.stop.tolerance,
                 patience=campaign.config.stop.patience,

@@ -62,7 +62,7 @@ def _fill(folder: Path, n: int) -> None:
                 store.record_curve_point(
                     CurvePoint(round_, int(rows[-1]) + 1, 10.0, 11.0, None, {"delta_q": 0.02, "q1": 0.01})
                 )
-                store.record_decision(round_, Decision("continue", "Go on.", ()))
+                store.record_decision(round_, Decision("continue", "Go on."))
                 store.end_stage(round_, "decide", "done")
 
 

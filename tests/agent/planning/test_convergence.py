@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision, decide
+from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision, decide_by_smoothed_mse
 
 errors = st.floats(min_value=1e-3, max_value=1e4)
 
@@ -21,7 +21,9 @@ def judge(
 ) -> Decision:
     points, used = curve(*mse), Budget(len(mse), spectra=20 * len(mse), hours=1.5, cpu_hours=0.0)
     limits = budget or Budget(rounds)
-    return decide(points, tolerance=tolerance, patience=patience, budget=limits, used=used, room_left=room)
+    return decide_by_smoothed_mse(
+        points, tolerance=tolerance, patience=patience, budget=limits, used=used, room_left=room
+    )
 
 
 @given(level=errors, patience=st.integers(1, 5), tolerance=st.floats(0.001, 0.9))

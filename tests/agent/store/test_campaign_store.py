@@ -10,7 +10,7 @@ def test_what_goes_in_comes_out(store: CampaignStore):
     record_all(store)
     point, decision = (
         CurvePoint(1, 2, 12.5, 14.0, None, {"delta_q": 0.02, "q1": None}),
-        Decision("continue", "Go on.", (0.1, -0.2)),
+        Decision("continue", "Go on.", improvements=(0.1, -0.2)),
     )
     with store.transaction():
         store.record_curve_point(point)

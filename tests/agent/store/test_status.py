@@ -43,7 +43,7 @@ def test_status_follows_the_stages(store: CampaignStore):
     store.start_stage(1, "train")
     assert store.status().state == "running", "a second attempt is no failure"
     with store.transaction():
-        store.record_decision(1, Decision("converged", "Enough.", ()))
+        store.record_decision(1, Decision("converged", "Enough."))
     assert (store.status().state, store.status().reason) == ("converged", "Enough.")
     with store.transaction():
         store.reopen_decision()
@@ -127,7 +127,7 @@ def test_a_status_as_json_has_every_field_and_the_sentence(store: CampaignStore)
     with store.transaction():
         store.record_order(1)
         store.record_pause("the beam is off")
-        store.record_decision(1, Decision("continue", "Go on.", (0.1,)))
+        store.record_decision(1, Decision("continue", "Go on.", improvements=(0.1,)))
     status = store.status()
     written = json.loads(json.dumps(status.to_json()))
     assert set(written) == {*Status._fields, "reason"}
