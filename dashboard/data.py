@@ -15,6 +15,7 @@ import pandas as pd
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
+from glassmap.agent.maps.knowledge import extrapolated_share
 from glassmap.agent.maps.spectra_archive import SpectraArchive, harm_of_archive, read_archive, read_map
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
@@ -240,6 +241,11 @@ class Map(NamedTuple):
     round: int
     compositions: Compositions  # atomic fraction, shape (g, e)
     figures: pd.DataFrame  # a row an alloy: the map's columns, without at.%
+
+    @property
+    def extrapolated(self) -> float | None:
+        """Return the share of the alloys that isn't known; None where that wasn't recorded."""
+        return extrapolated_share(self.figures["known"].to_numpy(dtype=np.float64))
 
 
 def read_last_map(campaign: CampaignSnapshot) -> Map | None:

@@ -150,7 +150,7 @@ def test_peak_figures_of_before_come_under_the_names_of_now(before: Path, name: 
         (_, map_), archived, curve = store.artefact("map") or (0, Path()), store.artefact("archive"), store.curve()
     assert [point.peak_errors for point in curve] == [{"delta_q": width, "q1": place} for width, place in recorded]
     columns, _ = read_map(map_)
-    figures = {"q1", "q1_std", "delta_q", "delta_q_std", "peak_share", "distance"}
+    figures = {"q1", "q1_std", "delta_q", "delta_q_std", "peak_share", "distance", "expected_error", "known"}
     assert set(columns) == figures | {"Co", "V", "Zr"}
     assert archived is not None
     archive = read_archive(archived[1])

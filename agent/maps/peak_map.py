@@ -127,8 +127,10 @@ class PeakMap:
         block = map_block(self.ensemble, compositions, q=self.q)
         distance = 100 * KDTree(self.measured).query(compositions)[0]
         at_pct = (self.space.parts(rows) * self.space.step_at_pct).astype(np.uint8)
-        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance))]
-        table = pa.table([np.ascontiguousarray(column) for column in columns], schema=self._schema)
+        error, known = self.ensemble.expect(compositions)
+        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance, error))]
+        arrays = [pa.array(np.ascontiguousarray(column)) for column in columns]
+        table = pa.table([*arrays, pa.array(known, pa.uint8(), from_pandas=True)], schema=self._schema)
         content = BytesIO()
         pq.write_table(table, content, compression="zstd", write_page_checksum=True)
         return content.getvalue()
@@ -136,7 +138,9 @@ class PeakMap:
     def write(self, folder: Path, *, report: Report = ignore) -> Path:
         """Map every alloy into one Parquet file, called by the hash of its content; return its path.
 
-        Columns: at.% of each element, then those of `map_block` and `distance` to the nearest measured alloy (at.%).
+        Columns: at.% of each element, then those of `map_block`, `distance` to the nearest measured alloy (at.%),
+        `expected_error` of the spectrum (root mean square, in its unit), and `known`: 1 where that is small, 0 where
+        the map is extrapolated. Both are missing where the ensemble can't say.
 
         Args:
             folder: Made where it doesn't exist.
@@ -164,9 +168,12 @@ class PeakMap:
 
     @property
     def _schema(self) -> pa.Schema:
-        fields = [(element, pa.uint8()) for element in self.space.elements]
-        schema = pa.schema(fields + [(name, pa.float32()) for name in (*MAP_FIGURES, "distance")])
-        return schema.with_metadata({"glassmap": json.dumps(self.metadata, sort_keys=True)})
+        whole, single = pa.uint8(), pa.float32()
+        fields = [(element, whole) for element in self.space.elements]
+        fields += [(name, single) for name in (*MAP_FIGURES, "distance", "expected_error")]
+        return pa.schema([*fields, ("known", whole)]).with_metadata(
+            {"glassmap": json.dumps(self.metadata, sort_keys=True)}
+        )
 
 
 def block_of(space: CompositionSpace, composition: Composition) -> tuple[Compositions, int]:

@@ -293,7 +293,8 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the map's columns by name, and its metadata.
 
     A map shows the figures that there were when it was made. Those made by glassmap 0.1 call the standard deviation of
-    a figure its spread; here it comes under the one name. The first have no `distance`; here it is NaN.
+    a figure its spread; here it comes under the one name. Older ones lack `distance`, or `known` and `expected_error`;
+    here these are NaN, as where the model could not say.
 
     Raises:
         ModelError: If the file is missing, harmed or no map.
@@ -306,4 +307,5 @@ def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ModelError(f"{path} is no map ({error}). {_REMEDY}") from error
     columns = {name.replace("_spread", "_std"): table[name].to_numpy() for name in table.column_names}
     unknown = np.full(len(table), np.nan, dtype=np.float32)
-    return {**columns, "distance": columns.get("distance", unknown)}, metadata
+    came_later = {name: columns.get(name, unknown) for name in ("distance", "expected_error", "known")}
+    return {**columns, **came_later}, metadata

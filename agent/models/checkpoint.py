@@ -19,6 +19,7 @@ from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
 from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.expected_error import ExpectedError
 from glassmap.agent.models.format_3 import upgrade
 from glassmap.agent.models.stacking import Stack
 from glassmap.agent.shapes import Axis
@@ -58,6 +59,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "weights": dict(stack.weights),
             "oof_mse": _or_none(stack.oof_mse),
             "conformal_quantile": _or_none(stack.conformal_quantile),
+            "expected_error": None if stack.expected_error is None else stack.expected_error._asdict(),
             "models": {name: model.facts for name, model in saved.items()},
             "code_version": __version__,
             "torch_version": torch.__version__,
@@ -123,8 +125,16 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         oof_mse=_or_nan(facts["oof_mse"]),
         oof_rmse=tensors["oof_rmse"].numpy(),
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
+        expected_error=_expected_error(facts.get("expected_error")),
     )
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
+
+
+def _expected_error(facts: dict[str, Any] | None) -> ExpectedError | None:
+    """Return it as it was; None where the checkpoint is older than it."""
+    if facts is None:
+        return None
+    return ExpectedError(tuple(facts["distances"]), tuple(facts["errors"]), facts["guess"])
 
 
 def _refuse_gone(facts: dict[str, Any]) -> None:

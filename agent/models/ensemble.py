@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from glassmap.agent.errors import ModelError
@@ -23,6 +24,13 @@ from glassmap.agent.models.stacking import Stack, StackedBlock, Weights, fit_sta
 from glassmap.agent.models.training import TrainFn
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
+
+
+class Expected(NamedTuple):
+    """What an ensemble knows of its own errors at some compositions; NaN where it can't say."""
+
+    error: PerSample  # root mean squared error that a generated spectrum is expected to have, in the spectra's unit
+    known: PerSample  # 1 where that is small, 0 where the ensemble extrapolates
 
 
 class EnsemblePrediction(NamedTuple):
@@ -125,6 +133,15 @@ class TrainedEnsemble:
     def disagreement(self, compositions: Compositions) -> PerSample:
         """Return the epistemic standard deviation of each composition, mean over the axis; shape `(n,)`."""
         return on_cpu([block.epistemic_std(self.stack.weights).mean(1) for block in self._blocks(compositions)])
+
+    def expect(self, compositions: Compositions) -> Expected:
+        """Return how far off each composition's spectrum is expected to be, and whether it is known."""
+        expected, learned = self.stack.expected_error, self.stack.known.compositions.cpu().numpy()
+        if expected is None or not len(learned):
+            unknown = np.full(len(compositions), np.nan)
+            return Expected(unknown, unknown)
+        error = expected.at(100 * KDTree(learned).query(compositions)[0])
+        return Expected(error, expected.is_known(error))
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from glassmap.agent.data.composition import distinct_alloys
@@ -26,9 +27,10 @@ from glassmap.agent.models.base_model import (
     on_cpu,
 )
 from glassmap.agent.models.config import CONFIDENCE
+from glassmap.agent.models.expected_error import ExpectedError
 from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import Compositions, Groups, PerPoint, Spectra
+from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Spectra
 
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 
@@ -121,6 +123,8 @@ class Stack:
     """Out-of-fold root mean squared error at each point of the axis; 0 where nothing could be left out."""
     conformal_quantile: float
     """Half-width of the band in expected sizes of the error; NaN where nothing could be left out."""
+    expected_error: ExpectedError | None = None
+    """None where nothing could be left out, or the stack is older than this figure."""
 
     def predict_blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
         """Ask every base model, a block of alloys at a time, on the models' device."""
@@ -183,13 +187,15 @@ def fit_stack(
         conformal_quantile=math.nan,
     )
     truth: list[Spectra] = []
+    distances: list[PerSample] = []
     predicted: list[StackedBlock] = []
     for fold in range(FOLDS):
         left_out = folds == fold
         if left_out.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
             truth.append(spectra[left_out])
+            distances.append(100 * KDTree(compositions[~left_out]).query(compositions[left_out])[0])
             predicted += left.predict_blocks(compositions[left_out])
-    return _calibrate(stack, predicted, np.concatenate(truth)) if truth else stack
+    return _calibrate(stack, predicted, np.concatenate(truth), np.concatenate(distances)) if truth else stack
 
 
 def assign_folds(compositions: Compositions, *, seed: int) -> Groups:
@@ -249,7 +255,7 @@ def _leave_out(
     return replace(stack, models=models, known=known)
 
 
-def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra) -> Stack:
+def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, distances: PerSample) -> Stack:
     """Weigh the base models by their out-of-fold predictions, and size the band.
 
     The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
@@ -273,4 +279,7 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra) -> S
         oof_mse=float(np.square(residuals).mean()),
         oof_rmse=rmse,
         conformal_quantile=float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE)),
+        expected_error=ExpectedError.learned_from(
+            distances, np.sqrt(np.square(residuals).mean(1)), float(np.sqrt(truth.var(0).mean()))
+        ),
     )

@@ -19,6 +19,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
 
 AXIS = np.round(np.arange(1.5, 5.0001, 0.01), 2)  # 1/Å
+KNOWN_WITHIN_AT_PCT = 10.0  # of an alloy learned from, on the maps made up here
 
 
 def halo(compositions: Compositions) -> tuple[PerSample, PerSample]:
@@ -163,9 +164,10 @@ def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round
     distance = np.full(len(space), 5.0) if len(space) > KEPT_ALLOYS else _nearest(compositions, learned)
     figures |= {DELTA_Q.name: figures[DELTA_Q.name] + wave}
     figures |= {figure.std_name: np.abs(wave) if figure == DELTA_Q else np.full_like(wave, 0.01) for figure in FIGURES}
-    figures |= {"peak_share": np.ones_like(wave), "distance": distance}
+    figures |= {"peak_share": np.ones_like(wave), "distance": distance, "expected_error": distance}
     columns = dict(zip(space.elements, (100 * compositions.T).round().astype(np.uint8), strict=True))
-    table = pa.table(columns | {name: values.astype(np.float32) for name, values in figures.items()})
+    columns |= {name: values.astype(np.float32) for name, values in figures.items()}
+    table = pa.table(columns | {"known": (distance < KNOWN_WITHIN_AT_PCT).astype(np.uint8)})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.replace_schema_metadata({"glassmap": json.dumps({"round": round_})}), path)
     return path
