@@ -94,8 +94,8 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             if one.suggestion is not None and _suggestion_status(store, one.suggestion).measurement is None:
                 store.record_exclusion(one.suggestion, "retracted", reason)
     return (
-        f"Retracted {', '.join(ids)}: kept, and left out of the next training. `glassmap retry` has the alloy measured "
-        "again."
+        f"Retracted {', '.join(ids)}: kept, and left out of the next training. {_how_to_apply(store)} `glassmap retry` "
+        "has the alloy measured again."
     )
 
 
@@ -113,7 +113,17 @@ def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             store.log("accepted", reason, subject=one.id)
             if one.suggestion is not None:
                 store.forget_exclusion(one.suggestion)
-    return f"{', '.join(ids)} will be used from the next training on."
+    return f"{', '.join(ids)} will be used from the next training on. {_how_to_apply(store)}"
+
+
+def _how_to_apply(store: CampaignStore) -> str:
+    """What has a campaign learn from other measurements than it did."""
+    if next_round(store) is None:
+        return (
+            f"The campaign has stopped: `glassmap retrain {store.folder}` trains, maps and decides again, and so does "
+            "`glassmap run`."
+        )
+    return f"`glassmap retrain {store.folder}` trains now."
 
 
 def go_on(store: CampaignStore, reason: str) -> str:

@@ -12,7 +12,7 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
 from glassmap.agent.config.messages import explain
 from glassmap.agent.config.planning import PlanningConfig, StopConfig
-from glassmap.agent.config.retired import without_retired
+from glassmap.agent.config.retired import without_old_defaults, without_retired
 from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleConfig
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
@@ -138,13 +138,15 @@ class CampaignConfig(Settings):
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
             given: What was given of those. What was and is no longer has been taken out, and has its default again.
-                None where nobody knows: all that may change is then taken for given.
+                None where nobody knows: all that may change is then taken for given, but what was a default of then.
 
         Raises:
             CampaignError: If what is given now doesn't go with what is left out.
         """
         then = self.recorded(earlier)
-        known = then.model_dump(mode="json", include=then._free) if given is None else given
+        known = given
+        if known is None:
+            known = without_old_defaults(then.model_dump(mode="json", include=then._free))
         whole = _completed(self, then, known)
         return self.of(whole.model_dump(mode="json"), source="the campaign's settings, with those of its store")
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from glassmap.agent.config.backends import kind_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models import config as models
 
@@ -14,6 +15,7 @@ GONE: dict[tuple[str, str], Any] = {
 }
 # Table and name of what came later, and the value that says what was done before.
 LATER: dict[tuple[str, str], Any] = {("model", "stacked"): False}
+LATER_OF_REPLAYS = {"flagged": "use"}  # the same, of a table of a backend that is a replay
 RENAMED = {("backend", "doubtful"): "flagged"}
 
 
@@ -34,7 +36,11 @@ def without_retired(
             name and its new one.
     """
     table_name = place[-1] if place else ""
-    current = {name: value for (table, name), value in LATER.items() if is_recorded and table == table_name}
+    current: dict[str, Any] = {}
+    if is_recorded:
+        current = {name: value for (table, name), value in LATER.items() if table == table_name}
+        if table_name == "backend" and kind_of(settings) == "replay":
+            current |= LATER_OF_REPLAYS
     for name, value in settings.items():
         key = (table_name, name)
         full = ".".join((*place, name))
@@ -56,3 +62,12 @@ def without_retired(
         else:
             current[name] = value
     return current
+
+
+def without_old_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those that a replay of then had by default and one of today hasn't, at any depth."""
+    return {
+        name: without_old_defaults(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if (name, value) not in LATER_OF_REPLAYS.items()
+    }

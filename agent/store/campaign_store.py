@@ -15,7 +15,7 @@ from glassmap.agent.store.measurements import Measurements
 from glassmap.agent.store.records import Running, ToLookAt
 from glassmap.agent.store.results import Results
 from glassmap.agent.store.rounds import Rounds
-from glassmap.agent.store.status import Status
+from glassmap.agent.store.status import FLAGS_SAID, Status
 from glassmap.agent.store.suggestions import Suggestions
 
 
@@ -66,6 +66,8 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             decision=decision,
             paused=paused,
             to_look_at=self.to_look_at(),
+            flags=self.flags(most=FLAGS_SAID),
+            use_changed=tuple(self.use_changed),
         )
 
     def to_look_at(self) -> ToLookAt:

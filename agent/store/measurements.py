@@ -8,7 +8,7 @@ import numpy as np
 
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
+from glassmap.agent.store.records import Flag, Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
 from glassmap.agent.store.settings import Settings
 
 FLAGGED_USED = "state = 'used' AND reason <> ''"  # has an index of its own
@@ -178,6 +178,14 @@ class Measurements(Settings):
         """Return the measurements that are flagged and used, and that nobody accepted, in the order they came."""
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE {FLAGGED_USED} ORDER BY rowid"
         return [measurement_of(row) for row in self._rows(query)]
+
+    def flags(self, *, most: int) -> tuple[Flag, ...]:
+        """Return why measurements are flagged, at most so many that are used and as many that aren't, as they came."""
+        found: list[Flag] = []
+        for is_used, condition in ((True, FLAGGED_USED), (False, "state = 'flagged'")):
+            rows = self._rows(f"SELECT id, reason FROM spectra WHERE {condition} ORDER BY rowid LIMIT ?", [most])
+            found += [Flag(row["id"], row["reason"], is_used) for row in rows]
+        return tuple(found)
 
     def count_flagged_used(self) -> int:
         """Return how many measurements are flagged and used, and accepted by nobody."""

@@ -1,5 +1,6 @@
 """What the store gives out: one frozen record a kind of row."""
 
+import re
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
@@ -148,6 +149,19 @@ class Running(NamedTuple):
     share: float  # that is done, 0 to 1
 
 
+class Flag(NamedTuple):
+    """Why a measurement is flagged."""
+
+    measurement: str  # its id
+    reason: str
+    is_used: bool  # learned from nevertheless
+
+    def __str__(self) -> str:
+        """Say it in a few words, such as `r002-19: a sharp line at 2.61 1/Å`."""
+        first = re.split(r"[:,;.](?= |$)", self.reason)[0]
+        return f"{self.measurement}: {first[:1].lower()}{first[1:]}"
+
+
 class ToLookAt(NamedTuple):
     """How much there is that a person should see to."""
 
@@ -157,12 +171,6 @@ class ToLookAt(NamedTuple):
     used_flagged: int  # measurements that are flagged and learned from nevertheless
 
     def __str__(self) -> str:
-        """Say it in words; empty where there is nothing."""
-        words = (
-            ("quarantined file", ""),
-            ("scan", " without a composition"),
-            ("flagged measurement", ""),
-            ("flagged measurement", " in use"),
-        )
-        counted = zip(self, words, strict=True)
+        """Say in words how many files there are, empty where there are none; flags have sentences of their own."""
+        counted = zip(self[:2], (("quarantined file", ""), ("scan", " without a composition")), strict=True)
         return ", ".join(f"{count} {what}{'s' * (count != 1)}{rest}" for count, (what, rest) in counted if count)

@@ -10,6 +10,8 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Stage, StageStatus, WaitingFor
 from glassmap.agent.store.settings import Settings
 
+LEARNED = ("curve", "curve_errors", "decisions")  # tables of what a round's model was judged to be worth
+
 
 class Rounds(Settings):
     """The table `stages`, and of `batches` the times and the coverage."""
@@ -81,13 +83,23 @@ class Rounds(Settings):
 
     def measure_again(self, round_: int) -> None:
         """Forget what was learned since a round was planned, and have it measured on; call within a transaction."""
-        for table in ("stages", "curve", "curve_errors", "artefacts", "decisions"):
+        for table in ("stages", "artefacts", *LEARNED):
             self._execute(f"DELETE FROM {table} WHERE round >= ?", [round_])
         self._execute(
             """INSERT INTO stages (round, name, status, attempts, started, finished)
             VALUES (:round, 'plan', 'done', 1, :now, :now)""",
             {"round": round_, "now": now()},
         )
+
+    def learn_again(self, round_: int) -> None:
+        """Forget what the last round's model was judged to be worth, and have it trained again on what is used now.
+
+        Its model and map stay until others take their place; call within a transaction.
+        """
+        for table in LEARNED:
+            self._execute(f"DELETE FROM {table} WHERE round >= ?", [round_])
+        self._execute("DELETE FROM artefacts WHERE round > ?", [round_])  # of a training after the stop
+        self._execute("DELETE FROM stages WHERE round = ? AND name IN ('train', 'map', 'decide')", [round_])
 
     def last_round(self) -> int:
         """Return the last round that anything was recorded of; 0 where none was."""

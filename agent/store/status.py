@@ -6,7 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
-from glassmap.agent.store.records import Pause, Running, StageStatus, ToLookAt, WaitingFor
+from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaitingFor
+
+STOPPED = ("converged", "exhausted")
+IDS_SAID = 10
+FLAGS_SAID = 3  # of each kind; the ledger has all
 
 
 class Status(NamedTuple):
@@ -30,6 +34,8 @@ class Status(NamedTuple):
     decision: Decision | None  # of the last round that came to one
     paused: Pause | None
     to_look_at: ToLookAt
+    flags: tuple[Flag, ...]  # the first `FLAGS_SAID` of those that are used, and of those that wait for a person
+    use_changed: tuple[str, ...]  # measurements that people took out of use or into it since the last training
 
     @property
     def reason(self) -> str:
@@ -39,7 +45,9 @@ class Status(NamedTuple):
     @property
     def needs_person(self) -> bool:
         """Whether it waits for a person's decision or repair."""
-        return self.state in ("failed", "paused") or self.waiting_for == "approval" or any(self.to_look_at)
+        is_outdated = self.state in STOPPED and bool(self.use_changed)
+        waits = self.state in ("failed", "paused") or self.waiting_for == "approval"
+        return waits or is_outdated or any(self.to_look_at)
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields and the sentence, in JSON types."""
@@ -51,6 +59,7 @@ class Status(NamedTuple):
             "decision": None if self.decision is None else self.decision._asdict(),
             "paused": self.paused and self.paused._asdict() | {"since": self.paused.since.isoformat()},
             "to_look_at": self.to_look_at._asdict(),
+            "flags": [flag._asdict() for flag in self.flags],
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 
@@ -62,9 +71,36 @@ def describe_status(status: Status) -> str:
         by, since, reason = status.paused
         sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M} by {by}: {reason}.")
     sentences.append(_describe_stage(status))
+    if status.state in STOPPED and status.use_changed:
+        changed = ", ".join(status.use_changed[:IDS_SAID]) + ", …" * (len(status.use_changed) > IDS_SAID)
+        sentences.append(
+            f"What is used has changed since the last training ({changed}): `glassmap retrain "
+            f"{status.folder}` applies it, maps and decides again, and so does the next `glassmap run`."
+        )
     if look := str(status.to_look_at):
         sentences.append(f"To look at with `glassmap ledger`: {look}.")
+    sentences += describe_flags(status)
     return visible(" ".join(sentences), keep="\n")
+
+
+def describe_flags(status: Status) -> list[str]:
+    """Return a sentence on the flagged measurements that are used, and one on those that wait for a person's word."""
+    folder, look = status.folder, status.to_look_at
+    sentences: list[str] = []
+    for is_used, count in ((True, look.used_flagged), (False, look.flagged)):
+        flags = [flag for flag in status.flags if flag.is_used == is_used]
+        if not flags:
+            continue
+        first = flags[0].measurement
+        which = "; ".join([*map(str, flags), *([f"and {count - len(flags)} more"] if count > len(flags) else [])])
+        told = "1 flagged measurement is" if count == 1 else f"{count} flagged measurements are"
+        told += f" {'used' if is_used else 'left out'} ({which}); look at `{folder}/pictures`, then `glassmap "
+        if is_used:
+            told += f"retract {folder} {first} --reason …`, then `glassmap retrain {folder}`; or `accept` it."
+        else:
+            told += f"accept {folder} {first}`, or `retract` it."
+        sentences.append(told)
+    return sentences
 
 
 def _describe_stage(status: Status) -> str:

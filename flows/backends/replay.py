@@ -30,7 +30,7 @@ class Settings(BackendSettings):
     where: str | None = None  # only the samples that meet this, such as "cleaned"; see `SpectraSet.where`
     hold_out: Literal["random", "wafer", "batch"] = "random"
     test_share: Share = 0.3  # of the data set, for `random`; the paper's
-    flagged: Literal["use", "hold"] = "use"  # as of a lab
+    flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
 
     @property
     def has_test_set(self) -> bool:

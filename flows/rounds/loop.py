@@ -10,6 +10,7 @@ from contextlib import suppress
 from glassmap.agent.refusals import refusal
 from glassmap.agent.store.status import Status
 from glassmap.flows.notify import announce
+from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.decide import decide_round
 from glassmap.flows.rounds.map import map_alloys
@@ -44,6 +45,8 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
         campaign.store.keep_copy()
         if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
             receive(campaign)
+            if campaign.store.paused is None:
+                learn_anew(campaign)
         while (round_ := next_round(campaign.store)) is not None:
             if not run_round(campaign, round_, stages=stages):
                 break

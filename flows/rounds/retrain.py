@@ -1,7 +1,9 @@
 """Retrain: learn from what is in now, without waiting for the end of the round."""
 
 from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.loop import run_round
 from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
 from glassmap.flows.rounds.measure import receive
 from glassmap.flows.rounds.mend import mend_artefacts
@@ -12,6 +14,9 @@ from glassmap.flows.rounds.train import fit_model, spectra_to_judge, spectra_to_
 def retrain(campaign: OpenCampaign) -> str:
     """Train on all that is in now, and map, without waiting for the round's end; returns what was done, in words.
 
+    Where the campaign has stopped and people took measurements out of use since, or into it, its last round trains,
+    maps and decides again. Otherwise the model is one between rounds.
+
     The model and its map are those of the round at work until that trains its own, on the whole batch; neither planning
     nor the learning curve looks at them. Where nothing came or went since the last training, what was lost or harmed is
     made again, and nothing else is done.
@@ -20,9 +25,13 @@ def retrain(campaign: OpenCampaign) -> str:
     store = campaign.store
     round_ = next_round(store) or len(store.curve()) + 1
     receive(campaign)
+    if (again := learn_anew(campaign)) is not None:
+        run_round(campaign, again)
+        return f"Round {again} learned again. {store.status().reason}"
     if store.stage_status(round_, "train") == "done":
         return f"Round {round_} is trained already."
     screen_new(campaign, round_)
+    changed = store.use_changed
     learned = ids, *_ = spectra_to_learn(campaign, round_)
     if not ids:
         return "There is nothing to learn from yet."
@@ -41,6 +50,7 @@ def retrain(campaign: OpenCampaign) -> str:
         if path is not None:
             store.record_artefact(round_, "map", path)
         store.record_only_artefact(round_, "archive", archive)
+        store.toggle_use(changed)
         store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
     drop_other_archives(archive)
     for found in filter(None, before.values()):  # of last night, that nothing refers to any more

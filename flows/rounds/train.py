@@ -25,6 +25,7 @@ from glassmap.flows.rounds.campaign import OpenCampaign
 def train(campaign: OpenCampaign, round_: int) -> str:
     """Retrain the ensemble on every spectrum so far and judge it by the held-out ones."""
     store = campaign.store
+    changed = store.use_changed
     learned, held = spectra_to_learn(campaign, round_), spectra_to_judge(campaign, round_)
     if not learned[0] or not len(held[1]):
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
@@ -35,6 +36,7 @@ def train(campaign: OpenCampaign, round_: int) -> str:
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
         store.record_curve_point(point)
+        store.toggle_use(changed)
         store.log("trained", f"round {round_}: {point.spectra} spectra, hold-out MSE {point.mse:.3g}")
         store.end_stage(round_, "train", "done")
     return "done"

@@ -61,6 +61,15 @@ def test_what_came_later_is_as_it_was_done_before():
     assert CampaignConfig.of(BEFORE | {"model": model}, source="a file").model.stacked
 
 
+def test_a_replay_of_before_goes_on_to_use_what_it_flags_and_a_new_one_holds_it():
+    without = {"kind": "replay", "dataset": "/data/co-v-zr.nc"}
+    earlier = before(backend={"kind": "lab"}) | {"backend": without, "guide": None}
+    assert CampaignConfig.recorded(earlier).backend.flagged == "use"  # pyright: ignore[reportAttributeAccessIssue]
+    begun = CampaignConfig.of(earlier, source="a file").continuing(earlier, given=None)
+    assert begun.backend.flagged == "use"  # pyright: ignore[reportAttributeAccessIssue]
+    assert CampaignConfig.of(earlier, source="a file").backend.flagged == "hold"  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_a_file_of_before_is_read_and_written_by_todays_names(tmp_path: Path):
     path = tmp_path / FILE_NAME
     path.write_text(

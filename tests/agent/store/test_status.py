@@ -8,7 +8,7 @@ import numpy as np
 
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import FileState, Running, ToLookAt, WaitingFor
+from glassmap.agent.store.records import FileState, Flag, Running, ToLookAt, WaitingFor
 from glassmap.agent.store.status import Status
 from tests.support.stores import ALLOYS, BATCH, SPECTRUM, record_all
 
@@ -101,12 +101,38 @@ def test_what_is_to_be_looked_at_is_counted_and_said(store: CampaignStore):
     status = store.status()
     assert status.to_look_at == ToLookAt(1, 1, 1, 0) and status.needs_person
     assert status.reason.endswith(
-        "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition, 1 flagged measurement."
+        "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition. 1 flagged measurement is "
+        f"left out (r001-01: no film); look at `{store.folder}/pictures`, then `glassmap accept {store.folder} "
+        "r001-01`, or `retract` it."
     )
     with store.transaction():  # the same file, mended
         store.record_file("a.xy", modified=2, state="used", **file)
         store._db.execute("UPDATE files SET time = '9' WHERE path = 'a.xy' AND modified = 2")
     assert store.status().to_look_at.quarantined == 0
+
+
+def test_what_is_flagged_and_used_is_named_with_the_reason_and_the_remedy(store: CampaignStore):
+    record_all(store)
+    line = "A sharp line at 2.61 1/Å, 55 of 100 high and narrower than 0.05 1/Å, that no neighbour has: substrate?"
+    with store.transaction():
+        store.set_measurement_state("r001-02", "used", line)
+    status, folder = store.status(), store.folder
+    assert status.to_look_at == ToLookAt(0, 0, 0, 1) and status.needs_person
+    assert status.flags == (Flag("r001-02", line, is_used=True),)
+    assert status.reason.endswith(
+        f"1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at `{folder}/pictures`, then "
+        f"`glassmap retract {folder} r001-02 --reason …`, then `glassmap retrain {folder}`; or `accept` it."
+    )
+    assert json.loads(json.dumps(status.to_json()))["flags"][0]["is_used"] is True
+    with store.transaction():
+        for id_ in ("r001-01", "r001-02", "r001-03"):
+            store.set_measurement_state(id_, "used", "Saturated: 9 points in a row are at the maximum.")
+        store._db.execute(
+            "INSERT INTO spectra SELECT id || '-2', suggestion, round, hold_out, composition, intensity, backend, "
+            "taken, facts, state, reason, screened FROM spectra"
+        )
+    assert "6 flagged measurements are used (r001-01: saturated; " in store.status().reason
+    assert "r001-03: saturated; and 3 more); look" in store.status().reason
 
 
 def test_a_pause_is_said_before_what_is_paused(store: CampaignStore):
