@@ -131,6 +131,8 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "decision": None,
         "paused": None,
         "to_look_at": {"quarantined": 0, "without_composition": 0, "flagged": 0, "used_flagged": 0},
+        "flags": [],
+        "use_changed": [],
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
