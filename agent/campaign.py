@@ -12,8 +12,6 @@ import numpy as np
 
 from glassmap.agent.data.composition import parse_composition
 from glassmap.agent.errors import StoreError
-from glassmap.agent.peaks.figures import FIGURES
-from glassmap.agent.planning.convergence import CurvePoint
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 
@@ -59,9 +57,7 @@ class Campaign:
 
         with self._store() as store:
             points = store.curve()
-        plain = [name for name in CurvePoint._fields if name != "peak_errors"]
-        errors = {f"{figure.name}_error": [p.peak_errors.get(figure.name) for p in points] for figure in FIGURES}
-        return pd.DataFrame({name: [getattr(point, name) for point in points] for name in plain} | errors)
+        return pd.DataFrame([point.to_json() for point in points])
 
     @property
     def measurements(self) -> pd.DataFrame:

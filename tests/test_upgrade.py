@@ -68,11 +68,11 @@ def facts(folder: Path, *, store: str = "campaign.db") -> dict[str, list[tuple[A
             "batches": "SELECT round, separation, worst, mean, ordered, approved FROM batches ORDER BY round",
             "curve": "SELECT round, spectra, mse, mse_sample, next_batch_mse FROM curve ORDER BY round",
             "artefacts": "SELECT round, kind, path FROM artefacts WHERE kind <> 'atlas' ORDER BY round, kind",
-            "decisions": "SELECT * FROM decisions ORDER BY round",
+            "decisions": "SELECT round, state, reason, improvements FROM decisions ORDER BY round",
             "failures": "SELECT suggestion, reason, time FROM failures ORDER BY suggestion",
             "excluded": f"SELECT suggestion, {excluded[1]}, reason, person, time FROM {excluded[0]} ORDER BY 1",
             "files": "SELECT id, path, size, hash, kind, state, reason, measurement FROM files ORDER BY id",
-            "samples": "SELECT * FROM samples ORDER BY id",
+            "samples": "SELECT id, name, composition, file FROM samples ORDER BY id",
             "axes": "SELECT * FROM axes",
             "log": "SELECT id, time, person, event, subject, detail FROM log ORDER BY id",
         }
@@ -255,7 +255,7 @@ def kept(folder: Path) -> dict[str, set[tuple[Any, ...]]]:
         "suggestions": "SELECT id, round, position, row, composition, hold_out FROM suggestions",
         "spectra": "SELECT id, composition, intensity, taken FROM spectra",
         "curve": "SELECT round, spectra, mse FROM curve",
-        "decisions": "SELECT * FROM decisions",
+        "decisions": "SELECT round, state, reason, improvements FROM decisions",
         "log": "SELECT id, time, event, detail FROM log",
     }
     return {name: {*rows(folder, query)} for name, query in queries.items()}

@@ -30,7 +30,7 @@ from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.expected_error import ExpectedError
 from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Spectra
+from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Rows, Spectra
 
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 
@@ -125,6 +125,9 @@ class Stack:
     """Half-width of the band in expected sizes of the error; NaN where nothing could be left out."""
     expected_error: ExpectedError | None = None
     """None where nothing could be left out, or the stack is older than this figure."""
+    left_out: Spectra | None = None
+    """Out-of-fold mean of each spectrum learned from, `(n, q)`, NaN where it was left out of none; None where nothing
+    could be left out, and of a stack that was read: a checkpoint doesn't keep it."""
 
     def predict_blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
         """Ask every base model, a block of alloys at a time, on the models' device."""
@@ -186,16 +189,22 @@ def fit_stack(
         oof_rmse=np.zeros(len(spectra[0])),
         conformal_quantile=math.nan,
     )
-    truth: list[Spectra] = []
+    rows: list[Rows] = []
     distances: list[PerSample] = []
     predicted: list[StackedBlock] = []
     for fold in range(FOLDS):
         left_out = folds == fold
         if left_out.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
-            truth.append(spectra[left_out])
+            rows.append(np.flatnonzero(left_out))
             distances.append(100 * KDTree(compositions[~left_out]).query(compositions[left_out])[0])
             predicted += left.predict_blocks(compositions[left_out])
-    return _calibrate(stack, predicted, np.concatenate(truth), np.concatenate(distances)) if truth else stack
+    if not rows:
+        return stack
+    told = np.concatenate(rows)
+    stack = _calibrate(stack, predicted, spectra[told], np.concatenate(distances))
+    left_out = np.full(spectra.shape, np.nan)
+    left_out[told] = on_cpu([block.mean(stack.weights) for block in predicted])
+    return replace(stack, left_out=left_out)
 
 
 def assign_folds(compositions: Compositions, *, seed: int) -> Groups:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer
 
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Groups, PerSample
 
 TREND_ROUNDS = 5  # that a forecast looks back on
@@ -28,6 +29,12 @@ class Estimate(NamedTuple):
     value: float
     standard_error: float  # NaN where it can't be told
 
+    def say(self, style: str = ".3g") -> str:
+        """Return it as people read it, such as `9.31 ± 0.82`; a dash where there is none."""
+        if math.isnan(self.value):
+            return "–"
+        return f"{self.value:{style}}" + ("" if math.isnan(self.standard_error) else f" ± {self.standard_error:.2g}")
+
 
 class Marks(NamedTuple):
     """What every round's model errs on the same spectra, by one measure."""
@@ -38,14 +45,32 @@ class Marks(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """What one round's model is worth, on spectra that it never saw."""
+    """What one round's model is worth, on spectra that it never saw; all rounds' on the same ones, the newest."""
 
     round: int
     spectra: int  # learned from
-    mse: float  # ensemble mean, intensity 0-100; mean over points, then over the hold-out
-    mse_sample: float  # one generated spectrum, as the paper judges it
+    mse_sample: float  # one generated spectrum, as the paper judges it; of intensity 0-100
     next_batch_mse: float | None  # of the last round's model on this round's batch, before learning from it
-    peak_errors: Mapping[str, float | None]  # mean absolute, by figure; None where no peak was found in both
+    judged_by: int  # held-out spectra; 0 where an earlier version didn't record it
+    hold_out: Mapping[str, Estimate]  # mean errors by measure, of the ensemble's mean; NaN where it can't be said
+    left_out: Mapping[str, Estimate]  # of the spectra learned from, as models say them that left them out
+
+    @property
+    def mse(self) -> float:
+        """The mean squared error on the hold-out, of intensity 0-100."""
+        return self.hold_out["mse"].value
+
+    @property
+    def peak_errors(self) -> dict[str, float | None]:
+        """Mean absolute errors on the hold-out by figure; None where no peak was found in both."""
+        errors = {figure.name: self.hold_out[figure.name].value for figure in FIGURES if figure.name in self.hold_out}
+        return {name: None if math.isnan(error) else error for name, error in errors.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a flat record in JSON types, with `mse`, `delta_q_error`, `delta_q_standard_error` and so on."""
+        record: dict[str, Any] = {"round": self.round, "spectra": self.spectra, "judged_by": self.judged_by}
+        record |= _flat(self.hold_out, "") | {"mse_sample": self.mse_sample, "next_batch_mse": self.next_batch_mse}
+        return record | _flat(self.left_out, "left_out_")
 
 
 class Budget(NamedTuple):
@@ -234,6 +259,16 @@ def expect(curve: Sequence[CurvePoint], spectra: int) -> Forecast | None:
     scatter = math.sqrt(sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True)) / (len(x) - 2))
     mean = intercept + slope * math.log(spectra)
     return Forecast(math.exp(mean), math.exp(mean - scatter), math.exp(mean + scatter))
+
+
+def _flat(errors: Mapping[str, Estimate], kind: str) -> dict[str, float | None]:
+    """Return a value and a standard error for each measure, by names that no two share."""
+    figures = {figure.name for figure in FIGURES}
+    flat: dict[str, float] = {}
+    for measure, (value, sure) in errors.items():
+        flat[f"{kind}{measure}{'_error' * (measure in figures)}"] = value
+        flat[f"{kind}{measure}_standard_error"] = sure
+    return {name: None if math.isnan(value) else value for name, value in flat.items()}
 
 
 def _count(number: int | float, word: str) -> str:

@@ -4,6 +4,8 @@ Every stage records what it did and that it is done in one transaction, so a cam
 where it was.
 """
 
+import math
+
 import numpy as np
 
 from glassmap.agent.data.composition import label
@@ -30,7 +32,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
     def status(self) -> Status:
         """Return where the campaign stands."""
         stage, last, paused = self.last_stage(), self.decision(), self.paused
-        decision = None if last is None else last[1]
+        decision, mse = None if last is None else last[1], self.hold_out_mse()
         asked, missing = (0, 0) if stage is None else self.counts(stage.round)
         waiting_for, ordered = None, None
         if stage is not None and stage.name != "plan":
@@ -49,7 +51,8 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             state=state,
             rounds=self.n_rounds(),
             spectra=self.n_spectra(),
-            hold_out_mse=self.hold_out_mse(),
+            hold_out_mse=None if mse is None else mse.value,
+            hold_out_mse_standard_error=None if mse is None or math.isnan(mse.standard_error) else mse.standard_error,
             folder=self.folder,
             is_advanced=is_advanced(self.folder),
             round=None if stage is None else stage.round,

@@ -75,13 +75,10 @@ def _tables(store: CampaignStore) -> dict[str, Records]:
     rounds = range(1, len(store.coverage()) + 1)
     missing = [one for round_ in rounds for one in store.suggestion_statuses(round_) if one.measurement is None]
     return {
-        "curve": [
-            {name: value for name, value in point._asdict().items() if name != "peak_errors"}
-            | {f"{figure}_error": error for figure, error in point.peak_errors.items()}
-            for point in store.curve()
-        ],
+        "curve": [point.to_json() for point in store.curve()],
         "decisions": [
-            {"round": round_, "state": one.state, "reason": one.reason} for round_, one in store.decisions().items()
+            {"round": round_, "state": one.state, "reason": one.reason, "trend": one.trend or ""}
+            for round_, one in store.decisions().items()
         ],
         "not_measured": [
             {"id": one.suggestion.id, "round": one.suggestion.round}

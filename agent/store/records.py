@@ -1,16 +1,20 @@
 """What the store gives out: one frozen record a kind of row."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
-from glassmap.agent.shapes import Compositions, Mask, Spectrum
+import numpy as np
+
+from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectrum
 
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
 MeasurementState = Literal["used", "flagged", "retracted"]
 Exclusion = Literal["rejected", "abandoned", "retracted"]
 FileState = Literal["used", "waiting", "duplicate", "quarantined"]
+Judged = Literal["held out", "left out"]  # never learned from; learned from, as models say it that left it out
 StageStatus = Literal["running", "waiting", "failed", "done"]
 WaitingFor = Literal["approval", "measurements", "other spectra"]  # the last: those to learn from were retracted
 
@@ -74,6 +78,22 @@ class Recorded(NamedTuple):
     measurement: Measurement
     target: tuple[float, ...] | None  # atomic fraction; None where nobody asked
     spectrum: Spectrum  # as the store has it, float32
+
+
+class JudgedSpectra(NamedTuple):
+    """What a round's model errs on some spectra, one by one."""
+
+    ids: tuple[str, ...]  # of measurements; `held out 1` and so on of a backend's own test set
+    wafers: tuple[str, ...]  # that each lies on, empty where that isn't known
+    errors: Mapping[str, PerSample]  # by measure; NaN where it can't be said
+
+    def of(self, ids: Sequence[str]) -> dict[str, PerSample]:
+        """Return the errors on some spectra, by measure; NaN where the model wasn't judged by them."""
+        if tuple(ids) == self.ids:
+            return dict(self.errors)
+        places = {id_: place for place, id_ in enumerate(self.ids)}
+        rows = np.array([places.get(id_, -1) for id_ in ids], dtype=np.intp)
+        return {name: np.append(errors, np.nan)[rows] for name, errors in self.errors.items()}
 
 
 class Excluded(NamedTuple):

@@ -1,17 +1,24 @@
 """What the rounds came to: models, maps, the learning curve, decisions."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glassmap.agent.content_hash import harm_of
-from glassmap.agent.planning.convergence import CurvePoint, Decision
+from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate, Marks, estimate
+from glassmap.agent.shapes import Groups
 from glassmap.agent.store.connection import StoreConnection
+from glassmap.agent.store.records import Judged, JudgedSpectra
+
+SAMPLE = "mse_sample"  # of one generated spectrum: recorded beside the measures of the ensemble's mean
 
 
 class Results(StoreConnection):
-    """The tables `artefacts`, `curve`, `curve_errors` and `decisions`."""
+    """The tables `artefacts`, `curve`, `curve_errors`, `marks` and `decisions`."""
 
     def record_artefact(self, round_: int, kind: str, path: Path) -> None:
         """Record a file of the campaign folder; call within a transaction."""
@@ -48,31 +55,107 @@ class Results(StoreConnection):
             return None
 
     def record_curve_point(self, point: CurvePoint) -> None:
-        """Record what a round's model is worth; call within a transaction."""
-        self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?)", list(point[:5]))
-        for figure, error in point.peak_errors.items():
-            self._execute("INSERT INTO curve_errors VALUES (?, ?, ?)", [point.round, figure, error])
+        """Record what a round's model is worth as it is judged now; call within a transaction.
+
+        What it errs on each spectrum is recorded beside, by `record_judged`, so that it can be judged again.
+        """
+        values = [point.round, point.spectra, point.mse, point.mse_sample, point.next_batch_mse]
+        self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?)", values)
+        for measure, found in point.hold_out.items():
+            if measure != "mse":
+                self._execute("INSERT INTO curve_errors VALUES (?, ?, ?)", [point.round, measure, found.value])
+
+    def record_judged(self, round_: int, kind: Judged, judged: JudgedSpectra, *, since: int) -> None:
+        """Record what a round's model errs on each spectrum, in place of what was; call within a transaction.
+
+        Args:
+            round_: Of the model.
+            kind: Of the spectra.
+            judged: One by one.
+            since: The first round that is judged by the same spectra.
+        """
+        errors = np.array(list(judged.errors.values()), dtype="<f4")
+        texts = (json.dumps(part) for part in (judged.ids, judged.wafers, list(judged.errors)))
+        values = [round_, kind, since, *texts, errors.tobytes()]
+        self._execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    def judged(self, kind: Judged, *, since: int) -> dict[int, JudgedSpectra]:
+        """Return what the models since a round err on each spectrum, by round; of those that go by the same spectra."""
+        rows = self._rows("SELECT * FROM marks WHERE kind = ? AND since = ? ORDER BY round", [kind, since])
+        return {row["round"]: _judged(row) for row in rows}
+
+    def marks(self, kind: Judged, measure: str, *, since: int) -> Marks:
+        """Return what the model of every round since one errs on the same spectra, by one measure.
+
+        Those held out are the newest round's. Those left out are all that any round learned from, NaN where one didn't.
+        """
+        judged = self.judged(kind, since=since)
+        learned = self._rows("SELECT round, spectra FROM curve WHERE round >= ? ORDER BY round", [since])
+        spectra = {row["round"]: row["spectra"] for row in learned}
+        parts = list(judged.values())[-1:] if kind == "held out" else judged.values()
+        wafers = {id_: wafer for part in parts for id_, wafer in zip(part.ids, part.wafers, strict=True)}
+        unknown = np.full(len(wafers), np.nan)
+        found = (judged[round_].of(list(wafers)) if round_ in judged else {} for round_ in spectra)
+        errors = np.array([errors.get(measure, unknown) for errors in found]).reshape(len(spectra), len(wafers))
+        return Marks(tuple(spectra.values()), errors, groups_of(list(wafers.values())))
 
     def curve(self) -> list[CurvePoint]:
-        """Return the learning curve, oldest round first."""
-        errors: dict[int, dict[str, float | None]] = {}
+        """Return the learning curve, oldest round first.
+
+        All models are judged by the newest hold-out, as far as they were, by their checkpoints, when the last round was
+        judged; what an earlier version recorded is as it was then, without a standard error.
+        """
+        then: dict[int, dict[str, Estimate]] = {}
         for row in self._rows("SELECT round, figure, error FROM curve_errors ORDER BY rowid"):
-            errors.setdefault(row["round"], {})[row["figure"]] = row["error"]
-        rows = self._rows("SELECT * FROM curve ORDER BY round")
-        return [CurvePoint(**row, peak_errors=errors.get(row["round"], {})) for row in rows]
+            error = math.nan if row["error"] is None else row["error"]
+            then.setdefault(row["round"], {})[row["figure"]] = Estimate(error, math.nan)
+        held, left = self._estimates("held out"), self._estimates("left out")
+        points: list[CurvePoint] = []
+        for row in self._rows("SELECT * FROM curve ORDER BY round"):
+            round_, mse, sample = row["round"], Estimate(row["mse"], math.nan), Estimate(row["mse_sample"], math.nan)
+            count, found = held.get(round_, (0, {}))
+            found = {"mse": mse} | then.get(round_, {}) | {SAMPLE: sample} | found
+            mse_sample = found.pop(SAMPLE).value
+            left_out = left.get(round_, (0, {}))[1]
+            points.append(CurvePoint(round_, row["spectra"], mse_sample, row["next_batch_mse"], count, found, left_out))
+        return points
+
+    def _estimates(self, kind: Judged) -> dict[int, tuple[int, dict[str, Estimate]]]:
+        """Return by round how many spectra its model was judged by, and its mean errors by measure.
+
+        Of those held out, the newest of each that go by the same ones; of those left out, each round's own.
+        """
+        found: dict[int, tuple[int, dict[str, Estimate]]] = {}
+        newest: dict[int, JudgedSpectra] = {}
+        for row in self._rows("SELECT * FROM marks WHERE kind = ? ORDER BY round DESC", [kind]):
+            judged = _judged(row)
+            same = newest.setdefault(row["since"], judged) if kind == "held out" else judged
+            errors, groups = judged.of(same.ids), groups_of(same.wafers)
+            count = int(np.isfinite(errors["mse"]).sum())
+            if count:
+                found[row["round"]] = count, {name: estimate(values, groups) for name, values in errors.items()}
+        return found
 
     def n_rounds(self) -> int:
         """Return how many rounds' models are judged."""
         return self._value("SELECT COUNT(*) FROM curve")
 
-    def hold_out_mse(self) -> float | None:
-        """Return the error of the last round's model on spectra that it never saw."""
-        return self._value("SELECT mse FROM curve ORDER BY round DESC LIMIT 1")
+    def hold_out_mse(self) -> Estimate | None:
+        """Return the error of the last round's model on spectra that it never saw; None before the first."""
+        row = self._row("SELECT round, mse FROM curve ORDER BY round DESC LIMIT 1")
+        if row is None:
+            return None
+        marks = self._row("SELECT * FROM marks WHERE kind = 'held out' AND round = ?", [row["round"]])
+        if marks is None:
+            return Estimate(row["mse"], math.nan)
+        judged = _judged(marks)
+        return estimate(judged.errors["mse"], groups_of(judged.wafers))
 
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""
-        values = [round_, decision.state, decision.reason, json.dumps(decision.improvements)]
-        self._execute("INSERT INTO decisions VALUES (?, ?, ?, ?)", values)
+        improvements, evidence = json.dumps(decision.improvements), json.dumps(dict(decision.evidence))
+        values = [round_, decision.state, decision.reason, improvements, decision.trend, evidence]
+        self._execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def decision(self) -> tuple[int, Decision] | None:
         """Return the last round that came to a decision, and the decision."""
@@ -91,5 +174,19 @@ class Results(StoreConnection):
             self._execute("DELETE FROM stages WHERE round = ? AND name = 'decide'", [last[0]])
 
 
+def groups_of(wafers: Sequence[str]) -> Groups:
+    """Return a number for each wafer, and one of its own for each spectrum whose wafer isn't known."""
+    names = [wafer or ("", place) for place, wafer in enumerate(wafers)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
+
+
+def _judged(row: Mapping[str, Any]) -> JudgedSpectra:
+    ids, wafers, measures = (json.loads(row[name]) for name in ("spectra", "wafers", "measures"))
+    errors = np.frombuffer(row["errors"], "<f4").astype(np.float64).reshape(len(measures), len(ids))
+    return JudgedSpectra(tuple(ids), tuple(wafers), dict(zip(measures, errors, strict=True)))
+
+
 def _decision(row: Mapping[str, Any]) -> Decision:
-    return Decision(row["state"], row["reason"], improvements=tuple(json.loads(row["improvements"])))
+    improvements, evidence = json.loads(row["improvements"]), json.loads(row["evidence"])
+    return Decision(row["state"], row["reason"], row["trend"], evidence, tuple(improvements))

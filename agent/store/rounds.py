@@ -10,7 +10,7 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Stage, StageStatus, WaitingFor
 from glassmap.agent.store.settings import Settings
 
-LEARNED = ("curve", "curve_errors", "decisions")  # tables of what a round's model was judged to be worth
+LEARNED = ("curve", "curve_errors", "marks", "decisions")  # tables of what a round's model was judged to be worth
 
 
 class Rounds(Settings):

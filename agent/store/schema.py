@@ -227,6 +227,22 @@ def flags_of_what_is_used(db: sqlite3.Connection) -> None:
     )
 
 
+@_version
+def marks_of_spectra(db: sqlite3.Connection) -> None:
+    """What every round's model errs on each spectrum; the wafer of a sample; what a decision rests on."""
+    for statement in (
+        """CREATE TABLE marks (
+            round INTEGER NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('held out', 'left out')),
+            since INTEGER NOT NULL,
+            spectra TEXT NOT NULL, wafers TEXT NOT NULL, measures TEXT NOT NULL, errors BLOB NOT NULL,
+            PRIMARY KEY (round, kind)) STRICT""",  # since: the first round that is judged by the same spectra
+        "ALTER TABLE samples ADD COLUMN wafer TEXT NOT NULL DEFAULT ''",  # that a composition table says it lies on
+        "ALTER TABLE decisions ADD COLUMN trend TEXT",
+        "ALTER TABLE decisions ADD COLUMN evidence TEXT NOT NULL DEFAULT '{}'",
+    ):
+        db.execute(statement)
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

@@ -20,6 +20,7 @@ class Status(NamedTuple):
     rounds: int  # whose model is judged
     spectra: int  # measured, held out ones included
     hold_out_mse: float | None  # of the last model, ensemble mean
+    hold_out_mse_standard_error: float | None  # over the held-out spectra; None where it can't be told
     folder: Path  # as it was opened
     is_advanced: bool  # whether a process is at it
     round: int | None  # at work; None before the first

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from glassmap.agent.data.scan_files import RawScan
     from glassmap.flows.compute.dask_cluster import Cluster
 
+WAFER = "wafer"  # the fact, or column, that says which wafer a sample lies on
 FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
+
+
+class TestSet(NamedTuple):
+    """Alloys that are never planned, to judge a model by."""
+
+    __test__ = False  # no test for pytest
+
+    compositions: Compositions  # atomic fraction
+    spectra: Spectra
+    wafers: Sequence[str]  # that each lies on, empty where that isn't known
 
 
 class LedgerEntry(NamedTuple):
@@ -168,7 +179,7 @@ class Backend(Protocol):
         """
         return None
 
-    def hold_out(self) -> tuple[Compositions, Spectra] | None:
+    def hold_out(self) -> TestSet | None:
         """Return the test set, where there is one."""
         return None
 

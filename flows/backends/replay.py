@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from glassmap.agent.config.settings import Share
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import Backend, Ledger, Measured
+from glassmap.flows.backends.protocol import WAFER, Backend, Ledger, Measured, TestSet
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -72,6 +72,7 @@ class Replay(Backend):
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._test = spectra.select(held) if held.any() else None
+        self._wafers = wafers_of(self._pool)
         self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
@@ -86,7 +87,9 @@ class Replay(Backend):
     def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured]:
         """Look each up by its row."""
         for s in pending:
-            facts = {"counts": float(self._counts[s.row])}
+            facts: dict[str, Any] = {"counts": float(self._counts[s.row])}
+            if self._wafers[s.row]:
+                facts[WAFER] = self._wafers[s.row]
             yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
 
     def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
@@ -94,9 +97,10 @@ class Replay(Backend):
         asked = ledger.suggestion(measurement.suggestion or "")
         return None if asked is None else self._pool.intensities[asked.row]
 
-    def hold_out(self) -> tuple[Compositions, Spectra] | None:
+    def hold_out(self) -> TestSet | None:
         """Return the test set, if the replay was asked for one."""
-        return (self._test.compositions, self._test.intensities) if self._test is not None else None
+        test = self._test
+        return None if test is None else TestSet(test.compositions, test.intensities, wafers_of(test))
 
     def archive(self) -> tuple[Compositions, Spectra]:
         """Return every alloy of the data set."""
@@ -106,6 +110,11 @@ class Replay(Backend):
 def counts_of(spectra: "SpectraSet") -> PerSample:
     """Return the median of each spectrum as it was measured, before it is normalised."""
     return np.median(spectra.intensities, axis=1).astype(np.float64)
+
+
+def wafers_of(spectra: "SpectraSet") -> list[str]:
+    """Return the wafer that each sample lies on; empty where the data set doesn't say."""
+    return [str(name) for name in spectra.coordinates.get(WAFER, [""] * len(spectra))]
 
 
 def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
@@ -125,7 +134,7 @@ def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
     if kind == "random":
         held[np.random.default_rng(seed).permutation(len(spectra))[: round(share * len(spectra))]] = True
     if kind == "wafer":
-        wafers = np.asarray(spectra.coordinates.get("wafer", []))
+        wafers = np.asarray(spectra.coordinates.get(WAFER, []))
         names = np.unique(wafers)
         if len(names) < 2:
             raise CampaignError(

@@ -53,7 +53,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
         ensemble,
         config.space.build(),
         q,
-        measured=spectra_of(campaign, ensemble.record["training_ids"])[1],
+        measured=spectra_of(campaign, ensemble.record["training_ids"]).compositions,
         metadata={
             "campaign": config.name,
             "round": round_,
@@ -75,12 +75,11 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
 def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, map_: Path | None) -> Path:
     """Generate the spectra that people look at, and measure the peaks of those that there are."""
     store, space = campaign.store, campaign.config.space.build()
-    ids, compositions, spectra = spectra_of(campaign, ensemble.record["training_ids"])
-    held_compositions, held = spectra_to_judge(campaign, round_)
-    known = np.concatenate([compositions, held_compositions])
-    hold_out = np.arange(len(known)) >= len(ids)
-    intensity = np.concatenate([spectra, held])
-    names = [*ids, *(f"held out {k + 1}" for k in range(len(held)))]
+    learned, held = spectra_of(campaign, ensemble.record["training_ids"]), spectra_to_judge(campaign, round_)
+    known = np.concatenate([learned.compositions, held.compositions])
+    hold_out = np.arange(len(known)) >= len(learned.ids)
+    intensity = np.concatenate([learned.spectra, held.spectra])
+    names = [*learned.ids, *held.ids]
     widths = None if map_ is None else read_map(map_)[0][DELTA_Q.name]
     shown = np.concatenate([space.compositions(ranks_to_show(len(space), widths)), known])
     predicted = ensemble.predict(shown)

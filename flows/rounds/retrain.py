@@ -32,8 +32,8 @@ def retrain(campaign: OpenCampaign) -> str:
         return f"Round {round_} is trained already."
     screen_new(campaign, round_)
     changed = store.use_changed
-    learned = ids, *_ = spectra_to_learn(campaign, round_)
-    if not ids:
+    learned = spectra_to_learn(campaign, round_)
+    if not (ids := learned.ids):
         return "There is nothing to learn from yet."
     before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
     last = store.artefact("checkpoint")
@@ -42,8 +42,8 @@ def retrain(campaign: OpenCampaign) -> str:
     ensemble, checkpoint = fit_model(campaign, round_, learned)
     path = write_map(campaign, round_, ensemble, checkpoint)
     archive = write_alloys(campaign, round_, ensemble, path)
-    compositions, spectra = spectra_to_judge(campaign, round_)
-    mse = mean_squared_error(ensemble.predict(compositions).mean, spectra) if len(spectra) else None
+    held = spectra_to_judge(campaign, round_)
+    mse = mean_squared_error(ensemble.predict(held.compositions).mean, held.spectra) if held.ids else None
     judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)

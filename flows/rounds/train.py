@@ -1,25 +1,22 @@
 """Train: fit the model of a round on every spectrum so far, and judge it by those held out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
-from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
-from glassmap.agent.peaks.batched import mean_peak_errors
-from glassmap.agent.peaks.figures import FIGURES
-from glassmap.agent.planning.convergence import CurvePoint
-from glassmap.agent.shapes import Compositions, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
+from glassmap.flows.backends.protocol import WAFER
 from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.judge import SomeSpectra, judge
 
 
 def train(campaign: OpenCampaign, round_: int) -> str:
@@ -27,82 +24,58 @@ def train(campaign: OpenCampaign, round_: int) -> str:
     store = campaign.store
     changed = store.use_changed
     learned, held = spectra_to_learn(campaign, round_), spectra_to_judge(campaign, round_)
-    if not learned[0] or not len(held[1]):
+    if not learned.ids or not held.ids:
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
             store.reopen_measuring(round_)
         return "waiting"
     ensemble, checkpoint = fit_model(campaign, round_, learned)
-    point = _judge(campaign, round_, ensemble, len(learned[0]), held)
+    judgement = judge(campaign, round_, ensemble, learned=learned, held=held, earlier=models_of(campaign))
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
-        store.record_curve_point(point)
+        judgement.record(store)
         store.toggle_use(changed)
-        store.log("trained", f"round {round_}: {point.spectra} spectra, hold-out MSE {point.mse:.3g}")
+        found = judgement.point.hold_out["mse"].say()
+        store.log("trained", f"round {round_}: {len(learned.ids)} spectra, hold-out MSE {found}")
         store.end_stage(round_, "train", "done")
     return "done"
 
 
-def fit_model(
-    campaign: OpenCampaign, round_: int, learned: tuple[list[str], Compositions, Spectra]
-) -> tuple[TrainedEnsemble, Path]:
+def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tuple[TrainedEnsemble, Path]:
     """Train on what a round learns from; returns the ensemble and its checkpoint."""
     config, store = campaign.config, campaign.store
-    ids, compositions, spectra = learned
 
     ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device).fit(
-        compositions,
-        spectra,
+        learned.compositions,
+        learned.spectra,
         report=partial(campaign.report, round_=round_),
         train_fn=campaign.cluster and campaign.cluster.train,
     )
-    record = {"campaign": config.name, "round": round_, "training_ids": ids, "elements": config.space.elements}
+    record = {"campaign": config.name, "round": round_, "training_ids": learned.ids, "elements": config.space.elements}
     axis = store.axis()[1]
     checkpoint = ensemble.save(store.folder / "checkpoints", axis=axis, record=record)
     return replace(ensemble, axis=axis, record=record), checkpoint
 
 
-def _judge(
-    campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, n_spectra: int, held: tuple[Compositions, Spectra]
-) -> CurvePoint:
-    """The errors of a round's model on spectra that it never saw, and of the last round's model on this batch."""
-    store = campaign.store
-    at = campaign.at(round_)
-    compositions, spectra = held
-    predicted = ensemble.predict(compositions)
-    q = q_axis(*store.axis())
-    nothing = dict.fromkeys(figure.name for figure in FIGURES)
-    next_batch_mse = None
-    if at.has_model:
-        _, new_compositions, new_spectra = store.spectra(hold_out=False, round_=round_)
-        if len(new_spectra):
-            before = last_ensemble(campaign, round_).predict(new_compositions).mean
-            next_batch_mse = mean_squared_error(before, new_spectra)
-    return CurvePoint(
-        round_,
-        n_spectra,
-        mean_squared_error(predicted.mean, spectra),
-        mean_squared_error(predicted.sample, spectra),
-        next_batch_mse,
-        nothing if q is None else mean_peak_errors(q, predicted.mean, spectra),
-    )
-
-
-def spectra_to_learn(campaign: OpenCampaign, round_: int) -> tuple[list[str], Compositions, Spectra]:
-    """Return what a round's model learns from, ids and spectra: all that had come by then, of who measures then."""
+def spectra_to_learn(campaign: OpenCampaign, round_: int) -> SomeSpectra:
+    """Return what a round's model learns from: all that had come by then, of who measures then."""
     return _of_then(campaign, round_, hold_out=False)
 
 
-def spectra_to_judge(campaign: OpenCampaign, round_: int) -> tuple[Compositions, Spectra]:
+def spectra_to_judge(campaign: OpenCampaign, round_: int) -> SomeSpectra:
     """Return what a round's model is judged by: the backend's test set, or what was held out of each batch by then."""
-    return campaign.at(round_).backend.hold_out() or _of_then(campaign, round_, hold_out=True)[1:]
+    if (test := campaign.at(round_).backend.hold_out()) is None:
+        return _of_then(campaign, round_, hold_out=True)
+    names = [f"held out {k + 1}" for k in range(len(test.spectra))]
+    return SomeSpectra(names, test.compositions, test.spectra, list(test.wafers))
 
 
-def _of_then(campaign: OpenCampaign, round_: int, *, hold_out: bool) -> tuple[list[str], Compositions, Spectra]:
+def _of_then(campaign: OpenCampaign, round_: int, *, hold_out: bool) -> SomeSpectra:
     store = campaign.store
-    then = {m.id for m in had_come(store, round_)}
+    then = {m.id: str(m.facts.get(WAFER, "")) for m in had_come(store, round_)}
     ids, compositions, spectra = store.spectra(hold_out=hold_out, since=campaign.at(round_).since)
     rows = [row for row, id_ in enumerate(ids) if id_ in then]
-    return [ids[row] for row in rows], compositions[rows], spectra[rows]
+    ids = [ids[row] for row in rows]
+    return SomeSpectra(ids, compositions[rows], spectra[rows], [then[id_] for id_ in ids])
 
 
 def had_come(store: CampaignStore, round_: int) -> list[Measurement]:
@@ -117,12 +90,18 @@ def had_come(store: CampaignStore, round_: int) -> list[Measurement]:
     return [m for m in found[: stage.spectra] if m.round <= round_]
 
 
-def spectra_of(campaign: OpenCampaign, ids: Sequence[str]) -> tuple[list[str], Compositions, Spectra]:
+def spectra_of(campaign: OpenCampaign, ids: Sequence[str]) -> SomeSpectra:
     """Return some measurements by their ids, whatever became of them since: those that the store still has."""
-    known = {m.id: m.composition for m in campaign.store.measurements()}
-    ids = [id_ for id_ in ids if id_ in known]
-    compositions = np.array([known[id_] for id_ in ids]).reshape(-1, len(campaign.config.space.elements))
-    return ids, compositions, campaign.store.spectra_of(ids)
+    known = {m.id: m for m in campaign.store.measurements()}
+    found = [known[id_] for id_ in ids if id_ in known]
+    compositions = np.array([one.composition for one in found]).reshape(-1, len(campaign.config.space.elements))
+    ids, wafers = [one.id for one in found], [str(one.facts.get(WAFER, "")) for one in found]
+    return SomeSpectra(ids, compositions, campaign.store.spectra_of(ids), wafers)
+
+
+def models_of(campaign: OpenCampaign) -> Callable[[int], TrainedEnsemble]:
+    """Return what gives the model of an earlier round; the last one that was asked for is kept at hand."""
+    return lru_cache(1)(lambda round_: load_model(campaign, round_)[0])
 
 
 def last_ensemble(campaign: OpenCampaign, round_: int) -> TrainedEnsemble:
@@ -148,8 +127,8 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
             return TrainedEnsemble.load(path, device=campaign.config.device), path
         except ModelError as error:
             reason = why_unreadable(path) or str(error.__cause__)
-    learned = ids, *_ = _learned_then(campaign, round_, path)
-    if not ids:
+    learned = _learned_then(campaign, round_, path)
+    if not learned.ids:
         raise ModelError(
             f"The model of round {round_} can't be read ({reason}), and what it learned from is retracted or lost."
         )
@@ -158,12 +137,12 @@ def load_model(campaign: OpenCampaign, round_: int) -> tuple[TrainedEnsemble, Pa
     ensemble, again = fit_model(campaign, round_, learned)
     with store.transaction():
         store.record_artefact(round_, "checkpoint", again)
-        store.log("trained again", f"{said} on {len(ids)} spectra, {path and path.stem} -> {again.stem}")
+        store.log("trained again", f"{said} on {len(learned.ids)} spectra, {path and path.stem} -> {again.stem}")
     campaign.report("mend", 1, 1, said, round_=round_)
     return ensemble, again
 
 
-def _learned_then(campaign: OpenCampaign, round_: int, path: Path | None) -> tuple[list[str], Compositions, Spectra]:
+def _learned_then(campaign: OpenCampaign, round_: int, path: Path | None) -> SomeSpectra:
     """Return what a round's model learned from: as its checkpoint says, or what of it is used and had come by then."""
     ids = [] if path is None else _said_to_learn_from(path)
     then = {m.id for m in had_come(campaign.store, round_) if not m.hold_out}

@@ -42,7 +42,7 @@ from glassmap.flows.rounds.record import record
 
 RESCUED = f"{STORE}.damaged"  # while it is repaired; then with a number
 ASKED = {"suggestions", "batches"}  # tables that a round begins with
-FOUND = {"stages", "curve", "curve_errors", "artefacts", "decisions"}  # and those that it ends with
+FOUND = {"stages", "curve", "curve_errors", "marks", "artefacts", "decisions"}  # and those that it ends with
 STARTS = [Lost("settings", key) for key in ("elements", "config", "source", "fingerprint", "guide_fingerprint")]
 TRANSIENT = {"progress", "notices", "failures"}  # come again by themselves, or are of no use later
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.planning.acquisition import Coverage, plan_batch
-from glassmap.agent.planning.convergence import CurvePoint, Decision
+from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
 
@@ -18,6 +18,7 @@ ROUNDS = 500
 POINTS = 800
 SPACE = CompositionSpace(("Co", "V", "Zr", "Cu"), step_at_pct=1)
 BATCH = 20
+ERRORS = {"mse": 10.0, "delta_q": 0.02, "q1": 0.01}
 REPEATS = 3
 
 
@@ -59,9 +60,8 @@ def _fill(folder: Path, n: int) -> None:
                     found = np.array(suggestion.composition)
                     store.record_spectrum(suggestion, found, np.ones(POINTS), backend="lab", facts={"counts": 1.0})
                     store.log("measured", subject=suggestion.id)
-                store.record_curve_point(
-                    CurvePoint(round_, int(rows[-1]) + 1, 10.0, 11.0, None, {"delta_q": 0.02, "q1": 0.01})
-                )
+                errors = {name: Estimate(value, 0.1 * value) for name, value in ERRORS.items()}
+                store.record_curve_point(CurvePoint(round_, int(rows[-1]) + 1, 11.0, None, 0, errors, {}))
                 store.record_decision(round_, Decision("continue", "Go on."))
                 store.end_stage(round_, "decide", "done")
 

@@ -11,7 +11,7 @@ import pytest
 
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.spectra_archive import read_archive, read_map
-from glassmap.agent.planning.convergence import CurvePoint, expect
+from glassmap.agent.planning.convergence import CurvePoint, Estimate, expect
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import (
     Unreadable,
@@ -135,12 +135,12 @@ def test_no_archive_and_no_map_are_said_in_words(tmp_path: Path):
 
 
 def test_another_batch_is_expected_to_bring_what_the_power_law_says():
-    curve = [CurvePoint(k, 20 * k, 1000 / (20 * k), 0.0, None, {}) for k in range(1, 6)]
+    curve = [CurvePoint(k, 20 * k, 0.0, None, 9, {"mse": Estimate(50 / k, 1.0)}, {}) for k in range(1, 6)]
     forecast = expect(curve, 200)
     assert forecast is not None
     np.testing.assert_allclose(forecast, 5.0, rtol=1e-6)
     assert expect(curve[:2], 60) is None
-    worse = [point._replace(mse=point.spectra) for point in curve]
+    worse = [point._replace(hold_out={"mse": Estimate(point.spectra, 1.0)}) for point in curve]
     forecast = expect(worse, 200)
     assert forecast is not None and forecast.mse < 200, "more spectra aren't expected to harm"
 

@@ -1,14 +1,17 @@
+from math import nan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision, decide_by_smoothed_mse
+from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision, Estimate, decide_by_smoothed_mse
 
 errors = st.floats(min_value=1e-3, max_value=1e4)
 
 
 def curve(*mse: float) -> list[CurvePoint]:
-    return [CurvePoint(k, 20 * k, value, 1.2 * value, None, {}) for k, value in enumerate(mse, start=1)]
+    found = [{"mse": Estimate(float(value), nan)} for value in mse]
+    return [CurvePoint(k, 20 * k, 1.2 * errors["mse"].value, None, 9, errors, {}) for k, errors in enumerate(found, 1)]
 
 
 def judge(

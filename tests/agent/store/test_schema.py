@@ -27,6 +27,7 @@ FROZEN = {  # a migration's name, and the start of the SHA-256 of its text
     "steady_clock": "4bde8a9fe11c9502",
     "row_checksums": "65f43277a51f186c",
     "flags_of_what_is_used": "ffca9624bb94974f",
+    "marks_of_spectra": "c46c0a1c621bce5c",
 }
 
 

@@ -38,7 +38,9 @@ def test_a_wafer_that_is_held_out_is_never_planned(tmp_path: Path, small_dataset
     with CampaignStore.read_only(tmp_path) as store:
         planned = np.array([s.composition for s in store.suggestions()])
     assert not (planned[:, None] == spectra.compositions[held]).all(axis=2).any()
-    compositions, _ = open_backend(config.backend, config, tmp_path).hold_out() or (np.empty(0), None)
+    test = open_backend(config.backend, config, tmp_path).hold_out()
+    assert test is not None
+    compositions = test.compositions
     np.testing.assert_array_equal(compositions, spectra.compositions[held])
 
 

@@ -92,7 +92,8 @@ def test_a_model_that_cannot_be_read_is_trained_again_and_the_campaign_ends_as_i
     with CampaignStore.read_only(folder) as store, CampaignStore.read_only(undisturbed) as other:
         logged = next(line.detail for line in store.log_lines() if line.event == "trained again")
         assert logged.startswith("model of round 2 could not be read")
-        assert store.curve() == other.curve() and len(store.curve()) == 3
+        ours, theirs = ([point.to_json() for point in one.curve()] for one in (store, other))
+        assert ours == theirs and len(ours) == 3
         assert {round_: path.name for round_, path in store.artefacts("checkpoint").items()} == {
             round_: path.name for round_, path in other.artefacts("checkpoint").items()
         }

@@ -1,0 +1,154 @@
+"""Judge: what each round's model errs on every spectrum that it never saw, so that all are marked by the same ones.
+
+Those held out grow with the rounds of a laboratory, and some are retracted: models of earlier rounds are read from
+their checkpoints and marked on what has come since. The spectra learned from are marked as a model says them that left
+them out, while the one that has just learned is at hand.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from glassmap.agent.data.spectrum import mean_squared_error, q_axis
+from glassmap.agent.errors import ModelError
+from glassmap.agent.models.ensemble import TrainedEnsemble
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.planning.convergence import CurvePoint, estimate
+from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import JudgedSpectra
+from glassmap.agent.store.results import SAMPLE, groups_of
+from glassmap.flows.rounds.campaign import OpenCampaign
+
+
+class SomeSpectra(NamedTuple):
+    """Spectra to learn from, or to be judged by."""
+
+    ids: list[str]  # of measurements; `held out 1` and so on of a backend's own test set
+    compositions: Compositions  # atomic fraction
+    spectra: Spectra
+    wafers: list[str]  # that each lies on, empty where that isn't known
+
+
+class Judgement(NamedTuple):
+    """What is to be recorded of a round's model, and of the earlier ones that were marked on something new."""
+
+    point: CurvePoint
+    since: int  # the first round that is judged by the same spectra
+    held_out: dict[int, JudgedSpectra]  # by round
+    left_out: JudgedSpectra | None  # None where the model left nothing out
+
+    def record(self, store: CampaignStore) -> None:
+        """Record all of it; call within a transaction."""
+        store.record_curve_point(self.point)
+        for round_, judged in self.held_out.items():
+            store.record_judged(round_, "held out", judged, since=self.since)
+        if self.left_out is not None:
+            store.record_judged(self.point.round, "left out", self.left_out, since=self.since)
+
+
+def judge(
+    campaign: OpenCampaign,
+    round_: int,
+    ensemble: TrainedEnsemble,
+    *,
+    learned: SomeSpectra,
+    held: SomeSpectra,
+    earlier: Callable[[int], TrainedEnsemble],
+) -> Judgement:
+    """Mark a round's model by the spectra held out, and the earlier ones by those that they weren't marked by yet.
+
+    Args:
+        campaign: Open.
+        round_: Of the model.
+        ensemble: That has just learned.
+        learned: From these.
+        held: Of these none has learned.
+        earlier: Reads the model of an earlier round.
+    """
+    store, since = campaign.store, campaign.at(round_).since
+    q = q_axis(*store.axis())
+    held_out = _mark_earlier(store, since, round_, held, q, earlier)
+    held_out[round_] = own = _mark(ensemble, held, q)
+    hold_out = {name: estimate(errors, groups_of(own.wafers)) for name, errors in own.errors.items()}
+    left_out = _mark_left_out(ensemble, learned, q)
+    point = CurvePoint(
+        round_,
+        len(learned.ids),
+        hold_out.pop(SAMPLE).value,
+        _next_batch_mse(campaign, round_, earlier),
+        len(held.ids),
+        hold_out,
+        {} if left_out is None else {n: estimate(e, groups_of(left_out.wafers)) for n, e in left_out.errors.items()},
+    )
+    return Judgement(point, since, held_out, left_out)
+
+
+def _mark_earlier(
+    store: CampaignStore,
+    since: int,
+    round_: int,
+    held: SomeSpectra,
+    q: Axis | None,
+    earlier: Callable[[int], TrainedEnsemble],
+) -> dict[int, JudgedSpectra]:
+    """Return what the models before a round err on what is held out now, of those that weren't marked by all of it."""
+    marked, known = dict[int, JudgedSpectra](), store.judged("held out", since=since)
+    for before in range(since, round_):
+        done = known.get(before, JudgedSpectra((), (), {}))
+        if done.ids == tuple(held.ids):
+            continue
+        not_to_ask = {*done.ids, *(store.training_ids(before) or ())}  # what a model has learned from judges nothing
+        new = [row for row, id_ in enumerate(held.ids) if id_ not in not_to_ask]
+        errors = done.of(held.ids)
+        if new:
+            with suppress(ModelError):  # it can't be read nor trained again, which was said
+                found = _mark(earlier(before), _rows_of(held, new), q).errors
+                errors = {name: errors.get(name, np.full(len(held.ids), np.nan)) for name in found}
+                for name, values in found.items():
+                    errors[name][new] = values
+        if errors:
+            marked[before] = JudgedSpectra(tuple(held.ids), tuple(held.wafers), errors)
+    return marked
+
+
+def _mark(ensemble: TrainedEnsemble, of: SomeSpectra, q: Axis | None) -> JudgedSpectra:
+    """Return what a model errs on spectra that it never saw."""
+    predicted = ensemble.predict(of.compositions)
+    errors: dict[str, PerSample] = errors_by_spectrum(predicted.mean, of.spectra, q=q)
+    errors[SAMPLE] = np.square(predicted.sample - of.spectra).mean(1)
+    return JudgedSpectra(tuple(of.ids), tuple(of.wafers), errors)
+
+
+def _mark_left_out(ensemble: TrainedEnsemble, learned: SomeSpectra, q: Axis | None) -> JudgedSpectra | None:
+    """Return what a model that has just learned errs on what it learned from, where parts of it had left that out."""
+    if (predicted := ensemble.stack.left_out) is None:
+        return None
+    told = _rows_of(learned, rows := np.flatnonzero(~np.isnan(predicted[:, 0])).tolist())
+    errors = errors_by_spectrum(predicted[rows], told.spectra, q=q)
+    return JudgedSpectra(tuple(told.ids), tuple(told.wafers), errors)
+
+
+def _next_batch_mse(campaign: OpenCampaign, round_: int, earlier: Callable[[int], TrainedEnsemble]) -> float | None:
+    """Return the error of the last round's model on this round's batch; None without either."""
+    if not campaign.at(round_).has_model:
+        return None
+    _, compositions, spectra = campaign.store.spectra(hold_out=False, round_=round_)
+    return mean_squared_error(earlier(round_ - 1).predict(compositions).mean, spectra) if len(spectra) else None
+
+
+def errors_by_spectrum(generated: Spectra, measured: Spectra, *, q: Axis | None) -> dict[str, PerSample]:
+    """Return what each generated spectrum errs, by measure; NaN where that can't be said."""
+    errors: dict[str, PerSample] = {"mse": np.square(generated - measured).mean(1)}
+    if q is not None:
+        ours, theirs = (measure_peaks(q, torch.as_tensor(spectra)).figures for spectra in (generated, measured))
+        errors |= {name: (ours[name] - theirs[name]).abs().numpy() for name in ours}
+    return errors
+
+
+def _rows_of(some: SomeSpectra, rows: list[int]) -> SomeSpectra:
+    ids, wafers = ([part[row] for row in rows] for part in (some.ids, some.wafers))
+    return SomeSpectra(ids, some.compositions[rows], some.spectra[rows], wafers)
