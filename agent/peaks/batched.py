@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -22,8 +23,9 @@ from glassmap.agent.peaks.find import (
     share_of_variance,
     smooth_spectra,
 )
+from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MEASURES, MSE, SCALE_FREE_MSE
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
-from glassmap.agent.shapes import Axis, Spectra
+from glassmap.agent.shapes import Axis, PerSample, Spectra
 
 BLOCK_SIZE = 2048  # spectra
 
@@ -76,6 +78,63 @@ def mean_peak_errors(q: Axis, generated: Spectra, measured: Spectra) -> dict[str
         known = ~error.isnan()
         errors[name] = error[known].mean().item() if known.any() else None
     return errors
+
+
+def errors_by_spectrum(generated: Spectra, measured: Spectra, *, q: Axis | None) -> dict[str, PerSample]:
+    """Return how far each generated spectrum is from the measured one, by every measure of `MEASURES`.
+
+    Args:
+        generated: Shape `(n, q)`.
+        measured: Of the same alloys, on the same axis. Shape `(n, q)`.
+        q: Their axis in 1/Å, or None for g(r), which has no first peak in q. Shape `(q,)`.
+
+    Returns:
+        By the name of the measure, of shape `(n,)`; NaN where it can't be said: what asks for the first peak where the
+        measured spectrum has none, and an error of a figure where either has none.
+
+    Raises:
+        SpectrumError: As for `fit_peak`.
+    """
+    generated, measured = (np.ascontiguousarray(spectra, dtype=np.float64) for spectra in (generated, measured))
+    factors = (generated * measured).sum(1) / np.maximum((generated**2).sum(1), np.finfo(np.float64).tiny)
+    scaled = np.maximum(factors, 0)[:, None] * generated
+    errors = {
+        MSE.name: np.square(generated - measured).mean(axis=1),
+        SCALE_FREE_MSE.name: np.square(scaled - measured).mean(axis=1),
+    }
+    if q is None:
+        return {measure.name: errors.get(measure.name, np.full(len(measured), math.nan)) for measure in MEASURES}
+    errors[FIRST_PEAK_MSE.name] = _errors_within(
+        first_peak_windows(q, torch.as_tensor(measured)), q, generated, measured
+    )
+    ours, theirs = (measure_peaks(q, torch.as_tensor(spectra)).figures for spectra in (generated, measured))
+    return errors | {name: (ours[name] - theirs[name]).abs().numpy() for name in ours}
+
+
+def first_peak_windows(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor, "n 2"]:
+    """Return the range in 1/Å in which the first peak of each spectrum is fitted; NaN where there is none.
+
+    Args:
+        q: As for `measure_peaks`.
+        intensity: As for `measure_peaks`.
+
+    Raises:
+        SpectrumError: As for `fit_peak`.
+    """
+    check_spectra(q, intensity)
+    ranges: list[Float[Tensor, "b 2"]] = []
+    for spectra in _blocks(intensity, BLOCK_SIZE):
+        block = _fit_block(q, spectra)
+        ends = torch.stack([block.windows.low, block.windows.high], dim=1)
+        ranges.append(ends.where(block.found[:, None], math.nan))
+    return torch.cat(ranges)
+
+
+def _errors_within(windows: Float[Tensor, "n 2"], q: Axis, generated: Spectra, measured: Spectra) -> PerSample:
+    """Return the mean squared error over the points of each window; NaN where there is none."""
+    low, high = windows.cpu().numpy().T[:, :, None]
+    inside = (q >= low) & (q <= high)
+    return (np.square(generated - measured) * inside).sum(1) / np.where(inside.any(1), inside.sum(1), math.nan)
 
 
 def fitted_profiles(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:

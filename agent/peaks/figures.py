@@ -62,10 +62,15 @@ class PeakFigure:
 
     def say(self, value: SupportsFloat | None, std: SupportsFloat | None = None) -> str:
         """Return the figure as people read it, such as `0.412 ± 0.013 Å⁻¹`; a dash where there is none."""
-        if value is None or math.isnan(float(value)):
-            return "–"
-        sure = "" if std is None or math.isnan(float(std)) else f" ± {float(std):.{self.digits}f}"
-        return f"{float(value):.{self.digits}f}{sure} {self.unit}".rstrip()
+        return said(value, std, digits=self.digits, unit=self.unit)
+
+
+def said(value: SupportsFloat | None, sure_to: SupportsFloat | None, *, digits: int, unit: str) -> str:
+    """Return a number with what it is sure to and its unit, such as `0.412 ± 0.013 Å⁻¹`; a dash where there is none."""
+    if value is None or math.isnan(float(value)):
+        return "–"
+    sure = "" if sure_to is None or math.isnan(float(sure_to)) else f" ± {float(sure_to):.{digits}f}"
+    return f"{float(value):.{digits}f}{sure} {unit}".rstrip()
 
 
 _LORENTZIAN = math.pi / 2  # areas of the profiles of height 1 and FWHM 1
