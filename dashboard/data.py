@@ -57,6 +57,7 @@ class CampaignSnapshot(NamedTuple):
     maps: dict[int, Path]  # of every round
     checkpoints: dict[int, Path]
     archive: tuple[int, Path] | None
+    flagged_used: list[Measurement]  # learned from though they are flagged, and accepted by nobody
 
     @property
     def q(self) -> Axis | None:
@@ -154,6 +155,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         maps=store.artefacts("map"),
         checkpoints=store.artefacts("checkpoint"),
         archive=store.artefact("archive"),
+        flagged_used=store.flagged_used(),
     )
 
 
@@ -171,6 +173,7 @@ class Batch(NamedTuple):
     missing: list[str]  # ids of those that a measurement is waited for
     before: Compositions  # atomic fraction; the targets of all rounds before
     rounds_before: list[int]  # of each of them
+    measured: UsedAlloys  # what came up to the round and is used: where it was found
 
 
 def read_batch(folder: Path, round_: int) -> Batch:
@@ -180,7 +183,8 @@ def read_batch(folder: Path, round_: int) -> Batch:
         counting = [store.measurement(one.measurement) for one in statuses if one.measurement is not None]
         rounds, before = store.targets_before(round_)
         missing = [one.id for one in store.suggestions(round_=round_, pending=True)]
-        return Batch(statuses, {m.id: np.array(m.composition) for m in counting if m}, missing, before, rounds)
+        found = {m.id: np.array(m.composition) for m in counting if m}
+        return Batch(statuses, found, missing, before, rounds, store.used_alloys(check=False, until=round_))
 
 
 class RoundCounts(NamedTuple):

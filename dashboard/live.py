@@ -15,6 +15,7 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.store.records import UsedAlloys
+from glassmap.agent.store.status import state_in_words
 from glassmap.dashboard.candidates import REACH_AT_PCT, best_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -36,7 +37,7 @@ STATES: dict[str, tuple[str, str, str]] = {  # in words, colour and icon
     "waiting": ("waiting", "blue", ":material/hourglass_empty:"),
     "paused": ("paused", "gray", ":material/pause:"),
     "converged": ("converged", "green", ":material/check_circle:"),
-    "exhausted": ("stopped", "orange", ":material/stop_circle:"),
+    "exhausted": (state_in_words("exhausted"), "orange", ":material/stop_circle:"),
     "failed": ("failed", "red", ":material/error:"),
     "broken": ("can't be read", "red", ":material/broken_image:"),
     "new": ("not started", "gray", ":material/fiber_new:"),

@@ -16,6 +16,7 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
+from glassmap.agent.store.status import state_in_words
 from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -76,7 +77,8 @@ def write_report(folder: Path, output: Path) -> list[Path]:
 def _sections(
     campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, log: list[LogLine]
 ) -> Iterator[str]:
-    yield f"<p><strong>{escape(campaign.status.state)}.</strong> {escape(campaign.status.reason)}</p>"
+    status = campaign.status
+    yield f"<p><strong>{escape(state_in_words(status.state)).capitalize()}.</strong> {escape(status.reason)}</p>"
     yield _facts(campaign)
     if campaign.curve:
         yield "<h2>Learning curve</h2>"

@@ -84,16 +84,18 @@ class Measurements(Settings):
             WHERE :fact IS NULL OR json_extract(facts, '$.' || :fact) IS NOT NULL"""
         return [measurement_of(row) for row in self._rows(query, {"fact": with_fact})]
 
-    def used_alloys(self, *, check: bool) -> UsedAlloys:
+    def used_alloys(self, *, check: bool, until: int | None = None) -> UsedAlloys:
         """Return the measurements that are used, in the order they came.
 
         Args:
             check: Whether they are held against their checksums, which of 100,000 takes a second.
+            until: Only what came in that round or earlier.
         """
         if check:
             self._refuse_harmed("spectra")
-        query = "SELECT id, hold_out, composition FROM spectra WHERE state = 'used' ORDER BY rowid"
-        rows = self._db.execute(query).fetchall()
+        query = """SELECT id, hold_out, composition FROM spectra
+            WHERE state = 'used' AND (:until IS NULL OR round <= :until) ORDER BY rowid"""
+        rows = self._db.execute(query, {"until": until}).fetchall()
         compositions = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: there may be 100,000
         return UsedAlloys(
             [row[0] for row in rows],

@@ -42,6 +42,11 @@ class SuggestionStatus(NamedTuple):
     reason: str
     measurement: str | None  # id of the one that counts
 
+    @property
+    def remark(self) -> str:
+        """The reason in words: of what is measured and used it is why it is flagged."""
+        return f"flagged, used: {self.reason}" if self.state == "measured" and self.reason else self.reason
+
 
 class Measurement(NamedTuple):
     """A measurement without its spectrum."""

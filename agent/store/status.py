@@ -65,6 +65,11 @@ class Status(NamedTuple):
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 
 
+def state_in_words(state: str) -> str:
+    """Return a state as people are told it; what programs read stays one word."""
+    return "budget spent, not converged" if state == "exhausted" else state
+
+
 def describe_status(status: Status) -> str:
     """Return where a campaign stands, in a sentence or two for a person, with what to do about it."""
     sentences: list[str] = []

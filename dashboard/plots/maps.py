@@ -48,6 +48,11 @@ class Marks(NamedTuple):
     known: Compositions = NOTHING  # glass formers of the user's own
     known_texts: Sequence[str] = ()
     chosen: Composition | None = None
+    held_out: Compositions = NOTHING  # measured, and never learned from
+    held_out_texts: Sequence[str] = ()
+    ringed: Compositions = NOTHING  # of those measured, what a page has to say something of
+    ringed_texts: Sequence[str] = ()
+    ringed_name: str = ""
 
 
 def colour_range(values: PerAlloy) -> tuple[float, float]:
@@ -126,8 +131,12 @@ def draw_ternary(
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": "#d00000"}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
     circle = {"symbol": "circle", "size": dot, "color": "white", "line": {"width": 1.5, "color": "black"}}
+    grey_circle = circle | {"color": GREY}
+    ring = {"symbol": "circle-open", "size": 13, "line": {"width": 2, "color": "#d00000"}}
     for shares, texts, name, style in (
         (marks.measured, marks.measured_texts, names[0], circle),
+        (marks.held_out, marks.held_out_texts, "measured, held out", grey_circle),
+        (marks.ringed, marks.ringed_texts, marks.ringed_name, ring),
         (marks.batch, marks.batch_texts, names[1], cross),
         (marks.known, marks.known_texts, "known glass formers", star),
     ):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 from scipy.spatial import KDTree
 
@@ -41,6 +42,34 @@ def _nearest(campaign: CampaignSnapshot, batch: Batch) -> list[tuple[str, float]
     return found
 
 
+def _draw(campaign: CampaignSnapshot, batch: Batch, round_: int) -> go.Figure:
+    """Draw what is measured by then, which of it this round asked for, and what of it is still to be measured."""
+    map_, used = map_now(campaign), batch.measured
+    of_batch = {one.measurement for one in batch.statuses}
+    ringed = np.array([id_ in of_batch for id_ in used.ids], dtype=bool)
+    texts = np.array([f"{id_}, held out" if held else id_ for id_, held in zip(used.ids, used.hold_out, strict=True)])
+    wanted = [one.suggestion for one in batch.statuses if one.suggestion.id in batch.missing]
+    return draw_ternary(
+        np.empty((0, 3)) if map_ is None else map_.compositions,
+        np.empty(0) if map_ is None else map_.figures["distance"].to_numpy(dtype=np.float64),
+        quantity="distance",
+        elements=campaign.elements,
+        limits=(0.0, 15.0),
+        marks=Marks(
+            measured=used.learned,
+            measured_texts=texts[~used.hold_out].tolist(),
+            held_out=used.compositions[used.hold_out],
+            held_out_texts=texts[used.hold_out].tolist(),
+            ringed=used.compositions[ringed],
+            ringed_texts=texts[ringed].tolist(),
+            ringed_name=f"measured, of round {round_}",
+            batch=np.array([one.composition for one in wanted]).reshape(-1, 3),
+            batch_texts=[f"{one.id}, to be held out" if one.hold_out else one.id for one in wanted],
+        ),
+        names=("measured, learned from", f"round {round_}, still to be measured"),
+    )
+
+
 def _show(campaign: CampaignSnapshot) -> None:
     if not campaign.round_at_work:
         st.info("No batch has been planned yet.")
@@ -55,12 +84,12 @@ def _show(campaign: CampaignSnapshot) -> None:
             {
                 "sample": one.suggestion.id,
                 "alloy (at.%)": label(np.array(one.suggestion.composition), campaign.elements),
-                "state": one.state,
+                "state": one.state + ", flagged" * (one.state == "measured" and bool(one.reason)),
                 "found (at.%)": "" if found is None else label(found, campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",
                 "nearest asked for before": nearest,
                 "next of the batch (at.%)": to_next,
-                "remark": one.reason,
+                "remark": one.remark,
             }
         )
     table = pd.DataFrame(rows)
@@ -77,25 +106,11 @@ def _show(campaign: CampaignSnapshot) -> None:
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
     if len(campaign.elements) == 3:
-        wanted = [one.suggestion for one in batch.statuses if one.state not in ("rejected", "abandoned")]
-        map_ = map_now(campaign)
-        figure = draw_ternary(
-            np.empty((0, 3)) if map_ is None else map_.compositions,
-            np.empty(0) if map_ is None else map_.figures["distance"].to_numpy(dtype=np.float64),
-            quantity="distance",
-            elements=campaign.elements,
-            limits=(0.0, 15.0),
-            marks=Marks(
-                measured=batch.before,
-                batch=np.array([one.composition for one in wanted]).reshape(-1, 3),
-                batch_texts=[one.id for one in wanted],
-            ),
-            names=("asked for before", f"round {round_}"),
-        )
-        st.plotly_chart(figure, width="stretch", key="batch")
+        st.plotly_chart(_draw(campaign, batch, int(round_)), width="stretch", key="batch")
         st.caption(
-            "Circles: asked for in earlier rounds; crosses: this batch, but what was rejected or abandoned. "
-            "Colour: distance as of the last map."
+            "Circles: measured, where it was found; grey: held out, never learned from. Red rings: of this round; red "
+            "crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has failed, "
+            "or waits flagged for a person is only in the table. Colour: distance as of the last map."
         )
     st.markdown(_rule(campaign, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}

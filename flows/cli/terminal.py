@@ -71,7 +71,9 @@ def say(text: str) -> None:
 
 def print_status(state: str, reason: str) -> None:
     """Print where a campaign stands."""
-    console.print(f"[bold]{state}[/bold]: {escape(reason)}", soft_wrap=True)
+    from glassmap.agent.store.status import state_in_words
+
+    console.print(f"[bold]{state_in_words(state)}[/bold]: {escape(reason)}", soft_wrap=True)
 
 
 def watch_again_and_again(look: Callable[[], object]) -> None:
@@ -159,7 +161,7 @@ def print_suggestion_statuses(
         shown = "" if found is None else _alloy(found.composition, elements)
         held = "held out. " if one.suggestion.hold_out else ""
         table.add_row(
-            one.suggestion.id, _alloy(one.suggestion.composition, elements), one.state, shown, escape(held + one.reason)
+            one.suggestion.id, _alloy(one.suggestion.composition, elements), one.state, shown, escape(held + one.remark)
         )
     console.print(table)
 
@@ -190,8 +192,9 @@ def print_ledger(
         if file.state != "used" or file.kind == "table":
             table.add_row(escape(file.path), file.state, escape(file.reason))
     for one in measured:
-        if one.state != "used":
-            table.add_row(f"{one.id} {_alloy(one.composition, elements)}", one.state, escape(one.reason))
+        if one.reason or one.state != "used":
+            state = "flagged, used" if one.state == "used" else one.state
+            table.add_row(f"{one.id} {_alloy(one.composition, elements)}", state, escape(one.reason))
     if table.row_count:
         console.print(table)
 

@@ -48,7 +48,7 @@ def order_of(store: CampaignStore, round_: int) -> dict[str, str]:
                 for element, share in zip(elements, status.suggestion.composition, strict=True)
             },
             "state": status.state,
-            "remark": status.reason,
+            "remark": status.remark,
         }
         for status in store.suggestion_statuses(round_)
     ]

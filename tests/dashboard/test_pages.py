@@ -19,6 +19,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
+from glassmap.dashboard.data import read_batch
 from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots.maps import QUANTITIES
 from glassmap.dashboard.report import write_report
@@ -221,8 +222,46 @@ def test_what_is_measured_next_knows_what_people_rejected_abandoned_and_want_aga
     chart = look(monkeypatch, tmp_path, "map", campaign="decided").get("plotly_chart")[0]
     crosses = next(trace for trace in json.loads(chart.proto.spec)["data"] if trace.get("name") == "next batch")
     assert crosses["text"] == pending
-    said = words(look(monkeypatch, tmp_path, "batch", campaign="decided"))
-    assert "**Missing:** r002-01, r002-06" in said
+    page = look(monkeypatch, tmp_path, "batch", campaign="decided")
+    assert "**Missing:** r002-01, r002-06" in words(page)
+    shown = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
+    marked = {trace["name"]: trace["text"] for trace in shown if trace.get("text")}
+    assert marked["round 2, still to be measured"] == ["r002-01, to be held out", "r002-06, to be held out"]
+    assert marked["measured, of round 2"] == ["r002-02", "r002-03"], "what was abandoned or retracted isn't measured"
+    assert marked["measured, held out"] == ["r001-01, held out", "r001-06, held out"]
+    assert marked["measured, learned from"] == ["r001-02", "r001-03", "r001-04", "r001-05", "r002-02", "r002-03"]
+
+
+def test_a_measured_alloy_is_drawn_where_it_was_found_and_a_finished_batch_is_not_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    folder = tmp_path / "off"
+    make_campaign(folder, step_at_pct=5, rounds=1, batch=5)
+    with CampaignStore.amend(folder, person="somebody") as store, store.transaction():
+        store._execute("UPDATE spectra SET composition = '[0.1, 0.2, 0.7]' WHERE id = 'r001-02'")
+    page = look(monkeypatch, tmp_path, "batch", campaign="off")
+    shown = {trace.get("name"): trace for trace in json.loads(page.get("plotly_chart")[0].proto.spec)["data"]}
+    assert "round 1, still to be measured" not in shown
+    assert shown["measured, of round 1"]["text"][1] == "r001-02"
+    drawn = read_batch(folder, 1).measured
+    assert np.allclose(drawn.compositions[drawn.ids.index("r001-02")], [0.1, 0.2, 0.7])
+
+
+def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    make_campaign(tmp_path / "flags", step_at_pct=10, rounds=1, batch=4)
+    with CampaignStore.amend(tmp_path / "flags", person="somebody") as store, store.transaction():
+        store.set_measurement_state("r001-02", "used", "A sharp line at 2.61 1/Å, 55 of 100 high: substrate?")
+    sentence = "1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at"
+    for page in ("campaigns", "map", "progress"):
+        assert sentence in words(look(monkeypatch, tmp_path, page))
+    batch = look(monkeypatch, tmp_path, "batch", campaign="flags")
+    table = batch.dataframe[0].value
+    assert table["state"].tolist()[1] == "measured, flagged" and table["remark"][1].startswith("flagged, used: A sharp")
+    write_report(tmp_path / "flags", tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    assert sentence in report and "Converged." in report
 
 
 def test_a_page_says_in_words_what_it_can_t_read(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
