@@ -14,7 +14,7 @@ GONE: dict[tuple[str, str], Any] = {
     **{("model", name): value for name, value in models.RETIRED.items()},
 }
 # Table and name of what came later, and the value that says what was done before.
-LATER: dict[tuple[str, str], Any] = {("model", "stacked"): False}
+LATER: dict[tuple[str, str], Any] = {("spectrum", "scale"): "maximum", ("model", "stacked"): False}
 LATER_OF_REPLAYS = {"flagged": "use"}  # the same, of a table of a backend that is a replay
 RENAMED = {("backend", "doubtful"): "flagged"}
 

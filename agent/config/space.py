@@ -48,6 +48,8 @@ class SpectrumConfig(Settings):
     substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum …
     substrate_scale: Factor | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
     background: OnAxis | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
+    scale: Literal["maximum", "smoothed maximum", "window"] = "maximum"  # what of each spectrum becomes 100 …
+    scale_window: tuple[OnAxis, OnAxis] | None = None  # … of "window": its mean over this range, such as the halo's
 
     def read(self) -> dict[str, Any]:
         """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""

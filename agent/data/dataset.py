@@ -14,7 +14,7 @@ import numpy as np
 
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.composition import SYMBOLS, close_compositions
-from glassmap.agent.data.spectrum import Preprocessing, Substrate
+from glassmap.agent.data.spectrum import Preprocessing, ScaleRule, Substrate
 from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.hdf5_file import hdf5_file
 from glassmap.agent.shapes import Axis, AxisName, Compositions, Mask, Rows, Spectra
@@ -174,6 +174,8 @@ class SpectraSet:
         points: int | None = None,
         substrate: Substrate | None = None,
         background: float | None = None,
+        scale: ScaleRule = "maximum",
+        scale_window: tuple[float, float] | None = None,
     ) -> SpectraSet:
         """Take the set through the steps of `Preprocessing`: intensities 0-100, or unscaled where the axis is r.
 
@@ -184,6 +186,8 @@ class SpectraSet:
                 the range.
             substrate: Subtracted where given.
             background: Half-width of the SNIP background taken off next, in the unit of the axis; none by default.
+            scale: What of each spectrum becomes 100; see `glassmap.agent.data.spectrum.ScaleRule`.
+            scale_window: Of the rule `window`, in the unit of the axis.
 
         Raises:
             SpectrumError: If the range isn't covered, or a spectrum can't be prepared.
@@ -197,6 +201,8 @@ class SpectraSet:
             wavelength=self.wavelength,
             substrate=substrate,
             background=background,
+            scale=scale,
+            scale_window=scale_window,
         )
         unit = AXIS_UNITS[self.axis_name][0]
         done = [f"interpolated to {steps.points} points of {self.axis_name}, {steps.low:g} to {steps.high:g} {unit}"]
@@ -206,7 +212,8 @@ class SpectraSet:
         if background is not None:
             done.append(f"SNIP background of half-width {background:g} removed")
         if self.axis_name != "r":
-            done.append("scaled to a maximum of 100")
+            window = "" if scale_window is None else f" of {scale_window[0]:g} to {scale_window[1]:g} {unit}"
+            done.append(f"scaled to a {'mean' if window else scale}{window} of 100")
             units["intensity"] = "percent"
         return replace(
             self,

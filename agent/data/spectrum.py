@@ -1,18 +1,23 @@
 """From a diffractometer's scan to the spectrum a network learns: the four steps of Xie et al. (2025).
 
 Subtract the substrate, cut to a common range, interpolate to a standard length, divide by the maximum and scale to 100.
+What stands for the maximum may be chosen (`ScaleRule`): the paper's highest point is one point, and noise pushes it up.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from glassmap.agent.errors import SpectrumError
-from glassmap.agent.shapes import Axis, AxisName, Scan, ScanAxis, Scans, Spectra, Spectrum
+from glassmap.agent.shapes import Axis, AxisName, PerSample, Scan, ScanAxis, Scans, Spectra, Spectrum
 
 STANDARD_POINTS = 3743  # the paper's length of a 2θ spectrum
 MIN_POINTS = 16  # within the range; with fewer there is no telling a peak from a step
+ScaleRule = Literal["maximum", "smoothed maximum", "window"]
+"""What of a spectrum becomes 100: its highest point, as the paper has it; its highest running mean over `SMOOTHING` of
+the range, which noise hardly moves; or its mean over a chosen window, such as the halo's."""
+SMOOTHING = 0.01  # of the range: 0.04 1/Å of a synchrotron's 0.9 to 5.05, narrower than any halo
 
 
 def q_from_two_theta(two_theta: Axis, *, wavelength: float) -> Axis:
@@ -126,6 +131,8 @@ class Preprocessing:
         background: Where given, the SNIP background is taken off after the substrate: what lies under the chords over
             peaks narrower than twice this width (unit of the axis, some times the width of the widest halo). For sets
             whose background changes from scan to scan for reasons other than the alloy.
+        scale: What of each spectrum becomes 100; see `ScaleRule`. A g(r) isn't scaled: its limit of 1 has a meaning.
+        scale_window: Of the rule `window`: from where to where, in the unit of the axis, within the range.
 
     Source: Xie et al., npj Comput. Mater. (2025), "Strategy and modeling".
 
@@ -143,6 +150,8 @@ class Preprocessing:
     wavelength: float | None = None
     substrate: Substrate | None = None
     background: float | None = None
+    scale: ScaleRule = "maximum"
+    scale_window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.background is not None and not 0 < self.background <= (self.high - self.low) / 2:
@@ -160,6 +169,7 @@ class Preprocessing:
             q_axis(self.axis, np.array([self.low, self.high]), self.wavelength)  # refuses what is no 2θ
         elif self.wavelength is not None:
             raise SpectrumError(f"Only 2θ has a wavelength, got {self.wavelength:g} Å with {self.axis}. Leave it out.")
+        self._check_scale()
 
     @classmethod
     def over(
@@ -173,6 +183,8 @@ class Preprocessing:
         wavelength: float | None = None,
         substrate: Substrate | None = None,
         background: float | None = None,
+        scale: ScaleRule = "maximum",
+        scale_window: tuple[float, float] | None = None,
     ) -> "Preprocessing":
         """Set up the steps for scans on `axis`; what isn't given is the scans' own.
 
@@ -191,6 +203,8 @@ class Preprocessing:
             wavelength=wavelength if axis_name == "two_theta" else None,
             substrate=substrate,
             background=background,
+            scale=scale,
+            scale_window=scale_window,
         )
 
     def grid(self) -> Axis:
@@ -204,15 +218,15 @@ class Preprocessing:
     def prepare_all(self, axis: ScanAxis, intensity: Scans) -> Spectra:
         """Make every scan of a set on one axis ready to learn from.
 
-        Scan and substrate are brought to the common axis before the one is subtracted from the other. The maximum is
-        taken last, so that it's 100 whatever the axis. A g(r) isn't scaled: its limit of 1 has a meaning.
+        Scan and substrate are brought to the common axis before the one is subtracted from the other. What becomes 100
+        is taken last, so that it is that whatever the axis. A g(r) isn't scaled.
 
         Args:
             axis: 2θ in degrees, q in 1/Å or r in Å, strictly increasing, covering the range. Shape `(p,)`.
             intensity: In any unit. Shape `(n, p)`.
 
         Returns:
-            Spectra on `grid()`, their maximum 100. Noise around a subtracted substrate stays slightly negative.
+            Spectra on `grid()`, what `scale` names 100. Noise around a subtracted substrate stays slightly negative.
             Shape `(n, points)`.
 
         Raises:
@@ -228,14 +242,44 @@ class Preprocessing:
             spectra = spectra - _snip_backgrounds(grid, spectra, self.background)
         if self.axis == "r":
             return spectra
-        maximum = spectra.max(axis=1, keepdims=True)
-        if not (maximum > 0).all():
-            empty = np.flatnonzero(maximum[:, 0] <= 0)
+        size = self._sizes(grid, spectra)
+        if not (size > 0).all():
+            empty = np.flatnonzero(size <= 0)
+            low, high = self.scale_window or (self.low, self.high)
             raise SpectrumError(
-                f"A spectrum needs a positive intensity within {self.low:g} to {self.high:g}; {len(empty)} of "
+                f"A spectrum needs a positive intensity within {low:g} to {high:g}; {len(empty)} of "
                 f"{len(spectra)} have none, first row {empty[0] + 1}. Leave them out, or lower the substrate's scale."
             )
-        return spectra / maximum * 100
+        return spectra / size[:, None] * 100
+
+    def _sizes(self, grid: Axis, spectra: Spectra) -> PerSample:
+        """Return what of each spectrum becomes 100."""
+        if self.scale == "maximum":
+            return spectra.max(axis=1)
+        if self.scale_window is not None:
+            low, high = self.scale_window
+            return spectra[:, (grid >= low) & (grid <= high)].mean(axis=1)
+        points = max(1, round(SMOOTHING * len(grid)))
+        sums = np.cumsum(np.pad(spectra, ((0, 0), (1, 0))), axis=1)
+        return (sums[:, points:] - sums[:, :-points]).max(axis=1) / points
+
+    def _check_scale(self) -> None:
+        """Refuse a window without its rule, the rule without one, and a window that the range doesn't hold."""
+        if (self.scale == "window") != (self.scale_window is not None):
+            raise SpectrumError(
+                f'A scale window goes with scale = "window", got scale = "{self.scale}" and '
+                f"{'no window' if self.scale_window is None else 'a window'}. Give both, or neither."
+            )
+        if self.scale_window is None:
+            return
+        low, high = self.scale_window
+        if self.axis == "r":
+            raise SpectrumError("A g(r) isn't scaled, got a scale window. Leave it out.")
+        if not self.low <= low < high <= self.high or high - low < (self.high - self.low) / (self.points - 1):
+            raise SpectrumError(
+                f"A scale window must run upwards over two points or more within {self.low:g} to {self.high:g}, got "
+                f"{low:g} to {high:g}. Choose one that holds the halo, such as 2 to 3.5 1/Å."
+            )
 
     def _scaled_substrate(self, grid: Axis, spectra: Spectra) -> Spectra:
         """Return what each spectrum has of the substrate."""

@@ -61,6 +61,11 @@ def test_what_came_later_is_as_it_was_done_before():
     assert CampaignConfig.of(BEFORE | {"model": model}, source="a file").model.stacked
 
 
+def test_a_store_of_before_there_was_a_choice_has_its_spectra_scaled_by_their_maximum():
+    assert "scale" not in BEFORE["spectrum"]
+    assert CampaignConfig.recorded(BEFORE).spectrum.scale == "maximum"
+
+
 def test_a_replay_of_before_goes_on_to_use_what_it_flags_and_a_new_one_holds_it():
     without = {"kind": "replay", "dataset": "/data/co-v-zr.nc"}
     earlier = before(backend={"kind": "lab"}) | {"backend": without, "guide": None}

@@ -120,6 +120,57 @@ def test_a_point_may_be_negative():
     assert PREPROCESSING.prepare(Q, scan).min() < 0
 
 
+# --- what becomes 100
+
+
+def test_a_smoothed_maximum_is_the_highest_running_mean_and_wanders_less_with_noise():
+    by_highest, by_mean = (Preprocessing("q", 1.0, 5.0, 2000, scale=s) for s in ("maximum", "smoothed maximum"))
+    smooth = by_mean.prepare(Q, halo(Q))
+    assert 100 < smooth.max() < 101  # of a halo the highest point is hardly more than the mean about it
+    assert np.convolve(smooth, np.full(20, 1 / 20), "valid").max() == pytest.approx(100)
+    fine = by_mean.grid()
+    counted = np.random.default_rng(3).poisson(1.35 * by_highest.prepare(Q, halo(Q)), (20, 2000)).astype(np.float64)
+    kept = [p.prepare_all(fine, counted).mean() / p.prepare(Q, halo(Q)).mean() for p in (by_highest, by_mean)]
+    assert kept[0] < 0.85 and 0.96 < kept[1] < 1  # of the level without noise
+
+
+def test_of_a_window_the_mean_becomes_100_whatever_lies_outside():
+    preprocessing = Preprocessing("q", 1.0, 5.0, 401, scale="window", scale_window=(2.0, 3.5))
+    inside = (preprocessing.grid() >= 2.0) & (preprocessing.grid() <= 3.5)
+    rise = np.where(Q < 1.5, 1e4, 0)
+    for scan in (halo(Q), 7 * halo(Q), halo(Q) + rise):
+        spectrum = preprocessing.prepare(Q, scan)
+        assert spectrum[inside].mean() == pytest.approx(100)
+        np.testing.assert_allclose(spectrum[inside], preprocessing.prepare(Q, halo(Q))[inside])
+
+
+def test_a_pair_distribution_is_scaled_by_no_rule():
+    r = np.linspace(0, 10, 201)
+    g = 1 - np.exp(-r)
+    np.testing.assert_allclose(Preprocessing("r", 0.0, 10.0, 201, scale="smoothed maximum").prepare(r, g), g)
+
+
+@pytest.mark.parametrize(
+    ("axis", "scale", "window", "message"),
+    [
+        ("q", "window", None, 'got scale = "window" and no window'),
+        ("q", "maximum", (2.0, 3.0), 'got scale = "maximum" and a window'),
+        ("q", "window", (3.0, 2.0), "within 1 to 5, got 3 to 2"),
+        ("q", "window", (0.5, 2.0), "within 1 to 5, got 0.5 to 2"),
+        ("q", "window", (2.0, 2.001), "two points or more within 1 to 5, got 2 to 2.001"),
+        ("r", "window", (2.0, 3.0), "isn't scaled"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(axis, scale, window, message):
+    with pytest.raises(SpectrumError, match=message):
+        Preprocessing(axis, 1.0, 5.0, 401, scale=scale, scale_window=window)
+
+
+def test_a_spectrum_without_signal_in_its_window_is_refused():
+    with pytest.raises(SpectrumError, match="positive intensity within 4 to 5; 1 of 1 have none"):
+        Preprocessing("q", 1.0, 5.0, scale="window", scale_window=(4.0, 5.0)).prepare(Q, np.where(Q < 3.9, 1.0, 0.0))
+
+
 # --- the background
 
 
