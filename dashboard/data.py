@@ -21,12 +21,13 @@ from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
-from glassmap.agent.shapes import Axis, Composition, Compositions
+from glassmap.agent.shapes import Axis, Composition, Compositions, PerAlloy, PerSample
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus, UsedAlloys
 from glassmap.agent.store.status import Status
 from glassmap.agent.store.trouble import refuse_lost
+from glassmap.dashboard.plots.ternary import colour_range
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
@@ -63,6 +64,11 @@ class CampaignSnapshot(NamedTuple):
     def q(self) -> Axis | None:
         """Return the axis in 1/Å; None for g(r)."""
         return q_axis(self.axis_name, self.axis, self.wavelength)
+
+    @property
+    def has_glass_boundary(self) -> bool:
+        """Return whether the Δq above which a sputtered film is called a glass says something of these spectra."""
+        return not self.source
 
     @property
     def state(self) -> str:
@@ -246,10 +252,14 @@ class Map(NamedTuple):
     compositions: Compositions  # atomic fraction, shape (g, e)
     figures: pd.DataFrame  # a row an alloy: the map's columns, without at.%
 
+    def values(self, column: str) -> PerAlloy:
+        """Return a column."""
+        return self.figures[column].to_numpy(dtype=np.float64)
+
     @property
     def extrapolated(self) -> float | None:
         """Return the share of the alloys that isn't known; None where that wasn't recorded."""
-        return extrapolated_share(self.figures["known"].to_numpy(dtype=np.float64))
+        return extrapolated_share(self.values("known"))
 
 
 def read_last_map(campaign: CampaignSnapshot) -> Map | None:
@@ -311,6 +321,26 @@ def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tupl
                 changes[round_] = float(np.nanmean(change)), float(np.nanmax(change))
         before = round_, now
     return changes
+
+
+def colour_limits(map_: Map, archive: SpectraArchive | None, column: str) -> tuple[float, float]:
+    """Return where the colours of a map's column begin and end, in print and in the browser.
+
+    Where alloys have a measured value of it, as of a peak figure, that counts, too.
+    """
+    measured = {} if archive is None else archive.known.figures
+    return colour_range(np.concatenate([map_.values(column), measured.get(column, np.empty(0))]))
+
+
+def measured_values(archive: SpectraArchive | None, ids: Sequence[str], quantity: str) -> PerSample | None:
+    """Return what was measured of a peak figure, by the measurements' ids; None where it is no such figure.
+
+    NaN where there is no peak, or where a measurement is newer than the archive.
+    """
+    if archive is None or quantity not in archive.measured.figures:
+        return None
+    found = dict(zip(archive.measured.ids, archive.measured.figures[quantity].tolist(), strict=True))
+    return np.array([found.get(id_, np.nan) for id_ in ids], dtype=np.float64)
 
 
 def held_out_examples(archive: SpectraArchive) -> dict[str, int]:

@@ -11,8 +11,15 @@ from typing import Literal
 import numpy as np
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.peaks.figures import FIGURES
-from glassmap.dashboard.data import CampaignSnapshot, held_out_examples, read_last_archive, read_last_map
+from glassmap.dashboard.data import (
+    CampaignSnapshot,
+    colour_limits,
+    held_out_examples,
+    read_last_archive,
+    read_last_map,
+)
 from glassmap.dashboard.plots.for_print import band_about, draw_examples, draw_learning_curve, draw_peak_maps
 
 Format = Literal["png", "svg"]
@@ -49,21 +56,25 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
         return []
     if (map_ := read_last_map(campaign)) is None:
         return []
-    known, paths = archive.known, []
-    learned = archive.measured.compositions[~archive.measured.hold_out]
+    known, measured, paths = archive.known, archive.measured, []
+    learned, flagged = ~measured.hold_out, campaign.flagged_used
     for figure in FIGURES:
         if figure.name not in map_.figures or figure.name not in known.figures:
             continue  # what is older than the figure
         for path in _paths(folder, f"{figure.name.replace('_', '-')}-map", formats):
             draw_peak_maps(
-                (map_.compositions, map_.figures[figure.name].to_numpy(dtype=np.float64)),
+                (map_.compositions, map_.values(figure.name)),
                 (known.compositions, known.figures[figure.name]),
-                learned,
+                (measured.compositions[learned], measured.figures[figure.name][learned]),
                 path,
                 figure=figure,
                 elements=campaign.elements,
-                title=f"{_title(campaign)}: {figure.label} of the first peak, learned from {len(learned)} spectra",
-                mark_glass=not campaign.source,
+                limits=colour_limits(map_, archive, figure.name),
+                known=map_.values("known"),
+                extrapolated=say_extrapolated(map_.extrapolated),
+                flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
+                title=f"{_title(campaign)}: {figure.label} of the first peak, learned from {learned.sum()} spectra",
+                mark_glass=campaign.has_glass_boundary,
             )
             paths.append(path)
     return paths

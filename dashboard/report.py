@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
+from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.connection import DRIVER
@@ -21,7 +22,9 @@ from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, 
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
+    colour_limits,
     held_out_examples,
+    measured_values,
     read_begun_campaign,
     read_last_archive,
     read_last_map,
@@ -30,9 +33,10 @@ from glassmap.dashboard.data import (
 )
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
-from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.plots.maps import QUANTITIES, Marks, draw_parallel, draw_ternary, draw_tetrahedron
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL, PALE_ORANGE
+from glassmap.dashboard.plots.ternary import colour_range
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, EPISTEMIC
 
 CANDIDATES = 20
@@ -87,7 +91,7 @@ def _sections(
         if any(error is not None for error in campaign.curve[-1].peak_errors.values()):
             yield _figure(draw_peak_errors(campaign.curve))
     if map_ is not None:
-        yield from _map(campaign, map_)
+        yield from _map(campaign, map_, archive)
     if archive is not None and archive.measured.hold_out.any():
         yield "<h2>Generated against measured</h2>"
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
@@ -116,28 +120,41 @@ def _facts(campaign: CampaignSnapshot) -> str:
     return _table(pd.DataFrame(rows.items(), columns=["", " "]))
 
 
-def _map(campaign: CampaignSnapshot, map_: Map) -> Iterator[str]:
+def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) -> Iterator[str]:
     elements = campaign.elements
     yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
-    known = read_used_alloys(campaign.folder, check=True)
+    known, flagged = read_used_alloys(campaign.folder, check=True), campaign.flagged_used
     marks = Marks(
-        known.compositions,
-        known.ids,
-        np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
+        measured=known.compositions,
+        measured_texts=known.ids,
+        held_out=known.hold_out,
+        flagged=np.array([one.composition for one in flagged]).reshape(-1, len(elements)),
+        flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
+        batch=np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
+        batch_texts=[s.id for s in campaign.awaited],
     )
+    extrapolated = say_extrapolated(map_.extrapolated)
+    yield f"<p>{escape(extrapolated)}: there the map is faded and hatched.</p>" if map_.extrapolated else ""
     if len(elements) == 3:
         known_figures = [figure.name for figure in FIGURES if figure.name in map_.figures]
         for quantity in (*known_figures, DELTA_Q.std_name, "distance"):
-            values = map_.figures[quantity].to_numpy(dtype=np.float64)
             yield f"<h3>{escape(QUANTITIES[quantity].title)}</h3>"
-            limits = colour_range(values)
+            shows_glass = campaign.has_glass_boundary and quantity == DELTA_Q.name
             yield _figure(
                 draw_ternary(
-                    map_.compositions, values, quantity=quantity, elements=elements, limits=limits, marks=marks
+                    map_.compositions,
+                    map_.values(quantity),
+                    quantity=quantity,
+                    elements=elements,
+                    limits=colour_limits(map_, archive, quantity),
+                    known=map_.values("known"),
+                    extrapolated=extrapolated,
+                    glass_widths=map_.values(DELTA_Q.name) if shows_glass else None,
+                    marks=marks._replace(measured_values=measured_values(archive, known.ids, quantity)),
                 )
             )
     best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
-    values = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
+    values = map_.values(DELTA_Q.name)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
         yield f"<p>The {100 * TOP_SHARE:g} % of alloys of largest {DELTA_Q.label}.</p>"

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
-import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, PeakFigure
@@ -27,6 +29,19 @@ from glassmap.agent.shapes import (
     Spectrum,
     TakenCompositions,
 )
+from glassmap.dashboard.plots.ternary import (
+    CORNER_EMS,
+    HEIGHT,
+    NO_PEAK,
+    TICK_LABEL_EMS,
+    TITLE_EMS,
+    VIRIDIS,
+    TernaryAxis,
+    axes_of,
+    colours_of,
+    paint,
+    positions,
+)
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
 
 MODEL_LABELS = {  # of a comparison, and their colours
@@ -39,6 +54,8 @@ MODEL_LABELS = {  # of a comparison, and their colours
     "published": ("the published network", "#d55e00"),
 }
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
+_RED = "#d00000"
+_FONT = 9  # points, beside a ternary
 
 
 def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
@@ -70,11 +87,15 @@ def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) 
 def draw_peak_maps(
     generated: tuple[GridCompositions, PerAlloy],
     measured: tuple[Compositions, PerSample],
-    learned: TakenCompositions,
+    learned: tuple[TakenCompositions, PerSample],
     path: Path,
     *,
     figure: PeakFigure,
     elements: Sequence[str],
+    limits: tuple[float, float],
+    known: PerAlloy,
+    extrapolated: str,
+    flagged: Compositions,
     title: str,
     mark_glass: bool,
 ) -> None:
@@ -83,47 +104,93 @@ def draw_peak_maps(
     Args:
         generated: Atomic fractions of the grid `(g, 3)` and the figure; NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
-        learned: What the model learned from, drawn on top of the generated map.
+        learned: The same of what the model learned from, drawn on top of the generated map.
         path: PNG or SVG to write.
         figure: Which it is.
         elements: Top, left, right corner.
+        limits: Of the colours.
+        known: 0 where the model extrapolates, which is faded and hatched; NaN where nobody can say. Shape `(g,)`.
+        extrapolated: Said of it, such as "37 % of the map is extrapolated".
+        flagged: Atomic fractions of what screening flagged and the model learned from nevertheless.
         title: Above both.
-        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
+        mark_glass: Whether to draw the boundary of what a sputtered film is called a glass by.
     """
-    page = Figure(figsize=(12, 5.2), layout="constrained")
-    known = np.concatenate([generated[1], measured[1]])
-    low, high = np.nanpercentile(known, [1, 99]) if np.isfinite(known).any() else (0.0, 1.0)
-    step_at_pct = 100 * np.diff(np.unique(generated[0][:, 0])).min(initial=1)
-    style = {"cmap": "viridis", "vmin": low, "vmax": high, "linewidths": 0}
-    for place, (compositions, values), name, size in (
-        (1, generated, f"generated, {len(generated[0])} alloys", 14 * step_at_pct**2),
-        (2, measured, f"measured, {len(measured[0])} alloys", 16),
+    page = Figure(figsize=(12, 6), layout="constrained")
+    left, right = page.subplots(1, 2)
+    compositions, values = generated
+    cells = paint(
+        compositions,
+        colours_of(values, limits),
+        known == 0,
+        widths=values if mark_glass and figure == DELTA_Q else None,
+        level=GLASS_DELTA_Q,
+    )
+    left.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
+    left.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
+    for line, dash in ((cells.boundary, "-"), (cells.boundary_outside, (0, (3, 2)))):
+        left.plot(*line.T, color="white", linewidth=3)
+        left.plot(*line.T, color="black", linewidth=1.4, linestyle=dash)
+    dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
+    left.scatter(*positions(learned[0]).T, s=24, c=colours_of(learned[1], limits) / 255, **dots)
+    if len(flagged):
+        flag = {"marker": "^", "facecolors": "none", "edgecolors": _RED, "linewidths": 1.6}
+        left.scatter(*positions(flagged).T, s=150, zorder=4, clip_on=False, **flag)
+    has_peak = np.isfinite(measured[1])
+    for rows in (~has_peak, has_peak):  # grey below
+        colours = colours_of(measured[1][rows], limits) / 255
+        right.scatter(*positions(measured[0][rows]).T, s=14, c=colours, linewidths=0, clip_on=False)
+    for panel, name in (
+        (left, f"generated, {len(compositions)} alloys"),
+        (right, f"measured, {len(measured[0])} alloys"),
     ):
-        axes = page.add_subplot(1, 2, place, projection="ternary", ternary_sum=100)
-        found = np.isfinite(values)
-        points = 100 * compositions.T
-        axes.scatter(*points[:, ~found], s=size, c="#d0d0d0", marker="h", linewidths=0)
-        colours = axes.scatter(*points[:, found], s=size, c=values[found], marker="h", **style)
-        if place == 1:
-            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="white", linewidths=2)
-            axes.scatter(*(100 * learned.T), s=16, facecolors="none", edgecolors="black", linewidths=0.9)
-        _label_corners(axes, elements)
-        axes.set_title(name, y=1.06)
-    bar = page.colorbar(colours, ax=page.axes, shrink=0.75, label=figure.titled_unit)
-    if mark_glass and figure == DELTA_Q and low < GLASS_DELTA_Q < high:
-        bar.ax.axhline(GLASS_DELTA_Q, color=_ORANGE, linewidth=2)
-        place = {"transform": bar.ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-        bar.ax.text(-0.2, GLASS_DELTA_Q, f"glass\nabove {GLASS_DELTA_Q:g}", color=_ORANGE, fontsize=9, **place)
-    page.suptitle(f"{title} (circles); grey: no trustworthy first peak", parse_math=False)
+        _draw_ternary_axes(panel, axes_of(elements))
+        panel.set_title(name, pad=24)
+    scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("viridis", VIRIDIS))
+    page.colorbar(scale, ax=[left, right], shrink=0.75, label=figure.titled_unit)
+    keys = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
+    names = ["learned from, in the colour of what was measured"]
+    if len(flagged):
+        keys.append(Line2D([], [], marker="^", color="none", markeredgecolor=_RED, markersize=10))
+        names.append("flagged, and used")
+    if extrapolated:
+        keys.append(Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0))
+        names.append(extrapolated)
+    if not has_peak.all() or np.isnan(values).any():
+        keys.append(Patch(facecolor=np.array(NO_PEAK) / 255))
+        names.append("no trustworthy first peak")
+    if mark_glass and figure == DELTA_Q:
+        keys.append(Line2D([], [], color="black", linewidth=1.4))
+        names.append(f"glass boundary, {figure.label} = {GLASS_DELTA_Q:g} {figure.unit}; dashed: extrapolated")
+    page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    page.suptitle(title, parse_math=False)
     _save(page, path)
 
 
-def _label_corners(axes: Any, elements: Sequence[str]) -> None:
-    axes.grid(color="black", alpha=0.12)
-    for axis in (axes.taxis, axes.laxis, axes.raxis):
-        axis.set_ticks([20, 40, 60, 80])
-    for set_label, element in zip(("set_tlabel", "set_llabel", "set_rlabel"), elements, strict=True):
-        getattr(axes, set_label)(f"{element} (at.%)")
+def _draw_ternary_axes(axes: Axes, sides: Sequence[TernaryAxis]) -> None:
+    for side in sides:
+        axes.plot(*side.grid.T, color=side.colour, linewidth=0.5, alpha=0.35)
+        for line in (side.edge, side.ticks):
+            axes.plot(*line.T, color=side.colour, linewidth=1.2, clip_on=False, solid_capstyle="round")
+        for label, ems, size in (
+            *((label, TICK_LABEL_EMS, _FONT) for label in side.tick_labels),
+            (side.title, TITLE_EMS, _FONT),
+            (side.corner, CORNER_EMS, 1.4 * _FONT),
+        ):
+            axes.annotate(
+                label.text,
+                label.at,
+                (_FONT * ems * label.away[0], _FONT * ems * label.away[1]),
+                textcoords="offset points",
+                color=side.colour,
+                fontsize=size,
+                fontweight="bold" if label is side.corner else None,
+                rotation=label.angle,
+                ha="center",
+                va="center",
+                parse_math=False,
+            )
+    axes.set(xlim=(0, 1), ylim=(0, HEIGHT), aspect="equal")
+    axes.axis("off")
 
 
 def draw_examples(

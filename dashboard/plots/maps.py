@@ -1,19 +1,40 @@
 """Maps of a composition space as plotly figures: ternaries and slices, the tetrahedron, parallel coordinates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import plotly.graph_objects as go
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
-from glassmap.agent.shapes import Composition, Compositions, GridCompositions, PerAlloy
-from glassmap.dashboard.plots.style import GREY, ORANGE, PINK, set_style
+from glassmap.agent.shapes import Composition, Compositions, GridCompositions, Mask, PerAlloy, PerSample
+from glassmap.dashboard.plots.style import GREY, PINK, set_style
+from glassmap.dashboard.plots.ternary import (
+    CORNER_EMS,
+    GLASS,
+    HEIGHT,
+    NO_PEAK,
+    TICK_LABEL_EMS,
+    TITLE_EMS,
+    VIRIDIS,
+    TernaryAxis,
+    axes_of,
+    colours_of,
+    paint,
+    positions,
+)
 
 NOTHING = np.empty((0, 3))
+TERNARY_HEIGHT = 640  # pixels, where it is wide enough
+CORNER_ROOM = 0.09  # above the upper corner, for its element
+FONT = 12  # pixels, beside a ternary
+RED = "#d00000"
+HATCH = {"color": "rgba(110,110,110,0.9)", "width": 0.9}
 
 
 class Quantity(NamedTuple):
@@ -43,25 +64,40 @@ class Marks(NamedTuple):
 
     measured: Compositions = NOTHING
     measured_texts: Sequence[str] = ()
+    measured_values: PerSample | None = None  # what was measured of the figure that is shown; NaN where it has none
+    held_out: Mask | None = None  # which of them are never learned from
+    flagged: Compositions = NOTHING  # learned from although screening flagged them
+    flagged_texts: Sequence[str] = ()
+    ringed: Compositions = NOTHING  # of those measured, what a page has to say something of
+    ringed_texts: Sequence[str] = ()
+    ringed_name: str = ""
     batch: Compositions = NOTHING
     batch_texts: Sequence[str] = ()
     known: Compositions = NOTHING  # glass formers of the user's own
     known_texts: Sequence[str] = ()
     chosen: Composition | None = None
-    held_out: Compositions = NOTHING  # measured, and never learned from
-    held_out_texts: Sequence[str] = ()
-    ringed: Compositions = NOTHING  # of those measured, what a page has to say something of
-    ringed_texts: Sequence[str] = ()
-    ringed_name: str = ""
 
+    def where(self, near: Callable[[Compositions], Mask], columns: Sequence[int]) -> "Marks":
+        """Return those that hold, by some of their elements, as marks of a slice.
 
-def colour_range(values: PerAlloy) -> tuple[float, float]:
-    """Return where a colour scale begins and ends in every picture of that figure: 1st and 99th percentile."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return 0.0, 1.0
-    low, high = np.percentile(known, [1, 99])
-    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(high) + 0.5)
+        Args:
+            near: Says of alloys which hold.
+            columns: The elements.
+        """
+        rows = near(self.measured)
+        chosen = None if self.chosen is None or not near(self.chosen[None])[0] else self.chosen[columns]
+        kept = self._replace(
+            measured=self.measured[rows][:, columns],
+            measured_texts=[*compress(self.measured_texts, rows)],
+            measured_values=None if self.measured_values is None else self.measured_values[rows],
+            held_out=None if self.held_out is None else self.held_out[rows],
+            chosen=chosen,
+        )
+        for name in ("flagged", "ringed", "batch", "known"):
+            shares, texts = getattr(self, name), getattr(self, f"{name}_texts")
+            here = near(shares)
+            kept = kept._replace(**{name: shares[here][:, columns], f"{name}_texts": [*compress(texts, here)]})
+        return kept
 
 
 def draw_ternary(
@@ -71,132 +107,228 @@ def draw_ternary(
     quantity: str,
     elements: Sequence[str],
     limits: tuple[float, float],
+    known: PerAlloy | None = None,
+    extrapolated: str = "",
+    glass_widths: PerAlloy | None = None,
     marks: Marks | None = None,
     names: tuple[str, str] = ("measured", "next batch"),
-    sum_at_pct: float = 100.0,
 ) -> go.Figure:
-    """Draw a figure of every alloy of a ternary, or of a slice through a larger system, as hexagons to hover.
+    """Draw a figure of every alloy of a ternary, or of a slice through a larger system, to hover over and click.
 
     Args:
-        compositions: Shares of three elements, those of a slice as they are; they sum to `sum_at_pct`. Shape (g, 3).
+        compositions: Shares of three elements, those of a slice as they are. Shape (g, 3).
         values: NaN stays grey. Shape (g,).
         quantity: Key of `QUANTITIES`.
         elements: Top, left, right corner.
         limits: Of the colours.
+        known: 0 where the model extrapolates, which is faded and hatched; NaN where nobody can say. Shape (g,).
+        extrapolated: Said of it, such as "37 % of the map is extrapolated".
+        glass_widths: Δq of each, for the boundary of the glass; None leaves it out. Shape (g,).
         marks: Alloys to mark, as `compositions`.
         names: What the first two kinds of marks are called.
-        sum_at_pct: 100, or what the elements that are held fixed leave.
     """
-    marks, what = marks or Marks(), QUANTITIES[quantity]
-    at_pct = (100 * compositions).astype(np.float32)
-    steps = np.diff(np.unique(at_pct[:, 0].round(3)))
-    size = _hexagon_size(float(steps.min(initial=5)), sum_at_pct)
-    found = np.isfinite(values)
+    marks, what, is_glass = marks or Marks(), QUANTITIES[quantity], quantity == "glass"
+    limits, scale = ((0.0, 1.0), GLASS) if is_glass else (limits, VIRIDIS)
+    outside = np.zeros(len(values), dtype=bool) if known is None else known == 0
+    colours = colours_of(values, limits, scale)
+    cells = paint(compositions, colours, outside, widths=glass_widths, level=GLASS_DELTA_Q)
+    total = 100 * float(compositions[0].sum()) if len(compositions) else 100.0
     figure = go.Figure()
-    if not found.all():
-        figure.add_scatterternary(
-            **_corners(at_pct[~found]),
-            mode="markers",
-            name="no trustworthy first peak",
-            marker={"symbol": "hexagon", "size": size, "color": "rgba(128,128,128,0.35)", "line": {"width": 0}},
-            hovertemplate=_hover(elements, "no trustworthy first peak"),
-            showlegend=False,
-        )
-    is_glass = quantity == "glass"
-    colours = {
-        "color": values[found].astype(np.float32),
-        "colorscale": [[0, "#56b4e9"], [0.5, "#56b4e9"], [0.5, ORANGE], [1, ORANGE]] if is_glass else "Viridis",
-        "cmin": 0 if is_glass else limits[0],
-        "cmax": 1 if is_glass else limits[1],
-        "colorbar": {
-            "orientation": "h",
-            "title": {"text": what.label, "side": "top"},
-            "thickness": 12,
-            "len": 0.9,
-            "y": -0.12,
-            "yanchor": "top",
-            "tickvals": [0.25, 0.75] if is_glass else None,
-            "ticktext": ["no", f"{DELTA_Q.label} ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
-        },
-    }
-    figure.add_scatterternary(
-        **_corners(at_pct[found]),
-        mode="markers",
-        name=what.title,
-        marker={"symbol": "hexagon", "size": size, "line": {"width": 0}, **colours},
-        hovertemplate=_hover(elements, f"{what.title} %{{marker.color:.{what.digits}f}} {what.unit}"),
-        showlegend=False,
+    _add_axes(figure, axes_of(elements, total))
+    figure.add_layout_image(
+        source=PIL.Image.fromarray(cells.image),
+        xref="x",
+        yref="y",
+        x=0,
+        y=HEIGHT,
+        sizex=1,
+        sizey=HEIGHT,
+        sizing="stretch",
+        layer="below",
     )
+    if np.isnan(values).any():
+        figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": _css([NO_PEAK])[0]})
+    figure.add_scatter(**_line(cells.hatch), mode="lines", line=HATCH, hoverinfo="skip", showlegend=False)
+    if extrapolated:
+        pattern = {"shape": "/", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}
+        figure.add_bar(x=[None], y=[None], name=extrapolated, marker={"pattern": pattern, "line": {"width": 0}})
+    if glass_widths is not None:
+        for line, dash in ((cells.boundary, "solid"), (cells.boundary_outside, "4px,3px")):
+            for colour, width, style in (("white", 4, "solid"), ("black", 1.8, dash)):
+                ink = {"color": colour, "width": width, "dash": style}
+                figure.add_scatter(**_line(line), mode="lines", line=ink, hoverinfo="skip", showlegend=False)
+        name = f"glass boundary, {DELTA_Q.label} = {GLASS_DELTA_Q:g} {DELTA_Q.unit}"
+        figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": GREY, "width": 2})
+    _add_alloys(figure, compositions, values, outside, what, elements)
+    _add_marks(figure, marks, names, elements, limits, scale)
+    set_style(figure, height=TERNARY_HEIGHT)
+    hidden = {"visible": False, "fixedrange": True}
+    figure.update_xaxes(range=[0, 1], constrain="domain", **hidden)
+    figure.update_yaxes(
+        range=[0, HEIGHT + CORNER_ROOM],
+        scaleanchor="x",
+        scaleratio=1,
+        constrain="domain",
+        constraintoward="bottom",
+        **hidden,
+    )
+    figure.update_layout(
+        margin={"l": 52, "r": 52, "t": 10, "b": 122},
+        legend={"y": 1.0, "font": {"size": 12}, "itemclick": False},
+        coloraxis={
+            "cmin": limits[0],
+            "cmax": limits[1],
+            "colorscale": _steps(GLASS) if is_glass else list(VIRIDIS),
+            "colorbar": {
+                "orientation": "h",
+                "thickness": 12,
+                "len": 1.0,
+                "yref": "container",
+                "y": 0.0,
+                "yanchor": "bottom",
+                "ypad": 4,
+                "tickvals": [0.25, 0.75] if is_glass else None,
+                "ticktext": ["no", f"{DELTA_Q.label} ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
+            },
+        },
+        clickmode="event+select",
+        dragmode=False,
+    )
+    below_axis = {"x": 0.5, "y": 0, "xref": "paper", "yref": "paper", "yanchor": "top", "yshift": -4.3 * FONT}
+    figure.add_annotation(text=what.label, showarrow=False, font={"color": GREY, "size": 13}, **below_axis)
+    figure.update_traces(  # a click chooses an alloy, it hides none
+        selected={"marker": {"opacity": None}}, unselected={"marker": {"opacity": None}}, selector={"mode": "markers"}
+    )
+    return figure
+
+
+def _add_axes(figure: go.Figure, axes: Sequence[TernaryAxis]) -> None:
+    for axis in axes:
+        edge = {"color": axis.colour, "width": 1.6}
+        grid = {"color": axis.colour, "width": 0.6}
+        plain = {"mode": "lines", "hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
+        figure.add_scatter(**_line(axis.grid), **plain, line=grid, opacity=0.35)
+        figure.add_scatter(**_line(axis.edge), **plain, line=edge)
+        figure.add_scatter(**_line(axis.ticks), **plain, line=edge)
+        for label, ems, size in (
+            *((label, TICK_LABEL_EMS, FONT) for label in axis.tick_labels),
+            (axis.title, TITLE_EMS, FONT),
+            (axis.corner, CORNER_EMS, 1.4 * FONT),
+        ):
+            figure.add_annotation(
+                text=f"<b>{label.text}</b>" if label is axis.corner else label.text,
+                **dict(zip("xy", label.at, strict=True)),
+                xshift=FONT * ems * label.away[0],
+                yshift=FONT * ems * label.away[1],
+                textangle=-label.angle,
+                font={"color": axis.colour, "size": size},
+                showarrow=False,
+            )
+
+
+def _add_alloys(
+    figure: go.Figure,
+    compositions: GridCompositions,
+    values: PerAlloy,
+    outside: Mask,
+    what: Quantity,
+    elements: Sequence[str],
+) -> None:
+    """Add what there is to hover over and to click: a dot for each alloy, which nobody sees."""
+    data = np.column_stack([100 * compositions, values]).astype(np.float32)
+    found, value = np.isfinite(values), f"{what.title} %{{customdata[3]:.{what.digits}f}} {what.unit}"
+    for rows, text in (
+        (found & ~outside, value),
+        (found & outside, f"{value}<br>extrapolated"),
+        (~found & ~outside, "no trustworthy first peak"),
+        (~found & outside, "no trustworthy first peak<br>extrapolated"),
+    ):
+        if rows.any():
+            figure.add_scatter(
+                **_line(positions(compositions[rows])),
+                mode="markers",
+                name=what.title,
+                marker={"size": 6, "opacity": 0, "color": GREY},
+                customdata=data[rows],
+                hovertemplate=_hover(elements, text),
+                showlegend=False,
+            )
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", marker={"color": [0.0], "coloraxis": "coloraxis"}, showlegend=False
+    )
+
+
+def _add_marks(
+    figure: go.Figure,
+    marks: Marks,
+    names: tuple[str, str],
+    elements: Sequence[str],
+    limits: tuple[float, float],
+    scale: Sequence[str],
+) -> None:
     dot = 7 * min(1.0, math.sqrt(150 / max(1, len(marks.measured))))  # many would hide the map
-    cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": "#d00000"}}
+    learned = np.ones(len(marks.measured), dtype=bool) if marks.held_out is None else ~marks.held_out
+    fill = np.full(len(learned), "white", dtype=object)
+    if marks.measured_values is not None:
+        fill = np.array(_css(colours_of(marks.measured_values, limits, scale)), dtype=object)
+    texts = np.array([*marks.measured_texts] or [""] * len(learned), dtype=object)
+    edge = {"width": 1.3, "color": "black"}
+    cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": RED}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
-    circle = {"symbol": "circle", "size": dot, "color": "white", "line": {"width": 1.5, "color": "black"}}
-    grey_circle = circle | {"color": GREY}
-    ring = {"symbol": "circle-open", "size": 13, "line": {"width": 2, "color": "#d00000"}}
-    for shares, texts, name, style in (
-        (marks.measured, marks.measured_texts, names[0], circle),
-        (marks.held_out, marks.held_out_texts, "measured, held out", grey_circle),
+    ring = {"symbol": "circle-open", "size": 13, "line": {"width": 2, "color": RED}}
+    flag = {"symbol": "triangle-up-open", "size": 17, "color": RED, "line": {"width": 2.2, "color": RED}}
+    for shares, said, name, style in (
+        *(
+            (
+                marks.measured[rows],
+                texts[rows],
+                name,
+                {"symbol": symbol, "size": dot, "color": fill[rows], "line": edge},
+            )
+            for rows, name, symbol in ((learned, names[0], "circle"), (~learned, "measured, held out", "square"))
+        ),
         (marks.ringed, marks.ringed_texts, marks.ringed_name, ring),
+        (marks.flagged, marks.flagged_texts, "flagged, and used", flag),
         (marks.batch, marks.batch_texts, names[1], cross),
         (marks.known, marks.known_texts, "known glass formers", star),
     ):
         if len(shares):
-            figure.add_scatterternary(
-                **_corners(100 * shares),
+            figure.add_scatter(
+                **_line(positions(shares)),
                 mode="markers",
                 name=name,
-                text=list(texts) or None,
+                text=list(said) or None,
+                customdata=(100 * shares).astype(np.float32),
                 marker=style,
-                hovertemplate=_hover(elements, name + ("<br>%{text}" if len(texts) else "")),
+                hovertemplate=_hover(elements, name + ("<br>%{text}" if any(said) else "")),
+                cliponaxis=False,
             )
     if marks.chosen is not None:
-        figure.add_scatterternary(
-            **_corners(100 * marks.chosen[None]),
+        figure.add_scatter(
+            **_line(positions(marks.chosen[None])),
             mode="markers",
             name="chosen",
             marker={"symbol": "diamond-open", "size": 15, "color": PINK, "line": {"width": 3, "color": PINK}},
             hoverinfo="skip",
+            cliponaxis=False,
         )
-    of = "at.%" if sum_at_pct == 100 else f"% of the remaining {sum_at_pct:g} %"
-    ticks = {
-        "tickvals": [20, 40, 60, 80] if sum_at_pct == 100 else [sum_at_pct * k / 5 for k in range(1, 5)],
-        "ticktext": ["20", "40", "60", "80"],
-        "gridcolor": "rgba(128,128,128,0.35)",
-        "linecolor": GREY,
-        "tickfont": {"color": GREY},
-        "layer": "above traces",
-    }
-    set_style(figure, height=560)
-    titles = [f"{element} ({of})" if sum_at_pct == 100 else element for element in elements]
-    figure.update_layout(
-        margin={"l": 60, "r": 60, "t": 65, "b": 100},
-        legend={"y": 1.09},
-        ternary={
-            "sum": sum_at_pct,
-            "bgcolor": "rgba(0,0,0,0)",
-            "aaxis": {"title": titles[0], "ticks": "outside", "tickangle": 0, **ticks},
-            "baxis": {"title": titles[1], "ticks": "outside", "tickangle": 60, **ticks},
-            "caxis": {"title": titles[2], "ticks": "outside", "tickangle": -60, **ticks},
-        },
-        clickmode="event+select",
-    )
-    figure.update_traces(unselected={"marker": {"opacity": 1}})  # a click chooses an alloy, it hides none
-    if sum_at_pct != 100:
-        figure.add_annotation(text=f"axes: {of}", x=1, y=-0.04, xref="paper", yref="paper", showarrow=False)
-    return figure
 
 
-def _hexagon_size(step_at_pct: float, sum_at_pct: float) -> float:
-    """Return the pixels across a grid point's hexagon, in a picture 560 high."""
-    return max(3.0, 560 * 0.78 / sum_at_pct * step_at_pct * 1.35)
+def _line(points: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip("xy", points.astype(np.float32).T, strict=True))
 
 
-def _corners(at_pct: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip("abc", at_pct.astype(np.float32).T, strict=True))
+def _css(colours: Iterable[Iterable[int]]) -> list[str]:
+    return ["rgb({},{},{})".format(*colour) for colour in colours]
+
+
+def _steps(colours: Sequence[str]) -> list[tuple[float, str]]:
+    """Return a colour scale that steps from one colour to the next."""
+    return [(end / len(colours), colour) for k, colour in enumerate(colours) for end in (k, k + 1)]
 
 
 def _hover(elements: Sequence[str], text: str) -> str:
-    shares = " ".join(f"{element} %{{{corner}:.1f}}" for element, corner in zip(elements, "abc", strict=True))
+    shares = " ".join(f"{element} %{{customdata[{k}]:.1f}}" for k, element in enumerate(elements))
     return f"{shares} at.%<br>{text}<extra></extra>"
 
 

@@ -1,5 +1,7 @@
 """What is measured next, why, and what is missing."""
 
+from itertools import compress
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -47,21 +49,22 @@ def _draw(campaign: CampaignSnapshot, batch: Batch, round_: int) -> go.Figure:
     map_, used = map_now(campaign), batch.measured
     of_batch = {one.measurement for one in batch.statuses}
     ringed = np.array([id_ in of_batch for id_ in used.ids], dtype=bool)
-    texts = np.array([f"{id_}, held out" if held else id_ for id_, held in zip(used.ids, used.hold_out, strict=True)])
+    flagged = [one for one in campaign.flagged_used if one.id in used.ids]
     wanted = [one.suggestion for one in batch.statuses if one.suggestion.id in batch.missing]
     return draw_ternary(
         np.empty((0, 3)) if map_ is None else map_.compositions,
-        np.empty(0) if map_ is None else map_.figures["distance"].to_numpy(dtype=np.float64),
+        np.empty(0) if map_ is None else map_.values("distance"),
         quantity="distance",
         elements=campaign.elements,
         limits=(0.0, 15.0),
         marks=Marks(
-            measured=used.learned,
-            measured_texts=texts[~used.hold_out].tolist(),
-            held_out=used.compositions[used.hold_out],
-            held_out_texts=texts[used.hold_out].tolist(),
+            measured=used.compositions,
+            measured_texts=used.ids,
+            held_out=used.hold_out,
+            flagged=np.array([one.composition for one in flagged]).reshape(-1, 3),
+            flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
             ringed=used.compositions[ringed],
-            ringed_texts=texts[ringed].tolist(),
+            ringed_texts=[*compress(used.ids, ringed)],
             ringed_name=f"measured, of round {round_}",
             batch=np.array([one.composition for one in wanted]).reshape(-1, 3),
             batch_texts=[f"{one.id}, to be held out" if one.hold_out else one.id for one in wanted],
@@ -108,8 +111,8 @@ def _show(campaign: CampaignSnapshot) -> None:
     if len(campaign.elements) == 3:
         st.plotly_chart(_draw(campaign, batch, int(round_)), width="stretch", key="batch")
         st.caption(
-            "Circles: measured, where it was found; grey: held out, never learned from. Red rings: of this round; red "
-            "crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has failed, "
+            "Circles: measured, where it was found; squares: held out, never learned from. Red rings: of this round; "
+            "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has failed, "
             "or waits flagged for a person is only in the table. Colour: distance as of the last map."
         )
     st.markdown(_rule(campaign, int(round_)))

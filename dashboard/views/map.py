@@ -9,15 +9,24 @@ import streamlit as st
 
 from glassmap.agent.data.composition import close_compositions, label, parse_composition
 from glassmap.agent.errors import CompositionError
+from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
-from glassmap.agent.shapes import Compositions, PerAlloy
+from glassmap.agent.shapes import Compositions, Mask, PerAlloy
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
-from glassmap.dashboard.data import CampaignSnapshot, Map
-from glassmap.dashboard.live import chosen, map_now, used_alloys_now
-from glassmap.dashboard.plots.maps import QUANTITIES, Marks, colour_range, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.data import CampaignSnapshot, Map, colour_limits, measured_values
+from glassmap.dashboard.live import archive_now, chosen, map_now, used_alloys_now
+from glassmap.dashboard.plots.maps import (
+    QUANTITIES,
+    TERNARY_HEIGHT,
+    Marks,
+    draw_parallel,
+    draw_ternary,
+    draw_tetrahedron,
+)
+from glassmap.dashboard.plots.ternary import colour_range, positions
 
 COLUMNS = {  # of the best candidates: title and format
     "at_least": (f"at least ({DELTA_Q.unit})", f"%.{DELTA_Q.digits}f"),
@@ -29,14 +38,19 @@ COLUMNS = {  # of the best candidates: title and format
     "distance": ("nearest measured (at.%)", "%.1f"),
     "peak_share": ("share with a peak", "%.2f"),
 }
+TERNARY = "ternary"  # key of the picture
+_AS_HIGH_AS_WIDE = f"""<style>
+.st-key-ternary-column {{ container-type: inline-size; }}
+.st-key-ternary-place {{ flex: none; height: min({TERNARY_HEIGHT}px, 95cqw + 120px); }}
+</style>"""
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
 
 def _values(map_: Map, quantity: str) -> PerAlloy:
     if quantity == "glass":
-        widths = map_.figures[DELTA_Q.name].to_numpy(dtype=np.float64)
+        widths = map_.values(DELTA_Q.name)
         return np.where(np.isnan(widths), np.nan, (widths >= GLASS_DELTA_Q).astype(np.float64))
-    return map_.figures[quantity].to_numpy(dtype=np.float64)
+    return map_.values(quantity)
 
 
 def _known_glasses(elements: tuple[str, ...]) -> tuple[Compositions, list[str]]:
@@ -74,11 +88,10 @@ def _pick(key: str, compositions: Compositions, columns: list[int]) -> None:
         compositions: Of the alloys drawn.
         columns: Which of their elements are the corners.
     """
-    points = st.session_state[key]["selection"]["points"]
-    if points and {"a", "b", "c"} <= set(points[0]):
-        clicked = np.array([points[0][corner] for corner in "abc"], dtype=np.float64) / 100
-        row = int(np.argmin(np.abs(compositions[:, columns] - clicked).max(1)))
-        st.session_state["alloy"] = tuple(compositions[row])
+    if points := st.session_state[key]["selection"]["points"]:
+        shown = compositions[:, columns]
+        away = positions(shown) - (points[0]["x"], points[0]["y"])
+        st.session_state["alloy"] = tuple(compositions[int(np.argmin((away**2).sum(1)))])
 
 
 def _pick_row(shares: pd.DataFrame) -> None:
@@ -88,32 +101,50 @@ def _pick_row(shares: pd.DataFrame) -> None:
         st.session_state["alloy"] = tuple(at_pct / at_pct.sum())
 
 
-def _marks(campaign: CampaignSnapshot, used: UsedAlloys, known: Compositions, known_texts: list[str]) -> Marks:
+def _marks(
+    campaign: CampaignSnapshot, used: UsedAlloys, quantity: str, known: Compositions, known_texts: list[str]
+) -> Marks:
     e = len(campaign.elements)
     batch, alloy = campaign.awaited, st.session_state.get("alloy")
+    flagged = campaign.flagged_used if len(used.ids) else []
     return Marks(
-        used.compositions,
-        [f"{id_}, held out" if held else id_ for id_, held in zip(used.ids, used.hold_out, strict=True)],
-        np.array([s.composition for s in batch]).reshape(-1, e),
-        [s.id for s in batch],
-        known,
-        known_texts,
-        None if alloy is None or len(alloy) != e else np.array(alloy),
+        measured=used.compositions,
+        measured_texts=used.ids,
+        measured_values=measured_values(archive_now(campaign), used.ids, quantity),
+        held_out=used.hold_out,
+        flagged=np.array([one.composition for one in flagged]).reshape(-1, e),
+        flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
+        batch=np.array([s.composition for s in batch]).reshape(-1, e),
+        batch_texts=[s.id for s in batch],
+        known=known,
+        known_texts=known_texts,
+        chosen=None if alloy is None or len(alloy) != e else np.array(alloy),
     )
+
+
+def _draw(campaign: CampaignSnapshot, map_: Map, quantity: str, rows: Mask, columns: list[int], marks: Marks) -> None:
+    """Draw the alloys of some rows of the map, by three of their elements."""
+    values, widths = _values(map_, quantity), _values(map_, DELTA_Q.name)
+    shows_glass = campaign.has_glass_boundary and quantity in (DELTA_Q.name, "glass")
+    figure = draw_ternary(
+        map_.compositions[rows][:, columns],
+        values[rows],
+        quantity=quantity,
+        elements=[campaign.elements[k] for k in columns],
+        limits=(0.0, 1.0) if quantity == "glass" else colour_limits(map_, archive_now(campaign), quantity),
+        known=map_.values("known")[rows],
+        extrapolated=say_extrapolated(map_.extrapolated),
+        glass_widths=widths[rows] if shows_glass else None,
+        marks=marks,
+    )
+    pick = partial(_pick, TERNARY, map_.compositions[rows], columns)
+    with st.container(key="ternary-column"), st.container(key="ternary-place"):
+        st.html(_AS_HIGH_AS_WIDE)
+        st.plotly_chart(figure, width="stretch", height="stretch", key=TERNARY, on_select=pick, selection_mode="points")
 
 
 def _ternary(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
-    values = _values(map_, quantity)
-    figure = draw_ternary(
-        map_.compositions,
-        values,
-        quantity=quantity,
-        elements=campaign.elements,
-        limits=colour_range(values),
-        marks=marks,
-    )
-    pick = partial(_pick, "ternary", map_.compositions, [0, 1, 2])
-    st.plotly_chart(figure, width="stretch", key="ternary", on_select=pick, selection_mode="points")
+    _draw(campaign, map_, quantity, np.ones(len(map_.figures), dtype=bool), [0, 1, 2], marks)
 
 
 def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
@@ -144,39 +175,13 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
     if keep.sum() < 3:
         st.info("There are fewer than three alloys in this slice.")
         return
-    rest = float(at_pct[keep][0, others].sum())
     level_of = at_pct[keep][0]
 
-    def near(shares: Compositions) -> np.ndarray:
+    def near(shares: Compositions) -> Mask:
         away = [np.abs(100 * shares[:, elements.index(f)] - level_of[elements.index(f)]) for f in fixed]
-        return np.all(np.array(away) <= NEAR_SLICE_AT_PCT, axis=0)
+        return np.all(np.array(away) <= NEAR_SLICE_AT_PCT, axis=0) & (shares[:, others].sum(1) > 0)
 
-    def on_slice(shares: Compositions) -> Compositions:
-        cut = shares[near(shares)][:, others]
-        return cut / np.maximum(cut.sum(1, keepdims=True), 1e-9) * rest / 100
-
-    values = _values(map_, quantity)
-    chosen_alloy = None if marks.chosen is None else on_slice(marks.chosen[None])
-    shown = Marks(
-        on_slice(marks.measured),
-        [text for text, is_near in zip(marks.measured_texts, near(marks.measured), strict=True) if is_near],
-        on_slice(marks.batch),
-        [text for text, is_near in zip(marks.batch_texts, near(marks.batch), strict=True) if is_near],
-        on_slice(marks.known),
-        [text for text, is_near in zip(marks.known_texts, near(marks.known), strict=True) if is_near],
-        chosen_alloy[0] if chosen_alloy is not None and len(chosen_alloy) else None,
-    )
-    figure = draw_ternary(
-        map_.compositions[keep][:, others],
-        values[keep],
-        quantity=quantity,
-        elements=[elements[k] for k in others],
-        limits=colour_range(values),
-        marks=shown,
-        sum_at_pct=rest,
-    )
-    pick = partial(_pick, "slice", map_.compositions[keep], others)
-    st.plotly_chart(figure, width="stretch", key="slice", on_select=pick, selection_mode="points")
+    _draw(campaign, map_, quantity, keep, others, marks.where(near, others))
     st.caption(
         f"Marked: measured alloys within {NEAR_SLICE_AT_PCT:g} at.% of the slice. Colours are the same in every slice."
     )
@@ -255,9 +260,7 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
     )
     st.download_button("As CSV", table[order].to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
     if len(campaign.elements) > 4:
-        figure = draw_parallel(
-            table, elements=campaign.elements, limits=colour_range(map_.figures[DELTA_Q.name].to_numpy())
-        )
+        figure = draw_parallel(table, elements=campaign.elements, limits=colour_range(map_.values(DELTA_Q.name)))
         st.plotly_chart(figure, width="stretch", key="parallel")
 
 
@@ -285,7 +288,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             known, known_texts = _known_glasses(campaign.elements)
         used = used_alloys_now(campaign)
         nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
-        marks = _marks(campaign, used if show_measured else nothing, known, known_texts)
+        marks = _marks(campaign, used if show_measured else nothing, quantity, known, known_texts)
         with place:
             if len(campaign.elements) == 3:
                 _ternary(campaign, map_, quantity, marks)
@@ -299,8 +302,8 @@ def _show(campaign: CampaignSnapshot) -> None:
                 else:
                     _slice(campaign, map_, quantity, marks)
             st.caption(
-                f"After round {map_.round}: {len(map_.figures)} alloys, {len(used.learned)} learned from. "
-                f"Grey: no trustworthy first peak. Click an alloy to see its spectrum."
+                f"After round {map_.round}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
+                "marks have the colour of what was measured. Click an alloy to see its spectrum."
             )
     with right:
         if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):

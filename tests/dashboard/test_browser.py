@@ -11,6 +11,8 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import PAGES
 from tests.support.browser import FLAGS, find_browser
 
+ALLOYS = ".st-key-ternary .scatterlayer path.point"  # of the map, first those that nobody sees
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
@@ -52,9 +54,9 @@ def test_a_browser_shows_every_page_without_an_error(server: str, page, path: st
 
 def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
     page.goto(f"{server}/map?campaign=converged")
-    page.wait_for_selector(".ternarylayer path.point")
+    page.wait_for_selector(ALLOYS, state="attached")
     assert page.get_by_text("Click an alloy on the map").is_visible()
-    points = page.query_selector_all(".ternarylayer .scatterlayer > g:first-child path.point")
+    points = page.query_selector_all(ALLOYS)
     page.wait_for_timeout(1000)  # until the picture has its final size
     box = points[len(points) // 2].bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -74,7 +76,7 @@ def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
 )
 def test_known_glass_formers_of_the_user_s_are_overlaid_or_refused_in_words(server: str, page, table: str, says: str):
     page.goto(f"{server}/map?campaign=converged")
-    page.wait_for_selector(".ternarylayer path.point")
+    page.wait_for_selector(ALLOYS, state="attached")
     page.get_by_text("Known glass formers").first.click()
     file = {"name": "known.csv", "mimeType": "text/csv", "buffer": table.encode()}
     page.locator("input[type=file]").set_input_files(file)
