@@ -95,8 +95,9 @@ class Marks(NamedTuple):
         )
         for name in ("flagged", "ringed", "batch", "known"):
             shares, texts = getattr(self, name), getattr(self, f"{name}_texts")
-            here = near(shares)
-            kept = kept._replace(**{name: shares[here][:, columns], f"{name}_texts": [*compress(texts, here)]})
+            if len(shares):
+                here = near(shares)
+                kept = kept._replace(**{name: shares[here][:, columns], f"{name}_texts": [*compress(texts, here)]})
         return kept
 
 

@@ -112,8 +112,8 @@ def _show(campaign: CampaignSnapshot) -> None:
         st.plotly_chart(_draw(campaign, batch, int(round_)), width="stretch", key="batch")
         st.caption(
             "Circles: measured, where it was found; squares: held out, never learned from. Red rings: of this round; "
-            "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has failed, "
-            "or waits flagged for a person is only in the table. Colour: distance as of the last map."
+            "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has "
+            "failed, or waits flagged for a person is only in the table. Colour: distance as of the last map."
         )
     st.markdown(_rule(campaign, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
