@@ -40,6 +40,7 @@ def show_alloy(
     if archive is None:
         return
     _show_figures(name, composition, map_, campaign)
+    _show_measured(archive, composition)
     row = archive.row_of(composition)
     if row is None:
         distance = 100 * np.linalg.norm(archive.generated - composition, axis=1)
@@ -87,6 +88,26 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
     if not np.isnan(found["distance"]):  # of the first maps
         words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
     st.markdown(" · ".join(words), help="Of the mean spectrum, ± epistemic std over the base models' members.")
+
+
+def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
+    """Show the figures of an alloy that was measured, beside those of the spectrum generated at the same place."""
+    measured = archive.measured
+    if not len(measured.ids) or not measured.generated:
+        return
+    distance = 100 * np.linalg.norm(measured.compositions - composition, axis=1)
+    row = int(np.argmin(distance))
+    if distance[row] >= READS_ALIKE_AT_PCT:
+        return
+    figures = [figure for figure in FIGURES if figure.name in measured.figures and figure.name in measured.generated]
+    made = [
+        figure.say(measured.generated[figure.name][row], measured.generated[figure.std_name][row]) for figure in figures
+    ]
+    found = [figure.say(measured.figures[figure.name][row]) for figure in figures]
+    kind = "held out" if measured.hold_out[row] else "learned from"
+    rows = [["", *(figure.label for figure in figures)], ["---"] * (1 + len(figures))]
+    rows += [["generated", *made], [f"measured ({kind})", *found]]
+    st.markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
 
 
 def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, str]:

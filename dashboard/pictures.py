@@ -20,7 +20,14 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
 )
-from glassmap.dashboard.plots.for_print import band_about, draw_examples, draw_learning_curve, draw_peak_maps
+from glassmap.dashboard.held_out import held_out_pairs, say_coverage
+from glassmap.dashboard.plots.for_print import (
+    band_about,
+    draw_examples,
+    draw_learning_curve,
+    draw_parity,
+    draw_peak_maps,
+)
 
 Format = Literal["png", "svg"]
 
@@ -35,6 +42,7 @@ def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
         *draw_curve(campaign, folder, formats),
         *draw_maps(campaign, folder, formats),
         *draw_best_median_worst(campaign, folder, formats),
+        *draw_held_out_figures(campaign, folder, formats),
     ]
 
 
@@ -98,9 +106,23 @@ def draw_best_median_worst(
         examples.append((caption, archive.measured_spectrum(row).intensity, view.mean, half_width))
     n_held = int(archive.measured.hold_out.sum())
     title = f"{_title(campaign)}, round {archive.round}: of {n_held} spectra never learned from"
+    if coverage := say_coverage(archive):
+        title += f"\n{coverage}"
     paths = _paths(folder, "examples", formats)
     for path in paths:
         draw_examples(campaign.axis_name, campaign.axis, examples, path, band=band, title=title)
+    return paths
+
+
+def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw the figures of held-out alloys, generated against measured; nothing where none has both."""
+    archive = read_last_archive(campaign)
+    if archive is None or not (panels := held_out_pairs(archive)):
+        return []
+    title = f"{_title(campaign)}, round {archive.round}: alloys never learned from"
+    paths = _paths(folder, "parity", formats)
+    for path in paths:
+        draw_parity(panels, path, title=title, mark_glass=not campaign.source)
     return paths
 
 

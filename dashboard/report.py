@@ -31,9 +31,11 @@ from glassmap.dashboard.data import (
     read_log,
     read_used_alloys,
 )
+from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
 from glassmap.dashboard.plots.maps import QUANTITIES, Marks, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.plots.parity import draw_parity
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL, PALE_ORANGE
 from glassmap.dashboard.plots.ternary import colour_range
@@ -47,6 +49,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #8884; padding: 0.2rem 0.7rem; text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.panels { display: flex; flex-wrap: wrap; gap: 1rem; }
+.panels > div { flex: 1 1 20rem; min-width: 0; }
 p.note { color: #808080; font-size: 0.85rem; }
 """
 
@@ -95,7 +99,12 @@ def _sections(
     if archive is not None and archive.measured.hold_out.any():
         yield "<h2>Generated against measured</h2>"
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
+        if coverage := say_coverage(archive):
+            yield f"<p><strong>{escape(coverage)}</strong></p>"
         yield from (_figure(_example(campaign, archive, row, word)) for word, row in held_out_examples(archive).items())
+        if panels := held_out_pairs(archive):
+            yield "<h3>Peak figures of all alloys that were never learned from</h3>"
+            yield f"<div class=panels>{''.join(_parity(campaign, pairs) for pairs in panels)}</div>"
     yield "<h2>Rounds</h2>"
     yield _table(_rounds(campaign))
     if decided := [line for line in log if line.person != DRIVER]:
@@ -184,6 +193,11 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
         "distance": "nearest measured (at.%)",
     }
     yield _table(best.loc[:, list(columns)].head(CANDIDATES).rename(columns=columns))
+
+
+def _parity(campaign: CampaignSnapshot, pairs: Pairs) -> str:
+    picture = draw_parity(pairs, elements=campaign.elements, mark_glass=not campaign.source)
+    return f"<div>{_figure(picture)}<p class=note>{escape(pairs.say())}</p></div>"
 
 
 def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:

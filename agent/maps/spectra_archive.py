@@ -84,6 +84,7 @@ class MeasuredAlloys(NamedTuple):
     intensity: Spectra
     fit: Spectra
     figures: PeakFigures
+    generated: PeakFigures  # of the spectra generated at the same compositions, with the std of each
 
 
 class MeasuredNames(NamedTuple):
@@ -93,6 +94,8 @@ class MeasuredNames(NamedTuple):
     compositions: Compositions
     hold_out: Mask
     figures: PeakFigures
+    generated: PeakFigures  # with the std of each; empty in archives that are older
+    inside: PerSample  # share of each measured spectrum's points within the generated band; NaN where that isn't known
 
 
 class MeasuredSpectrum(NamedTuple):
@@ -183,7 +186,9 @@ def write_archive(
         measured: What is known of the last of them.
         known: All alloys that are measured, where those are more.
     """
-    ours = views.mean[len(compositions) - len(measured.ids) :]
+    start = len(compositions) - len(measured.ids)
+    ours, band = views.mean[start:], views.band[start:]
+    inside = np.mean(np.abs(ours - measured.intensity) <= band, axis=1)
     with hdf5_file(path) as opened, h5py.File(opened, "w") as file:
         file.attrs["round"] = round_
         file["axis"] = axis
@@ -197,6 +202,9 @@ def write_archive(
         file["measured/hold_out"] = measured.hold_out
         for name, values in measured.figures.items():
             file[f"measured/{name}"] = values
+        for name, values in measured.generated.items():
+            file[f"measured/generated/{name}"] = values
+        file["measured/inside"] = np.where(np.isfinite(band).all(axis=1), inside, np.nan)
         if known is not None:
             file["known/compositions"] = known.compositions
             for name, values in known.figures.items():
@@ -219,6 +227,8 @@ def read_archive(path: Path) -> SpectraArchive:
             compositions[len(compositions) - len(ids) :],
             _read(file, "measured/hold_out"),
             _read_figures(file, "measured"),
+            _read_figures(file, "measured/generated"),
+            _read(file, "measured/inside") if "measured/inside" in file else np.full(len(ids), np.nan),
         )
         return SpectraArchive(
             path=path,
@@ -277,8 +287,8 @@ def _stored(file: h5py.File, name: str) -> str:
 
 
 def _read_figures(file: h5py.File, group: str) -> PeakFigures:
-    """Return the figures that there are; an archive may be older than a figure."""
-    places = {figure.name: f"{group}/{figure.name}" for figure in FIGURES}
+    """Return the figures that there are, and their std; an archive may be older than a figure."""
+    places = {name: f"{group}/{name}" for figure in FIGURES for name in (figure.name, figure.std_name)}
     return {name: _read(file, place) for name, place in places.items() if place in file}
 
 

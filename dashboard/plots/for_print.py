@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -29,6 +30,7 @@ from glassmap.agent.shapes import (
     Spectrum,
     TakenCompositions,
 )
+from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
     HEIGHT,
@@ -42,7 +44,7 @@ from glassmap.dashboard.plots.ternary import (
     paint,
     positions,
 )
-from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
+from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, INTERVAL, TWO_EPISTEMIC
 
 MODEL_LABELS = {  # of a comparison, and their colours
     "nearest": ("nearest neighbour", "#b0b0b0"),
@@ -223,6 +225,34 @@ def draw_examples(
     panels[-1].set_xlabel(AXIS_TITLES[axis_name])
     figure.suptitle(title, parse_math=False)
     _save(figure, path)
+
+
+def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: bool) -> None:
+    """Draw figures of held-out alloys, generated against measured, a panel each.
+
+    Args:
+        panels: At least one.
+        path: PNG or SVG to write.
+        title: Above all.
+        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
+    """
+    page = Figure(figsize=(5.4 * len(panels), 6.2), layout="constrained")
+    for axes, pairs in zip(page.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        limits = pairs.limits()
+        axes.plot(limits, limits, color=_GREY, linewidth=0.9, label="generated = measured")
+        axes.axline((0, 0), slope=pairs.agreement.slope, color=_ORANGE, linewidth=1.2, linestyle="--", label="fit")
+        bars = {"ecolor": _BLUE, "elinewidth": 0.5, "color": _BLUE, "markersize": 3.5}
+        axes.errorbar(pairs.measured, pairs.generated, pairs.half_width, fmt="o", label=f"± {INTERVAL}", **bars)
+        if mark_glass and pairs.figure == DELTA_Q and limits[0] < GLASS_DELTA_Q < limits[1]:
+            for draw in (axes.axhline, axes.axvline):
+                draw(GLASS_DELTA_Q, color=_GREY, linewidth=0.8, linestyle=":")
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        axes.set(xlabel=f"{pairs.figure.head}, measured", ylabel=f"{pairs.figure.head}, generated")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9, loc="upper left")
+        axes.set_title(fill(pairs.say(), 62), fontsize=8.5, loc="left", parse_math=False)
+    page.suptitle(title, parse_math=False)
+    _save(page, path)
 
 
 def band_about(band: Spectrum, epistemic_std: Spectrum) -> tuple[Spectrum, str]:

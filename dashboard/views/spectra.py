@@ -5,9 +5,12 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CompositionError
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.data import CampaignSnapshot, held_out_examples
+from glassmap.dashboard.held_out import OLDER, held_out_pairs, say_coverage
 from glassmap.dashboard.live import archive_now, chosen
+from glassmap.dashboard.plots.parity import draw_parity
 
 COPPER = 1.5406  # Å, Kα1
 WAYS = ("by name", "best", "median", "worst")
@@ -15,12 +18,14 @@ WAYS = ("by name", "best", "median", "worst")
 
 def _show(campaign: CampaignSnapshot) -> None:
     archive = archive_now(campaign)
-    left, middle, right = st.columns([2, 2, 1])
-    way = left.segmented_control("Alloy by name, or one held out", WAYS, default="by name", key="way") or "by name"
+    examples = {} if archive is None else held_out_examples(archive)
     clicked = st.session_state.get("alloy")
+    known = clicked is not None and len(clicked) == len(campaign.elements)
+    left, middle, right = st.columns([2, 2, 1])
+    default = "median" if examples and not known else "by name"
+    way = left.segmented_control("Alloy by name, or one held out", WAYS, default=default, key="way") or "by name"
     composition = None
     if way == "by name":
-        known = clicked is not None and len(clicked) == len(campaign.elements)
         text = middle.text_input(
             "Alloy in at.%",
             value=label(np.array(clicked), campaign.elements) if known else "",
@@ -32,7 +37,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             except CompositionError as error:
                 st.error(str(error))
     elif archive is not None:
-        row = held_out_examples(archive).get(way)
+        row = examples.get(way)
         if row is None:
             st.info("Nothing is held out yet.")
         else:
@@ -45,8 +50,29 @@ def _show(campaign: CampaignSnapshot) -> None:
         )
     if composition is None:
         st.info("Type an alloy, click one on the map, or choose one of the hold-out.")
+    else:
+        show_alloy(campaign, composition, key="spectra", wavelength=wavelength)
+    if examples and archive is not None:
+        _show_held_out(campaign, archive)
+
+
+def _show_held_out(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
+    """Show what all held-out alloys say: figures generated against measured, and what the band holds."""
+    st.markdown("**All held-out alloys: generated against measured**")
+    if coverage := say_coverage(archive):
+        st.caption(coverage)
+    if campaign.q is None:
         return
-    show_alloy(campaign, composition, key="spectra", wavelength=wavelength)
+    if not archive.measured.generated:
+        st.caption(OLDER)
+        return
+    if not (panels := held_out_pairs(archive)):
+        st.caption("No held-out alloy has a trustworthy first peak both as measured and as generated.")
+        return
+    for column, pairs in zip(st.columns(len(panels)), panels, strict=True):
+        picture = draw_parity(pairs, elements=campaign.elements, mark_glass=not campaign.source)
+        column.plotly_chart(picture, width="stretch", key=f"parity {pairs.figure.name}")
+        column.caption(pairs.say())
 
 
 def _example(elements: tuple[str, ...]) -> str:

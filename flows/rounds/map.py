@@ -9,7 +9,7 @@ import torch
 
 from glassmap.agent.atomic_file import write_by_content
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.maps.peak_map import PeakMap
+from glassmap.agent.maps.peak_map import PeakMap, map_block
 from glassmap.agent.maps.spectra_archive import (
     ArchivedSpectra,
     KnownAlloys,
@@ -85,15 +85,18 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     predicted = ensemble.predict(shown)
     fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
     figures: PeakFigures = {}
+    generated: PeakFigures = {}
     everything = None
     if (q := q_axis(*store.axis())) is not None:
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         figures = _figures_of(q, intensity)
+        generated = map_block(ensemble, known, q=q)
+        del generated["peak_share"]
         if (archive := campaign.backend.archive()) is not None:
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
-    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, figures)
+    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, figures, generated)
 
     def write(place: Path) -> None:
         write_archive(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.maps.agreement import agreement
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
@@ -52,17 +53,8 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 def compare(ours: PerSample, theirs: PerSample) -> dict[str, float | int]:
     """Slope and R² of the fit ours = a · theirs (about the mean and, as the paper's, about 0), MAE, number of pairs."""
-    both = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[both], theirs[both]
-    slope = ours @ theirs / (theirs @ theirs)
-    residual, spread = np.sum((ours - slope * theirs) ** 2), np.sum((ours - ours.mean()) ** 2)
-    return {
-        "r2": float(1 - residual / spread),
-        "r2_origin": float(1 - residual / np.sum(ours**2)),
-        "slope": float(slope),
-        "mae": float(np.abs(ours - theirs).mean()),
-        "n": int(both.sum()),
-    }
+    found = agreement(ours, theirs)
+    return {"r2": found.r2, "r2_origin": found.r2_origin, "slope": found.slope, "mae": found.mae, "n": found.n}
 
 
 def judge_generated(

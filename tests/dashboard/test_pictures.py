@@ -15,13 +15,14 @@ from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard import pictures
 from glassmap.dashboard.data import read_begun_campaign, read_last_archive
+from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_maps, draw_pictures
 from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
 from tests.support.made_up import make_campaign
-from tests.support.pictures import MAPS
+from tests.support.pictures import PICTURES
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +63,25 @@ def test_drawing_loads_no_torch(replayed: Path, tmp_path: Path):
     code += "print(sorted({'torch', 'plotly', 'streamlit', 'xarray'} & set(sys.modules)))"
     run = [sys.executable, "-c", code, str(replayed), str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
-    names = ["learning-curve.png", *MAPS, "examples.png"]
-    assert done.stdout.splitlines() == [str(names), "[]"]
+    assert done.stdout.splitlines() == [str(PICTURES), "[]"]
 
 
-def test_an_archive_of_an_earlier_version_is_drawn_beside_what_was_learned_and_held_out(tmp_path: Path):
+def test_an_archive_of_an_earlier_version_is_drawn_without_what_it_lacks(tmp_path: Path):
     make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=2, batch=5)
     campaign = read_begun_campaign(tmp_path / "made-up")
+    assert (archive := read_last_archive(campaign)) is not None
+    assert len(draw_pictures(campaign, tmp_path)) == len(PICTURES)
+    assert len(held_out_pairs(archive)) == 2 and "band holds" in say_coverage(archive)
     assert campaign.archive is not None
     with h5py.File(campaign.archive[1], "a") as file:
         file.move("generated/epistemic_std", "generated/between")
         file.move("generated/aleatoric_std", "generated/within")
+        del file["measured/generated"], file["measured/inside"]
     archive = read_last_archive(campaign)
     assert archive is not None and archive.view(0).epistemic_std[0] == 1
     np.testing.assert_array_equal(archive.known.compositions, archive.measured.compositions)
-    assert len(draw_pictures(campaign, tmp_path)) == 2 + len(FIGURES)
+    assert len(draw_pictures(campaign, tmp_path)) == len(PICTURES) - 1, "no parity"
+    assert held_out_pairs(archive) == [] and say_coverage(archive) == ""
 
 
 def test_the_band_is_the_calibrated_one_where_there_is_one():

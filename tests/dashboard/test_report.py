@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from glassmap.agent.errors import StoreError
 from glassmap.dashboard.report import write_report
 from glassmap.flows.cli.app import app
-from tests.support.pictures import MAPS
+from tests.support.pictures import PICTURES
 
 
 def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path: Path):
@@ -19,8 +19,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path
     assert "Best candidates" in page and "Generated against measured" in page and page.count("Plotly.newPlot") >= 9
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?http', page)
     names = {path.name for path in (tmp_path / "r-figures").iterdir()}
-    expected = {"learning-curve", *(Path(name).stem for name in MAPS), "examples"}
-    assert names == {f"{name}.{ending}" for name in expected for ending in ("png", "svg")}
+    assert names == {f"{Path(name).stem}.{ending}" for name in PICTURES for ending in ("png", "svg")}
 
 
 @pytest.mark.parametrize("name", ["waiting", "failed", "quaternary", "quinary"])

@@ -203,8 +203,12 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
     spread = np.full_like(mean, 1.0)
     fit = np.where(np.abs(AXIS - halo(shown)[0][:, None]) < 0.3, mean, np.nan)
     hold_out = np.array([m.hold_out for m in used])
+    figures = figures_of(known)
+    off = 0.01 * np.sin(40 * known[:, 0])  # what is generated isn't quite what was measured
+    generated = {name: values + off for name, values in figures.items()}
+    generated |= {figure.std_name: np.full(len(known), 0.005) for figure in FIGURES}
     measured = MeasuredAlloys(
-        [m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures_of(known)
+        [m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures, generated
     )
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     views = ArchivedSpectra(mean, spread, spread, 2 * spread, fit)

@@ -9,6 +9,8 @@ from glassmap.agent.peaks.figures import FIGURES
 
 MAPS = [f"{figure.name.replace('_', '-')}-map.png" for figure in FIGURES]
 """The pictures of a ternary's maps, in their order."""
+PICTURES = ["learning-curve.png", *MAPS, "examples.png", "parity.png"]
+"""All that are drawn of a ternary."""
 
 
 def shows_something(path: Path, *, colours: int = 8) -> bool:

@@ -20,7 +20,7 @@ from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.cli.app import app
 from tests.support.campaigns import rows, write_campaign
 from tests.support.command_line import glassmap
-from tests.support.pictures import MAPS, shows_something
+from tests.support.pictures import PICTURES, shows_something
 
 STATUS_KEYS = ["state", "reason", "rounds", "spectra", "hold_out_mse", "hold_out_mse_standard_error"]
 TINY = ["--batch", "8", "--rounds", "2", "--members", "2", "--steps", "5", "--device", "cpu"]
@@ -45,7 +45,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
     assert result.exit_code == 0, result.output
     assert "Learning curve" in result.output
     assert "budget spent, not converged: Stopped after 16 spectra in 2 rounds, hold-out MSE" in result.output
-    for name in ("learning-curve.png", *MAPS, "examples.png"):
+    for name in PICTURES:
         picture = folder / "pictures" / name
         assert f"Picture: {picture}\n" in result.output
         assert shows_something(picture)
@@ -350,7 +350,7 @@ def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: 
     assert glassmap("run", tmp_path).exit_code == 0
     assert glassmap("map", tmp_path).exit_code == 0
     names = [path.name for path in draw_pictures(read_begun_campaign(tmp_path), tmp_path / "pictures")]
-    assert names == ["learning-curve.png", *MAPS, "examples.png"]
+    assert names == PICTURES
 
 
 def test_compare_says_which_model_is_best_and_draws_it(tmp_path: Path, small_dataset: Path):

@@ -1,0 +1,58 @@
+"""How well generated and measured figures of alloys agree: the line through zero, and what the intervals hold."""
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from glassmap.agent.models.config import CONFIDENCE
+from glassmap.agent.shapes import PerSample
+
+STDS_OF_INTERVAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # to either side
+
+
+class Agreement(NamedTuple):
+    """What the alloys say that have a figure both ways; NaN where it takes more of them."""
+
+    n: int
+    slope: float  # a of the fit ours = a · theirs, as Xie et al. give it
+    slope_error: float  # its standard error
+    r2: float  # of that fit, about the mean of ours; below 0 where the mean does better
+    r2_origin: float  # of the same fit about 0, as Xie et al. give it; near 1 for whatever varies little
+    mae: float  # mean absolute difference, in the figure's unit
+    mae_error: float  # its standard error
+    inside: int  # of theirs within ours ± `STDS_OF_INTERVAL` std
+    judged: int  # of those that have a std, so that it can be said
+
+
+def agreement(ours: PerSample, theirs: PerSample, std: PerSample | None = None) -> Agreement:
+    """Return how well two readings of a figure agree over the samples that have both.
+
+    Args:
+        ours: Such as the figure of the generated spectrum; NaN where there is none.
+        theirs: Such as that of the measured one; NaN where there is none.
+        std: Of ours; NaN where it isn't known.
+    """
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    std = np.full(len(ours), np.nan) if std is None else std
+    ours, theirs, std, n = ours[both], theirs[both], std[both], int(both.sum())
+    if not n:
+        return Agreement(0, *[math.nan] * 6, 0, 0)
+    squares, errors = float(theirs @ theirs), np.abs(ours - theirs)
+    slope = float(ours @ theirs) / squares if squares else math.nan
+    residual, about_mean, about_zero = (
+        float(np.square(values).sum()) for values in (ours - slope * theirs, ours - ours.mean(), ours)
+    )
+    told = np.isfinite(std)
+    return Agreement(
+        n,
+        slope,
+        math.sqrt(residual / (n - 1) / squares) if n > 1 and squares else math.nan,
+        1 - residual / about_mean if about_mean else math.nan,
+        1 - residual / about_zero if about_zero else math.nan,
+        float(errors.mean()),
+        float(errors.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan,
+        int((errors[told] <= STDS_OF_INTERVAL * std[told]).sum()),
+        int(told.sum()),
+    )

@@ -1,0 +1,101 @@
+"""What the alloys say that were never learned from: generated against measured, in numbers and in words."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from glassmap.agent.maps.agreement import STDS_OF_INTERVAL, Agreement, agreement
+from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.models.config import CONFIDENCE
+from glassmap.agent.peaks.figures import DELTA_Q, Q1, PeakFigure
+from glassmap.agent.shapes import Compositions, PerSample
+
+PARITY = (DELTA_Q, Q1)
+OLDER = "These spectra were kept by an older version, without the figures of what is generated; the next map has them."
+
+
+class Pairs(NamedTuple):
+    """One figure of the held-out alloys that have it both ways."""
+
+    figure: PeakFigure
+    compositions: Compositions
+    measured: PerSample
+    generated: PerSample
+    half_width: PerSample  # of the interval about the generated figure; NaN where it isn't known
+    agreement: Agreement
+    only_measured: int  # alloys whose measured spectrum alone has a trustworthy peak
+    only_generated: int
+
+    def limits(self) -> tuple[float, float]:
+        """Return the range of both axes of a picture: that of the figures and, within reason, of their intervals."""
+        values = np.concatenate([self.measured, self.generated])
+        low, high = float(values.min()), float(values.max())
+        margin = max(0.06 * (high - low), 1e-3)
+        return low - margin, high + margin
+
+    def say(self) -> str:
+        """Return what they say in a sentence, such as `Δq of 60 held-out alloys: slope 0.98 ± 0.01, …`."""
+        found, unit = self.agreement, self.figure.unit
+        digits = self.figure.digits + 1
+        words = [
+            f"{self.figure.label} of {found.n} held-out alloys: slope {found.slope:.3f}{_sure(found.slope_error, 3)}",
+            f"R² {found.r2:.2f} about the mean, {found.r2_origin:.4f} about zero",
+            f"mean error {found.mae:.{digits}f}{_sure(found.mae_error, digits)} {unit}",
+        ]
+        if found.judged:
+            words.append(
+                f"the {100 * CONFIDENCE:g} % interval (± {STDS_OF_INTERVAL:.2f} epistemic std) holds {found.inside} of "
+                f"{found.judged} ({100 * found.inside / found.judged:.0f} %)"
+            )
+        alone = [
+            f"{n} more {'has' if n == 1 else 'have'} a peak only as {what}"
+            for n, what in ((self.only_measured, "measured"), (self.only_generated, "generated"))
+            if n
+        ]
+        return "; ".join([*words, *alone]) + "."
+
+
+def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
+    """Return the figures of `PARITY` of the held-out alloys; none where the archive lacks them, or no two agree."""
+    measured = archive.measured
+    pairs = list[Pairs]()
+    for figure in PARITY:
+        if figure.name not in measured.generated or figure.name not in measured.figures:
+            continue
+        theirs = measured.figures[figure.name][measured.hold_out]
+        ours = measured.generated[figure.name][measured.hold_out]
+        std = measured.generated[figure.std_name][measured.hold_out]
+        there, made = np.isfinite(theirs), np.isfinite(ours)
+        both = there & made
+        if both.any():
+            pairs.append(
+                Pairs(
+                    figure,
+                    measured.compositions[measured.hold_out][both],
+                    theirs[both],
+                    ours[both],
+                    STDS_OF_INTERVAL * std[both],
+                    agreement(ours, theirs, std),
+                    int((there & ~made).sum()),
+                    int((made & ~there).sum()),
+                )
+            )
+    return pairs
+
+
+def say_coverage(archive: SpectraArchive) -> str:
+    """Return what the band holds of the held-out spectra, by points and by spectra; empty where nobody can say."""
+    inside = archive.measured.inside[archive.measured.hold_out]
+    inside = inside[np.isfinite(inside)]
+    if not len(inside):
+        return ""
+    whole = int((inside >= CONFIDENCE).sum())
+    return (
+        f"The {100 * CONFIDENCE:g} % band holds {100 * inside.mean():.0f} % of the points of {len(inside)} held-out "
+        f"{'spectrum' if len(inside) == 1 else 'spectra'}; {whole} ({100 * whole / len(inside):.0f} %) "
+        f"{'has' if whole == 1 else 'have'} {100 * CONFIDENCE:g} % of their own points in it."
+    )
+
+
+def _sure(error: float, digits: int) -> str:
+    return "" if np.isnan(error) else f" ± {error:.{digits}f}"
