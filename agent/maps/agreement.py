@@ -38,7 +38,8 @@ def agreement(ours: PerSample, theirs: PerSample, std: PerSample | None = None) 
     std = np.full(len(ours), np.nan) if std is None else std
     ours, theirs, std, n = ours[both], theirs[both], std[both], int(both.sum())
     if not n:
-        return Agreement(0, *[math.nan] * 6, 0, 0)
+        nan = math.nan
+        return Agreement(0, nan, nan, nan, nan, nan, nan, 0, 0)
     squares, errors = float(theirs @ theirs), np.abs(ours - theirs)
     slope = float(ours @ theirs) / squares if squares else math.nan
     residual, about_mean, about_zero = (

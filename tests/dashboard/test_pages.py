@@ -102,6 +102,7 @@ def test_a_harmed_map_and_harmed_spectra_are_said_on_the_pages_that_show_them(
         "progress",
     }
     test = look(monkeypatch, folder, "spectra")
+    test.segmented_control(key="way").set_value("by name").run()
     test.text_input[0].set_value("Co30V40Zr30").run()
     assert not test.exception and "was changed or cut off" in words(test) and "no spectra to look at" not in words(test)
 
@@ -116,9 +117,12 @@ def test_a_quaternary_is_sliced_and_shown_as_a_cloud(monkeypatch: pytest.MonkeyP
 
 def test_an_alloy_is_looked_at_by_name_and_by_rank_in_the_hold_out(monkeypatch: pytest.MonkeyPatch, replayed: Path):
     test = look(monkeypatch, replayed, "spectra")
+    assert test.segmented_control(key="way").value == "median", "of the hold-out"
+    assert "| measured (held out) | 0." in words(test)
+    test.segmented_control(key="way").set_value("by name").run()
     assert "Type an alloy" in words(test)
     test.text_input[0].set_value("Co30V40Zr30").run()
-    assert "**Co30V40Zr30**" in words(test) and len(test.get("plotly_chart")) == 1
+    assert "**Co30V40Zr30**" in words(test)
     test.text_input[0].set_value("Co30V40").run()
     assert test.error and not test.exception
     for way in ("best", "median", "worst"):
@@ -128,8 +132,23 @@ def test_an_alloy_is_looked_at_by_name_and_by_rank_in_the_hold_out(monkeypatch: 
     assert not test.exception and test.number_input[0].value == pytest.approx(1.5406)
 
 
+def test_all_held_out_alloys_say_how_well_generated_figures_agree_with_measured_ones(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    test = look(monkeypatch, campaigns, "spectra", campaign="converged")
+    said = words(test)
+    for figure in ("Δq", "q₁"):
+        assert re.search(
+            rf"{figure} of 3 held-out alloys: slope [\d.]+ ± [\d.]+; R² .* about the mean, .* about zero", said
+        )
+    assert "the 90 % interval (± 1.64 epistemic std) holds" in said
+    assert "The 90 % band holds 100 % of the points of 3 held-out spectra; 3 (100 %) have" in said
+    assert len(test.get("plotly_chart")) == 3
+
+
 def test_a_spectrum_that_isn_t_kept_names_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "spectra", campaign="converged")
+    test.segmented_control(key="way").set_value("by name").run()
     test.text_input[0].set_value("Zr33Cu33Al34").run()
     assert f"glassmap generate {campaigns / 'converged'} Zr33Cu33Al34" in words(test)
 

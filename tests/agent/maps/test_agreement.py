@@ -26,7 +26,7 @@ def test_the_interval_holds_what_lies_within_it_and_what_has_none_is_not_judged(
     off = np.array([0.0, 0.9, 1.1, 0.0]) * STDS_OF_INTERVAL * 0.1
     found = agreement(1 + off, np.ones(4), std)
     assert (found.inside, found.judged, found.n) == (2, 3, 4)
-    assert STDS_OF_INTERVAL == pytest.approx(1.645, abs=1e-3)
+    assert pytest.approx(1.645, abs=1e-3) == STDS_OF_INTERVAL
 
 
 def test_a_figure_that_only_one_has_is_no_pair():

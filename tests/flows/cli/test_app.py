@@ -20,7 +20,7 @@ from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.cli.app import app
 from tests.support.campaigns import rows, write_campaign
 from tests.support.command_line import glassmap
-from tests.support.pictures import PICTURES, shows_something
+from tests.support.pictures import MAPS, PICTURES, shows_something
 
 STATUS_KEYS = ["state", "reason", "rounds", "spectra", "hold_out_mse", "hold_out_mse_standard_error"]
 TINY = ["--batch", "8", "--rounds", "2", "--members", "2", "--steps", "5", "--device", "cpu"]
