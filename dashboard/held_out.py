@@ -38,9 +38,9 @@ class Pairs(NamedTuple):
         found, unit = self.agreement, self.figure.unit
         digits = self.figure.digits + 1
         words = [
-            f"{self.figure.label} of {found.n} held-out alloys: slope {found.slope:.3f}{_sure(found.slope_error, 3)}",
+            f"{self.figure.label} of {found.n} held-out alloys: slope {found.slope:.3f}{_sure(found.slope_error)}",
             f"R² {found.r2:.2f} about the mean, {found.r2_origin:.4f} about zero",
-            f"mean error {found.mae:.{digits}f}{_sure(found.mae_error, digits)} {unit}",
+            f"mean error {found.mae:.{digits}f}{_sure(found.mae_error)} {unit}",
         ]
         if found.judged:
             words.append(
@@ -97,5 +97,5 @@ def say_coverage(archive: SpectraArchive) -> str:
     )
 
 
-def _sure(error: float, digits: int) -> str:
-    return "" if np.isnan(error) else f" ± {error:.{digits}f}"
+def _sure(error: float) -> str:
+    return "" if np.isnan(error) else f" ± {error:.1g}"

@@ -241,7 +241,7 @@ def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: 
         limits = pairs.limits()
         axes.plot(limits, limits, color=_GREY, linewidth=0.9, label="generated = measured")
         axes.axline((0, 0), slope=pairs.agreement.slope, color=_ORANGE, linewidth=1.2, linestyle="--", label="fit")
-        bars = {"ecolor": _BLUE, "elinewidth": 0.5, "color": _BLUE, "markersize": 3.5}
+        bars = {"ecolor": "#0072b250", "elinewidth": 0.5, "color": _BLUE, "markersize": 2.5}
         axes.errorbar(pairs.measured, pairs.generated, pairs.half_width, fmt="o", label=f"± {INTERVAL}", **bars)
         if mark_glass and pairs.figure == DELTA_Q and limits[0] < GLASS_DELTA_Q < limits[1]:
             for draw in (axes.axhline, axes.axvline):
@@ -250,7 +250,7 @@ def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: 
         axes.set(xlabel=f"{pairs.figure.head}, measured", ylabel=f"{pairs.figure.head}, generated")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9, loc="upper left")
-        axes.set_title(fill(pairs.say(), 62), fontsize=8.5, loc="left", parse_math=False)
+        axes.set_title(fill(pairs.say().replace(" %", "\u00a0%"), 64), fontsize=8.5, loc="left", parse_math=False)
     page.suptitle(title, parse_math=False)
     _save(page, path)
 
