@@ -120,7 +120,7 @@ def _facts(campaign: CampaignSnapshot) -> str:
         "measured by": campaign.source or settings.backend,
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
         "model": settings.model,
-        "stop rule": f"less than {100 * stop.tolerance:g} % better, {stop.patience} times; {stop.max_rounds} rounds",
+        "stop rule": f"once {stop.words}; at most {stop.max_rounds} rounds",
         "used": f"{used.spectra} spectra in {used.rounds} rounds"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
     }

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.config.planning import TOLERANCES, describe_rule
+from glassmap.agent.planning.convergence import On
 
 COLD = 300.0  # K, that a melt is quenched to where the protocol doesn't say
 
@@ -16,12 +18,18 @@ COLD = 300.0  # K, that a melt is quenched to where the protocol doesn't say
 class StopRule(NamedTuple):
     """When a campaign has enough."""
 
-    tolerance: float  # relative improvement below which a round counts towards the stop
-    patience: int  # such rounds in a row
+    on: On  # what has to settle
+    tolerance: float  # gain of two more batches that isn't worth them, in its unit
+    patience: int  # rounds in a row that say so
     max_rounds: int
     max_spectra: int | None
     max_hours: float | None
     max_cpu_hours: float | None
+
+    @property
+    def words(self) -> str:
+        """When it has converged, in words that begin small and have no full stop."""
+        return describe_rule(self.on, self.tolerance, self.patience)
 
 
 class Settings(NamedTuple):
@@ -41,7 +49,7 @@ class Settings(NamedTuple):
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
     """Return what pages show of the settings that a store holds."""
-    planning, stop, backend = config["planning"], config["stop"], config["backend"]
+    planning, backend = config["planning"], config["backend"]
     backends = [backend, *([config["guide"]["backend"]] if config.get("guide") else [])]
     protocol = next((one.get("protocol") or {} for one in backends if "potential" in one), None)  # of who simulates
     return Settings(
@@ -49,13 +57,21 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         batch=planning["batch"],
         method=planning["method"],
         weights=planning["weights"],
-        stop=StopRule(*map(stop.get, StopRule._fields)),
+        stop=_read_stop(config["stop"]),
         model=_describe_model(config["model"], seed=config["seed"]),
         backend=backend["kind"],
         judged_by=_describe_hold_out(backend),
         first_own_round=first_own_round(config),
         quench_temperature=None if protocol is None else protocol.get("cold", COLD),
     )
+
+
+def _read_stop(stop: Mapping[str, Any]) -> StopRule:
+    """Return the rule; before there was a choice, the MSE had to settle."""
+    on: On = stop.get("on", "mse")
+    tolerance = stop.get("tolerance")
+    known = {"on": on, "tolerance": TOLERANCES[on] if tolerance is None else tolerance}
+    return StopRule(**{name: known.get(name, stop.get(name)) for name in StopRule._fields})
 
 
 def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:

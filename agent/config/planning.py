@@ -6,6 +6,11 @@ from pydantic import Field, field_validator, model_validator
 
 from glassmap.agent.config.settings import Count, Hours, Settings, Share
 from glassmap.agent.planning.acquisition import RULES
+from glassmap.agent.planning.convergence import On
+
+TOLERANCES: dict[On, float] = {"mse": 0.05, "delta_q": 0.002, "glass": 0.02}
+"""Gain of two more batches that isn't worth them: a share of the MSE, 1/Å of the error of Δq, a share of the map."""
+MOST_DELTA_Q = 0.02  # 1/Å; glasses and crystals differ by 0.3, and a model of twenty spectra errs by 0.05
 
 
 class PlanningConfig(Settings):
@@ -38,9 +43,35 @@ class PlanningConfig(Settings):
 class StopConfig(Settings):
     """When enough is measured; see `glassmap.agent.planning.convergence.decide`."""
 
-    tolerance: Share = 0.05
-    patience: Count = 2
+    on: On = "mse"  # what has to settle: the MSE, the error of Δq, or which alloys of the map are a glass
+    tolerance: Share | None = None  # gain of two batches that isn't worth them, in its unit; by default of `TOLERANCES`
+    patience: Count = 2  # rounds in a row that say so
     max_rounds: Count = 12
     max_spectra: Count | None = None  # measured, held out ones included
     max_hours: Hours | None = None  # since the campaign began
     max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = None  # of simulation
+
+    @model_validator(mode="after")
+    def _is_in_its_unit(self) -> "StopConfig":
+        if self.on == "delta_q" and self.least_gain > MOST_DELTA_Q:
+            raise ValueError(
+                f"stop.tolerance is in Å⁻¹ where stop.on = 'delta_q', and at most {MOST_DELTA_Q:g}; got "
+                f"{self.tolerance:g}. Leave it out for {TOLERANCES['delta_q']:g}"
+            )
+        return self
+
+    @property
+    def least_gain(self) -> float:
+        """The tolerance: as given, or by default."""
+        return TOLERANCES[self.on] if self.tolerance is None else self.tolerance
+
+
+def describe_rule(on: On, tolerance: float | None, patience: int) -> str:
+    """Return when a campaign has converged, in words that begin small and have no full stop."""
+    least = TOLERANCES[on] if tolerance is None else tolerance
+    gain = {
+        "mse": f"lower the MSE by less than {100 * least:g} %",
+        "delta_q": f"lower the error of Δq by less than {least:g} Å⁻¹",
+        "glass": f"have less than {100 * least:g} % of the map's alloys change sides of the glass boundary",
+    }[on]
+    return f"two more batches would surely {gain}, said in {patience} round{'s' * (patience != 1)} in a row"

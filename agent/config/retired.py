@@ -14,8 +14,14 @@ GONE: dict[tuple[str, str], Any] = {
     **{("model", name): value for name, value in models.RETIRED.items()},
 }
 # Table and name of what came later, and the value that says what was done before.
-LATER: dict[tuple[str, str], Any] = {("spectrum", "scale"): "maximum", ("model", "stacked"): False}
+LATER: dict[tuple[str, str], Any] = {
+    ("spectrum", "scale"): "maximum",
+    ("model", "stacked"): False,
+    ("stop", "on"): "mse",
+}
 LATER_OF_REPLAYS = {"flagged": "use"}  # the same, of a table of a backend that is a replay
+# Recorded values that stood for a default which now depends on a setting that came later.
+NOW_DEPENDS: dict[tuple[str, str], tuple[Any, str]] = {("stop", "tolerance"): (0.05, "on")}
 RENAMED = {("backend", "doubtful"): "flagged"}
 
 
@@ -56,12 +62,19 @@ def without_retired(
             if RENAMED[key] in settings:
                 raise CampaignError(f"{source}: {full} is called {RENAMED[key]} now; give that alone.")
             current[RENAMED[key]] = value
+        elif is_recorded and _now_depends(key, value, settings):
+            current[name] = None
         elif isinstance(value, Mapping):
             table = cast("Mapping[str, Any]", value)
             current[name] = without_retired(table, source=source, place=(*place, name), is_recorded=is_recorded)
         else:
             current[name] = value
     return current
+
+
+def _now_depends(key: tuple[str, str], value: object, settings: Mapping[str, Any]) -> bool:
+    """Return whether a value was the default of a version that lacked what the default depends on now."""
+    return key in NOW_DEPENDS and value == NOW_DEPENDS[key][0] and NOW_DEPENDS[key][1] not in settings
 
 
 def without_old_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,13 @@ TREND_ROUNDS = 5  # that a forecast looks back on
 On = Literal["mse", "delta_q", "glass"]
 State = Literal["continue", "converged", "exhausted"]
 Trend = Literal["improving", "unknown", "converged", "rising"]
+TRENDS: dict[Trend, str] = {
+    "improving": "still improving",
+    "unknown": "not yet known",
+    "converged": "converged",
+    "rising": "rising",
+}
+"""A trend in words."""
 
 
 class Estimate(NamedTuple):

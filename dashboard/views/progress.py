@@ -78,8 +78,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     )
     st.plotly_chart(figure, width="stretch", key="curve")
     st.caption(
-        f"Stops once a round improves the smoothed MSE by less than {100 * stop.tolerance:g} % "
-        f"{stop.patience} times in a row, or after {stop.max_rounds} rounds. "
+        f"Stops once {stop.words}, or after {stop.max_rounds} rounds. "
         "Errors are those on spectra that were never learned from."
     )
     if any(error is not None for error in last.peak_errors.values()):

@@ -9,6 +9,7 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignBusy, CampaignError
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
@@ -92,6 +93,7 @@ def open_campaign(
         config = config.continuing(start.config, given=start.given)
         config.check_continues(start.config)
     backend, guide = open_backend(config.backend, config, folder), None
+    check_stop(config, backend)
     if config.guide is not None:
         guide = open_backend(config.guide.backend, config, folder)
         check_guide(backend, guide)
@@ -156,7 +158,7 @@ def _record_settings(
     old = store.config
     if new != old:
         with store.transaction():
-            if new["stop"] != old["stop"] and next_round(store) is None:
+            if config.stop != CampaignConfig.recorded(old).stop and next_round(store) is None:
                 store.reopen_decision()
             store.record_config(new)
             store.log("settings changed")
@@ -178,6 +180,19 @@ def record_start(
         fingerprint=backend.fingerprint,
         guide_fingerprint=None if guide is None else guide.fingerprint,
     )
+
+
+def check_stop(config: CampaignConfig, backend: Backend) -> None:
+    """Refuse to wait until a peak's width has settled where there is no peak.
+
+    Raises:
+        CampaignError: If the rule asks for Δq or the glass boundary, and the spectra are on another axis than q.
+    """
+    if config.stop.on != "mse" and q_axis(backend.axis_name, backend.axis, backend.wavelength) is None:
+        raise CampaignError(
+            f"stop.on = {config.stop.on!r} looks at the first peak in q, and this campaign's spectra are g(r), on the "
+            f"axis {backend.axis_name}. Set stop.on = 'mse'."
+        )
 
 
 def check_guide(backend: Backend, guide: Backend) -> None:

@@ -1,41 +1,54 @@
-"""Decide: go on or stop, by the learning curve."""
+"""Decide: go on or stop, by what every round's model errs on the same spectra."""
 
 from collections.abc import Sequence
 
 from glassmap.agent.planning.acquisition import has_room
-from glassmap.agent.planning.convergence import CurvePoint, Decision, decide_by_smoothed_mse
-from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, spectra_left
+from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Decision, decide_by_smoothed_mse
+from glassmap.flows.rounds.campaign import OpenCampaign, RoundContext, budget_of, least_batch, spectra_left
+from glassmap.flows.rounds.judge import mark_until
+from glassmap.flows.rounds.train import models_of, spectra_to_judge
 
 
 def decide_round(campaign: OpenCampaign, round_: int) -> str:
-    """Go on or stop, by the learning curve."""
+    """Go on or stop; models that an earlier version judged are judged again first."""
     store, at = campaign.store, campaign.at(round_)
     room_left = at.is_guide or has_room(at.backend.candidates(), taken=store.taken(since=at.since))
+    held = spectra_to_judge(campaign, round_)
+    missing = mark_until(campaign, round_, since=at.since, held=held, models=models_of(campaign))
     with store.transaction():  # a person may extend the campaign right now
+        for other, judged in missing.items():
+            store.record_judged(other, "held out", judged, since=at.since)
         if at.is_guide:
             assert campaign.config.guide is not None, "who is a guide is named"
             reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
             decision = Decision("continue", reason)
         else:
-            curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, campaign.config), store.used()
-            if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, round_):
-                used = used._replace(spectra=budget.spectra)  # what is left is no batch
-            decision = decide_by_smoothed_mse(
-                curve,
-                tolerance=campaign.config.stop.tolerance,
-                patience=campaign.config.stop.patience,
-                budget=budget,
-                used=used._replace(rounds=len(curve)),
-                room_left=room_left,
-                extended_to=store.extended_to - at.since + 1,
-            )
+            decision = _decide(campaign, at, room_left=room_left)
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
         store.end_stage(round_, "decide", "done")
-    campaign.report("decide", 1, 1, describe_curve(store.curve()), round_=round_)
+    trend = "" if decision.trend is None else f"; {TRENDS[decision.trend]}"
+    campaign.report("decide", 1, 1, describe_curve(store.curve()) + trend, round_=round_)
     return "done"
+
+
+def _decide(campaign: OpenCampaign, at: RoundContext, *, room_left: bool) -> Decision:
+    """Ask the rule, with what the campaign has used up."""
+    store, config = campaign.store, campaign.config
+    curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, config), store.used()
+    if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, at.number):
+        used = used._replace(spectra=budget.spectra)  # what is left is no batch
+    return decide_by_smoothed_mse(
+        curve,
+        tolerance=config.stop.least_gain,
+        patience=config.stop.patience,
+        budget=budget,
+        used=used._replace(rounds=len(curve)),
+        room_left=room_left,
+        extended_to=store.extended_to - at.since + 1,
+    )
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:
     """The learning curve in a line."""
-    return "MSE after n spectra: " + ", ".join(f"{point.spectra}: {point.mse:.3g}" for point in curve)
+    return "MSE after n spectra: " + ", ".join(f"{p.spectra}: {p.hold_out['mse'].say()}" for p in curve)

@@ -10,12 +10,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import TrainedEnsemble
-from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.batched import errors_by_spectrum
 from glassmap.agent.planning.convergence import CurvePoint, estimate
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -71,7 +70,7 @@ def judge(
     """
     store, since = campaign.store, campaign.at(round_).since
     q = q_axis(*store.axis())
-    held_out = _mark_earlier(store, since, round_, held, q, earlier)
+    held_out = mark_until(campaign, round_ - 1, since=since, held=held, models=earlier)
     held_out[round_] = own = _mark(ensemble, held, q)
     hold_out = {name: estimate(errors, groups_of(own.wafers)) for name, errors in own.errors.items()}
     left_out = _mark_left_out(ensemble, learned, q)
@@ -87,31 +86,40 @@ def judge(
     return Judgement(point, since, held_out, left_out)
 
 
-def _mark_earlier(
-    store: CampaignStore,
+def mark_until(
+    campaign: OpenCampaign,
+    last: int,
+    *,
     since: int,
-    round_: int,
     held: SomeSpectra,
-    q: Axis | None,
-    earlier: Callable[[int], TrainedEnsemble],
+    models: Callable[[int], TrainedEnsemble],
 ) -> dict[int, JudgedSpectra]:
-    """Return what the models before a round err on what is held out now, of those that weren't marked by all of it."""
-    marked, known = dict[int, JudgedSpectra](), store.judged("held out", since=since)
-    for before in range(since, round_):
-        done = known.get(before, JudgedSpectra((), (), {}))
+    """Return by round what models err on what is held out now, of those that weren't marked by exactly that.
+
+    Args:
+        campaign: Open.
+        last: Of the rounds.
+        since: The first of them.
+        held: Of these none has learned.
+        models: Reads the model of a round.
+    """
+    store, marked = campaign.store, dict[int, JudgedSpectra]()
+    q, known = q_axis(*store.axis()), store.judged("held out", since=since)
+    for round_ in range(since, last + 1):
+        done = known.get(round_, JudgedSpectra((), (), {}))
         if done.ids == tuple(held.ids):
             continue
-        not_to_ask = {*done.ids, *(store.training_ids(before) or ())}  # what a model has learned from judges nothing
+        not_to_ask = {*done.ids, *(store.training_ids(round_) or ())}  # what a model has learned from judges nothing
         new = [row for row, id_ in enumerate(held.ids) if id_ not in not_to_ask]
         errors = done.of(held.ids)
         if new:
             with suppress(ModelError):  # it can't be read nor trained again, which was said
-                found = _mark(earlier(before), _rows_of(held, new), q).errors
+                found = _mark(models(round_), _rows_of(held, new), q).errors
                 errors = {name: errors.get(name, np.full(len(held.ids), np.nan)) for name in found}
                 for name, values in found.items():
                     errors[name][new] = values
         if errors:
-            marked[before] = JudgedSpectra(tuple(held.ids), tuple(held.wafers), errors)
+            marked[round_] = JudgedSpectra(tuple(held.ids), tuple(held.wafers), errors)
     return marked
 
 
@@ -138,15 +146,6 @@ def _next_batch_mse(campaign: OpenCampaign, round_: int, earlier: Callable[[int]
         return None
     _, compositions, spectra = campaign.store.spectra(hold_out=False, round_=round_)
     return mean_squared_error(earlier(round_ - 1).predict(compositions).mean, spectra) if len(spectra) else None
-
-
-def errors_by_spectrum(generated: Spectra, measured: Spectra, *, q: Axis | None) -> dict[str, PerSample]:
-    """Return what each generated spectrum errs, by measure; NaN where that can't be said."""
-    errors: dict[str, PerSample] = {"mse": np.square(generated - measured).mean(1)}
-    if q is not None:
-        ours, theirs = (measure_peaks(q, torch.as_tensor(spectra)).figures for spectra in (generated, measured))
-        errors |= {name: (ours[name] - theirs[name]).abs().numpy() for name in ours}
-    return errors
 
 
 def _rows_of(some: SomeSpectra, rows: list[int]) -> SomeSpectra:

@@ -18,7 +18,7 @@ def shown(**settings: Any) -> Settings:
 
 def test_limits_are_read_by_name():
     stop = shown(stop={"tolerance": 0.1, "patience": 3, "max_rounds": 7, "max_hours": 5.5}).stop
-    assert stop == (0.1, 3, 7, None, 5.5, None)
+    assert stop == ("mse", 0.1, 3, 7, None, 5.5, None) and "less than 10 %, said in 3 rounds" in stop.words
 
 
 def test_the_default_ensemble_is_called_what_it_is():

@@ -65,6 +65,7 @@ def test_an_unknown_setting_is_refused_by_name_with_the_allowed_ones(changes: di
         ({"model": 5}, "model: .*got 5"),
         ({"stop": {"tolerance": float("nan")}}, "stop.tolerance: .*got nan"),
         ({"stop": {"patience": 1.5}}, "stop.patience: .*got 1.5"),
+        ({"stop": {"on": "delta_q", "tolerance": 0.05}}, "stop: .*in Å⁻¹ where stop.on = 'delta_q'.*got 0.05"),
         (
             {"planning": {"weights": "disagreement"}, "model": {"members": 1, "stacked": False}},
             "weights = 'disagreement' needs model.members >= 2",

@@ -110,3 +110,13 @@ def test_a_retired_setting_with_a_value_of_its_own_is_refused_in_words(table: st
 def test_a_renamed_setting_with_a_wrong_value_is_named_as_today():
     with pytest.raises(CampaignError, match=r"backend.flagged: Input should be 'use' or 'hold', got 'maybe'"):
         CampaignConfig.of(before(backend={"doubtful": "maybe"}), source="test")
+
+
+def test_a_tolerance_that_was_the_default_follows_what_has_to_settle_now():
+    """It was a share of the MSE; taken for 1/Å, it would end every campaign."""
+    then = CampaignConfig.recorded(BEFORE)
+    assert (then.stop.on, then.stop.tolerance, then.stop.least_gain) == ("mse", None, 0.05)
+    given = before(stop={"tolerance": 0.1})
+    assert CampaignConfig.recorded(given).stop.least_gain == 0.1
+    now = {name: table for name, table in BEFORE.items() if name != "stop"} | {"stop": {"on": "delta_q"}}
+    assert CampaignConfig.of(now, source="a file").continuing(BEFORE, given={}).stop.least_gain < 0.01

@@ -1,0 +1,32 @@
+"""Which side of the glass boundary each alloy of a map lies on, and how many change sides from round to round."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer
+
+from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q, read_map
+from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.shapes import PerAlloy
+
+NO_PEAK = 2
+
+
+def sides_of(delta_q: PerAlloy) -> Integer[np.ndarray, " g"]:
+    """Return 1 for a glass, whose first peak is as wide as `GLASS_DELTA_Q`, 0 for a narrower one, 2 without a peak."""
+    return np.where(np.isnan(delta_q), NO_PEAK, delta_q >= GLASS_DELTA_Q)
+
+
+def shares_that_change(maps: Sequence[Path]) -> list[float]:
+    """Return the share of alloys that change sides from each map to the next; losing or gaining a peak counts.
+
+    Args:
+        maps: Of one space, the oldest first.
+
+    Raises:
+        ModelError: If one is missing, harmed or no map.
+    """
+    sides = (sides_of(read_map(path)[0][DELTA_Q.name]) for path in maps)
+    return [float(np.mean(before != now)) for before, now in pairwise(sides)]
