@@ -37,7 +37,7 @@ from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 SHARD = 64 * BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
 
-MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share")
+MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share", "expected_error")
 
 
 def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis) -> dict[str, PerSample]:
@@ -48,18 +48,19 @@ def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis)
 
     Returns:
         The columns `MAP_FIGURES`: each figure (NaN where the mean spectrum has no trustworthy peak), the standard
-        deviation of the members' figures about it (NaN where fewer than two have a peak), and the share of members with
-        a trustworthy peak.
+        deviation of the members' figures about it (NaN where fewer than two have a peak), the share of members with
+        a trustworthy peak, and the root mean squared error expected of the mean spectrum, in its unit (NaN where the
+        ensemble can't say).
     """
     blocks: list[Tensor] = []
-    for mean, members in ensemble.predict_blocks(compositions):
+    for mean, members, expected_error in ensemble.predict_blocks(compositions):
         peaks = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1))
         columns: list[Tensor] = []
         for values in peaks.figures.values():
             mean_figure, member_figures = values.view(len(mean), -1).tensor_split([1], dim=1)
             columns += [mean_figure[:, 0], _std_about(mean_figure[:, 0], member_figures)]
         found = peaks.found.view(len(mean), -1).double()
-        blocks.append(torch.stack([*columns, found[:, 1:].mean(1)]))
+        blocks.append(torch.stack([*columns, found[:, 1:].mean(1), expected_error]))
     return dict(zip(MAP_FIGURES, torch.cat(blocks, dim=1).cpu().numpy(), strict=True))
 
 
@@ -127,8 +128,9 @@ class PeakMap:
         block = map_block(self.ensemble, compositions, q=self.q)
         distance = 100 * KDTree(self.measured).query(compositions)[0]
         at_pct = (self.space.parts(rows) * self.space.step_at_pct).astype(np.uint8)
-        error, known = self.ensemble.expect(compositions)
-        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance, error))]
+        error = block["expected_error"]
+        known = np.where(np.isnan(error), np.nan, error < self.ensemble.known_below)
+        columns = [*at_pct.T, *(figure.astype(np.float32) for figure in (*block.values(), distance))]
         arrays = [pa.array(np.ascontiguousarray(column)) for column in columns]
         table = pa.table([*arrays, pa.array(known, pa.uint8(), from_pandas=True)], schema=self._schema)
         content = BytesIO()
@@ -138,9 +140,9 @@ class PeakMap:
     def write(self, folder: Path, *, report: Report = ignore) -> Path:
         """Map every alloy into one Parquet file, called by the hash of its content; return its path.
 
-        Columns: at.% of each element, then those of `map_block`, `distance` to the nearest measured alloy (at.%),
-        `expected_error` of the spectrum (root mean square, in its unit), and `known`: 1 where that is small, 0 where
-        the map is extrapolated. Both are missing where the ensemble can't say.
+        Columns: at.% of each element, then those of `map_block`, `distance` to the nearest measured alloy (at.%), and
+        `known`: 1 where the expected error is small (`TrainedEnsemble.known_below`), 0 where the map is extrapolated,
+        missing where the ensemble can't say.
 
         Args:
             folder: Made where it doesn't exist.
@@ -170,7 +172,7 @@ class PeakMap:
     def _schema(self) -> pa.Schema:
         whole, single = pa.uint8(), pa.float32()
         fields = [(element, whole) for element in self.space.elements]
-        fields += [(name, single) for name in (*MAP_FIGURES, "distance", "expected_error")]
+        fields += [(name, single) for name in (*MAP_FIGURES, "distance")]
         return pa.schema([*fields, ("known", whole)]).with_metadata(
             {"glassmap": json.dumps(self.metadata, sort_keys=True)}
         )

@@ -125,16 +125,9 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         oof_mse=_or_nan(facts["oof_mse"]),
         oof_rmse=tensors["oof_rmse"].numpy(),
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
-        expected_error=_expected_error(facts.get("expected_error")),
+        expected_error=ExpectedError(**said) if (said := facts.get("expected_error")) else None,  # came later
     )
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
-
-
-def _expected_error(facts: dict[str, Any] | None) -> ExpectedError | None:
-    """Return it as it was; None where the checkpoint is older than it."""
-    if facts is None:
-        return None
-    return ExpectedError(tuple(facts["distances"]), tuple(facts["errors"]), facts["guess"])
 
 
 def _refuse_gone(facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ By default it is deterministic conditional generators (dense networks fitted to 
 noise), stacked with a Gaussian process and randomised trees; the adversarial ccGAN of Xie et al. is the preset `paper`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from glassmap.agent.errors import ModelError
@@ -26,11 +26,12 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
 
 
-class Expected(NamedTuple):
-    """What an ensemble knows of its own errors at some compositions; NaN where it can't say."""
+class PredictedAlloys(NamedTuple):
+    """What an ensemble predicts of a block of alloys, on its device, in the unit of what it learned from."""
 
-    error: PerSample  # root mean squared error that a generated spectrum is expected to have, in the spectra's unit
-    known: PerSample  # 1 where that is small, 0 where the ensemble extrapolates
+    mean: Float[Tensor, "b q"]
+    members: Float[Tensor, "b v q"]  # every member of every base model
+    expected_error: Float[Tensor, " b"]  # root mean squared error expected of the mean; NaN where nobody can say
 
 
 class EnsemblePrediction(NamedTuple):
@@ -119,29 +120,27 @@ class TrainedEnsemble:
             parts.append((block.mean(weights), block.sample(weights), epistemic, aleatoric, band))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
 
-    def predict_blocks(
-        self, compositions: Compositions
-    ) -> Iterator[tuple[Float[Tensor, "b q"], Float[Tensor, "b v q"]]]:
-        """Yield the mean spectrum, and every member of every base model: a block of alloys at a time, on the device.
+    def predict_blocks(self, compositions: Compositions) -> Iterator[PredictedAlloys]:
+        """Yield what is predicted, a block of alloys at a time.
 
         Raises:
             ModelError: If the compositions have another number of elements.
         """
         for block in self._blocks(compositions):
-            yield block.mean(self.stack.weights), block.members()
+            yield PredictedAlloys(block.mean(self.stack.weights), block.members(), self.stack.expect(block))
 
     def disagreement(self, compositions: Compositions) -> PerSample:
         """Return the epistemic standard deviation of each composition, mean over the axis; shape `(n,)`."""
         return on_cpu([block.epistemic_std(self.stack.weights).mean(1) for block in self._blocks(compositions)])
 
-    def expect(self, compositions: Compositions) -> Expected:
-        """Return how far off each composition's spectrum is expected to be, and whether it is known."""
-        expected, learned = self.stack.expected_error, self.stack.known.compositions.cpu().numpy()
-        if expected is None or not len(learned):
-            unknown = np.full(len(compositions), np.nan)
-            return Expected(unknown, unknown)
-        error = expected.at(100 * KDTree(learned).query(compositions)[0])
-        return Expected(error, expected.is_known(error))
+    @property
+    def known_below(self) -> float:
+        """The expected error below which an alloy is known, in the spectra's unit; NaN where nobody can say."""
+        return math.nan if self.stack.expected_error is None else self.stack.expected_error.limit
+
+    def expected_errors(self, compositions: Compositions) -> PerSample:
+        """Return the root mean squared error expected of each composition's mean; NaN where nobody can say."""
+        return on_cpu([self.stack.expect(block) for block in self._blocks(compositions)])
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.

@@ -6,13 +6,14 @@ It knows the protocol of `base_model` only. Letters: n training spectra, q point
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from itertools import product
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
+from scipy.spatial.distance import cdist  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from glassmap.agent.data.composition import distinct_alloys
@@ -27,12 +28,14 @@ from glassmap.agent.models.base_model import (
     on_cpu,
 )
 from glassmap.agent.models.config import CONFIDENCE
-from glassmap.agent.models.expected_error import ExpectedError
+from glassmap.agent.models.expected_error import ExpectedError, LeftOut
 from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Rows, Spectra
 
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
+REGIONS = (0.1, 0.2, 0.4, 0.6)  # share of the spectra that is left out at once, all that is nearest to one of them
+CENTRES = 5  # of regions of each size
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,12 @@ class StackedBlock:
         """Every member of every base model, one by one."""
         return torch.cat([block.members for block in self.predictions.values()], dim=1)
 
+    @property
+    def unknown(self) -> Float[Tensor, " b"] | None:
+        """How little is known there, 0 to 1: the most of what any base model says; None where none can tell."""
+        said = [block.unknown for block in self.predictions.values() if block.unknown is not None]
+        return torch.stack(said).amax(0) if said else None
+
     def epistemic_std(self, weights: Weights) -> Float[Tensor, "b q"]:
         """Standard deviation of all members; and, as far as a model is unsure, from the nearest measured spectrum.
 
@@ -65,11 +74,18 @@ class StackedBlock:
         """
         members = self.members()
         variance = members.var(1) if members.shape[1] > 1 else torch.zeros_like(members[:, 0])
-        unknown = [block.unknown for block in self.predictions.values() if block.unknown is not None]
-        if unknown:
-            most = torch.stack(unknown).amax(0)[:, None]
-            variance = variance + most * (self.mean(weights) - self.nearest).square()
+        if (unknown := self.unknown) is not None:
+            variance = variance + unknown[:, None] * (self.mean(weights) - self.nearest).square()
         return variance.sqrt()
+
+    def spread(self, weights: Weights) -> Float[Tensor, " b"]:
+        """Root mean square over the points of the epistemic std, in a tenth of its time."""
+        members = self.members()
+        squares = _size(members - members.mean(1, keepdim=True)).square()  # mean over members and points
+        spread = squares * members.shape[1] / max(members.shape[1] - 1, 1)
+        if (unknown := self.unknown) is not None:
+            spread = spread + unknown * _size(self.mean(weights) - self.nearest).square()
+        return spread.sqrt()
 
     def aleatoric_std(self, weights: Weights) -> Float[Tensor, "b q"]:
         """Standard deviation over draws, root mean square over members."""
@@ -124,7 +140,7 @@ class Stack:
     conformal_quantile: float
     """Half-width of the band in expected sizes of the error; NaN where nothing could be left out."""
     expected_error: ExpectedError | None = None
-    """None where nothing could be left out, or the stack is older than this figure."""
+    """None where nothing could be left out, no base model tells what it doesn't know, or the stack is older."""
     left_out: Spectra | None = None
     """Out-of-fold mean of each spectrum learned from, `(n, q)`, NaN where it was left out of none; None where nothing
     could be left out, and of a stack that was read: a checkpoint doesn't keep it."""
@@ -145,6 +161,13 @@ class Stack:
         """
         half_rmse = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
         return self.conformal_quantile * (epistemic_std.square() + half_rmse.square()).sqrt()
+
+    def expect(self, block: StackedBlock) -> Float[Tensor, " b"]:
+        """Return the root mean squared error that is expected of a block's mean spectra; NaN where nobody can say."""
+        unknown = block.unknown
+        if self.expected_error is None or unknown is None:
+            return torch.full((len(block.nearest),), torch.nan, device=block.nearest.device)
+        return self.expected_error.at(block.spread(self.weights), unknown)
 
     def _nearest(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b q"]:
         if not len(self.known.compositions):  # read from a checkpoint of networks alone, which kept none
@@ -190,18 +213,17 @@ def fit_stack(
         conformal_quantile=math.nan,
     )
     rows: list[Rows] = []
-    distances: list[PerSample] = []
     predicted: list[StackedBlock] = []
     for fold in range(FOLDS):
         left_out = folds == fold
         if left_out.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
             rows.append(np.flatnonzero(left_out))
-            distances.append(100 * KDTree(compositions[~left_out]).query(compositions[left_out])[0])
             predicted += left.predict_blocks(compositions[left_out])
     if not rows:
         return stack
     told = np.concatenate(rows)
-    stack = _calibrate(stack, predicted, spectra[told], np.concatenate(distances))
+    regions = _leave_regions_out(base_models, stack, compositions, spectra, scaled, seed)
+    stack = _calibrate(stack, predicted, spectra[told], regions)
     left_out = np.full(spectra.shape, np.nan)
     left_out[told] = on_cpu([block.mean(stack.weights) for block in predicted])
     return replace(stack, left_out=left_out)
@@ -264,8 +286,45 @@ def _leave_out(
     return replace(stack, models=models, known=known)
 
 
-def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, distances: PerSample) -> Stack:
-    """Weigh the base models by their out-of-fold predictions, and size the band.
+def _leave_regions_out(
+    base_models: Mapping[str, BaseModel],
+    stack: Stack,
+    compositions: Compositions,
+    spectra: Spectra,
+    scaled: Spectra,
+    seed: int,
+) -> LeftOut | None:
+    """Return how far off what is far from all measurements is, by the models that tell; None where none does.
+
+    All that is nearest to some spectrum is left out at once, `REGIONS` of the whole round each of `CENTRES`.
+    """
+    telling = {
+        name: model
+        for name, model in base_models.items()
+        if stack.models[name].predict_block(stack.known.compositions[:1]).unknown is not None
+    }
+    if not telling:
+        return None
+    distances = cdist(compositions, compositions)
+    centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(distances))[:CENTRES]
+    errors: list[PerSample] = []
+    blocks: list[StackedBlock] = []
+    for centre, share in product(centres, REGIONS):
+        reach = np.sort(distances[centre])[max(1, round(share * len(distances))) - 1]
+        region = distances[centre] <= reach
+        if region.all():
+            continue
+        left = _leave_out(telling, stack, compositions, scaled, seed, region.astype(np.int64), 1)
+        assert left is not None, "what tells how little it knows has not seen what it was not conditioned on"
+        predicted = list(left.predict_blocks(compositions[region]))
+        mean = on_cpu([block.mean(dict.fromkeys(telling, 1 / len(telling))) for block in predicted])
+        errors.append(np.square(mean - spectra[region]).mean(1))
+        blocks += predicted
+    return LeftOut(np.concatenate(errors), _unknown(blocks)) if errors else None
+
+
+def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regions: LeftOut | None) -> Stack:
+    """Weigh the base models by their out-of-fold predictions, size the band, and learn what error to expect where.
 
     The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
     quantile of residual over expected size (`Stack.band`). Weights and band come from the same residuals, so what it
@@ -288,7 +347,22 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, dist
         oof_mse=float(np.square(residuals).mean()),
         oof_rmse=rmse,
         conformal_quantile=float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE)),
-        expected_error=ExpectedError.learned_from(
-            distances, np.sqrt(np.square(residuals).mean(1)), float(np.sqrt(truth.var(0).mean()))
+        expected_error=None
+        if regions is None
+        else ExpectedError.learned_from(
+            LeftOut(np.square(residuals).mean(1), _unknown(predicted)),
+            regions,
+            spreads=on_cpu([block.spread(weights) for block in predicted]),
+            guess=float(truth.var(0).mean()),
         ),
     )
+
+
+def _size(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    """Return the root mean square of each alloy's values."""
+    length = cast(Tensor, cast(Any, torch.linalg).vector_norm(values.flatten(1), dim=1))
+    return length / math.sqrt(math.prod(values.shape[1:]))
+
+
+def _unknown(blocks: list[StackedBlock]) -> PerSample:
+    return on_cpu([block.unknown for block in blocks if block.unknown is not None])

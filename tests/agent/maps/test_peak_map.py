@@ -106,10 +106,10 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     ensemble, _, q = trained
     columns, _ = read_map(a_map(trained).write(tmp_path))
     space = a_map(trained).space
-    whole = torch.cat([mean for mean, _ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
+    whole = torch.cat([mean for mean, *_ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
     for rank in (0, 255, 256, 700, 1175):
         block, row = block_of(space, space.compositions(np.array([rank]))[0])
-        ((mean, members),) = ensemble.predict_blocks(block)
+        ((mean, members, _),) = ensemble.predict_blocks(block)
         assert torch.equal(mean[row], whole[rank]), "to the bit"
         found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, members[row])
         assert columns["peak_share"][rank] == pytest.approx(alone.found.double().mean())

@@ -85,7 +85,7 @@ def test_an_alloys_spectrum_does_not_depend_on_what_is_asked_for_with_it():
 def test_blocks_are_what_the_prediction_is_made_of():
     x, _, y = peaks(30)
     ensemble, many = Ensemble(TINY, device="cpu").fit(x, y), peaks(300, seed=5)[0]
-    means = np.concatenate([mean.numpy() for mean, _ in ensemble.predict_blocks(many)])
+    means = np.concatenate([mean.numpy() for mean, *_ in ensemble.predict_blocks(many)])
     np.testing.assert_array_equal(means, ensemble.predict(many).mean.astype(np.float32))
 
 
