@@ -140,7 +140,7 @@ def draw_peak_maps(
     has_peak = np.isfinite(measured[1])
     for rows in (~has_peak, has_peak):  # grey below
         colours = colours_of(measured[1][rows], limits) / 255
-        right.scatter(*positions(measured[0][rows]).T, s=14, c=colours, linewidths=0, clip_on=False)
+        right.scatter(*positions(measured[0][rows]).T, s=9, c=colours, linewidths=0, clip_on=False)
     for panel, name in (
         (left, f"generated, {len(compositions)} alloys"),
         (right, f"measured, {len(measured[0])} alloys"),

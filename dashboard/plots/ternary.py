@@ -189,8 +189,8 @@ def _cells_of_pixels(steps: int) -> Int[np.ndarray, " p"]:
 
 def _lattice(compositions: GridCompositions) -> _Lattice:
     shares = compositions / compositions.sum(axis=1, keepdims=True)
-    gaps = np.concatenate([np.diff(np.unique(column.round(5))) for column in shares.T] or [np.empty(0)])
-    steps = round(1 / gaps.min(initial=0.05))
+    gaps = [gap for column in shares.T for gap in np.diff(np.unique(column.round(5))).tolist()]
+    steps = round(1 / min(gaps, default=1))
     rows = np.full((steps + 1, steps + 1), -1)
     top, _, right = np.rint(steps * shares).astype(np.int64).T
     rows[top, right] = np.arange(len(shares))

@@ -4,13 +4,30 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import PAGES
+from glassmap.dashboard.plots import for_print
+from glassmap.dashboard.plots.maps import draw_ternary
+from glassmap.dashboard.plots.ternary import positions
 from tests.support.browser import FLAGS, find_browser
 
+TRIANGLE = """() => {
+    const plot = document.querySelector(".js-plotly-plot"), {xaxis: x, yaxis: y} = plot._fullLayout;
+    const from = plot.getBoundingClientRect(), origin = [from.x + x._offset + x.l2p(0), from.y + y._offset + y.l2p(0)];
+    const notes = [...plot.querySelectorAll(".annotation")].map((note, k) => {
+        const box = note.querySelector(".annotation-text-g").getBoundingClientRect();
+        const said = plot._fullLayout.annotations[k];
+        return {text: note.querySelector("text").textContent, colour: said.font.color, angle: said.textangle,
+                middle: [box.x + box.width / 2, box.y + box.height / 2]};
+    });
+    return {origin, edge: x.l2p(1) - x.l2p(0), notes};
+}"""  # of a page with one ternary: where its left corner is, how long an edge is, and what stands around it
 ALLOYS = ".st-key-ternary .scatterlayer path.point"  # of the map, first those that nobody sees
 
 
@@ -65,6 +82,79 @@ def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
     page.get_by_text("These curves as CSV").wait_for()
     assert re.search(r"Zr\d+Cu\d+Al\d+", page.inner_text("[data-testid=stMain]"))
     assert page.get_by_text("fitted first peak, generated").count() == 1
+
+
+def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
+    browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    n = 20
+    grid = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)]) / n
+    widths = np.where(grid[:, 2] > 0.8, np.nan, 0.3 + 0.5 * grid[:, 0])
+    known, elements, limits = (grid[:, 1] < 0.5).astype(float), ("Co", "V", "Zr"), (0.3, 0.8)
+    printed = []
+    save = for_print._save
+    monkeypatch.setattr(for_print, "_save", lambda page, path: (save(page, path), printed.append(page)))
+    for_print.draw_peak_maps(
+        (grid, widths),
+        (grid, widths),
+        (grid[:0], widths[:0]),
+        tmp_path / "map.png",
+        figure=DELTA_Q,
+        elements=elements,
+        limits=limits,
+        known=known,
+        extrapolated="much of the map is extrapolated",
+        flagged=grid[:0],
+        title="map",
+        mark_glass=True,
+    )
+    in_print, axes = imread(tmp_path / "map.png")[..., :3], printed[0].axes[0]
+    figure = draw_ternary(
+        grid, widths, quantity="delta_q", elements=elements, limits=limits, known=known, glass_widths=widths
+    )
+    (tmp_path / "map.html").write_text(figure.to_html())
+    page = browser.new_page(viewport={"width": 700, "height": 700})
+    page.goto((tmp_path / "map.html").as_uri())
+    page.wait_for_selector(".annotation-text")
+    page.screenshot(path=tmp_path / "browser.png")
+    on_screen, triangle = imread(tmp_path / "browser.png")[..., :3], page.evaluate(TRIANGLE)
+    page.close()
+
+    def to_screen(points: np.ndarray) -> np.ndarray:
+        return np.array(triangle["origin"]) + points * np.array([triangle["edge"], -triangle["edge"]])
+
+    def to_print(points: np.ndarray) -> np.ndarray:
+        x, y = axes.transData.transform(points).T * len(in_print) / printed[0].bbox.height
+        return np.stack([x, len(in_print) - y], axis=1)
+
+    def mean_colour(picture: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
+        return np.array(
+            [
+                picture[int(y) - reach : int(y) + reach + 1, int(x) - reach : int(x) + reach + 1].mean((0, 1))
+                for x, y in at
+            ]
+        )
+
+    inner = positions(grid[(grid > 0.04).all(axis=1) & (known == 1) & ~np.isclose(widths, 0.57, atol=0.03)])
+    apart = mean_colour(in_print, to_print(inner), 2) - mean_colour(on_screen, to_screen(inner), 1)
+    assert len(inner) > 80 and np.abs(apart).max() < 0.03, "each alloy has the same colour in the same place"
+    hatched = positions(grid[(grid > 0.04).all(axis=1) & (known == 0) & ~np.isclose(widths, 0.57, atol=0.03)])
+    apart = mean_colour(in_print, to_print(hatched), 10) - mean_colour(on_screen, to_screen(hatched), 7)
+    assert np.abs(apart).mean() < 0.03, "what is extrapolated is as pale in both"
+    printed_texts = {
+        (text.get_text(), text.get_color(), text.get_rotation() % 180): axes.transData.inverted().transform(
+            text.get_window_extent().get_points().mean(axis=0)
+        )
+        for text in axes.texts
+    }
+    shown_texts = {
+        (note["text"], note["colour"], -note["angle"] % 180): (np.array(note["middle"]) - triangle["origin"])
+        / (triangle["edge"], -triangle["edge"])
+        for note in triangle["notes"]
+    }
+    assert len(printed_texts) == 18 and printed_texts.keys() <= shown_texts.keys(), "texts, inks and slants"
+    for key, middle in printed_texts.items():
+        assert np.abs(middle - shown_texts[key]).max() < 0.025, f"{key} stands in another place"
 
 
 @pytest.mark.parametrize(
