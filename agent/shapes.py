@@ -22,6 +22,7 @@ Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
 Neighbours = Integer[np.ndarray, "n k"]  # rows of the nearest others, the nearest first
 Distances = Float[np.ndarray, "n k"]  # from each to its nearest others, the nearest first
 Groups = Integer[np.ndarray, " n"]  # which of the distinct alloys each sample is of
+Codes = Integer[np.ndarray, " n"]  # why each has no first peak, as an index of the reasons
 Mask = Bool[np.ndarray, " n"]
 Weights = Float[np.ndarray, " n"]
 Axis = Float[np.ndarray, " q"]  # 2θ in degrees, q in 1/Å or r in Å; strictly increasing

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from glassmap.agent.peaks.figures import FIGURES, PeakFit
@@ -35,6 +35,7 @@ class Peaks(NamedTuple):
 
     figures: dict[str, Float[Tensor, " n"]]  # by their names in `FIGURES`; NaN where `found` is false
     found: Bool[Tensor, " n"]
+    reason_code: Int64[Tensor, " n"]  # why not, as an index of `REASONS`
 
 
 class _Block(NamedTuple):
@@ -44,7 +45,11 @@ class _Block(NamedTuple):
     windows: Windows
     parameters: Float[Tensor, "n 4"]  # of `pseudo_voigt`, in units of the windows' estimates
     fit: PeakFit[Float[Tensor, " n"]]
-    found: Bool[Tensor, " n"]
+    reason_code: Int64[Tensor, " n"]
+
+    @property
+    def found(self) -> Bool[Tensor, " n"]:
+        return self.reason_code == FOUND
 
 
 def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int = BLOCK_SIZE) -> Peaks:
@@ -66,6 +71,7 @@ def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int =
     return Peaks(
         {figure.name: torch.cat([block.figures[figure.name] for block in blocks]) for figure in FIGURES},
         torch.cat([block.found for block in blocks]),
+        torch.cat([block.reason_code for block in blocks]),
     )
 
 
@@ -160,18 +166,19 @@ def _blocks(intensity: Float[Tensor, "n q"], size: int) -> Iterator[Float[Tensor
 def _measure_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Peaks:
     block = _fit_block(q, spectra)
     figures = {figure.name: figure.read_off(block.fit).where(block.found, math.nan) for figure in FIGURES}
-    return Peaks(figures, block.found)
+    return Peaks(figures, block.found, block.reason_code)
 
 
 def _profile_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
-    smoothed, windows, parameters, _, found = _fit_block(q, spectra)
+    block = _fit_block(q, spectra)
+    smoothed, windows, parameters = block.smoothed, block.windows, block.parameters
     everywhere = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device).expand_as(spectra)
     x = (everywhere - windows.center[:, None]) / windows.fwhm[:, None]
     grid = smoothed.grid
     background = interpolate_rows(grid, smoothed.background, everywhere.clamp(grid[0], grid[-1]))
     curve = background + windows.height[:, None] * pseudo_voigt(x, parameters)[0]
     inside = (everywhere >= windows.low[:, None]) & (everywhere <= windows.high[:, None])
-    return curve.where(inside & found[:, None], math.nan)
+    return curve.where(inside & block.found[:, None], math.nan)
 
 
 def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
@@ -192,4 +199,4 @@ def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
         right_half_width=right,
     )
     reason_code = judge_fits(q, windows, fit.center, fit.fwhm, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
-    return _Block(smoothed, windows, parameters, fit, reason_code == FOUND)
+    return _Block(smoothed, windows, parameters, fit, reason_code)

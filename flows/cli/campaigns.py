@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glassmap.flows.cli.options import Dataset, Folder, Json, PotentialName, Preset, Split, Where, given
+from glassmap.flows.cli.options import (
+    Dataset,
+    Folder,
+    Json,
+    PotentialName,
+    Preset,
+    ScanRange,
+    Split,
+    Where,
+    given,
+    refuse,
+)
 from glassmap.flows.cli.terminal import (
     console,
     errors_in_words,
+    look_and_say,
     print_learning_curve,
     print_status,
     progress,
@@ -35,6 +47,7 @@ def replay(
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
     preset: Preset = "default",
     where: Where = None,
+    scan_range: ScanRange = None,
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps a round.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -55,6 +68,7 @@ def replay(
             dataset,
             hold_out=hold_out,
             where=where,
+            scan_range=scan_range,
             seed=seed,
             device=device,
             planning={"batch": batch},
@@ -76,8 +90,13 @@ def init(
     simulate: Annotated[str | None, typer.Option(help="Simulate this system, such as Zr-Cu-Al.")] = None,
     potential: PotentialName = "zhou",
     lab: Annotated[str | None, typer.Option(help="Measure this system in a laboratory, such as Co-V-Zr.")] = None,
-    q_range: Annotated[
-        tuple[float, float] | None, typer.Option("--range", help="In 1/Å, that every scan of the laboratory covers.")
+    scan_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--range",
+            help="To learn from: of a laboratory in 1/Å, covered by every scan; of a data set in the unit of its axis, "
+            "by default what a look at its scans says.",
+        ),
     ] = None,
     columns: Annotated[Literal["q", "two_theta"], typer.Option(help="First column of scans of text.")] = "two_theta",
     wavelength: Annotated[float | None, typer.Option(help="In Å, of scans over 2θ that don't say theirs.")] = None,
@@ -98,12 +117,14 @@ def init(
                 "Say who measures: one of --dataset FILE.nc, --simulate SYSTEM (by --potential), or --lab SYSTEM such "
                 "as Co-V-Zr."
             )
+        if simulate is not None:
+            refuse("A simulation", range=scan_range)
         if dataset is not None:
-            config = _replay_config(folder, dataset, seed=seed)
+            config = _replay_config(folder, dataset, scan_range=scan_range, seed=seed)
         elif simulate is not None:
             config = _simulation_config(folder, simulate, potential, seed=seed)
         else:
-            config = _lab_config(folder, str(lab), q_range, columns, wavelength, seed=seed)
+            config = _lab_config(folder, str(lab), scan_range, columns, wavelength, seed=seed)
         config.to_toml(folder / FILE_NAME)
         say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
 
@@ -222,19 +243,36 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
 
 
 def _replay_config(
-    folder: Path, dataset: Path, *, hold_out: str = "random", where: str | None = None, **settings: Any
+    folder: Path,
+    dataset: Path,
+    *,
+    hold_out: str = "random",
+    where: str | None = None,
+    scan_range: tuple[float, float] | None,
+    **settings: Any,
 ) -> "CampaignConfig":
-    """The replay of a data set over the whole 1 at.% grid of its elements."""
-    from glassmap.agent.config.campaign import CampaignConfig
+    """The replay of a data set over the whole 1 at.% grid of its elements, and over the range that its scans say.
+
+    A campaign that has begun keeps its range; its scans aren't looked at again.
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
     from glassmap.agent.data.dataset import read_dataset
+    from glassmap.agent.store.connection import FILE_NAME as STORE_NAME
 
     backend = {"kind": "replay", "dataset": dataset.resolve(), "hold_out": hold_out, "where": where}
     spectra = read_dataset(dataset)
     for note in spectra.notes:
         say(f"Note: {note}")
+    if where is not None:
+        spectra = spectra.where(where)
+    spectrum: dict[str, float] = {}
+    if scan_range is not None or not ((folder / FILE_NAME).exists() or (folder / STORE_NAME).exists()):
+        look = look_and_say(spectra, asked=scan_range)
+        spectrum = given(low=look.low, high=look.high)
     space = {"elements": spectra.elements}
     return CampaignConfig.of(
-        {"name": folder.resolve().name, "space": space, "backend": backend, **settings}, source="settings"
+        {"name": folder.resolve().name, "space": space, "spectrum": spectrum, "backend": backend, **settings},
+        source="settings",
     )
 
 
@@ -252,20 +290,26 @@ def _simulation_config(folder: Path, system: str, potential: str, *, seed: int) 
 
 
 def _lab_config(
-    folder: Path, system: str, q_range: tuple[float, float] | None, columns: str, wavelength: float | None, *, seed: int
+    folder: Path,
+    system: str,
+    scan_range: tuple[float, float] | None,
+    columns: str,
+    wavelength: float | None,
+    *,
+    seed: int,
 ) -> "CampaignConfig":
     """A campaign in a laboratory, results dropped into the campaign's folder `drop`."""
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import elements_of
     from glassmap.agent.errors import CampaignError
 
-    if q_range is None:
+    if scan_range is None:
         raise CampaignError("Say the range in q that every scan covers, such as --range 1.5 4.5 (1/Å).")
     settings: dict[str, Any] = {
         "name": folder.resolve().name,
         "seed": seed,
         "space": {"elements": elements_of(system)},
-        "spectrum": {"low": q_range[0], "high": q_range[1], "points": LAB_POINTS},
+        "spectrum": {"low": scan_range[0], "high": scan_range[1], "points": LAB_POINTS},
         "backend": {"kind": "lab", "columns": columns} | ({"wavelength": wavelength} if wavelength else {}),
     }
     return CampaignConfig.of(settings, source="settings")

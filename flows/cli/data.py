@@ -13,6 +13,7 @@ from glassmap.flows.cli.options import (
     Json,
     PotentialName,
     Protocol,
+    ScanRange,
     Split,
     Variable,
     Where,
@@ -22,6 +23,7 @@ from glassmap.flows.cli.options import (
 )
 from glassmap.flows.cli.terminal import (
     errors_in_words,
+    look_and_say,
     print_costs,
     print_ranking,
     print_simulation,
@@ -47,8 +49,11 @@ def import_(
     unit: Annotated[
         Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
     ] = None,
+    scan_range: ScanRange = None,
 ) -> None:
     """Make a data set of a folder of scans and a composition table, or of what `glassmap export` wrote.
+
+    Of scans it looks first over which range all have signal, and a first peak; it says what it leaves out.
 
     Example: `glassmap import scans --compositions compositions.csv -o co-ti-zr.nc`
     """
@@ -56,15 +61,19 @@ def import_(
     from glassmap.agent.data.exported import read_exported
     from glassmap.agent.data.scan_folder import read_scans
     from glassmap.agent.errors import DatasetError
+    from glassmap.agent.peaks.first_look import cut
 
     with errors_in_words():
         if source.is_file():
-            refuse("An export", compositions=compositions, axis=axis, wavelength=wavelength, unit=unit)
+            refuse(
+                "An export", compositions=compositions, axis=axis, wavelength=wavelength, unit=unit, range=scan_range
+            )
             spectra = read_exported(source)
         elif compositions is None:
             raise DatasetError(f"{source} is a folder of scans or missing; name a table with --compositions TABLE.csv.")
         else:
             spectra = read_scans(source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit)
+            spectra = cut(spectra, look_and_say(spectra, asked=scan_range))
         write_dataset(spectra, output)
         for note in spectra.notes:
             say(f"Note: {note}")

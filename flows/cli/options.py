@@ -13,6 +13,12 @@ Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")
 Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
+ScanRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--range", help="Part of the axis to learn from, in its unit; by default a look at the scans says it."
+    ),
+]
 Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
 Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
 PotentialName = Annotated[
@@ -30,7 +36,7 @@ class Split(StrEnum):
     WAFER = "wafer"
 
 
-def given(**options: int | None) -> dict[str, Any]:
+def given(**options: float | None) -> dict[str, Any]:
     """The options that were given; the others keep their defaults."""
     return {name: value for name, value in options.items() if value is not None}
 

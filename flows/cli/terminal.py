@@ -24,6 +24,8 @@ from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.refusals import refusal
 
 if TYPE_CHECKING:
+    from glassmap.agent.data.dataset import SpectraSet
+    from glassmap.agent.peaks.first_look import FirstLook
     from glassmap.agent.planning.acquisition import Coverage
     from glassmap.agent.planning.convergence import CurvePoint
     from glassmap.agent.progress import Report
@@ -67,6 +69,15 @@ def errors_in_words() -> Iterator[None]:
 def say(text: str) -> None:
     """Print a line as it is, paths whole."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) -> "FirstLook":
+    """Look at scans before anything is learned from them, and print what was seen; see `look_at_scans`."""
+    from glassmap.agent.peaks.first_look import look_at_scans
+
+    look = look_at_scans(spectra, asked=asked)
+    console.print(escape(str(look)), style=None if look.has_peaks else "bold red", soft_wrap=True)
+    return look
 
 
 def print_status(state: str, reason: str) -> None:

@@ -1,0 +1,215 @@
+"""A first look at the scans of a data set, before anything is learned from them: over which range, and is there a peak?
+
+Scans as an instrument leaves them often begin behind the beam stop and end in zeros where the detector ends. A model of
+such scans learns the cliffs, and finds no first peak in what it generates.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import DatasetError, SpectrumError
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, STEP, smooth_spectra
+from glassmap.agent.shapes import Axis, AxisName, Codes, Scan, Scans
+
+LOOKED_AT = 2000  # scans in which a peak is looked for, spread evenly over a larger set
+FEWEST_EMPTY = 4  # points without signal at an end of a scan; fewer are noise, or do no harm
+CLIMB_ENDS = 0.2  # 1/Å; what isn't exceeded for so long is where the shadow of a beam stop ends, not its noise
+LONGEST_SHADOW = 1.5  # 1/Å, of a beam stop; what is still climbing there climbs to a halo
+GAIN = 0.1  # of the scans; a range that finds a first peak in so many more is taken
+DECIMALS = 2  # of a range that is proposed, in the unit of its axis
+MOST = 0.5  # of the scans or alloys; where fewer have a first peak, nothing can be said of them as a whole
+_WORDS: dict[AxisName, tuple[str, str]] = {"q": ("q", " 1/Å"), "two_theta": ("2θ", "°"), "r": ("r", " Å")}
+
+
+class Range(NamedTuple):
+    """A part of an axis, in its unit, both ends included."""
+
+    low: float
+    high: float
+
+    def of(self, axis: Axis) -> slice:
+        """Return the points within."""
+        return slice(int(np.searchsorted(axis, self.low)), int(np.searchsorted(axis, self.high, side="right")))
+
+
+class FirstLook(NamedTuple):
+    """What was seen, and the range that is taken."""
+
+    axis_name: AxisName
+    scans: int  # in which a first peak was looked for
+    whole: Range  # of the scans' own axis
+    signal: Range  # in which every scan has signal
+    shadow: float | None  # where the shadow of a beam stop ends; None where none is seen
+    taken: Range
+    with_peak: tuple[int, int] | None  # scans with a first peak, over the whole axis and over what is taken; None for r
+    often: str  # why most of the others have none, over what is taken; empty where all have one
+
+    @property
+    def low(self) -> float | None:
+        """Where the range that is taken begins; None where the axis does."""
+        return None if self.taken.low == self.whole.low else self.taken.low
+
+    @property
+    def high(self) -> float | None:
+        """Where the range that is taken ends; None where the axis does."""
+        return None if self.taken.high == self.whole.high else self.taken.high
+
+    @property
+    def has_peaks(self) -> bool:
+        """Whether most scans have a first peak over what is taken; always on r, where none is looked for."""
+        return self.with_peak is None or self.with_peak[1] >= MOST * self.scans
+
+    def __str__(self) -> str:
+        said: list[str] = []
+        if self.signal != self.whole:
+            said.append(f"Every scan has signal over {self._say(self.signal)} only.")
+        if self.shadow is not None:
+            said.append(f"Up to {self.shadow:.3g} the scans climb as behind a beam stop.")
+        over = f"over {self._say(self.taken)}"
+        if self.taken != self.whole:
+            said.append(
+                f"Taken: {self._say(self.taken)}, of {self._say(self.whole)}; `--range LOW HIGH` takes another."
+            )
+            over = "there"
+        if self.with_peak is not None:
+            before, now = self.with_peak
+            than = f", over the whole axis in {before}" if self.taken != self.whole else ""
+            said.append(f"A first peak is found {over} in {now} of {self.scans} scans{than}.")
+            if not self.has_peaks:
+                said.append(f"Most often: {self.often} Is it the right range, and is there a film on every sample?")
+        return " ".join(said)
+
+    def _say(self, part: Range) -> str:
+        symbol, unit = _WORDS[self.axis_name]
+        return f"{symbol} {part.low:.3g} to {part.high:.3g}{unit}"
+
+
+def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = None) -> FirstLook:
+    """Look at scans and choose the range that is learned from.
+
+    It is the one in which every scan has signal. If the mean scan climbs from its start, as behind a beam stop, the
+    climb is left out where a first peak is then found in more scans, by a tenth of them. A set with nothing to leave
+    out keeps its whole axis. g(r) keeps it always: it is 0 up to the first neighbours, and has no peak of q.
+
+    Args:
+        spectra: As measured or prepared.
+        asked: The range that is taken instead, in the unit of the axis.
+
+    Raises:
+        DatasetError: If not one scan has a first peak over the range that is taken.
+        SpectrumError: If the range asked for isn't covered, the scans have signal in less than half of their range in
+            common, or no first peak can be told on such an axis.
+    """
+    axis, whole = spectra.axis, Range(float(spectra.axis[0]), float(spectra.axis[-1]))
+    taken = signal = whole
+    if asked is not None:
+        taken = Range(*asked)
+        if not whole.low <= taken.low < taken.high <= whole.high:
+            raise SpectrumError(
+                f"A range must run upwards within that of the scans, {whole.low:g} to {whole.high:g}"
+                f"{_WORDS[spectra.axis_name][1]}; got {taken.low:g} to {taken.high:g}. Choose a narrower one."
+            )
+    q = q_axis(spectra.axis_name, axis, spectra.wavelength)
+    if q is None:
+        return FirstLook(spectra.axis_name, len(spectra), whole, signal, None, taken, None, "")
+    rows = np.unique(np.linspace(0, len(spectra) - 1, LOOKED_AT).astype(np.int64))
+    some = spectra.intensities[rows].astype(np.float64)
+
+    def reasons(part: Range) -> Codes:
+        points = part.of(axis)
+        return measure_peaks(q[points], torch.from_numpy(some[:, points].copy())).reason_code.numpy()
+
+    before = now = reasons(whole)
+    shadow = None
+    if asked is not None:
+        now = reasons(taken)
+    else:
+        if (signal := _range_of_signal(q, spectra)) != whole:
+            taken, now = signal, reasons(signal)
+        if (begins := _end_of_climb(q, axis, some, signal)) is not None:
+            behind = Range(begins, signal.high)
+            then = reasons(behind)
+            if (then == FOUND).sum() - (now == FOUND).sum() >= GAIN * len(some):
+                taken, now, shadow = behind, then, begins
+    codes, counts = np.unique(now[now != FOUND], return_counts=True)
+    often = REASONS[codes[counts.argmax()]] if codes.size else ""
+    with_peak = int((before == FOUND).sum()), int((now == FOUND).sum())
+    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
+    if not with_peak[1]:
+        raise DatasetError(
+            f"{look} Without a peak there is no q1 and no Δq to map: give the range that has it (`--range LOW HIGH`), "
+            "check what the axis is and its wavelength, leave out samples without a film, or measure longer or wider."
+        )
+    return look
+
+
+def cut(spectra: SpectraSet, look: FirstLook) -> SpectraSet:
+    """Return a set on the range that was taken, what was seen as its attribute `range`; as it is where that is all."""
+    if look.taken == look.whole:
+        return spectra
+    points = look.taken.of(spectra.axis)
+    return replace(
+        spectra,
+        axis=spectra.axis[points],
+        intensities=spectra.intensities[:, points],
+        attributes={**spectra.attributes, "range": str(look)},
+    )
+
+
+def _range_of_signal(q: Axis, spectra: SpectraSet) -> Range:
+    """Return where no scan is empty, a little within, as detectors fade out; the whole axis where none is empty."""
+    axis, scans = spectra.axis, spectra.intensities
+    begin, end = (np.array([_empty_points(scan) for scan in side]) for side in (scans, scans[:, ::-1]))
+    first, last = int(begin.max()), len(axis) - 1 - int(end.max())
+    if last <= first or q[last] - q[first] < (q[-1] - q[0]) / 2:
+        latest, earliest = spectra.ids[int(begin.argmax())], spectra.ids[int(end.argmax())]
+        raise SpectrumError(
+            "The scans have signal in less than half of their range in common: "
+            f"{latest} from {axis[begin.max()]:g} on, {earliest} up to {axis[-1 - end.max()]:g}, of {axis[0]:g} to "
+            f"{axis[-1]:g}. Measure those again, leave them out, or give the range with `--range LOW HIGH`."
+        )
+    low, high = (float(np.interp(end, q, axis)) for end in (q[first] + MARGIN, q[last] - MARGIN))
+    return Range(
+        float(axis[0]) if first == 0 else _round(low, up=True),
+        float(axis[-1]) if last == len(axis) - 1 else _round(high, up=False),
+    )
+
+
+def _empty_points(scan: Scan) -> int:
+    """Return how many points from the start on hold no signal: 0, or whatever negative value marks a masked pixel.
+
+    A count of 0 is no sign of that where such counts occur between others, nearly as many in a row.
+    """
+    begins = int(np.argmax(scan != scan[0]))
+    if scan[0] > 0 or begins < FEWEST_EMPTY:
+        return 0
+    is_empty = np.flatnonzero(scan[begins:] > 0)
+    return begins if not is_empty.size or begins > 2 * np.diff(is_empty).max(initial=0) else 0
+
+
+def _end_of_climb(q: Axis, axis: Axis, scans: Scans, signal: Range) -> float | None:
+    """Return where the mean scan first stops to climb, in the unit of the axis; None where no beam stop ends there."""
+    points = signal.of(axis)
+    q, axis, scans = q[points], axis[points], scans[:, points]
+    heights = np.abs(scans).max(axis=1, keepdims=True)
+    mean = np.mean(scans / np.where(heights > 0, heights, 1), axis=0)
+    smoothed = smooth_spectra(q, torch.from_numpy(mean)[None])
+    curve, grid = smoothed.smooth[0].numpy(), smoothed.grid.numpy()
+    ahead = round(CLIMB_ENDS / STEP)
+    later = np.lib.stride_tricks.sliding_window_view(np.append(curve, np.full(ahead, -np.inf)), ahead + 1).max(axis=1)
+    top = int(np.argmax(curve >= later))
+    if top == 0 or grid[top] > min(LONGEST_SHADOW, q[-1] - SNIP_HALF_WIDTH):
+        return None
+    return _round(float(np.interp(grid[top], q, axis)), up=True)
+
+
+def _round(value: float, *, up: bool) -> float:
+    """Return a number of few digits, within a range that begins there (`up`) or ends there."""
+    scaled = value * 10**DECIMALS
+    return float(np.ceil(scaled) if up else np.floor(scaled)) / 10**DECIMALS
