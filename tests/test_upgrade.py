@@ -1,9 +1,9 @@
 """Campaigns that earlier versions began go on with this one: nothing is lost, nothing has to be begun anew.
 
 `support/campaigns-COMMIT.tar.xz` holds what a commit left, of a file that spells no defaults out: 2c2e2cb, one of the
-first, a replay that was cut in round 3 of 4 while it trained; 2bab254 (of a migration that was edited since, the first
-laboratory), b62b994 (the first that ran on a schedule) and 4de59e1 (the last of 0.2, guided by a replay) a laboratory
-whose second round is ordered.
+first, and 1be5433, the last of 0.3, replays that were cut in round 3 of 4 while they trained, the latter judged by what
+is held out of each batch; 2bab254 (of a migration that was edited since, the first laboratory), b62b994 (the first that
+ran on a schedule) and 4de59e1 (the last of 0.2, guided by a replay) a laboratory whose second round is ordered.
 `support/campaigns-0.1.tar.xz` holds what version 0.1 left: `replay`, paused after two of four rounds with r001-03
 retracted, and `lab`, whose second round is ordered and partly delivered: one alloy rejected, one abandoned, one failed,
 one measurement flagged, one scan without a composition, three files quarantined.
@@ -246,7 +246,8 @@ def test_a_lost_model_of_before_is_trained_again_without_what_was_retracted_sinc
 
 # --- of commits of the past
 
-PAST = {"2c2e2cb": "replay", "2bab254": "lab", "b62b994": "lab", "4de59e1": "guided"}
+PAST = {"2c2e2cb": "replay", "2bab254": "lab", "b62b994": "lab", "4de59e1": "guided", "1be5433": "replay"}
+READABLE = ("4de59e1", "1be5433")  # whose models can still be
 
 
 def kept(folder: Path) -> dict[str, set[tuple[Any, ...]]]:
@@ -284,8 +285,26 @@ def test_a_campaign_of_the_past_goes_on_to_its_stop(past: Path, before: Path):
     assert goes_on_with["model"]["stacked"] == settings["model"].get("stacked", False)
     assert TrainedEnsemble.load(models[max(models)], device="cpu")
     mended = any(event == "trained again" for _, _, event, _ in now["log"])
-    assert mended == (past.name != "guided"), "a model that can't be read is trained again, and that is logged"
+    assert mended == (past.parent.name not in READABLE), (
+        "a model that can't be read is trained again, and that is logged"
+    )
     assert list(past.glob("campaign.db.v*")), "a copy of the store as it was"
+
+
+def test_models_of_the_past_are_judged_again_by_what_is_held_out_now(before: Path):
+    """Until then the curve is as it was: each round by what had been held out by then, without a standard error."""
+    past = unpack("1be5433", before / "past") / "replay"
+    (past.parent / "small.nc").symlink_to(before / "small.nc")
+    recorded = [row for (row,) in rows(past, "SELECT mse FROM curve ORDER BY round")]
+    with CampaignStore.read_only(past) as store:
+        then = store.curve()
+    assert [point.mse for point in then] == recorded and not any(point.judged_by for point in then)
+    run(past)
+    with CampaignStore.read_only(past) as store:
+        now = store.curve()
+    assert [point.judged_by for point in now] == [8, 8, 8, 8], "two of each batch"
+    assert now[0].mse != recorded[0] and all(point.hold_out["mse"].standard_error > 0 for point in now)
+    assert now[3].left_out["mse"].value > 0 and not now[0].left_out, "nobody knows any more what they had left out"
 
 
 def test_a_campaign_of_the_past_is_looked_at_as_it_is(past: Path):
