@@ -100,11 +100,13 @@ def describe_flags(status: Status) -> list[str]:
         first = flags[0].measurement
         which = "; ".join([*map(str, flags), *([f"and {count - len(flags)} more"] if count > len(flags) else [])])
         told = "1 flagged measurement is" if count == 1 else f"{count} flagged measurements are"
-        told += f" {'used' if is_used else 'left out'} ({which}); look at `{folder}/pictures`, then `glassmap "
+        told += (
+            f" {'used' if is_used else 'left out'} ({which}); look at `pictures/flagged-{first}.png`, then `glassmap "
+        )
         if is_used:
-            told += f"retract {folder} {first} --reason …`, then `glassmap retrain {folder}`; or `accept` it."
+            told += f"retract {folder} {first} --reason …` and `retrain`, or `accept` it."
         else:
-            told += f"accept {folder} {first}`, or `retract` it."
+            told += f"accept {folder} {first}` or `retract` it."
         sentences.append(told)
     return sentences
 

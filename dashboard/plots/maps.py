@@ -276,7 +276,7 @@ def _add_marks(
     edge = {"width": 1.3, "color": "black"}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": RED}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
-    ring = {"symbol": "circle-open", "size": 13, "line": {"width": 2, "color": RED}}
+    ring = {"symbol": "circle-open", "size": 13, "color": RED, "line": {"width": 2, "color": RED}}
     flag = {"symbol": "triangle-up-open", "size": 17, "color": RED, "line": {"width": 2.2, "color": RED}}
     for shares, said, name, style in (
         *(

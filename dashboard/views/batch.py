@@ -111,7 +111,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     if len(campaign.elements) == 3:
         st.plotly_chart(_draw(campaign, batch, int(round_)), width="stretch", key="batch")
         st.caption(
-            "Circles: measured, where it was found; squares: held out, never learned from. Red rings: of this round; "
+            "Circles: measured, where it was found; squares: held out, never learned from. Rings: of this round; "
             "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has "
             "failed, or waits flagged for a person is only in the table. Colour: distance as of the last map."
         )

@@ -102,8 +102,8 @@ def test_what_is_to_be_looked_at_is_counted_and_said(store: CampaignStore):
     assert status.to_look_at == ToLookAt(1, 1, 1, 0) and status.needs_person
     assert status.reason.endswith(
         "To look at with `glassmap ledger`: 1 quarantined file, 1 scan without a composition. 1 flagged measurement is "
-        f"left out (r001-01: no film); look at `{store.folder}/pictures`, then `glassmap accept {store.folder} "
-        "r001-01`, or `retract` it."
+        f"left out (r001-01: no film); look at `pictures/flagged-r001-01.png`, then `glassmap accept {store.folder} "
+        "r001-01` or `retract` it."
     )
     with store.transaction():  # the same file, mended
         store.record_file("a.xy", modified=2, state="used", **file)
@@ -120,8 +120,8 @@ def test_what_is_flagged_and_used_is_named_with_the_reason_and_the_remedy(store:
     assert status.to_look_at == ToLookAt(0, 0, 0, 1) and status.needs_person
     assert status.flags == (Flag("r001-02", line, is_used=True),)
     assert status.reason.endswith(
-        f"1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at `{folder}/pictures`, then "
-        f"`glassmap retract {folder} r001-02 --reason …`, then `glassmap retrain {folder}`; or `accept` it."
+        "1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at `pictures/flagged-r001-02.png`, "
+        f"then `glassmap retract {folder} r001-02 --reason …` and `retrain`, or `accept` it."
     )
     assert json.loads(json.dumps(status.to_json()))["flags"][0]["is_used"] is True
     with store.transaction():

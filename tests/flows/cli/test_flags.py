@@ -25,7 +25,7 @@ def with_a_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spectra = 20 + 70 / (1 + 4 * ((q - 2.7 - 0.2 * step[:, :1]) / WIDTH) ** 2)
     inside = int(np.flatnonzero(step.min(axis=1) > 0)[2])
     spectra += np.random.default_rng(0).normal(scale=0.2, size=spectra.shape)
-    spectra[inside, np.abs(q - 2.61).argmin()] += 60
+    spectra[inside, np.abs(q - 2.61).argmin()] += 400
     path = tmp_path_factory.mktemp("data") / "line.nc"
     ids = tuple(f"s{k:02d}" for k in range(len(step)))
     write_dataset(
@@ -58,8 +58,8 @@ def test_who_learned_from_it_is_told_by_every_command(used: tuple[Path, str]):
     folder, said = used
     number = flagged_in(folder)
     sentence = (
-        f"1 flagged measurement is used ({number}: a sharp line at 2.61 1/Å); look at `{folder}/pictures`, then "
-        f"`glassmap retract {folder} {number} --reason …`, then `glassmap retrain {folder}`"
+        f"1 flagged measurement is used ({number}: a sharp line at 2.61 1/Å); look at "
+        f"`pictures/flagged-{number}.png`, then `glassmap retract {folder} {number} --reason …` and `retrain`"
     )
     assert sentence in said and sentence in " ".join(does("status", folder).split())
     assert "flagged, used: A sharp" in " ".join(does("orders", folder).split())
