@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
-from glassmap.agent.data.spectrum import mean_squared_error, q_axis
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.models.baselines import BASELINES
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, EnsemblePrediction, TrainedEnsemble
-from glassmap.agent.peaks.batched import mean_peak_errors
+from glassmap.agent.peaks.batched import errors_by_spectrum
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Spectra
 from glassmap.flows.backends.replay import split
@@ -26,7 +26,7 @@ SEEDS = (0, 1, 2)
 TEST_SHARE = 0.3  # of the samples, never learned from; the paper's
 NEAR = 0.1  # share of an MSE that more spectra must take off it to be worth them
 
-Errors = dict[str, float | None]  # "mse", then the mean absolute error of each figure of the peak, None without any
+Errors = dict[str, float | None]  # by the names of `MEASURES`; None where it can be said of no spectrum
 
 
 class Judged(NamedTuple):
@@ -125,11 +125,10 @@ def fit_ensemble(
 
 
 def errors_of(generated: Spectra, test: SpectraSet) -> Errors:
-    """Return the MSE of generated spectra, and the mean errors of their peak figures where there is a q axis."""
-    errors: Errors = {"mse": mean_squared_error(generated, test.intensities)}
-    if (q := q_axis(test.axis_name, test.axis, test.wavelength)) is not None:
-        errors |= mean_peak_errors(q, generated, test.intensities.astype(np.float64))
-    return errors
+    """Return the mean of each measure of `MEASURES` over the test spectra of which it can be said."""
+    q = q_axis(test.axis_name, test.axis, test.wavelength)
+    errors = errors_by_spectrum(generated, test.intensities, q=q)
+    return {name: None if np.isnan(each).all() else float(np.nanmean(each)) for name, each in errors.items()}
 
 
 def mse_by_size(judged: Sequence[Judged]) -> dict[str, dict[int, list[float]]]:

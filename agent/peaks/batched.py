@@ -75,17 +75,6 @@ def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int =
     )
 
 
-def mean_peak_errors(q: Axis, generated: Spectra, measured: Spectra) -> dict[str, float | None]:
-    """Return the mean absolute error of each figure, over the pairs that both have it; None where no pair has."""
-    ours, theirs = (measure_peaks(q, torch.as_tensor(spectra)).figures for spectra in (generated, measured))
-    errors: dict[str, float | None] = {}
-    for name in ours:
-        error = (ours[name] - theirs[name]).abs()
-        known = ~error.isnan()
-        errors[name] = error[known].mean().item() if known.any() else None
-    return errors
-
-
 def errors_by_spectrum(generated: Spectra, measured: Spectra, *, q: Axis | None) -> dict[str, PerSample]:
     """Return how far each generated spectrum is from the measured one, by every measure of `MEASURES`.
 

@@ -21,6 +21,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.agent.refusals import refusal
 
 if TYPE_CHECKING:
@@ -285,16 +286,17 @@ def _duration(seconds: float) -> str:
 
 
 def print_ranking(ranking: "Sequence[Ranked]", *, title: str) -> None:
-    """Print a row a model, the best first: median and range of its test MSE, then of its peaks' errors the medians."""
+    """Print a row a model, the best first: median and range of its test MSE, then by other measures the medians."""
     sizes = list(ranking[0].mse)
-    known = [figure for figure in FIGURES if figure.name in ranking[0].errors]
-    table = Table(title=title, caption=f"median (lowest to highest); of the first peak: mean error after {sizes[-1]}")
+    others = (measure for measure in MEASURES if measure != MSE)
+    known = [measure for measure in others if ranking[0].errors.get(measure.name) is not None]
+    table = Table(title=title, caption=f"MSE: median (lowest to highest); the rest: mean error after {sizes[-1]}")
     table.add_column("model")
-    for name in (*map(str, sizes), *(figure.label for figure in known)):
+    for name in (*map(str, sizes), *(measure.label for measure in known)):
         table.add_column(name, justify="right")
     for ranked in ranking:
         spread = (f"{median:.3g} ({low:.3g}–{high:.3g})" for median, low, high in ranked.mse.values())
-        errors = (figure.say(ranked.errors[figure.name]) for figure in known)
+        errors = (measure.say(ranked.errors[measure.name]) for measure in known)
         table.add_row(ranked.model, *spread, *errors)
     console.print(table)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.flows.cli.options import (
     Dataset,
     Datasets,
@@ -22,6 +23,7 @@ from glassmap.flows.cli.options import (
 from glassmap.flows.cli.terminal import errors_in_words, print_records, print_summary, say, write_json
 
 NAMES = tuple(figure.name for figure in FIGURES)
+MEASURE_NAMES = tuple(measure.name for measure in MEASURES)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
@@ -138,7 +140,7 @@ def benchmark_spectra(
                 variable=variable,
                 on_record=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
-            figures = ("mse", *(name for name in (*NAMES, "rank", "inside") if name in studied[0]))
+            figures = [name for name in (*MEASURE_NAMES, "rank", "inside") if studied[0].get(name) is not None]
             print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
             write_json(json_file, studied)
             return
@@ -157,6 +159,8 @@ def benchmark_spectra(
             ),
         )
         print_summary(records, by=("dataset", "split", "n", "model"), values=("mse",), title="Test MSE")
+        others = [name for name in MEASURE_NAMES if name != MSE.name and records[0].get(name) is not None]
+        print_summary(records, by=("dataset", "split", "n", "model"), values=others, title="By other measures, medians")
         ours = [record for record in records if record["model"] == "ensemble"]
         figures = (*BASE_MODELS, "oof_mse", "rank", "inside")
         print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
@@ -359,6 +363,31 @@ def benchmark_curve(
         if picture is not None:
             title = f"{dataset.stem}, {variable}: {seeds} random splits"
             curve.draw(records, picture, floor=floor, published=published, title=title)
+
+
+@app.command("scaling")
+def benchmark_scaling(
+    datasets: Datasets,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    where: Where = None,
+    json_file: Json = None,
+) -> None:
+    """What of a spectrum should become 100: errors by every rule, and how far it wanders, as counts get fewer.
+
+    Example: `python -m tests.benchmarks scaling co-v-zr.nc fe-ti-nb.nc --seeds 4`
+    """
+    from tests.benchmarks import scaling
+
+    with errors_in_words():
+        records = scaling.run(
+            datasets,
+            seeds=range(seeds),
+            where=where,
+            on_record=lambda r: say(f"{r['dataset']} {r['counts']} {r['rule']} seed {r['seed']}: {r['left_over']:.3g}"),
+        )
+        figures = ("left_over", *scaling.FIGURES, "shift", "wander")
+        print_summary(records, by=("dataset", "counts", "rule"), values=figures, title="Medians")
+        write_json(json_file, records)
 
 
 @app.command("noise")

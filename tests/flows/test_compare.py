@@ -9,7 +9,7 @@ from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.models.baselines import BASELINES
 from glassmap.agent.models.config import PRESETS
-from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.measures import MEASURES
 from glassmap.flows.compare import (
     OURS,
     Judged,
@@ -44,7 +44,7 @@ def test_every_model_is_judged_after_every_size_on_every_split(compared: list[Ju
     assert [one.model for one in compared] == 4 * [*BASELINES, OURS]
     assert [(one.n, one.seed) for one in compared[:: len(BASELINES) + 1]] == [(10, 0), (40, 0), (10, 1), (40, 1)]
     for one in compared:
-        assert list(one.errors) == ["mse", *(figure.name for figure in FIGURES)] and one.errors["q1"] is not None
+        assert list(one.errors) == [measure.name for measure in MEASURES] and one.errors["q1"] is not None
 
 
 def test_the_same_question_has_the_same_answer(compared: list[Judged], small_dataset: Path):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from glassmap.agent.peaks import batched, reference
-from glassmap.agent.peaks.batched import mean_peak_errors, measure_peaks
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1, PeakFigure
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, PeakFigure
 from glassmap.agent.peaks.reference import fit_peak
 from tests.support.peaks import BACKGROUND, Q, pseudo_voigt
 
@@ -45,14 +45,6 @@ def test_a_line_of_the_list_is_read_off_everywhere(monkeypatch: pytest.MonkeyPat
         assert one.figures[name] == pytest.approx(expected, abs=within)
         assert float(many[name]) == pytest.approx(one.figures[name], abs=within)
     assert 0 < one.standard_errors["height"] < 3 and 0 < one.standard_errors["share"] < 0.2
-
-
-def test_errors_are_over_pairs_that_both_have_the_figure():
-    generated = np.stack([BACKGROUND + pseudo_voigt(2.41, 0.4, share=0.3), SPECTRA[3], SPECTRA[2], SPECTRA[3]])
-    errors = mean_peak_errors(Q, generated, SPECTRA)
-    assert [*errors] == [figure.name for figure in FIGURES]
-    assert errors[Q1.name] == pytest.approx(0.005, abs=1e-3)  # of two pairs, one is the same spectrum
-    assert mean_peak_errors(Q, SPECTRA[3:], SPECTRA[:1]) == dict.fromkeys(errors)
 
 
 def test_a_figure_is_shown_with_its_digits_and_its_unit():
