@@ -1,5 +1,6 @@
 """Which side of the glass boundary each alloy of a map lies on, and how many change sides from round to round."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +20,16 @@ def sides_of(delta_q: PerAlloy) -> Integer[np.ndarray, " g"]:
     return np.where(np.isnan(delta_q), NO_PEAK, delta_q >= GLASS_DELTA_Q)
 
 
-def shares_that_change(maps: Sequence[Path]) -> list[float]:
+def shares_that_change(maps: Sequence[Path | None]) -> list[float]:
     """Return the share of alloys that change sides from each map to the next; losing or gaining a peak counts.
 
     Args:
-        maps: Of one space, the oldest first.
+        maps: Of one space, the oldest first; None for one that is lost, whose changes are NaN.
 
     Raises:
         ModelError: If one is missing, harmed or no map.
     """
-    sides = (sides_of(read_map(path)[0][DELTA_Q.name]) for path in maps)
-    return [float(np.mean(before != now)) for before, now in pairwise(sides)]
+    sides = (None if path is None else sides_of(read_map(path)[0][DELTA_Q.name]) for path in maps)
+    return [
+        math.nan if before is None or now is None else float(np.mean(before != now)) for before, now in pairwise(sides)
+    ]

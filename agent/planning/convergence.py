@@ -36,11 +36,14 @@ class Estimate(NamedTuple):
     value: float
     standard_error: float  # NaN where it can't be told
 
-    def say(self, style: str = ".3g") -> str:
-        """Return it as people read it, such as `9.31 ± 0.82`; a dash where there is none."""
+    def say(self) -> str:
+        """Return it as people read it, such as `9.31 ± 0.82`: two digits of the error; a dash where there is none."""
         if math.isnan(self.value):
             return "–"
-        return f"{self.value:{style}}" + ("" if math.isnan(self.standard_error) else f" ± {self.standard_error:.2g}")
+        if not self.standard_error > 0:  # it can't be told, or all err alike
+            return f"{self.value:.3g}"
+        digits = max(1 - math.floor(math.log10(self.standard_error)), 0)
+        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f}"
 
 
 class Marks(NamedTuple):

@@ -1,6 +1,7 @@
 """What the terminal shows: errors in words, a stage's progress, tables, plain records."""
 
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from glassmap.agent.errors import GlassmapError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.peaks.measures import MEASURES, MSE
+from glassmap.agent.planning.convergence import Estimate
 from glassmap.agent.refusals import refusal
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from glassmap.simulation.cost import Cost
 
 WATCH_SECONDS = 2.0
+NOT_KNOWN = Estimate(math.nan, math.nan)
 PAPER_ALLOYS = 1176  # of Zr-Cu-Al at 2 at.%, Xie et al. (2025)
 
 
@@ -82,10 +85,15 @@ def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) ->
 
 
 def print_status(state: str, reason: str) -> None:
-    """Print where a campaign stands."""
+    """Print where a campaign stands; a sentence that begins with the state isn't told it twice."""
     from glassmap.agent.store.status import state_in_words
 
-    console.print(f"[bold]{state_in_words(state)}[/bold]: {escape(reason)}", soft_wrap=True)
+    words = state_in_words(state)
+    if reason.lower().startswith(words):
+        told, reason = f"[bold]{escape(reason[: len(words)])}[/bold]", reason[len(words) :]
+    else:
+        told = f"[bold]{words}[/bold]: "
+    console.print(told + escape(reason), soft_wrap=True)
 
 
 def watch_again_and_again(look: Callable[[], object]) -> None:
@@ -135,26 +143,30 @@ def progress() -> "Iterator[Report]":
 
 
 def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Coverage]") -> None:
-    """Print a row a round: what was measured, how evenly, and the errors of the model."""
+    """Print a row a round: what was measured, how evenly, and the errors of the model; then those by other measures."""
+    count = curve[-1].judged_by
+    judged_by = f"by the same {count} spectra, never learned from" if count else "on spectra never learned from"
     table = Table(
-        title="Learning curve: errors on spectra never learned from",
-        caption="distance: mean, from an alloy to the nearest measured one; before: MSE of the last round's model on "
-        "this round's batch",
+        title=f"Learning curve: all models, {judged_by}; mean ± standard error",
+        caption="distance: mean, from an alloy to the nearest measured one; left out: of the spectra learned from, by "
+        "models that left them out; before: the last round's model on this round's batch",
     )
-    heads = [figure.head for figure in FIGURES]
-    for name in ("round", "spectra", "distance (at.%)", "MSE", "one sample", *heads, "before"):
+    for name in ("round", "spectra", "distance (at.%)", "MSE", "of one sample", "left out", "before"):
         table.add_column(name, justify="right")
+    others = Table(title="The same, by other measures")
+    others.add_column("round", justify="right")
+    for measure in MEASURES[1:]:
+        head = measure.label.removeprefix("error of ")
+        others.add_column(f"{head} ({measure.unit})" if measure.unit else head, justify="right")
     for point, cover in zip(curve, coverage, strict=False):
-        figures = (
-            (cover.mean, ".1f"),
-            (point.mse, ".3g"),
-            (point.mse_sample, ".3g"),
-            *((point.peak_errors.get(figure.name), f".{figure.digits + 1}f") for figure in FIGURES),
-            (point.next_batch_mse, ".3g"),
-        )
-        cells = ("–" if value is None else format(value, style) for value, style in figures)
-        table.add_row(str(point.round), str(point.spectra), *cells)
+        mse, left_out = (errors.get(MSE.name, NOT_KNOWN).say() for errors in (point.hold_out, point.left_out))
+        before = "–" if point.next_batch_mse is None else f"{point.next_batch_mse:.3g}"
+        numbers = (str(point.round), str(point.spectra), f"{cover.mean:.1f}")
+        table.add_row(*numbers, mse, f"{point.mse_sample:.3g}", left_out, before)
+        known = [point.hold_out.get(measure.name, NOT_KNOWN) for measure in MEASURES[1:]]
+        others.add_row(str(point.round), *(error.say() for error in known))
     console.print(table)
+    console.print(others)
 
 
 def print_suggestion_statuses(

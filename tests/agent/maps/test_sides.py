@@ -23,3 +23,4 @@ def test_losing_or_gaining_a_peak_changes_sides_as_crossing_the_boundary_does(tm
     rounds = ([0.5, 0.6, 0.6, NAN], [0.56, 0.58, NAN, NAN], [0.6, 0.4, 0.6, 0.3])
     maps = [write_map(tmp_path / f"{k}.parquet", widths) for k, widths in enumerate(rounds)]
     assert shares_that_change(maps) == [0.25, 1.0]
+    assert np.isnan(shares_that_change([maps[0], None, maps[2]])).all(), "one is lost"

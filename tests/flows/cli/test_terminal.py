@@ -1,4 +1,6 @@
-"""What the terminal shows of text from outside."""
+"""What the terminal shows: text from outside, the learning curve, where a campaign stands."""
+
+import math
 
 import pytest
 import typer
@@ -6,7 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from glassmap.agent.errors import DatasetError
-from glassmap.flows.cli.terminal import Terminal, errors_in_words, print_status, say
+from glassmap.agent.peaks.measures import MEASURES
+from glassmap.agent.planning.acquisition import Coverage
+from glassmap.agent.planning.convergence import CurvePoint, Estimate
+from glassmap.flows.cli.terminal import Terminal, errors_in_words, print_learning_curve, print_status, say
 
 NAME = "a\x1b]0;title\x07\x9b2Jb\u202e.xy"
 SHOWN = r"a\x1b]0;title\x07\x9b2Jb\u202e.xy"
@@ -42,3 +47,22 @@ def test_what_the_system_refuses_is_one_sentence_whatever_library_ran_into_it_an
     assert "Error: The disk is full: a file could not be written. Make room" in said and "errno" not in said
     with pytest.raises(RuntimeError, match="shapes"), errors_in_words():
         raise RuntimeError("shapes differ")
+
+
+def test_the_learning_curve_is_told_with_its_standard_errors_and_by_every_measure(capfd: pytest.CaptureFixture[str]):
+    errors = {"mse": Estimate(9.314, 0.82), "delta_q": Estimate(0.04123, 0.0035), "q1": Estimate(math.nan, math.nan)}
+    left_out = {"mse": Estimate(11.0, math.nan)}
+    print_learning_curve([CurvePoint(1, 16, 9.8, None, 12, errors, left_out)], [Coverage(1.0, 9.0, 5.0)])
+    said = capfd.readouterr().out
+    assert "the same 12 spectra" in said and all(measure.label[-2:] in said for measure in MEASURES)
+    assert "9.31 ± 0.82" in said and "0.0412 ± 0.0035" in said and " 11 " in said
+
+
+def test_a_state_that_its_sentence_begins_with_is_told_once(capfd: pytest.CaptureFixture[str]):
+    print_status("exhausted", "Budget spent, not converged, after 16 spectra.")
+    print_status("converged", "Another 20 alloys would change nothing.")
+    said = capfd.readouterr().out.splitlines()
+    assert said == [
+        "Budget spent, not converged, after 16 spectra.",
+        "converged: Another 20 alloys would change nothing.",
+    ]
