@@ -4,9 +4,10 @@ from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from glassmap.agent.data.composition import label
@@ -27,6 +28,7 @@ from glassmap.dashboard.data import (
     read_last_map,
     read_used_alloys,
 )
+from glassmap.dashboard.plots.maps import TERNARY_HEIGHT
 
 Shown = TypeVar("Shown")
 REFRESH = "2s"  # how often a page asks whether there is something new
@@ -191,6 +193,23 @@ def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
         if campaign.source:
             facts.insert(0, plain(campaign.source))
         st.caption(" · ".join(facts))
+
+
+def show_ternary(figure: go.Figure, *, key: str, **options: Any) -> None:
+    """Show a ternary, as high as the width of its place asks for: a phone has no room to give away.
+
+    Args:
+        figure: Of `draw_ternary`.
+        key: Of the picture.
+        options: What a click does, as of `st.plotly_chart`.
+    """
+    place = f"{key}-place"
+    with st.container(key=f"{key}-width"), st.container(key=place):
+        st.html(
+            f"<style>.st-key-{key}-width {{ container-type: inline-size; }}"
+            f".st-key-{place} {{ flex: none; height: {TERNARY_HEIGHT.format(width='100cqw')}; }}</style>"
+        )
+        st.plotly_chart(figure, width="stretch", height="stretch", key=key, **options)
 
 
 def plain(text: str) -> str:

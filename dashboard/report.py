@@ -34,7 +34,14 @@ from glassmap.dashboard.data import (
 from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
-from glassmap.dashboard.plots.maps import QUANTITIES, Marks, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.plots.maps import (
+    QUANTITIES,
+    TERNARY_HEIGHT,
+    Marks,
+    draw_parallel,
+    draw_ternary,
+    draw_tetrahedron,
+)
 from glassmap.dashboard.plots.parity import draw_parity
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL, PALE_ORANGE
@@ -133,12 +140,13 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     elements = campaign.elements
     yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
     known, flagged = read_used_alloys(campaign.folder, check=True), campaign.flagged_used
+    why = {one.id: one.reason for one in flagged}
     marks = Marks(
         measured=known.compositions,
-        measured_texts=known.ids,
+        measured_texts=[f"{id_}: {why[id_]}" if id_ in why else id_ for id_ in known.ids],
         held_out=known.hold_out,
         flagged=np.array([one.composition for one in flagged]).reshape(-1, len(elements)),
-        flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
+        flagged_texts=[one.id for one in flagged],
         batch=np.array([s.composition for s in campaign.awaited]).reshape(-1, len(elements)),
         batch_texts=[s.id for s in campaign.awaited],
     )
@@ -160,7 +168,8 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
                     extrapolated=extrapolated,
                     glass_widths=map_.values(DELTA_Q.name) if shows_glass else None,
                     marks=marks._replace(measured_values=measured_values(archive, known.ids, quantity)),
-                )
+                ),
+                height=TERNARY_HEIGHT.format(width="100vw"),
             )
     best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
     values = map_.values(DELTA_Q.name)
@@ -242,5 +251,10 @@ def _table(table: pd.DataFrame) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _figure(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+def _figure(figure: go.Figure, height: str | None = None) -> str:
+    """Return a figure as HTML; with a height of CSS's it is as high as the page's width allows."""
+    config = {"displaylogo": False, "responsive": height is not None}
+    if height is None:
+        return figure.to_html(full_html=False, include_plotlyjs=False, config=config)
+    figure.update_layout(height=None)
+    return figure.to_html(full_html=False, include_plotlyjs=False, config=config, default_height=height)

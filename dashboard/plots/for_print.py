@@ -135,8 +135,8 @@ def draw_peak_maps(
     dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
     left.scatter(*positions(learned[0]).T, s=24, c=colours_of(learned[1], limits) / 255, **dots)
     if len(flagged):
-        flag = {"marker": "^", "facecolors": "none", "edgecolors": _RED, "linewidths": 1.6}
-        left.scatter(*positions(flagged).T, s=150, zorder=4, clip_on=False, **flag)
+        flag = {"marker": "^", "facecolors": _RED, "edgecolors": "white", "linewidths": 1.0}
+        left.scatter(*positions(flagged).T, s=190, zorder=2.9, clip_on=False, **flag)
     has_peak = np.isfinite(measured[1])
     for rows in (~has_peak, has_peak):  # grey below
         colours = colours_of(measured[1][rows], limits) / 255
@@ -152,7 +152,9 @@ def draw_peak_maps(
     keys = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
     names = ["learned from, in the colour of what was measured"]
     if len(flagged):
-        keys.append(Line2D([], [], marker="^", color="none", markeredgecolor=_RED, markersize=10))
+        keys.append(
+            Line2D([], [], marker="^", color="none", markerfacecolor=_RED, markeredgecolor="white", markersize=11)
+        )
         names.append("flagged, and used")
     if extrapolated:
         keys.append(Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0))

@@ -30,7 +30,8 @@ from glassmap.dashboard.plots.ternary import (
 )
 
 NOTHING = np.empty((0, 3))
-TERNARY_HEIGHT = 640  # pixels, where it is wide enough
+TERNARY_PIXELS = 640  # height
+TERNARY_HEIGHT = f"min({TERNARY_PIXELS}px, 0.95 * {{width}} + 120px)"  # of CSS: lower where a page is narrow
 CORNER_ROOM = 0.09  # above the upper corner, for its element
 FONT = 12  # pixels, beside a ternary
 RED = "#d00000"
@@ -162,7 +163,7 @@ def draw_ternary(
         figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": GREY, "width": 2})
     _add_alloys(figure, compositions, values, outside, what, elements)
     _add_marks(figure, marks, names, elements, limits, scale)
-    set_style(figure, height=TERNARY_HEIGHT)
+    set_style(figure, height=TERNARY_PIXELS)
     hidden = {"visible": False, "fixedrange": True}
     figure.update_xaxes(range=[0, 1], constrain="domain", **hidden)
     figure.update_yaxes(
@@ -276,9 +277,11 @@ def _add_marks(
     edge = {"width": 1.3, "color": "black"}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": RED}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
-    ring = {"symbol": "circle-open", "size": 13, "color": RED, "line": {"width": 2, "color": RED}}
-    flag = {"symbol": "triangle-up-open", "size": 17, "color": RED, "line": {"width": 2.2, "color": RED}}
+    ring = {"symbol": "circle", "size": dot + 6, "color": RED, "line": {"width": 1, "color": "white"}}  # under the dot
+    flag = {"symbol": "triangle-up", "size": dot + 11, "color": RED, "line": {"width": 1.5, "color": "white"}}
     for shares, said, name, style in (
+        (marks.ringed, marks.ringed_texts, marks.ringed_name, ring),
+        (marks.flagged, marks.flagged_texts, "flagged, and used", flag),
         *(
             (
                 marks.measured[rows],
@@ -288,8 +291,6 @@ def _add_marks(
             )
             for rows, name, symbol in ((learned, names[0], "circle"), (~learned, "measured, held out", "square"))
         ),
-        (marks.ringed, marks.ringed_texts, marks.ringed_name, ring),
-        (marks.flagged, marks.flagged_texts, "flagged, and used", flag),
         (marks.batch, marks.batch_texts, names[1], cross),
         (marks.known, marks.known_texts, "known glass formers", star),
     ):

@@ -12,7 +12,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.planning.acquisition import RULES, rule_of
 from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
-from glassmap.dashboard.live import chosen, map_now
+from glassmap.dashboard.live import chosen, map_now, show_ternary
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
 SHOWN_IDS = 30  # of samples, in a line
@@ -62,7 +62,7 @@ def _draw(campaign: CampaignSnapshot, batch: Batch, round_: int) -> go.Figure:
             measured_texts=used.ids,
             held_out=used.hold_out,
             flagged=np.array([one.composition for one in flagged]).reshape(-1, 3),
-            flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
+            flagged_texts=[one.id for one in flagged],
             ringed=used.compositions[ringed],
             ringed_texts=[*compress(used.ids, ringed)],
             ringed_name=f"measured, of round {round_}",
@@ -109,7 +109,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
     if len(campaign.elements) == 3:
-        st.plotly_chart(_draw(campaign, batch, int(round_)), width="stretch", key="batch")
+        show_ternary(_draw(campaign, batch, int(round_)), key="batch")
         st.caption(
             "Circles: measured, where it was found; squares: held out, never learned from. Rings: of this round; "
             "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has "

@@ -17,10 +17,9 @@ from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map, colour_limits, measured_values
-from glassmap.dashboard.live import archive_now, chosen, map_now, used_alloys_now
+from glassmap.dashboard.live import archive_now, chosen, map_now, show_ternary, used_alloys_now
 from glassmap.dashboard.plots.maps import (
     QUANTITIES,
-    TERNARY_HEIGHT,
     Marks,
     draw_parallel,
     draw_ternary,
@@ -39,10 +38,6 @@ COLUMNS = {  # of the best candidates: title and format
     "peak_share": ("share with a peak", "%.2f"),
 }
 TERNARY = "ternary"  # key of the picture
-_AS_HIGH_AS_WIDE = f"""<style>
-.st-key-ternary-column {{ container-type: inline-size; }}
-.st-key-ternary-place {{ flex: none; height: min({TERNARY_HEIGHT}px, 95cqw + 120px); }}
-</style>"""
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
 
@@ -107,13 +102,14 @@ def _marks(
     e = len(campaign.elements)
     batch, alloy = campaign.awaited, st.session_state.get("alloy")
     flagged = campaign.flagged_used if len(used.ids) else []
+    why = {one.id: one.reason for one in flagged}
     return Marks(
         measured=used.compositions,
-        measured_texts=used.ids,
+        measured_texts=[f"{id_}: {why[id_]}" if id_ in why else id_ for id_ in used.ids],
         measured_values=measured_values(archive_now(campaign), used.ids, quantity),
         held_out=used.hold_out,
         flagged=np.array([one.composition for one in flagged]).reshape(-1, e),
-        flagged_texts=[f"{one.id}: {one.reason}" for one in flagged],
+        flagged_texts=[one.id for one in flagged],
         batch=np.array([s.composition for s in batch]).reshape(-1, e),
         batch_texts=[s.id for s in batch],
         known=known,
@@ -138,9 +134,7 @@ def _draw(campaign: CampaignSnapshot, map_: Map, quantity: str, rows: Mask, colu
         marks=marks,
     )
     pick = partial(_pick, TERNARY, map_.compositions[rows], columns)
-    with st.container(key="ternary-column"), st.container(key="ternary-place"):
-        st.html(_AS_HIGH_AS_WIDE)
-        st.plotly_chart(figure, width="stretch", height="stretch", key=TERNARY, on_select=pick, selection_mode="points")
+    show_ternary(figure, key=TERNARY, on_select=pick, selection_mode="points")
 
 
 def _ternary(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
