@@ -28,7 +28,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.matching import is_in_use
-from glassmap.flows.backends.protocol import FROM_PYTHON
+from glassmap.flows.backends.protocol import FROM_PYTHON, WAFER
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.record import record
 
@@ -111,9 +111,9 @@ class Planner:
 
         Args:
             points: Each with `intensity` against `q` (1/Å) or `two_theta` (degrees, with `wavelength` in Å unless the
-                campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; and with the
-                measured share of each element in at.%, unless it is the target's. All are taken or none; what was
-                told before, to the last digit, is not taken again.
+                campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; with the measured
+                share of each element in at.%, unless it is the target's; and with the `wafer` that it lies on, where
+                several share one. All are taken or none; what was told before, to the last digit, is not taken again.
 
         Raises:
             CampaignError: If a point lacks something, or its `_id` is unknown.
@@ -125,13 +125,15 @@ class Planner:
         self._given -= {str(point.get(ID)) for point in points}  # who retries one wants it suggested again
         round_ = round_of_arrivals(store)
         with store.transaction():
-            for asked, composition, scan, spectrum in read:
+            for point, (asked, composition, scan, spectrum) in zip(points, read, strict=True):
+                wafer = {WAFER: str(point[WAFER])} if point.get(WAFER) else {}
                 content = b"".join(values.tobytes() for values in (composition, scan.axis, scan.intensity))
                 digest = hashlib.sha256(f"{asked and asked.id} {scan.wavelength} ".encode() + content).hexdigest()
                 if is_in_use(store, digest):
                     store.log("duplicate", "told twice from Python", subject=asked.id if asked else "")
                     continue
-                facts = {"file": FROM_PYTHON, "hash": digest, "counts": float(np.median(scan.intensity))}
+                counts = float(np.median(scan.intensity))
+                facts = {"file": FROM_PYTHON, "hash": digest, "counts": counts} | wafer
                 record(
                     self._campaign,
                     round_,

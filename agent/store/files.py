@@ -99,11 +99,11 @@ class Files(StoreConnection):
         )
         return {row["state"]: row["count"] for row in rows}
 
-    def record_sample(self, name: str, composition: Composition, *, file: int) -> None:
-        """Record a row of a composition table; call within a transaction."""
+    def record_sample(self, name: str, composition: Composition, *, file: int, wafer: str = "") -> None:
+        """Record a row of a composition table, and the wafer if it says one; call within a transaction."""
         self._execute(
-            "INSERT OR REPLACE INTO samples (name, composition, file) VALUES (?, ?, ?)",
-            [name, json.dumps(composition.tolist()), file],
+            "INSERT OR REPLACE INTO samples (name, composition, file, wafer) VALUES (?, ?, ?, ?)",
+            [name, json.dumps(composition.tolist()), file, wafer],
         )
 
     def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
@@ -114,3 +114,12 @@ class Files(StoreConnection):
             [name],
         )
         return [(row["path"], tuple(json.loads(row["composition"]))) for row in rows]
+
+    def wafers(self, name: str) -> list[tuple[str, str]]:
+        """Return which wafer tables say that a sample lies on, the last first: path of the table, name of the wafer."""
+        rows = self._rows(
+            """SELECT path, wafer FROM samples JOIN files ON files.id = samples.file
+            WHERE name = ? AND wafer <> '' ORDER BY samples.id DESC""",
+            [name],
+        )
+        return [(row["path"], row["wafer"]) for row in rows]

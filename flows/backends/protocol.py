@@ -76,6 +76,7 @@ class Filed(NamedTuple):
     text: str = ""  # what became of it, a sentence for a person; empty where that isn't worth one
     is_news: bool = True  # and belongs into the log
     samples: Mapping[str, Composition] = {}  # what a table says
+    wafers: Mapping[str, str] = {}  # that it says they lie on
     replaces: LedgerEntry | None = None  # another file that this one stands for from here on
 
 
@@ -111,6 +112,10 @@ class Ledger(Protocol):
 
     def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
         """Return what tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+        ...
+
+    def wafers(self, name: str) -> list[tuple[str, str]]:
+        """Return which wafer tables say that a sample lies on, the last first: path of the table, name of the wafer."""
         ...
 
     def suggestion(self, id_: str) -> Suggestion | None:

@@ -26,9 +26,17 @@ from glassmap.agent.shapes import Composition, Compositions, Spectrum
 from glassmap.agent.store.connection import DatabaseError
 from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion, copy_name
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
-from glassmap.flows.backends.lab.matching import composition_of, identify, is_in_use, nearest_pending, plain
+from glassmap.flows.backends.lab.matching import (
+    composition_of,
+    identify,
+    is_in_use,
+    names_of,
+    nearest_pending,
+    plain,
+    wafer_of,
+)
 from glassmap.flows.backends.lab.settings import Settings
-from glassmap.flows.backends.protocol import Event, Filed, Ledger, LedgerEntry, Measured
+from glassmap.flows.backends.protocol import WAFER, Event, Filed, Ledger, LedgerEntry, Measured
 
 _COMPUTER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # no room, no handles
 _STEM_BYTES = 100  # of a name in quarantine; a whole name has 255 at most
@@ -167,7 +175,7 @@ def _counts_again(
         return by_hand and not is_in_use(ledger, before.hash)
     entry = _entry_of(before)
     _keep(lab, entry, content)
-    samples, compositions, _ = _read_table(lab, entry)
+    samples, compositions, *_ = _read_table(lab, entry)
     folder = Path(file.name).parent
     return any(
         [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
@@ -246,8 +254,10 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[str], Compositions, tuple[str, ...]]:
-    """Read samples by their plain names, their compositions, and notes."""
+def _read_table(
+    lab: Laboratory, entry: LedgerEntry
+) -> tuple[list[str], Compositions, tuple[str, ...], Mapping[str, str]]:
+    """Read samples by their plain names, their compositions, notes, and the wafers that a column of that name says."""
     settings, kept = lab.settings.table, _copy_of(lab, entry)
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
@@ -260,15 +270,16 @@ def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[str], Composi
     if times > 1:
         raise DatasetError(f"It names the sample {repeated} more than once. Keep the row that counts.")
     order = [table.elements.index(element) for element in lab.elements]
-    return samples, table.compositions[:, order], table.notes
+    wafers = dict(zip(samples, map(visible, table.others.get(WAFER, ())), strict=False))
+    return samples, table.compositions[:, order], table.notes, wafers
 
 
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
-    samples, compositions, notes = _read_table(lab, entry)
+    samples, compositions, notes, wafers = _read_table(lab, entry)
     said = dict(zip(samples, compositions, strict=True))
     note = visible(" ".join((f"{len(samples)} samples.", *notes, *_too_late(ledger, entry.path, said))))
-    yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=said)
+    yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=said, wafers=wafers)
 
 
 def _too_late(ledger: Ledger, table: str, said: Mapping[str, Composition]) -> Iterator[str]:
@@ -310,12 +321,14 @@ def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator
     if composition is None:
         yield Filed(entry._replace(state="waiting", reason=reason), f"{entry.path}: waits. {reason}")
         return
-    facts = {
+    facts: dict[str, Any] = {
         "file": entry.path,
         "hash": entry.hash,
         "notes": list(scan.notes),
         "counts": float(np.median(scan.intensity)),
     }
+    if wafer := wafer_of(ledger, names_of(ledger, entry.path, entry.hash, scan), Path(entry.path).parent):
+        facts[WAFER] = wafer
     asked = asked or nearest_pending(
         ledger, composition, since=lab.since, tolerance_at_pct=lab.settings.tolerance_at_pct
     )

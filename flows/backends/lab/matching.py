@@ -27,13 +27,34 @@ def identify(
         since: The first round that counts.
         takes_target: Whether a scan that no table names is of the composition that was asked for.
     """
-    called = (*(Path(name).name for name in (path, *ledger.paths_of(hash_))), scan.sample)
-    names = list(dict.fromkeys(plain(name) for name in called if name))
+    names = names_of(ledger, path, hash_, scan)
     asked = next((s for s in map(ledger.suggestion, names) if s is not None and s.round >= since), None)
     composition, reason = composition_of(ledger, names, Path(path).parent)
     if composition is None and asked is not None and takes_target:
         composition = np.array(asked.composition)
     return asked, composition, reason
+
+
+def names_of(ledger: Ledger, path: str, hash_: str, scan: RawScan) -> list[str]:
+    """Return the plain names that a scan goes by: of its files, the last first, and as the instrument says."""
+    called = (*(Path(name).name for name in (path, *ledger.paths_of(hash_))), scan.sample)
+    return list(dict.fromkeys(plain(name) for name in called if name))
+
+
+def wafer_of(ledger: Ledger, names: Sequence[str], folder: Path) -> str:
+    """Find which wafer composition tables say that a scan in a folder lies on; empty where they don't, or differ.
+
+    Args:
+        ledger: What is recorded.
+        names: That the scan goes by.
+        folder: It lies in, whose own table counts.
+    """
+    for name in names:
+        said = ledger.wafers(name)
+        beside = [wafer for path, wafer in said if Path(path).parent == folder][:1]
+        if len(found := {*(beside or (wafer for _, wafer in said))}) == 1:
+            return found.pop()
+    return ""
 
 
 def composition_of(

@@ -100,3 +100,16 @@ def test_a_corrected_composition_of_what_was_measured_is_pointed_out(lab: Path):
     drop_table(lab, {"r001-01": np.array([0.3, 0.3, 0.4])}, "corrected.csv")
     run(lab)
     assert "r001-01 was measured with another composition; retract it" in files(lab)["corrected.csv"][1]
+
+
+def test_the_wafer_that_a_table_says_goes_with_the_measurement_and_its_error(lab: Path):
+    """Spectra of one wafer err alike, so what they say together is less sure."""
+    found = {sample["sample"]: drop_scan(lab, sample) for sample in order(lab)}
+    rows = [f"{name},{k % 2},{','.join(f'{100 * x:.4f}' for x in c)}" for k, (name, c) in enumerate(found.items())]
+    table = "\n".join(["sample,wafer,Co (at.%),V (at.%),Zr (at.%)", *rows, ""])
+    (lab / "drop" / "edx.csv").write_text(table)
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert {m.id: m.facts["wafer"] for m in store.measurements()} == {n: str(k % 2) for k, n in enumerate(found)}
+        (judged,) = store.judged("held out", since=1).values()
+        assert judged.wafers == tuple(str(m.facts["wafer"]) for m in store.measurements() if m.hold_out)
