@@ -1,14 +1,15 @@
 """The learning curve, what the next batches are expected to bring, and the rule that ends a campaign.
 
-All rounds' models are judged by the same spectra, so that what one batch brought is a difference of pairs, spectrum by
-spectrum. Two kinds of spectra tell: those held out, and those learned from, each as models say it that left it out.
+All rounds' models are judged by the same spectra, so that what a batch brought is a mean of differences, spectrum by
+spectrum. Two kinds of spectra tell: those held out, and those learned from, each as models foresee it that left it
+out. How the rule was chosen, and how often it errs, is in docs/results.md; `tests.benchmarks.stopping` is the study.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean, linear_regression
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -16,7 +17,13 @@ from jaxtyping import Float, Integer
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Groups, PerSample
 
-TREND_ROUNDS = 5  # that a forecast looks back on
+AHEAD = 2  # batches that the rule looks ahead; what a single one brings is mostly luck
+TREND_ROUNDS = 9  # that it looks back on; a power law holds for a while, not for ever
+EXPONENTS: dict[str, float] = {"mse": 0.5, "delta_q": 1.0}  # of the power law in the number of spectra; by the study
+LEFT_OUT_SHARE = 0.8  # of the spectra are known to a model that leaves a fold out
+SURE = 0.9  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
+FEWEST = 20  # spectra; the trend of fewer is that of one or two that err much
+GLASS_ROUNDS = 4  # over which the share of the map that changes sides is averaged
 
 On = Literal["mse", "delta_q", "glass"]
 State = Literal["continue", "converged", "exhausted"]
@@ -52,6 +59,10 @@ class Marks(NamedTuple):
     spectra: tuple[int, ...]  # learned from, by round, the oldest first
     errors: Float[np.ndarray, "k h"]  # of each round's model on each spectrum; NaN where it isn't known
     groups: Integer[np.ndarray, " h"]  # the wafer of each spectrum, or a number of its own where that isn't known
+
+    def until(self, rounds: int) -> "Marks":
+        """Return the marks of the first rounds' models, on the same spectra."""
+        return Marks(self.spectra[:rounds], self.errors[:rounds], self.groups)
 
 
 class CurvePoint(NamedTuple):
@@ -108,6 +119,308 @@ class Decision(NamedTuple):
     trend: Trend | None = None  # None before there is one
     evidence: Mapping[str, Any] = {}  # what the reason says, in numbers; JSON types
     improvements: tuple[float, ...] = ()  # relative, of the smoothed curve, round by round
+
+
+def estimate(errors: PerSample, groups: Groups) -> Estimate:
+    """Return the mean of what is known and its standard error, the larger of that by spectra and that by groups.
+
+    Spectra of one wafer err alike, so that many of them tell little more than one does.
+
+    Args:
+        errors: One a spectrum, NaN where unknown.
+        groups: The wafer of each, or a number of its own.
+    """
+    errors, groups = errors[known := ~np.isnan(errors)], groups[known]
+    if not len(errors):
+        return Estimate(math.nan, math.nan)
+    return Estimate(float(errors.mean()), standard_error(errors / len(errors), groups))
+
+
+def standard_error(parts: PerSample, groups: Groups) -> float:
+    """Return the standard error of a sum of parts, one a spectrum; NaN of a single part."""
+    if len(parts) < 2:
+        return math.nan
+    parts = parts - parts.mean()
+    of_groups = np.bincount(np.unique(groups, return_inverse=True)[1], parts)
+    return math.sqrt(max(np.square(those).sum() * len(those) / max(len(those) - 1, 1) for those in (parts, of_groups)))
+
+
+def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int, *, measure: str = "mse") -> Estimate | None:
+    """Return what the error is expected to be after `at` spectra, of the same held-out ones; None before round three.
+
+    By the power law with an offset through the last rounds. The standard error is that of going on: how far the curve
+    is from smooth, and not how well the held-out spectra stand for others.
+
+    Args:
+        spectra: Learned from, by round, the oldest first.
+        errors: Of each round's model, by one measure.
+        at: Spectra learned from, then.
+        measure: Whose exponent the power law has; that of the MSE for any other than Δq.
+    """
+    known = [(n, error.value) for n, error in zip(spectra, errors, strict=True) if math.isfinite(error.value)]
+    known = known[-TREND_ROUNDS:]
+    if len({n for n, _ in known}) < 3:
+        return None
+    learned, levels = np.array(known).T
+    law = _PowerLaw.of(learned, at, EXPONENTS.get(measure, EXPONENTS["mse"]))
+    distance = law.at - float(law.shape.mean())
+    reach = math.sqrt(1 + 1 / len(levels) + distance**2 * float(law.slope @ law.slope))
+    return Estimate(float(levels.mean() + law.slope @ levels * distance), law.scatter(levels) * reach)
+
+
+def decide(
+    on: On,
+    hold_out: Marks,
+    left_out: Marks,
+    changes: Sequence[float],
+    *,
+    batch: int,
+    tolerance: float,
+    patience: int,
+    budget: Budget,
+    used: Budget,
+    room_left: bool,
+    extended_to: int = 0,
+) -> Decision:
+    """Whether more measurements still improve what the campaign is for.
+
+    It has converged where the next two batches together are expected to bring less than the tolerance, at the upper
+    end of its 80 % interval, in each of the last `patience` rounds; and never while the error rises.
+
+    Args:
+        on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
+        hold_out: Of all spectra held out so far, by the measure that `on` names; by `mse` for `glass`.
+        left_out: Of all spectra learned from, each as models foresee it that left it out; by the same measure.
+        changes: Share of the map's alloys that changed sides from each round to the next; read for `glass` alone.
+        batch: Spectra that another batch brings to learn from.
+        tolerance: The gain of two batches that isn't worth them: a share of the MSE, 1/Å, or a share of the map.
+        patience: Rounds in a row of which it has to be said.
+        budget: What the campaign may use up.
+        used: What it has; rounds, spectra, hours and CPU-hours.
+        room_left: Whether there is an alloy left to measure.
+        extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
+            says.
+    """
+    rounds = len(hold_out.spectra)
+    trend, said, evidence = _judge(on, hold_out, left_out, changes, batch, tolerance)
+    before = [
+        _judge(on, hold_out.until(last), left_out.until(last), changes[: last - 1], batch, tolerance).trend
+        for last in range(rounds - 1, max(rounds - patience, 0), -1)
+    ]
+    if trend == "converged" and before != ["converged"] * (patience - 1):
+        trend, said = "unknown", f"not yet known: {said}, which has to hold in {_count(patience, 'round')} in a row"
+    now = _say_error(on, estimate(hold_out.errors[-1], hold_out.groups))
+    after = f"after {hold_out.spectra[-1]} spectra in {_count(used.rounds, 'round')}, hold-out {now}"
+    over = budget._replace(rounds=max(budget.rounds, extended_to)).spent(used)
+    if room_left and not over and used.rounds < extended_to:
+        return Decision("continue", f"Go on {after}: extended to round {extended_to}; {said}.", trend, evidence)
+    if trend == "converged":
+        return Decision("converged", f"Converged {after}: {said}.", trend, evidence)
+    if not room_left:
+        reason = f"No alloy is left to measure, not converged, {after}: {said}."
+        return Decision("exhausted", reason, trend, evidence)
+    if over:
+        reason = f"Budget spent, not converged, {after}: the budget of {over} is spent; {said}."
+        return Decision("exhausted", reason, trend, evidence)
+    return Decision("continue", f"Go on {after}: {said}.", trend, evidence)
+
+
+class _Said(NamedTuple):
+    """How that which has to settle is spoken of."""
+
+    name: str
+    more: str  # what so many alloys would do
+    unit: str
+    scale: float  # of a gain, to its unit
+    digits: int
+
+    def say(self, value: float | Estimate) -> str:
+        """Return a gain in its unit, with its standard error where it has one."""
+        parts = value if isinstance(value, Estimate) else (value,)
+        numbers = [f"{self.scale * part:.{self.digits}f}" for part in parts if math.isfinite(part)]
+        return f"{' ± '.join(numbers)} {self.unit}"
+
+
+_SAID = {
+    "mse": _Said("MSE", "another {more} alloys would lower the MSE by {gain}", "%", 100, 1),
+    "delta_q": _Said("error of Δq", "another {more} alloys would lower the error of Δq by {gain}", "1/Å", 1, 4),
+    "glass": _Said("glass", "another {more} alloys would move {gain} of the map to the other side", "%", 100, 1),
+}
+_WHY_RISING = (
+    "perhaps the newest alloys are of a phase or a wafer unlike the others, or a flagged scan is learned from; look at "
+    "them before measuring more"
+)
+
+
+def _say_error(on: On, error: Estimate) -> str:
+    digits, unit = (".3f", " 1/Å") if on == "delta_q" else (".3g", "")
+    sure = f" ± {error.standard_error:{digits}}" if math.isfinite(error.standard_error) else ""
+    return f"{'error of Δq' if on == 'delta_q' else 'MSE'} {error.value:{digits}}{sure}{unit}"
+
+
+class _Verdict(NamedTuple):
+    """What the marks of some rounds say."""
+
+    trend: Trend | None
+    said: str
+    evidence: dict[str, Any]
+
+
+def _judge(
+    on: On, hold_out: Marks, left_out: Marks, changes: Sequence[float], batch: int, tolerance: float
+) -> _Verdict:
+    """Judge the last of some rounds."""
+    more = AHEAD * batch
+    found = _gain_of_map(hold_out.spectra, changes, more) if on == "glass" else _gain(on, hold_out, left_out, more)
+    if found is None:
+        return _Verdict(None, "no trend yet", {})
+    if not found.level:
+        return _Verdict("converged", "there is nothing left to gain", {})
+    unit = found.level if on == "mse" else 1.0
+    gain, brought = (Estimate(value / unit, error / unit) for value, error in (found.ahead, found.brought))
+    low, high = interval(gain, found.free)
+    worst = interval(brought, found.spectra - 1)
+    numbers = {
+        "tolerance": tolerance,
+        "gain": gain.value,
+        "gain_standard_error": gain.standard_error,
+        "low": low,
+        "high": high,
+        "brought": brought.value,
+        "brought_standard_error": brought.standard_error,
+    }
+    evidence = {"measure": on, "alloys": more, "judged_by": found.spectra} | {
+        name: value if math.isfinite(value) else None for name, value in numbers.items()
+    }
+    words = _SAID[on]
+    said = words.more.format(more=more, gain=words.say(gain))
+    said += f" (80 % interval {words.say(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
+    if worst[1] < 0:
+        rose = words.say(Estimate(-brought.value, brought.standard_error))
+        return _Verdict(
+            "rising", f"rising: the {words.name} rose by {rose} with the last {AHEAD} batches; {_WHY_RISING}", evidence
+        )
+    if found.spectra < FEWEST:
+        return _Verdict("unknown", f"not yet known, as only {found.spectra} spectra tell: {said}", evidence)
+    if high < tolerance and not brought.value < -tolerance:
+        return _Verdict("converged", said, evidence)
+    if low > 0 and gain.value > tolerance:
+        return _Verdict("improving", f"still improving: {said}", evidence)
+    return _Verdict("unknown", f"not yet known: {said}", evidence)
+
+
+def interval(estimate: Estimate, free: int) -> tuple[float, float]:
+    """Return the 80 % interval of a value whose standard error comes from so many free values, by Student's t."""
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    reach = cast(float, stdtrit(free, SURE)) * estimate.standard_error
+    return estimate.value - reach, estimate.value + reach
+
+
+class _PowerLaw(NamedTuple):
+    """The curve c + a n^-p through some rounds, by least squares."""
+
+    shape: PerSample  # n^-p of each round, 1 for the last
+    at: float  # and of the number of spectra that is asked for
+    slope: PerSample  # the sum of the rounds' errors with these weights is a
+
+    @classmethod
+    def of(cls, spectra: PerSample, at: float, exponent: float) -> "_PowerLaw":
+        """Return the one through rounds of so many spectra; the last has 1."""
+        shape = (spectra / spectra[-1]) ** -exponent
+        centred = shape - shape.mean()
+        return cls(shape, float((at / spectra[-1]) ** -exponent), centred / (centred @ centred))
+
+    def scatter(self, levels: PerSample) -> float:
+        """Return how far the rounds' errors lie from the curve, a standard deviation."""
+        residuals = levels - levels.mean() - (self.slope @ levels) * (self.shape - self.shape.mean())
+        return math.sqrt(float(residuals @ residuals) / (len(levels) - 2))
+
+
+class _Gain(NamedTuple):
+    """What some spectra say of more batches."""
+
+    ahead: Estimate  # what the next ones are expected to bring
+    brought: Estimate  # what the last ones brought
+    level: float  # the error now
+    spectra: int  # that tell: of which both of the last two models were asked without knowing them
+    free: int  # rounds beyond those that the curve takes up
+
+
+def _gain(on: On, hold_out: Marks, left_out: Marks, more: int) -> _Gain | None:
+    """Return what both kinds of spectra say together, each as much as its number; None where there is no trend yet."""
+    exponent = EXPONENTS[on]
+    found = [_gain_of(hold_out, more, exponent, 1.0), _gain_of(left_out, more, exponent, LEFT_OUT_SHARE**exponent)]
+    known = [gain for gain in found if gain is not None]
+    total = sum(gain.spectra for gain in known)
+    if not total:
+        return None
+    shares = [gain.spectra / total for gain in known]
+    return _Gain(
+        _mean([gain.ahead for gain in known], shares),
+        _mean([gain.brought for gain in known], shares),
+        sum(share * gain.level for share, gain in zip(shares, known, strict=True)),
+        total,
+        min(gain.free for gain in known),
+    )
+
+
+def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain | None:
+    """Return what spectra of one kind say, by the power law through their mean paired changes from round to round.
+
+    The forecast is a sum of such changes with fixed weights, so each spectrum has its own part in it, and the spread
+    of the parts is its standard error; the scatter of the rounds about the curve comes on top.
+
+    Args:
+        marks: Of one kind.
+        more: Spectra of the next batches.
+        exponent: Of the power law.
+        factor: From the errors of models that know fewer spectra to those of models that know all.
+    """
+    some = ~np.isnan(marks.errors).all(1)
+    spectra, errors = np.array(marks.spectra)[some][-TREND_ROUNDS:], marks.errors[some][-TREND_ROUNDS:].astype(float)
+    changes = errors[:-1] - errors[1:]
+    known = ~np.isnan(changes)
+    counts = known.sum(1)
+    begin = max(np.flatnonzero(counts < 2), default=-1) + 1  # before it too few were asked of both models
+    if len(changes) - begin < 2:
+        return None
+    spectra, changes, known, counts = spectra[begin:], changes[begin:], known[begin:], counts[begin:]
+    means = np.where(known, changes, 0).sum(1) / counts
+    parts = np.where(known, changes - means[:, None], 0) / counts[:, None]
+    levels = -np.concatenate([[0.0], means.cumsum()])  # relative to the first
+    law = _PowerLaw.of(spectra, spectra[-1] + more, exponent)
+    step = factor * (1 - law.at)
+    weights = -step * law.slope[::-1].cumsum()[::-1][1:]  # of the changes
+    told = known.any(0)
+    by_spectra = standard_error((weights @ parts)[told], marks.groups[told])
+    by_rounds = step * law.scatter(levels) * math.sqrt(float(law.slope @ law.slope))
+    last = parts[-AHEAD:].sum(0)
+    return _Gain(
+        Estimate(float(weights @ means), math.hypot(by_spectra, by_rounds)),
+        Estimate(factor * float(means[-AHEAD:].sum()), factor * standard_error(last[told], marks.groups[told])),
+        float(np.nanmean(errors[-1])),
+        int(counts[-1]),
+        len(levels) - 2,
+    )
+
+
+def _gain_of_map(spectra: Sequence[int], changes: Sequence[float], more: int) -> _Gain | None:
+    """Return how much of the map the next batches are expected to move to the other side.
+
+    As much a batch as over the last rounds, less as there are more spectra.
+    """
+    last = [(n, share) for n, share in zip(spectra[1:], changes, strict=True) if math.isfinite(share)][-GLASS_ROUNDS:]
+    if len(last) < 2:
+        return None
+    foreseen = np.array([AHEAD * share * n / (spectra[-1] + more) for n, share in last])
+    spread = float(foreseen.std(ddof=1)) / math.sqrt(len(last))
+    return _Gain(Estimate(float(foreseen.mean()), spread), Estimate(math.nan, math.nan), 1.0, FEWEST, len(last) - 1)
+
+
+def _mean(estimates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
+    values, errors = np.array(estimates).T
+    return Estimate(float(values @ shares), math.hypot(*(errors * shares)))
 
 
 def decide_by_smoothed_mse(
@@ -176,77 +489,6 @@ class Forecast(NamedTuple):
     mse: float
     low: float  # the curve's own scatter about the power law, one standard deviation
     high: float
-
-
-def estimate(errors: PerSample, groups: Groups) -> Estimate:
-    """Return the mean of what is known and its standard error, the larger of that by spectra and that by groups.
-
-    Spectra of one wafer err alike, so that many of them tell little more than one does.
-
-    Args:
-        errors: One a spectrum, NaN where unknown.
-        groups: The wafer of each, or a number of its own.
-    """
-    errors, groups = errors[known := ~np.isnan(errors)], groups[known]
-    if not len(errors):
-        return Estimate(math.nan, math.nan)
-    return Estimate(float(errors.mean()), standard_error(errors / len(errors), groups))
-
-
-def standard_error(parts: PerSample, groups: Groups) -> float:
-    """Return the standard error of a sum of parts, one a spectrum; NaN of a single part."""
-    if len(parts) < 2:
-        return math.nan
-    parts = parts - parts.mean()
-    of_groups = np.bincount(np.unique(groups, return_inverse=True)[1], parts)
-    return math.sqrt(max(np.square(those).sum() * len(those) / max(len(those) - 1, 1) for those in (parts, of_groups)))
-
-
-def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int) -> Estimate | None:
-    """Return what the error is expected to be after `at` spectra, of the same held-out ones; None before round three.
-
-    By the power law with an offset through the rounds. The standard error is that of going on: how far the curve is
-    from smooth, and not how well the held-out spectra stand for others.
-
-    Args:
-        spectra: Learned from, by round.
-        errors: Of each round's model.
-        at: Spectra learned from, then.
-    """
-    raise NotImplementedError
-
-
-def decide(
-    on: On,
-    hold_out: Marks,
-    left_out: Marks,
-    changes: Sequence[float],
-    *,
-    batch: int,
-    tolerance: float,
-    patience: int,
-    budget: Budget,
-    used: Budget,
-    room_left: bool,
-    extended_to: int = 0,
-) -> Decision:
-    """Whether more measurements still improve what the campaign is for.
-
-    Args:
-        on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
-        hold_out: Of the spectra held out so far, by the measure that `on` names; by `mse` for `glass`.
-        left_out: Of the spectra learned from, each as models say it that left it out; by the same measure.
-        changes: Share of the map's alloys that changed sides from each round to the next; read for `glass` only.
-        batch: Spectra that another batch brings to learn from.
-        tolerance: Largest gain that isn't worth two more batches: a share of the MSE, 1/Å, or a share of the map.
-        patience: Rounds in a row of which it has to be said.
-        budget: What the campaign may use up.
-        used: What it has; rounds, spectra, hours and CPU-hours.
-        room_left: Whether there is an alloy left to measure.
-        extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
-            says.
-    """
-    raise NotImplementedError
 
 
 def expect(curve: Sequence[CurvePoint], spectra: int) -> Forecast | None:

@@ -1,0 +1,175 @@
+"""How often rules that end a campaign end it too soon, and how much too late: judged by replays that went on.
+
+What is true of a round is read from spectra that were never planned and that no rule saw: the gain of the next two
+batches by the smooth curve through the errors of all rounds' models on them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+from glassmap.agent.planning.convergence import AHEAD, Budget, Marks, On, decide
+from glassmap.agent.shapes import PerSample
+from tests.benchmarks.traces import Trace
+
+TOLERANCES: dict[On, float] = {"mse": 0.05, "delta_q": 0.002, "glass": 0.02}
+GLASS = 0.57  # 1/Å, the Δq from which an alloy is called a glass
+FIRST = 2  # round, from 0, in which a rule may stop
+Rule = Callable[[Trace, int], bool]  # whether it stops after a round, counted from 0
+
+
+class Stop(NamedTuple):
+    """Where a rule ended a replay, and what was true there."""
+
+    trace: Trace
+    round: int | None  # None where it never did
+    gain: float  # true, of the next two batches, in tolerances; NaN where it never stopped
+    needed: int | None  # the first round from which on two batches gain less than the tolerance; None where none is
+    last: int  # the last round of which that is known
+
+    @property
+    def is_false(self) -> bool:
+        """Whether it stopped with more to gain than the tolerance."""
+        return self.gain > 1
+
+    @property
+    def excess(self) -> int | None:
+        """Batches spent beyond need, fewer than 0 where it stopped before; to the end where it never stopped."""
+        return None if self.needed is None else (self.last + 1 if self.round is None else self.round) - self.needed
+
+
+def true_gains(trace: Trace, on: On) -> PerSample:
+    """Return what the two batches after each round bring, in tolerances; NaN for the last rounds.
+
+    The MSE and the error of Δq by the curve c + a n^-p, each of c and a at least 0, that fits all rounds best; the
+    share of the alloys that change sides by a straight line on logarithmic axes.
+    """
+    n, gains = trace.spectra.astype(float), np.full(len(trace.spectra), np.nan)
+    if on == "glass":
+        moved = (_sides(trace)[AHEAD:] != _sides(trace)[:-AHEAD]).mean(1)
+        line = np.polynomial.Polynomial.fit(np.log(n[:-AHEAD]), np.log(moved + 1e-3), 1)
+        gains[:-AHEAD] = np.exp(line(np.log(n[:-AHEAD])))
+        return gains / TOLERANCES[on]
+    smooth = _smooth(n, np.nanmean(trace.test[on], 1))
+    gains[:-AHEAD] = smooth[:-AHEAD] - smooth[AHEAD:]
+    return gains / (TOLERANCES[on] * (smooth if on == "mse" else 1))
+
+
+def stop(trace: Trace, on: On, rule: Rule) -> Stop:
+    """Return where a rule ends a replay."""
+    gains = true_gains(trace, on)
+    last = len(gains) - AHEAD - 1
+    over = np.flatnonzero(gains[: last + 1] > 1)
+    needed = int(over[-1]) + 1 if len(over) else 0
+    where = next((k for k in range(FIRST, last + 1) if rule(trace, k)), None)
+    gain = float("nan") if where is None else float(gains[where])
+    return Stop(trace, where, gain, max(needed, FIRST) if needed <= last else None, last)
+
+
+def ours(on: On, patience: int) -> Rule:
+    """Return the rule of campaigns."""
+
+    def rule(trace: Trace, k: int) -> bool:
+        exam = "mse" if on == "glass" else on
+        held = trace.hold_out_since <= k
+        sides = _sides(trace)[: k + 1]
+        spectra = tuple(trace.spectra[: k + 1].tolist())
+        decision = decide(
+            on,
+            Marks(spectra, trace.hold_out[exam][: k + 1, held], trace.hold_out_groups[held]),
+            Marks(spectra, trace.left_out[exam][: k + 1, : spectra[-1]], trace.left_out_groups[: spectra[-1]]),
+            (sides[1:] != sides[:-1]).mean(1).tolist(),
+            batch=int(trace.spectra[k] - trace.spectra[k - 1]),
+            tolerance=TOLERANCES[on],
+            patience=patience,
+            budget=Budget(10**6),
+            used=Budget(k + 1),
+            room_left=True,
+        )
+        return decision.state == "converged"
+
+    return rule
+
+
+def smoothed_mse(trace: Trace, k: int) -> bool:
+    """The rule before: the MSE, on what was held out by then, averaged over two rounds, improved by less than 5 % twice."""
+    mse = [
+        float(np.nanmean(trace.hold_out["mse"][j][trace.hold_out_since <= j])) for j in range(k - 3, k + 1) if j >= 0
+    ]
+    means = [*mse[:1], *((a + b) / 2 for a, b in zip(mse, mse[1:], strict=False))][-3:]
+    return all(1 - now / before < 0.05 for before, now in zip(means, means[1:], strict=False))
+
+
+def below(mse: float) -> Rule:
+    """Return "MSE under x"."""
+    return lambda trace, k: float(np.nanmean(trace.hold_out["mse"][k][trace.hold_out_since <= k])) < mse
+
+
+def after(spectra: int) -> Rule:
+    """Return a fixed number of measured spectra."""
+    return lambda trace, k: bool(trace.measured[k] >= spectra)
+
+
+def mean_covariance(share: float) -> Rule:
+    """Return "the model's own uncertainty, averaged over the system, fell by less than this share in each of two rounds".
+
+    After Thelen et al. 2023, whose criterion is the mean of the posterior covariance of a Gaussian process.
+    """
+
+    def rule(trace: Trace, k: int) -> bool:
+        variance = np.square(trace.std[k - 2 : k + 1])
+        return bool((1 - variance[1:] / variance[:-1] < share).all())
+
+    return rule
+
+
+def rules(on: On, patience: int) -> Mapping[str, Rule]:
+    """Return what is compared, by name."""
+    return {
+        "ours": ours(on, patience),
+        "smoothed MSE, 5 % twice": smoothed_mse,
+        "MSE under 20": below(20),
+        "MSE under 10": below(10),
+        "mean covariance, 5 % twice": mean_covariance(0.05),
+        "100 spectra": after(100),
+        "200 spectra": after(200),
+    }
+
+
+def summary(stops: Sequence[Stop]) -> dict[str, Any]:
+    """Return what a rule did in some replays: shares, and batches or spectra beyond need."""
+    excess = [one.excess for one in stops if one.excess is not None]
+    needed = [one for one in stops if one.needed is not None]
+    more = [
+        int(one.trace.measured[_end(one)] - one.trace.measured[one.needed]) for one in needed if one.needed is not None
+    ]
+    false = [one.gain for one in stops if one.is_false]
+    return {
+        "replays": len(stops),
+        "false": len(false) / len(stops),
+        "worst": max(false, default=float("nan")),
+        "excess": float(np.median(excess)) if excess else float("nan"),
+        "excess_spectra": float(np.median(more)) if more else float("nan"),
+        "never": sum(one.round is None for one in needed) / max(len(needed), 1),
+    }
+
+
+def _end(one: Stop) -> int:
+    return one.last if one.round is None else one.round
+
+
+def _sides(trace: Trace) -> np.ndarray:
+    """Whether each tested alloy is a glass in the map of each round; 2 without a peak."""
+    return np.where(np.isnan(trace.generated), 2, trace.generated >= GLASS)
+
+
+def _smooth(n: PerSample, errors: PerSample) -> PerSample:
+    fits = []
+    for exponent in np.arange(0.2, 3.01, 0.1):
+        shape = (n / n[0]) ** -exponent
+        columns = np.stack([np.ones_like(n), shape], 1)
+        weights, residual = nnls(columns / errors[:, None], np.ones_like(n))
+        fits.append((residual, columns @ weights))
+    return min(fits, key=lambda fit: fit[0])[1]
