@@ -15,14 +15,16 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from glassmap.agent.peaks.figures import FIGURES
-from glassmap.agent.shapes import Groups, PerSample
+from glassmap.agent.shapes import Groups, PerSample, Rows
 
 AHEAD = 2  # batches that the rule looks ahead; what a single one brings is mostly luck
-TREND_ROUNDS = 9  # that it looks back on; a power law holds for a while, not for ever
-EXPONENTS: dict[str, float] = {"mse": 0.5, "delta_q": 1.0}  # of the power law in the number of spectra; by the study
+EXPONENTS: dict[str, float] = {"mse": 1.0, "delta_q": 1.5}  # of the power law in the number of spectra, by the study
+RECENT = 3  # a round counts as its number of spectra to this power: the curve has to be right where it goes on
 LEFT_OUT_SHARE = 0.8  # of the spectra are known to a model that leaves a fold out
-SURE = 0.9  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
+SURE = 0.95  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
 FEWEST = 20  # spectra; the trend of fewer is that of one or two that err much
+FEWEST_ROUNDS = 4  # that the curve goes through, where there are as many
+TREND_ROUNDS = 5  # that `expect` looks back on
 GLASS_ROUNDS = 4  # over which the share of the map that changes sides is averaged
 
 On = Literal["mse", "delta_q", "glass"]
@@ -158,14 +160,13 @@ def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int, *, mea
         measure: Whose exponent the power law has; that of the MSE for any other than Δq.
     """
     known = [(n, error.value) for n, error in zip(spectra, errors, strict=True) if math.isfinite(error.value)]
-    known = known[-TREND_ROUNDS:]
     if len({n for n, _ in known}) < 3:
         return None
     learned, levels = np.array(known).T
-    law = _PowerLaw.of(learned, at, EXPONENTS.get(measure, EXPONENTS["mse"]))
-    distance = law.at - float(law.shape.mean())
-    reach = math.sqrt(1 + 1 / len(levels) + distance**2 * float(law.slope @ law.slope))
-    return Estimate(float(levels.mean() + law.slope @ levels * distance), law.scatter(levels) * reach)
+    law = _PowerLaw.of(learned, float(at), EXPONENTS.get(measure, EXPONENTS["mse"]))
+    distance = law.at - float(law.weights @ law.shape)
+    reach = math.sqrt(1 + float(law.weights @ law.weights) + distance**2 * float(law.slope @ law.slope))
+    return Estimate(float(law.weights @ levels + law.slope @ levels * distance), law.scatter(levels) * reach)
 
 
 def decide(
@@ -185,7 +186,7 @@ def decide(
     """Whether more measurements still improve what the campaign is for.
 
     It has converged where the next two batches together are expected to bring less than the tolerance, at the upper
-    end of its 80 % interval, in each of the last `patience` rounds; and never while the error rises.
+    end of its 90 % interval, in each of the last `patience` rounds; and never while the error rises.
 
     Args:
         on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
@@ -237,8 +238,11 @@ class _Said(NamedTuple):
     def say(self, value: float | Estimate) -> str:
         """Return a gain in its unit, with its standard error where it has one."""
         parts = value if isinstance(value, Estimate) else (value,)
-        numbers = [f"{self.scale * part:.{self.digits}f}" for part in parts if math.isfinite(part)]
-        return f"{' ± '.join(numbers)} {self.unit}"
+        return f"{' ± '.join(self.number(part) for part in parts if math.isfinite(part))} {self.unit}"
+
+    def number(self, value: float) -> str:
+        """Return it without its unit."""
+        return f"{self.scale * value:.{self.digits}f}"
 
 
 _SAID = {
@@ -279,7 +283,7 @@ def _judge(
     unit = found.level if on == "mse" else 1.0
     gain, brought = (Estimate(value / unit, error / unit) for value, error in (found.ahead, found.brought))
     low, high = interval(gain, found.free)
-    worst = interval(brought, found.spectra - 1)
+    worst = interval(brought, float(found.spectra - 1))
     numbers = {
         "tolerance": tolerance,
         "gain": gain.value,
@@ -294,8 +298,8 @@ def _judge(
     }
     words = _SAID[on]
     said = words.more.format(more=more, gain=words.say(gain))
-    said += f" (80 % interval {words.say(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
-    if worst[1] < 0:
+    said += f" (90 % interval {words.number(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
+    if worst[1] < 0 and brought.value < -tolerance:
         rose = words.say(Estimate(-brought.value, brought.standard_error))
         return _Verdict(
             "rising", f"rising: the {words.name} rose by {rose} with the last {AHEAD} batches; {_WHY_RISING}", evidence
@@ -309,32 +313,39 @@ def _judge(
     return _Verdict("unknown", f"not yet known: {said}", evidence)
 
 
-def interval(estimate: Estimate, free: int) -> tuple[float, float]:
-    """Return the 80 % interval of a value whose standard error comes from so many free values, by Student's t."""
+def interval(estimate: Estimate, free: float) -> tuple[float, float]:
+    """Return the 90 % interval of a value whose standard error comes from so many free values, by Student's t."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-    reach = cast(float, stdtrit(free, SURE)) * estimate.standard_error
+    reach = float(cast(float, stdtrit(max(free, 1.0), SURE))) * estimate.standard_error
     return estimate.value - reach, estimate.value + reach
 
 
 class _PowerLaw(NamedTuple):
-    """The curve c + a n^-p through some rounds, by least squares."""
+    """The curve c + a n^-p through some rounds, by least squares, where a round counts the more the later it is."""
 
     shape: PerSample  # n^-p of each round, 1 for the last
-    at: float  # and of the number of spectra that is asked for
+    weights: PerSample  # of each round, sum 1
+    at: float  # the shape at the number of spectra that is asked for
     slope: PerSample  # the sum of the rounds' errors with these weights is a
 
     @classmethod
     def of(cls, spectra: PerSample, at: float, exponent: float) -> "_PowerLaw":
-        """Return the one through rounds of so many spectra; the last has 1."""
+        """Return the one through rounds of so many spectra."""
         shape = (spectra / spectra[-1]) ** -exponent
-        centred = shape - shape.mean()
-        return cls(shape, float((at / spectra[-1]) ** -exponent), centred / (centred @ centred))
+        weights = spectra**RECENT / np.sum(spectra**RECENT)
+        centred = shape - weights @ shape
+        return cls(shape, weights, float((at / spectra[-1]) ** -exponent), weights * centred / (weights @ centred**2))
+
+    @property
+    def free(self) -> float:
+        """How many rounds there are beyond the two that the curve takes up, where those that count less are fewer."""
+        return max(1 / float(self.weights @ self.weights) - 2, 0.5)
 
     def scatter(self, levels: PerSample) -> float:
         """Return how far the rounds' errors lie from the curve, a standard deviation."""
-        residuals = levels - levels.mean() - (self.slope @ levels) * (self.shape - self.shape.mean())
-        return math.sqrt(float(residuals @ residuals) / (len(levels) - 2))
+        residuals = levels - self.weights @ levels - (self.slope @ levels) * (self.shape - self.weights @ self.shape)
+        return math.sqrt(float(self.weights @ residuals**2) * (self.free + 2) / self.free)
 
 
 class _Gain(NamedTuple):
@@ -344,7 +355,7 @@ class _Gain(NamedTuple):
     brought: Estimate  # what the last ones brought
     level: float  # the error now
     spectra: int  # that tell: of which both of the last two models were asked without knowing them
-    free: int  # rounds beyond those that the curve takes up
+    free: float  # rounds beyond those that the curve takes up
 
 
 def _gain(on: On, hold_out: Marks, left_out: Marks, more: int) -> _Gain | None:
@@ -366,10 +377,9 @@ def _gain(on: On, hold_out: Marks, left_out: Marks, more: int) -> _Gain | None:
 
 
 def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain | None:
-    """Return what spectra of one kind say, by the power law through their mean paired changes from round to round.
+    """Return what spectra of one kind say; from the round on from which they say it most surely.
 
-    The forecast is a sum of such changes with fixed weights, so each spectrum has its own part in it, and the spread
-    of the parts is its standard error; the scatter of the rounds about the curve comes on top.
+    A curve that plunges before it levels off is no power law from its first round.
 
     Args:
         marks: Of one kind.
@@ -377,19 +387,33 @@ def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain |
         exponent: Of the power law.
         factor: From the errors of models that know fewer spectra to those of models that know all.
     """
-    some = ~np.isnan(marks.errors).all(1)
-    spectra, errors = np.array(marks.spectra)[some][-TREND_ROUNDS:], marks.errors[some][-TREND_ROUNDS:].astype(float)
+    rounds = np.flatnonzero(~np.isnan(marks.errors).all(1))
+    found = [
+        gain
+        for begin in range(max(len(rounds) - FEWEST_ROUNDS, 0) + 1)
+        if (gain := _gain_since(marks, rounds[begin:], more, exponent, factor)) is not None
+    ]
+    return min(found, key=lambda gain: interval(gain.ahead, gain.free)[1] - gain.ahead.value, default=None)
+
+
+def _gain_since(marks: Marks, rounds: Rows, more: int, exponent: float, factor: float) -> _Gain | None:
+    """Return what spectra say by the power law through their mean paired changes from round to round.
+
+    The forecast is a sum of such changes with fixed weights, so each spectrum has its own part in it, and the spread
+    of the parts is its standard error; the scatter of the rounds about the curve comes on top.
+    """
+    spectra, errors = np.array(marks.spectra, dtype=float)[rounds], marks.errors[rounds].astype(float)
     changes = errors[:-1] - errors[1:]
     known = ~np.isnan(changes)
     counts = known.sum(1)
     begin = max(np.flatnonzero(counts < 2), default=-1) + 1  # before it too few were asked of both models
-    if len(changes) - begin < 2:
+    if len(changes) - begin < 2 or len(np.unique(spectra[begin:])) < 3:
         return None
     spectra, changes, known, counts = spectra[begin:], changes[begin:], known[begin:], counts[begin:]
     means = np.where(known, changes, 0).sum(1) / counts
     parts = np.where(known, changes - means[:, None], 0) / counts[:, None]
     levels = -np.concatenate([[0.0], means.cumsum()])  # relative to the first
-    law = _PowerLaw.of(spectra, spectra[-1] + more, exponent)
+    law = _PowerLaw.of(spectra, float(spectra[-1]) + more, exponent)
     step = factor * (1 - law.at)
     weights = -step * law.slope[::-1].cumsum()[::-1][1:]  # of the changes
     told = known.any(0)
@@ -401,7 +425,7 @@ def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain |
         Estimate(factor * float(means[-AHEAD:].sum()), factor * standard_error(last[told], marks.groups[told])),
         float(np.nanmean(errors[-1])),
         int(counts[-1]),
-        len(levels) - 2,
+        law.free,
     )
 
 
@@ -415,7 +439,7 @@ def _gain_of_map(spectra: Sequence[int], changes: Sequence[float], more: int) ->
         return None
     foreseen = np.array([AHEAD * share * n / (spectra[-1] + more) for n, share in last])
     spread = float(foreseen.std(ddof=1)) / math.sqrt(len(last))
-    return _Gain(Estimate(float(foreseen.mean()), spread), Estimate(math.nan, math.nan), 1.0, FEWEST, len(last) - 1)
+    return _Gain(Estimate(float(foreseen.mean()), spread), Estimate(math.nan, math.nan), 1.0, FEWEST, len(last) - 1.0)
 
 
 def _mean(estimates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:

@@ -5,6 +5,7 @@ batches by the smooth curve through the errors of all rounds' models on them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,12 +95,12 @@ def ours(on: On, patience: int) -> Rule:
 
 
 def smoothed_mse(trace: Trace, k: int) -> bool:
-    """The rule before: the MSE, on what was held out by then, averaged over two rounds, improved by less than 5 % twice."""
+    """Whether the MSE, on what was held out by then and averaged over two rounds, twice improved by less than 5 %."""
     mse = [
         float(np.nanmean(trace.hold_out["mse"][j][trace.hold_out_since <= j])) for j in range(k - 3, k + 1) if j >= 0
     ]
-    means = [*mse[:1], *((a + b) / 2 for a, b in zip(mse, mse[1:], strict=False))][-3:]
-    return all(1 - now / before < 0.05 for before, now in zip(means, means[1:], strict=False))
+    means = [*mse[:1], *((a + b) / 2 for a, b in pairwise(mse))][-3:]
+    return all(1 - now / before < 0.05 for before, now in pairwise(means))
 
 
 def below(mse: float) -> Rule:
@@ -113,7 +114,7 @@ def after(spectra: int) -> Rule:
 
 
 def mean_covariance(share: float) -> Rule:
-    """Return "the model's own uncertainty, averaged over the system, fell by less than this share in each of two rounds".
+    """Return "the model's own uncertainty, averaged over the system, twice fell by less than this share".
 
     After Thelen et al. 2023, whose criterion is the mean of the posterior covariance of a Gaussian process.
     """
