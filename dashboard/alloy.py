@@ -7,6 +7,7 @@ import streamlit as st
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.errors import ModelError
+from glassmap.agent.maps.knowledge import say_known
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Axis, Composition, Spectrum
@@ -80,6 +81,16 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
             st.caption(f"Not on the map's grid; {nearest:.1f} at.% from the nearest alloy learned from.")
         return
     found = map_.figures.iloc[row]
+    _show_peak(found)
+    known = say_known(found["expected_error"], map_.known_below, found["distance"])
+    if found["known"] == 0:
+        st.warning(known, icon=":material/explore_off:")
+    else:
+        st.caption(known)
+
+
+def _show_peak(found: pd.Series) -> None:
+    """Show the figures of an alloy, a row of the map."""
     if np.isnan(found[DELTA_Q.name]):
         st.markdown("Its mean spectrum has no trustworthy first peak.")
         return

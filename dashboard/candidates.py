@@ -10,7 +10,6 @@ from glassmap.dashboard.data import Map
 
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
 MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
-REACH_AT_PCT = 10.0  # from the nearest measured alloy; farther away a model extrapolates
 
 
 def best_alloys(
@@ -21,6 +20,7 @@ def best_alloys(
     most_std: float | None = None,
     least_distance: float | None = None,
     most_distance: float | None = None,
+    only_known: bool = True,
     n: int = 50,
 ) -> pd.DataFrame:
     """Return the alloys whose Δq is surely large, as a table; the largest Δq less two epistemic std comes first.
@@ -33,7 +33,8 @@ def best_alloys(
         ranges_at_pct: Of elements, both ends included.
         most_std: Epistemic, of Δq in 1/Å.
         least_distance: To the nearest measured alloy, at.%: what is new.
-        most_distance: To the nearest measured alloy, at.%: what isn't extrapolated.
+        most_distance: To the nearest measured alloy, at.%.
+        only_known: Leave out what is extrapolated; a map that doesn't record that leaves out nothing.
         n: At most.
     """
     figures, at_pct = map_.figures, 100 * map_.compositions
@@ -48,6 +49,8 @@ def best_alloys(
         keep &= (figures["distance"] >= least_distance).to_numpy()
     if most_distance is not None:
         keep &= (figures["distance"] <= most_distance).to_numpy()
+    if only_known:
+        keep &= (figures["known"] != 0).to_numpy()
     rows = np.flatnonzero(keep)
     rows = rows[np.argsort(-least.to_numpy()[rows], kind="stable")[:n]]
     table = figures.iloc[rows].reset_index(drop=True)

@@ -4,6 +4,7 @@ Where a campaign stands is read in one short transaction and then shown from mem
 anything whether there is something new. What grows with the measurements is read by the pages that show it.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -251,6 +252,7 @@ class Map(NamedTuple):
     round: int
     compositions: Compositions  # atomic fraction, shape (g, e)
     figures: pd.DataFrame  # a row an alloy: the map's columns, without at.%
+    known_below: float  # the expected error below which an alloy is known; NaN where that wasn't recorded
 
     def values(self, column: str) -> PerAlloy:
         """Return a column."""
@@ -271,9 +273,10 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
     if campaign.map is None:
         return None
     round_, path = campaign.map
-    columns, _ = read_map(path)
+    columns, metadata = read_map(path)
     compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
-    return Map(round_, compositions, pd.DataFrame(columns))
+    known_below = metadata.get("known_below")  # came later, and is None where the model could not say
+    return Map(round_, compositions, pd.DataFrame(columns), math.nan if known_below is None else known_below)
 
 
 def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:

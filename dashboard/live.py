@@ -17,7 +17,7 @@ from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.agent.store.status import state_in_words
-from glassmap.dashboard.candidates import REACH_AT_PCT, best_alloys
+from glassmap.dashboard.candidates import best_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
@@ -222,14 +222,14 @@ def plain(text: str) -> str:
 
 
 def widest(campaign: CampaignSnapshot) -> str | None:
-    """Return where Δq is surely largest within reach of what was measured, in words; None without a map."""
+    """Return where Δq is surely largest of what is known, in words; None without a map."""
     return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None:
     map_ = map_now(_campaign)
-    found = None if map_ is None else best_alloys(_campaign.elements, map_, most_distance=REACH_AT_PCT, n=1)
+    found = None if map_ is None else best_alloys(_campaign.elements, map_, n=1)
     if found is None or found.empty:
         return None
     best = found.iloc[0]

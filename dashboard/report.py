@@ -18,7 +18,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import state_in_words
-from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
+from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
@@ -171,7 +171,7 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
                 ),
                 height=TERNARY_HEIGHT.format(width="100vw"),
             )
-    best = best_alloys(elements, map_, most_distance=REACH_AT_PCT, n=200)
+    best = best_alloys(elements, map_, n=200)
     values = map_.values(DELTA_Q.name)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
@@ -190,8 +190,8 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
         yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
     yield (
-        f"<p>Alloys within {REACH_AT_PCT:g} at.% of a measured one whose {DELTA_Q.label} is surely large: "
-        f"{DELTA_Q.label} less two epistemic std comes first.</p>"
+        f"<p>Alloys that are known, and whose {DELTA_Q.label} is surely large: {DELTA_Q.label} less two epistemic std "
+        "comes first.</p>"
     )
     columns = {
         "alloy": "alloy",

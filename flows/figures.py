@@ -1,25 +1,41 @@
 """Pictures that a command makes anew: an alloy's spectrum, which asks the model, and a simulated structure."""
 
+import math
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
-from glassmap.agent.maps.peak_map import block_of
+from glassmap.agent.maps.knowledge import say_known
+from glassmap.agent.maps.peak_map import block_of, map_block
+from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.reference import fit_peak, fitted_profile
-from glassmap.agent.shapes import Composition
+from glassmap.agent.shapes import Axis, Composition, Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure
+from glassmap.dashboard.plots.words import BAND
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of
 
 
-def generate_alloy(store: CampaignStore, composition: Composition, output: Path | None = None) -> list[Path]:
-    """Generate one alloy's spectrum by the last checkpoint, as CSV and PNG.
+class GeneratedAlloy(NamedTuple):
+    """An alloy's generated spectrum: where it was written, and what is to be said of it."""
+
+    paths: list[Path]
+    figures: str  # of the first peak, each with its epistemic std
+    nearest: str  # the nearest alloy learned from, and the band
+    known: str  # whether the alloy is known, and why
+
+
+def generate_alloy(store: CampaignStore, composition: Composition, output: Path | None = None) -> GeneratedAlloy:
+    """Generate one alloy's spectrum by the last checkpoint, as CSV and PNG, and say how far it is to be believed.
 
     Args:
         store: Of the campaign.
@@ -34,17 +50,48 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     block, row = block_of(CampaignConfig.recorded(store.config).space.build(), composition)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
+    q = q_axis(*store.axis())
     output = output or store.folder / "generated" / label(composition, elements)
     output.parent.mkdir(parents=True, exist_ok=True)
     csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
     columns = {name: axis} | predicted._asdict()
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
-    title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
-    if (q := q_axis(*store.axis())) is not None:
-        title += f"\n{fit_peak(q, predicted.mean).say()}"
     half_width, band = band_about(predicted.band, predicted.epistemic_std)
-    draw_generated(name, axis, predicted.mean, half_width, png, band=band, title=title)
-    return [csv, png]
+    learned = ensemble.stack.known.compositions.cpu().numpy()
+    distances = 100 * np.linalg.norm(learned - composition, axis=1)
+    distance = float(distances.min(initial=math.inf))
+    figures = "" if q is None else _say_figures(ensemble, block, row, q)
+    nearest = (
+        f"{100 * CONFIDENCE:g} % of measured points are expected within ± {predicted.band.mean():.3g} of the spectrum."
+        if band == BAND
+        else f"Two epistemic std of the spectrum are {half_width.mean():.3g}, mean over the points."
+    )
+    if len(learned):
+        alloy = label(learned[int(np.argmin(distances))], elements)
+        nearest = f"The nearest alloy learned from is {alloy}, {distance:.1f} at.% away. {nearest}"
+    error = float(ensemble.expected_errors(block)[row])
+    known = say_known(error, ensemble.known_below, distance)
+    title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
+    draw_generated(
+        name,
+        axis,
+        predicted.mean,
+        half_width,
+        png,
+        band=band,
+        title=f"{title}\n{figures}".rstrip(),
+        warning="" if error < ensemble.known_below else known,
+    )
+    return GeneratedAlloy([csv, png], figures, nearest, known)
+
+
+def _say_figures(ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:
+    """Return the peak figures of an alloy of a block, each with its epistemic std."""
+    found = {name: float(values[row]) for name, values in map_block(ensemble, block, q=q).items()}
+    if math.isnan(found[DELTA_Q.name]):
+        return f"no trustworthy first peak; {100 * found['peak_share']:.0f} % of the members have one"
+    words = [f"{figure.label} {figure.say(found[figure.name], found[figure.std_name])}" for figure in FIGURES]
+    return f"{', '.join(words)} (± epistemic std)"
 
 
 def draw_simulation(structure: Structure, potential: Potential, path: Path) -> Path:

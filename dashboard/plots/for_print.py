@@ -268,14 +268,24 @@ def band_about(band: Spectrum, epistemic_std: Spectrum) -> tuple[Spectrum, str]:
 
 
 def draw_generated(
-    axis_name: str, axis: Axis, mean: Spectrum, half_width: Spectrum, path: Path, *, band: str, title: str
+    axis_name: str,
+    axis: Axis,
+    mean: Spectrum,
+    half_width: Spectrum,
+    path: Path,
+    *,
+    band: str,
+    title: str,
+    warning: str = "",
 ) -> None:
-    """Draw one generated spectrum with its band; arguments as of `draw_examples`."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    """Draw one generated spectrum with its band, and above all in red what warns of it; else as `draw_examples`."""
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    if warning:
+        figure.suptitle(fill(warning, 110), color=_RED, fontsize=9, parse_math=False)
     axes = figure.subplots()
     _draw_generated(axes, axis, mean, half_width, band)
     axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity")
-    axes.set_title(title, parse_math=False)
+    axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.legend(frameon=False)
     _save(figure, path)
 

@@ -15,7 +15,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Compositions, Mask, PerAlloy
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.candidates import REACH_AT_PCT, TOP_SHARE, best_alloys, top_alloys
+from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map, colour_limits, measured_values
 from glassmap.dashboard.live import archive_now, chosen, map_now, show_ternary, used_alloys_now
 from glassmap.dashboard.plots.maps import (
@@ -222,11 +222,12 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         below = columns[2].number_input(
             "distance below (at.%)",
             min_value=0.0,
-            value=REACH_AT_PCT,
+            value=None,
             step=1.0,
             placeholder="any",
-            help="To the nearest measured alloy; farther away the model extrapolates.",
+            help="To the nearest measured alloy.",
         )
+        only_known = st.toggle("known alloys only", value=True, help="Leaves out what is extrapolated.")
     table = best_alloys(
         campaign.elements,
         map_,
@@ -234,6 +235,7 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         most_std=most_std,
         least_distance=above,
         most_distance=below,
+        only_known=only_known,
         n=200,
     )
     if table.empty:

@@ -102,7 +102,7 @@ def generate(
         Path | None, typer.Option("-o", help="File name without ending; in the folder by default.")
     ] = None,
 ) -> None:
-    """Generate one alloy's spectrum with its spread: a CSV and a PNG.
+    """Generate one alloy's spectrum, say its peak figures and whether it is known; a CSV and a PNG.
 
     Example: `glassmap generate campaigns/co-v-zr Co30V40Zr30`
     """
@@ -113,5 +113,9 @@ def generate(
         composition = parse_composition(alloy, store.elements)  # a typo is refused before torch is loaded
         from glassmap.flows.figures import generate_alloy
 
-        for path in generate_alloy(store, composition, output):
+        generated = generate_alloy(store, composition, output)
+        for sentence in (generated.figures, generated.nearest, generated.known):
+            if sentence:
+                say(f"{sentence[0].upper()}{sentence[1:]}")
+        for path in generated.paths:
             say(f"Wrote {path}")

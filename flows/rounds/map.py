@@ -1,5 +1,6 @@
 """Map: generate the spectrum of every alloy, and keep its peak figures and the spectra that people look at."""
 
+import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
             "round": round_,
             "checkpoint": checkpoint.stem,
             "config": config.binding(),
+            "known_below": None if math.isnan(ensemble.known_below) else ensemble.known_below,
         },
     )
     folder = store.folder / "maps"

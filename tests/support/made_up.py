@@ -185,7 +185,10 @@ def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round
     columns |= {name: values.astype(np.float32) for name, values in figures.items()}
     table = pa.table(columns | {"known": (distance < KNOWN_WITHIN_AT_PCT).astype(np.uint8)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata({"glassmap": json.dumps({"round": round_})}), path)
+    pq.write_table(
+        table.replace_schema_metadata({"glassmap": json.dumps({"round": round_, "known_below": KNOWN_WITHIN_AT_PCT})}),
+        path,
+    )
     return path
 
 

@@ -21,7 +21,10 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
     config = metadata.pop("config")
     assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
     assert not {"stop", "device", "name"} & set(config) and "dataset" not in config["backend"]
+    below = metadata.pop("known_below")
     assert metadata == {"campaign": "small", "round": 3, "checkpoint": checkpoint.stem} and round_ == 3
+    np.testing.assert_array_equal(columns["known"] == 1, columns["expected_error"] < below)
+    assert columns["known"].dtype == np.uint8 and columns["expected_error"].min() > 0
     at_pct = np.stack([columns[element] for element in ("Co", "V", "Zr")], axis=1)
     assert at_pct.dtype == np.uint8 and len(np.unique(at_pct, axis=0)) == 171  # interior, 5 at.%: 19 · 18 / 2
     assert (at_pct.sum(axis=1) == 100).all() and (at_pct % 5 == 0).all() and at_pct.min() == 5
