@@ -98,6 +98,42 @@ def benchmark_screening(
         write_json(json_file, records)
 
 
+@app.command("known")
+def benchmark_known(
+    datasets: Datasets,
+    sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "40,100",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    networks: Annotated[bool, typer.Option(help="With networks; without them a case takes seconds.")] = True,
+    where: Where = None,
+    variable: Variable = "intensity",
+    picture: Annotated[Path | None, typer.Option(help="PNG of actual against expected errors.")] = None,
+    json_file: Json = None,
+) -> None:
+    """What is called known or extrapolated, by the expected error and by distance, against what the errors are.
+
+    Example: `python -m tests.benchmarks known co-v-zr.nc --no-networks --json records.json`
+    """
+    from tests.benchmarks import known
+
+    with errors_in_words():
+        records = known.run(
+            datasets,
+            sizes=numbers(sizes),
+            seeds=range(seeds),
+            networks=networks,
+            where=where,
+            variable=variable,
+            on_record=lambda r: say(
+                f"{r['dataset']} {r['part']} @ {r['n']} seed {r['seed']}: {r['rule']}: {r['share']:.2f}"
+            ),
+        )
+        values = [name for name, value in records[0].items() if isinstance(value, float)]
+        print_summary(records, by=("dataset", "part", "rule"), values=values, title="Medians")
+        if picture:
+            known.draw(records, picture)
+        write_json(json_file, records)
+
+
 @app.command("spectra")
 def benchmark_spectra(
     datasets: Datasets,

@@ -209,13 +209,13 @@ def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[Sp
     if kind == "planned":
         held = split(spectra, "random", share=TEST_SHARE, seed=seed)
         pool = np.flatnonzero(~held)
-        return spectra.select(pool[_planned(spectra.compositions[pool], max(1, n // 2), seed=seed)]), spectra.select(
+        return spectra.select(pool[plan_rows(spectra.compositions[pool], max(1, n // 2), seed=seed)]), spectra.select(
             held
         )
     return compare.draw_split(spectra, kind, n=n, seed=seed)
 
 
-def _planned(candidates: Compositions, n: int, *, seed: int) -> Rows:
+def plan_rows(candidates: Compositions, n: int, *, seed: int) -> Rows:
     """Rows of the alloys that a campaign would have measured first."""
     rows: list[int] = []
     while len(rows) < n:
@@ -255,11 +255,11 @@ def judge_ensemble(
         | {
             **ensemble.weights,
             "oof_mse": None if np.isnan(ensemble.oof_mse) else ensemble.oof_mse,
-            "rank": _rank_correlation(spread, errors),
+            "rank": rank_correlation(spread, errors),
             "inside": float((np.abs(predicted.mean - test.intensities) <= predicted.band).mean()),
         },
     )
 
 
-def _rank_correlation(a: PerSample, b: PerSample) -> float:
+def rank_correlation(a: PerSample, b: PerSample) -> float:
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
