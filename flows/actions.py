@@ -113,6 +113,8 @@ def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
             store.log("accepted", reason, subject=one.id)
             if one.suggestion is not None:
                 store.forget_exclusion(one.suggestion)
+    if all(one.state == "used" for one in found):
+        return f"{', '.join(ids)} stays in use; its flag counts no more."
     return f"{', '.join(ids)} will be used from the next training on. {_how_to_apply(store)}"
 
 

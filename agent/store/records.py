@@ -43,9 +43,14 @@ class SuggestionStatus(NamedTuple):
     measurement: str | None  # id of the one that counts
 
     @property
+    def is_flagged_and_used(self) -> bool:
+        """Whether it is learned from though its measurement is flagged."""
+        return self.state == "measured" and self.reason != ""
+
+    @property
     def remark(self) -> str:
-        """The reason in words: of what is measured and used it is why it is flagged."""
-        return f"flagged, used: {self.reason}" if self.state == "measured" and self.reason else self.reason
+        """The reason in words."""
+        return f"flagged, used: {self.reason}" if self.is_flagged_and_used else self.reason
 
 
 class Measurement(NamedTuple):

@@ -16,6 +16,7 @@ from glassmap.dashboard.live import chosen, map_now, show_ternary
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
 SHOWN_IDS = 30  # of samples, in a line
+SHOWN_FLAGS = 6  # pictures of flagged measurements
 
 
 def _rule(campaign: CampaignSnapshot, round_: int) -> str:
@@ -87,7 +88,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             {
                 "sample": one.suggestion.id,
                 "alloy (at.%)": label(np.array(one.suggestion.composition), campaign.elements),
-                "state": one.state + ", flagged" * (one.state == "measured" and bool(one.reason)),
+                "state": one.state + ", flagged" * one.is_flagged_and_used,
                 "found (at.%)": "" if found is None else label(found, campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",
                 "nearest asked for before": nearest,
@@ -115,6 +116,10 @@ def _show(campaign: CampaignSnapshot) -> None:
             "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has "
             "failed, or waits flagged for a person is only in the table. Colour: distance as of the last map."
         )
+    for one in [one for one in batch.statuses if one.state == "flagged" or one.is_flagged_and_used][:SHOWN_FLAGS]:
+        picture = campaign.folder / "pictures" / f"flagged-{one.measurement}.png"
+        if picture.exists():
+            st.image(picture.read_bytes(), caption=f"{one.measurement}: {one.remark}")
     st.markdown(_rule(campaign, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
     st.dataframe(table, hide_index=True, key="alloys", column_config=formats)

@@ -75,6 +75,7 @@ class Replay(Backend):
         self._wafers = wafers_of(self._pool)
         self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
+        self.needs_screening = not self.source
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
         self.fingerprint = hashlib.sha256(
             b"".join(np.ascontiguousarray(part).tobytes() for part in content)

@@ -1,4 +1,4 @@
-"""Anew: a campaign that has stopped learns again where people took measurements out of use since, or into it."""
+"""Anew: the last model is trained again where people took measurements out of use since, or into it."""
 
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.screen import screen_new
@@ -6,8 +6,9 @@ from glassmap.flows.rounds.train import had_come
 
 
 def learn_anew(campaign: OpenCampaign) -> int | None:
-    """Have the last round of a campaign that has stopped train, map and decide again, if what it learned from changed.
+    """Have the last round train, map and decide again, if what it learned from has changed since.
 
+    So it is where a campaign has stopped, or has still to decide; where it goes on, the next round trains anyway.
     Nothing is trained here: the stages of the round are taken back in one transaction, and the loop does them. What
     came after the stop is screened, and learned from as well.
 
@@ -15,10 +16,12 @@ def learn_anew(campaign: OpenCampaign) -> int | None:
         The round; None where there is nothing to be done again.
     """
     store = campaign.store
-    last, changed = store.decision(), store.use_changed
-    if last is None or next_round(store) is not None or not changed:
+    last, changed = store.last_stage(), store.use_changed
+    if last is None or not changed or store.stage_status(last.round, "train") != "done":
         return None
-    round_ = last[0]
+    if next_round(store) not in (None, last.round):
+        return None
+    round_ = last.round
     screen_new(campaign, round_)
     learned = {one.id for one in had_come(store, round_)}
     used = {one.id for one in store.measurements() if one.state == "used"}

@@ -45,8 +45,8 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
         campaign.store.keep_copy()
         if next_round(campaign.store) is None:  # what still comes is kept, for the case that it is extended
             receive(campaign)
-            if campaign.store.paused is None:
-                learn_anew(campaign)
+        if campaign.store.paused is None:
+            learn_anew(campaign)
         while (round_ := next_round(campaign.store)) is not None:
             if not run_round(campaign, round_, stages=stages):
                 break

@@ -275,7 +275,11 @@ def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     sentence = "1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at"
     for page in ("campaigns", "map", "progress"):
         assert sentence in words(look(monkeypatch, tmp_path, page))
+    picture = tmp_path / "flags" / "pictures" / "flagged-r001-02.png"
+    picture.parent.mkdir()
+    picture.write_bytes((Path(__file__).parents[2] / "dashboard" / "icon.png").read_bytes())
     batch = look(monkeypatch, tmp_path, "batch", campaign="flags")
+    assert "flagged, used: A sharp line" in str([one.proto for one in batch.get("image")])
     table = batch.dataframe[0].value
     assert table["state"].tolist()[1] == "measured, flagged" and table["remark"][1].startswith("flagged, used: A sharp")
     write_report(tmp_path / "flags", tmp_path / "report.html")

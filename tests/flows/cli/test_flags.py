@@ -97,7 +97,7 @@ def test_a_new_replay_leaves_it_out_until_a_person_decides(with_a_line: Path, tm
 def test_what_is_used_though_flagged_is_accepted_once(used: tuple[Path, str], tmp_path: Path):
     folder = Path(shutil.copytree(used[0], tmp_path / "campaign"))
     number = flagged_in(folder)
-    does("accept", folder, number, "--reason", "the line is the alloy's")
+    assert "stays in use" in does("accept", folder, number, "--reason", "the line is the alloy's")
     with CampaignStore.read_only(folder) as store:
         assert not any(store.to_look_at()) and store.status().use_changed == ()
     edit(folder, 'flagged = "use"', 'flagged = "hold"')

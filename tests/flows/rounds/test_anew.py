@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.flows.actions import accept, retract
+from glassmap.flows.actions import accept, extend, retract
 from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
@@ -82,6 +82,18 @@ def test_a_run_that_is_killed_meanwhile_is_gone_on_with(continued: Path, applied
                 advance(campaign, stages={**STAGES, following: killed})
     run(continued)
     assert fingerprint(continued) == fingerprint(applied)
+
+
+def test_a_campaign_that_is_extended_meanwhile_learns_without_it_before_it_goes_on(continued: Path, applied: Path):
+    take_out(continued)
+    with CampaignStore.amend(continued, person="ada") as store:
+        extend(store, "", rounds=1)
+    run(continued)
+    with CampaignStore.read_only(continued) as store:
+        assert store.status().use_changed == () and store.training_ids(3) and WRONG not in (store.training_ids(4) or [])
+        assert len(store.curve()) == 4
+    kept = "SELECT path FROM artefacts WHERE round = 3 AND kind = 'checkpoint'"
+    assert rows(continued, kept) == rows(applied, kept)
 
 
 def test_what_is_accepted_again_leads_back_to_the_bit(applied: Path, finished: Path, tmp_path: Path):

@@ -33,6 +33,15 @@ def test_other_elements_than_the_data_sets_are_refused(tmp_path: Path, small_dat
         pass
 
 
+def test_a_set_that_was_simulated_is_not_screened_as_it_shows_no_substrate(tmp_path: Path, small_dataset: Path):
+    simulated = tmp_path / "simulated.nc"
+    write_dataset(replace(read_dataset(small_dataset), attributes={"potential": "Zhou"}), simulated)
+    for dataset, needs_screening in ((small_dataset, True), (simulated, False)):
+        write_campaign(tmp_path / dataset.stem, dataset)
+        with open_campaign(tmp_path / dataset.stem) as campaign:
+            assert campaign.backend.needs_screening is needs_screening
+
+
 def test_a_setting_that_the_rounds_depend_on_is_refused_once_the_campaign_began(continued: Path, small_dataset: Path):
     before = fingerprint(continued)
     write_campaign(continued, small_dataset, planning={"batch": 9}, stop={"max_rounds": 9})
