@@ -299,7 +299,7 @@ def test_the_core_alone_runs_a_campaign_to_its_end(core: dict, tmp_path: Path, s
     write_campaign(tmp_path / "mine", small_dataset, stop={"max_rounds": 1})
     glassmap_ = (sys.executable, "-m", "glassmap.flows.cli")
     for command in ("run", "status"):
-        assert "budget spent, not converged" in run(*glassmap_, command, "mine", cwd=tmp_path, **core)
+        assert "Budget spent, not converged" in run(*glassmap_, command, "mine", cwd=tmp_path, **core)
     assert "Picture: " in run(*glassmap_, "map", "mine", cwd=tmp_path, **core)
 
 

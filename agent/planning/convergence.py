@@ -120,7 +120,6 @@ class Decision(NamedTuple):
     reason: str  # a sentence or two for a person
     trend: Trend | None = None  # None before there is one
     evidence: Mapping[str, Any] = {}  # what the reason says, in numbers; JSON types
-    improvements: tuple[float, ...] = ()  # relative, of the smoothed curve, round by round
 
 
 def estimate(errors: PerSample, groups: Groups) -> Estimate:
@@ -445,60 +444,6 @@ def _gain_of_map(spectra: Sequence[int], changes: Sequence[float], more: int) ->
 def _mean(estimates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
     values, errors = np.array(estimates).T
     return Estimate(float(values @ shares), math.hypot(*(errors * shares)))
-
-
-def decide_by_smoothed_mse(
-    curve: Sequence[CurvePoint],
-    *,
-    tolerance: float,
-    patience: int,
-    budget: Budget,
-    used: Budget,
-    room_left: bool,
-    extended_to: int = 0,
-) -> Decision:
-    """Whether more measurements still improve the model.
-
-    The curve's MSE is smoothed by averaging each round with the one before it. The campaign has converged when the
-    smoothed MSE improved by less than `tolerance` (relative) in each of the last `patience` rounds.
-
-    Args:
-        curve: One point a round, oldest first; at least one.
-        tolerance: Smallest relative improvement that is worth a round.
-        patience: Rounds in a row below it.
-        budget: What the campaign may use up.
-        used: What it has; rounds, spectra, hours and CPU-hours.
-        room_left: Whether there is an alloy left to measure.
-        extended_to: The round up to which a person had the campaign go on whatever the curve or the limit of rounds
-            says.
-    """
-    mse, smooth = [point.mse for point in curve], smoothed(curve)
-    improvements = tuple(1 - now / before if before else 0.0 for before, now in pairwise(smooth))
-    last = improvements[-patience:]
-    spent = f"after {curve[-1].spectra} spectra in {_count(len(curve), 'round')}, hold-out MSE {mse[-1]:.3g}"
-    changes = ", ".join(f"{100 * value:.2f} %" for value in last)
-    known = (
-        f"improvement of the smoothed MSE in the last {_count(len(last), 'round')}: {changes}"
-        if last
-        else "no trend yet"
-    )
-    over = budget._replace(rounds=max(budget.rounds, extended_to)).spent(used)
-    if room_left and not over and used.rounds < extended_to:
-        return Decision(
-            "continue", f"Go on {spent}: extended to round {extended_to}; {known}.", improvements=improvements
-        )
-    if len(last) == patience and max(last) < tolerance:
-        reason = f"Converged {spent}: {known}; less than {100 * tolerance:g} % each."
-        return Decision("converged", reason, None, {}, improvements)
-    if not room_left:
-        return Decision(
-            "exhausted", f"Stopped {spent}: no alloy is left to measure; {known}.", improvements=improvements
-        )
-    if over:
-        return Decision(
-            "exhausted", f"Stopped {spent}: the budget of {over} is spent; {known}.", improvements=improvements
-        )
-    return Decision("continue", f"Go on {spent}: {known}.", None, {}, improvements)
 
 
 def smoothed(curve: Sequence[CurvePoint]) -> list[float]:

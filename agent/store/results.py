@@ -153,8 +153,9 @@ class Results(StoreConnection):
 
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""
-        improvements, evidence = json.dumps(decision.improvements), json.dumps(dict(decision.evidence))
-        values = [round_, decision.state, decision.reason, improvements, decision.trend, evidence]
+        nothing = "[]"  # where earlier versions had what their rule went by
+        evidence = json.dumps(dict(decision.evidence))
+        values = [round_, decision.state, decision.reason, nothing, decision.trend, evidence]
         self._execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def decision(self) -> tuple[int, Decision] | None:
@@ -188,5 +189,4 @@ def _judged(row: Mapping[str, Any]) -> JudgedSpectra:
 
 
 def _decision(row: Mapping[str, Any]) -> Decision:
-    improvements, evidence = json.loads(row["improvements"]), json.loads(row["evidence"])
-    return Decision(row["state"], row["reason"], row["trend"], evidence, tuple(improvements))
+    return Decision(row["state"], row["reason"], row["trend"], json.loads(row["evidence"]))

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from glassmap.agent.maps.sides import shares_that_change
 from glassmap.agent.planning.acquisition import has_room
-from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Decision, decide_by_smoothed_mse
+from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Decision, decide
 from glassmap.flows.rounds.campaign import OpenCampaign, RoundContext, budget_of, least_batch, spectra_left
 from glassmap.flows.rounds.judge import mark_until
 from glassmap.flows.rounds.train import models_of, spectra_to_judge
@@ -15,6 +16,7 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
     room_left = at.is_guide or has_room(at.backend.candidates(), taken=store.taken(since=at.since))
     held = spectra_to_judge(campaign, round_)
     missing = mark_until(campaign, round_, since=at.since, held=held, models=models_of(campaign))
+    changes = _changes(campaign, at)
     with store.transaction():  # a person may extend the campaign right now
         for other, judged in missing.items():
             store.record_judged(other, "held out", judged, since=at.since)
@@ -23,7 +25,7 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
             reason = f"Go on after round {round_} of {campaign.config.guide.rounds} by the guide ({at.settings.kind})."
             decision = Decision("continue", reason)
         else:
-            decision = _decide(campaign, at, room_left=room_left)
+            decision = _decide(campaign, at, changes, room_left=room_left)
         store.record_decision(round_, decision)
         store.log("decided", decision.reason)
         store.end_stage(round_, "decide", "done")
@@ -32,21 +34,36 @@ def decide_round(campaign: OpenCampaign, round_: int) -> str:
     return "done"
 
 
-def _decide(campaign: OpenCampaign, at: RoundContext, *, room_left: bool) -> Decision:
+def _decide(campaign: OpenCampaign, at: RoundContext, changes: Sequence[float], *, room_left: bool) -> Decision:
     """Ask the rule, with what the campaign has used up."""
     store, config = campaign.store, campaign.config
-    curve, budget, used = store.curve()[at.since - 1 :], budget_of(store, config), store.used()
+    measure = "delta_q" if config.stop.on == "delta_q" else "mse"
+    hold_out, left_out = (store.marks(kind, measure, since=at.since) for kind in ("held out", "left out"))
+    budget, used = budget_of(store, config), store.used()
     if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, at.number):
         used = used._replace(spectra=budget.spectra)  # what is left is no batch
-    return decide_by_smoothed_mse(
-        curve,
+    share = 1.0 if at.backend.has_test_set else 1 - config.planning.hold_out_share
+    return decide(
+        config.stop.on,
+        hold_out,
+        left_out,
+        changes,
+        batch=max(1, round(share * config.planning.batch)),
         tolerance=config.stop.least_gain,
         patience=config.stop.patience,
         budget=budget,
-        used=used._replace(rounds=len(curve)),
+        used=used._replace(rounds=len(hold_out.spectra)),
         room_left=room_left,
         extended_to=store.extended_to - at.since + 1,
     )
+
+
+def _changes(campaign: OpenCampaign, at: RoundContext) -> list[float]:
+    """Return the share of the map's alloys that changed sides from round to round, where the rule asks for it."""
+    if campaign.config.stop.on != "glass" or at.is_guide:
+        return []
+    maps = campaign.store.artefacts("map")
+    return shares_that_change([maps.get(round_) for round_ in range(at.since, at.number + 1)])
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:

@@ -86,7 +86,7 @@ def make_campaign(
         if end == "converged":
             with store.transaction():
                 reason = f"Converged after {store.curve()[-1].spectra} spectra: less than 5 % each."
-                store.record_decision(rounds + 1, Decision("converged", reason, improvements=(0.02, 0.03)))
+                store.record_decision(rounds + 1, Decision("converged", reason))
             return
         _plan(store, space, rounds + 1, ranks[rounds * batch :])
         store.start_stage(rounds + 1, "measure")
@@ -156,7 +156,7 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
         with store.transaction():
             store.record_only_artefact(round_, "archive", path)
     with store.transaction():
-        store.record_decision(round_, Decision("continue", f"Go on after {len(learned)} spectra.", improvements=(0.1,)))
+        store.record_decision(round_, Decision("continue", f"Go on after {len(learned)} spectra."))
         store.log("decided", f"go on after round {round_}")
 
 

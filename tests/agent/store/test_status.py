@@ -153,7 +153,7 @@ def test_a_status_as_json_has_every_field_and_the_sentence(store: CampaignStore)
     with store.transaction():
         store.record_order(1)
         store.record_pause("the beam is off")
-        store.record_decision(1, Decision("continue", "Go on.", improvements=(0.1,)))
+        store.record_decision(1, Decision("continue", "Go on."))
     status = store.status()
     written = json.loads(json.dumps(status.to_json()))
     assert set(written) == {*Status._fields, "reason"}

@@ -44,7 +44,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
     folder, result = replayed
     assert result.exit_code == 0, result.output
     assert "Learning curve" in result.output
-    assert "budget spent, not converged: Stopped after 16 spectra in 2 rounds, hold-out MSE" in result.output
+    assert "Budget spent, not converged, after 16 spectra in 2 rounds, hold-out MSE" in result.output
     for name in PICTURES:
         picture = folder / "pictures" / name
         assert f"Picture: {picture}\n" in result.output
@@ -92,7 +92,7 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
     result = glassmap("run", folder)
     first, last = result.output.splitlines()
     assert first.startswith("round 1: MSE after n spectra: 8: ") and last.startswith(
-        "budget spent, not converged: Stopped after 8 spectra"
+        "Budget spent, not converged, after 8 spectra"
     )
     assert glassmap("status", folder, "--json", record).exit_code == 0
     status = json.loads(record.read_text())

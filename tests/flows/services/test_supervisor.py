@@ -95,9 +95,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
         def said() -> list[str]:
             return [line["message"] for line in services.ask("logs/filter", {"sort": "TIMESTAMP_DESC"})]
 
-        wait_until(
-            lambda: any(line.startswith("budget spent, not converged: Stopped after") for line in said()), seconds=60
-        )
+        wait_until(lambda: any(line.startswith("Budget spent, not converged, after") for line in said()), seconds=60)
         wait_until(lambda: rows(lab, "SELECT count(*) FROM files WHERE path LIKE '%round-003%'")[0][0] > 5, seconds=60)
     account(lab, journal)
 
