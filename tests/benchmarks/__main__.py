@@ -401,6 +401,29 @@ def benchmark_curve(
             curve.draw(records, picture, floor=floor, published=published, title=title)
 
 
+@app.command("stopping")
+def benchmark_stopping(
+    datasets: Datasets,
+    replays: Annotated[int, typer.Option(min=1, help="How many campaigns are replayed.")] = 200,
+    where: Where = None,
+    traces: Annotated[Path, typer.Option(help="Folder that keeps the replays.")] = Path("campaigns/traces"),
+    picture: Annotated[Path | None, typer.Option(help="PNG of the rules.")] = None,
+    json_file: Json = None,
+) -> None:
+    """How often rules that end a campaign end it too soon, and how much too late, over replays that went on.
+
+    Example: `python -m tests.benchmarks stopping co-v-zr.nc fe-ti-nb.nc co-ti-zr.nc --where cleaned --replays 441`
+    """
+    from tests.benchmarks import stopping
+
+    with errors_in_words():
+        records = stopping.run(datasets, traces, where=where, replays=replays, report=say)
+        print_records([record for record in records if record["scenario"] in (stopping.ALL, stopping.HELD_WAFER)])
+        write_json(json_file, records)
+        if picture is not None:
+            stopping.draw(records, picture)
+
+
 @app.command("scaling")
 def benchmark_scaling(
     datasets: Datasets,
