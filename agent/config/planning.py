@@ -45,7 +45,7 @@ class StopConfig(Settings):
 
     on: On = "mse"  # what has to settle: the MSE, the error of Δq, or which alloys of the map are a glass
     tolerance: Share | None = None  # gain of two batches that isn't worth them, in its unit; by default of `TOLERANCES`
-    patience: Count = 2  # rounds in a row that say so
+    patience: Count = 1  # rounds in a row that say so
     max_rounds: Count = 12
     max_spectra: Count | None = None  # measured, held out ones included
     max_hours: Hours | None = None  # since the campaign began

@@ -44,6 +44,7 @@ def replay(
     hold_out: Annotated[Split, typer.Option(help="What the model is judged by.")] = Split.RANDOM,
     batch: Annotated[int, typer.Option(help="Spectra a round.")] = 20,
     rounds: Annotated[int, typer.Option(help="Most rounds.")] = 12,
+    stop_on: Annotated[Literal["mse", "delta_q", "glass"], typer.Option(help="What has to settle.")] = "mse",
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
     preset: Preset = "default",
     where: Where = None,
@@ -73,7 +74,7 @@ def replay(
             device=device,
             planning={"batch": batch},
             model={"preset": preset} | given(members=members, steps=steps),
-            stop={"max_rounds": rounds},
+            stop={"max_rounds": rounds, "on": stop_on},
         )
         path = folder / FILE_NAME
         if path.exists():

@@ -8,8 +8,8 @@ from glassmap.agent.config.campaign import CampaignConfig
 
 BUNDLED = Path(str(files("glassmap.simulation").joinpath("zr-cu-al.nc")))
 """Simulated Zr-Cu-Al glasses; the file says how they were made."""
-BUNDLED_SETTINGS: dict[str, Any] = {"where": "not replicate", "batch": 15, "steps": 800}
-"""The demo replays each alloy once, and trains briefly, as these spectra are smooth."""
+BUNDLED_SETTINGS: dict[str, Any] = {"where": "not replicate", "batch": 15, "steps": 800, "stop_on": "delta_q"}
+"""The demo replays each alloy once, trains briefly, as these spectra are smooth, and ends once Δq has settled."""
 
 
 def live_config(name: str) -> CampaignConfig:
