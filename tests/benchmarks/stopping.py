@@ -97,7 +97,7 @@ def draw(records: Sequence[dict[str, Any]], picture: Path) -> None:
             axes.annotate(
                 record["rule"],
                 (record["excess"], 100 * record["false"]),
-                xytext=(-3 if low else -7 if ours_ else 6, -15 if low else -3 if ours_ else 3),
+                xytext=(-3 if low else -7 if ours_ else 6, -15 if low else -11 if ours_ else 3),
                 textcoords="offset points",
                 fontsize=7.5,
                 horizontalalignment="right" if ours_ and not low else "left",
