@@ -82,7 +82,7 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
         return
     found = map_.figures.iloc[row]
     _show_peak(found)
-    known = say_known(found["expected_error"], map_.known_below, found["distance"])
+    known = say_known(float(found["expected_error"]), map_.known_below, float(found["distance"]))
     if found["known"] == 0:
         st.warning(known, icon=":material/explore_off:")
     else:
