@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ NOTHING = np.empty((0, 3))
 TERNARY_PIXELS = 640  # height
 TERNARY_HEIGHT = f"min({TERNARY_PIXELS}px, 0.95 * {{width}} + 120px)"  # of CSS: lower where a page is narrow
 CORNER_ROOM = 0.09  # above the upper corner, for its element
+LEGEND_LETTERS = 40  # a line of the legend, so that a phone has room for it
 FONT = 12  # pixels, beside a ternary
 RED = "#d00000"
 HATCH = {"color": "rgba(110,110,110,0.9)", "width": 0.9}
@@ -152,8 +154,13 @@ def draw_ternary(
         figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": _css([NO_PEAK])[0]})
     figure.add_scatter(**_line(cells.hatch), mode="lines", line=HATCH, hoverinfo="skip", showlegend=False)
     if extrapolated:
-        pattern = {"shape": "/", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}
-        figure.add_bar(x=[None], y=[None], name=extrapolated, marker={"pattern": pattern, "line": {"width": 0}})
+        pattern = {"shape": "/" if outside.any() else "", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}
+        figure.add_bar(
+            x=[None],
+            y=[None],
+            name="<br>".join(wrap(extrapolated, LEGEND_LETTERS)),
+            marker={"pattern": pattern, "line": {"width": 0}},
+        )
     if glass_widths is not None:
         for line, dash in ((cells.boundary, "solid"), (cells.boundary_outside, "4px,3px")):
             for colour, width, style in (("white", 4, "solid"), ("black", 1.8, dash)):

@@ -12,9 +12,16 @@ import torch
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.errors import StoreError
 from glassmap.agent.peaks.batched import measure_peaks
-from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard import pictures
-from glassmap.dashboard.data import read_begun_campaign, read_last_archive
+from glassmap.dashboard.data import (
+    colour_limits,
+    measured_values,
+    read_begun_campaign,
+    read_last_archive,
+    read_last_map,
+)
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_maps, draw_pictures
 from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve
@@ -104,3 +111,32 @@ def test_a_name_is_drawn_as_it_is_and_not_read_as_a_formula(tmp_path: Path):
     draw_flagged(q, spectrum, spectrum[None], tmp_path / "flagged.svg", title=name)
     draw_generated("q", q, spectrum, spectrum, tmp_path / "alloy.svg", band="std", title=name)
     assert {path.stem for path in tmp_path.iterdir()} == {"curve", "flagged", "alloy"}
+
+
+def test_a_map_says_how_much_of_it_is_extrapolated_and_marks_what_is_flagged_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pictures, "FIGURES", (DELTA_Q,))  # one is enough
+    make_campaign(tmp_path / "made-up", step_at_pct=5, rounds=1, batch=6)
+    calm = draw_maps(read_begun_campaign(tmp_path / "made-up"), tmp_path / "calm", ("svg",))[0].read_text()
+    with CampaignStore.amend(tmp_path / "made-up", person="somebody") as store, store.transaction():
+        store.set_measurement_state("r001-02", "used", "A sharp line at 2.61 1/Å, 55 of 100 high: substrate?")
+    campaign = read_begun_campaign(tmp_path / "made-up")
+    drawn = draw_maps(campaign, tmp_path, ("svg",))[0].read_text()
+    map_ = read_last_map(campaign)
+    assert map_ is not None and map_.extrapolated is not None and 0.1 < map_.extrapolated < 0.9
+    assert f"{100 * map_.extrapolated:.0f} % of the map is extrapolated" in drawn
+    assert "flagged, and used" in drawn and "flagged, and used" not in calm
+
+
+def test_a_map_s_colours_end_alike_in_print_and_on_the_page_whatever_was_measured(tmp_path: Path):
+    make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=1, batch=6)
+    campaign = read_begun_campaign(tmp_path / "made-up")
+    map_, archive = read_last_map(campaign), read_last_archive(campaign)
+    assert map_ is not None and archive is not None
+    wide = archive._replace(known=archive.known._replace(figures={DELTA_Q.name: np.full(200, 2.0)}))
+    assert colour_limits(map_, archive, DELTA_Q.name)[1] < 1 < colour_limits(map_, wide, DELTA_Q.name)[1]
+    assert colour_limits(map_, wide, "distance") == colour_limits(map_, None, "distance")
+    values = measured_values(archive, ["r001-02", "newer"], DELTA_Q.name)
+    assert values is not None and np.isfinite(values).tolist() == [True, False]
+    assert measured_values(archive, ["r001-02"], "distance") is None
