@@ -77,7 +77,8 @@ def _tables(store: CampaignStore) -> dict[str, Records]:
     return {
         "curve": [point.to_json() for point in store.curve()],
         "decisions": [
-            {"round": round_, "state": one.state, "reason": one.reason, "trend": one.trend or ""}
+            {"round": round_, "state": one.state, "reason": one.reason}
+            | {"trend": one.trend or "", "evidence": json.dumps(dict(one.evidence))}
             for round_, one in store.decisions().items()
         ],
         "not_measured": [

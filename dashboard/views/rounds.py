@@ -5,6 +5,7 @@ import streamlit as st
 
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.planning.convergence import TRENDS
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     map_changes,
@@ -41,16 +42,17 @@ def _rounds(campaign: CampaignSnapshot) -> None:
                 "came": counts.came.get(round_, 0),
                 "failed": counts.failed.get(round_, 0),
                 "learned from": None if point is None else point.spectra,
-                "hold-out MSE": None if point is None else point.mse,
+                "hold-out MSE": "" if point is None else point.hold_out["mse"].say(),
                 "one sample": None if point is None else point.mse_sample,
                 **{name: None if point is None else point.peak_errors.get(key) for key, name in errors.items()},
                 f"mean change of {DELTA_Q.head}": None if change is None else change[0],
                 "largest change": None if change is None else change[1],
                 "model": _model(campaign, round_),
+                "trend": "" if decision is None or decision.trend is None else TRENDS[decision.trend],
                 "decision": "" if decision is None else decision.reason,
             }
         )
-    formats = {"hold-out MSE": "%.3g", "one sample": "%.3g"}
+    formats = {"one sample": "%.3g"}
     formats |= {errors[figure.name]: f"%.{figure.digits + 1}f" for figure in FIGURES}
     formats |= dict.fromkeys((f"mean change of {DELTA_Q.head}", "largest change"), f"%.{DELTA_Q.digits + 1}f")
     st.dataframe(
@@ -62,6 +64,7 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         | {"decision": st.column_config.TextColumn(width="large")},
     )
     st.caption(
+        "All models are judged by what is held out now, ± the standard error. "
         "Changes are those of the map against that of the round before, over all alloys with a peak in both."
         + (f" The last {SHOWN_CHANGES} rounds." if len(campaign.maps) > SHOWN_CHANGES else "")
     )

@@ -190,6 +190,8 @@ def status(
             print_status(reached.state, reached.reason)
             if curve:
                 print_learning_curve(curve, store.coverage())
+            if reached.decision is not None and reached.decision.state == "continue":
+                say(reached.decision.reason)
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
 
     with errors_in_words():

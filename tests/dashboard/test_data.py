@@ -140,7 +140,7 @@ def test_another_batch_is_expected_to_bring_what_the_power_law_says():
     assert forecast is not None
     np.testing.assert_allclose(forecast, 5.0, rtol=1e-6)
     assert expect(curve[:2], 60) is None
-    worse = [point._replace(hold_out={"mse": Estimate(point.spectra, 1.0)}) for point in curve]
+    worse = [point._replace(hold_out={"mse": Estimate(float(point.spectra), 1.0)}) for point in curve]
     forecast = expect(worse, 200)
     assert forecast is not None and forecast.mse < 200, "more spectra aren't expected to harm"
 
