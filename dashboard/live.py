@@ -16,7 +16,7 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.store.records import UsedAlloys
-from glassmap.agent.store.status import state_in_words
+from glassmap.agent.store.status import STOPPED, state_in_words
 from glassmap.dashboard.candidates import best_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -185,9 +185,7 @@ def _drawn(campaign: CampaignSnapshot | Unreadable, needs: Callable[[CampaignSna
 def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
     """Show state, sentence and last activity in a line."""
     state = "" if isinstance(campaign, Unreadable) else f" · {'–'.join(campaign.elements)}"
-    words, colour, icon = STATES[campaign.state]
-    reason = campaign.reason if isinstance(campaign, Unreadable) else campaign.status.reason
-    st.markdown(f"**{plain(campaign.name)}**{state} :{colour}-badge[{icon} {words}] {plain(reason)}")
+    st.markdown(f"**{plain(campaign.name)}**{state} {badge_of(campaign)} {sentences_of(campaign)}")
     if isinstance(campaign, CampaignSnapshot):
         facts = [f"last activity {ago(campaign.last_activity)}"]
         if campaign.source:
@@ -210,6 +208,26 @@ def show_ternary(figure: go.Figure, *, key: str, **options: Any) -> None:
             f".st-key-{place} {{ flex: none; height: {TERNARY_HEIGHT.format(width='100cqw')}; }}</style>"
         )
         st.plotly_chart(figure, width="stretch", height="stretch", key=key, **options)
+
+
+def words_of(campaign: CampaignSnapshot | Unreadable) -> tuple[str, str, str]:
+    """Return the state in words, its colour and its icon; of a stopped campaign whose map says nothing, no success."""
+    fails = isinstance(campaign, CampaignSnapshot) and campaign.status.state in STOPPED and campaign.status.failure
+    return ("nothing can be said", "red", ":material/error:") if fails else STATES[campaign.state]
+
+
+def badge_of(campaign: CampaignSnapshot | Unreadable) -> str:
+    """Return the state as a mark of Markdown."""
+    words, colour, icon = words_of(campaign)
+    return f":{colour}-badge[{icon} {words}]"
+
+
+def sentences_of(campaign: CampaignSnapshot | Unreadable) -> str:
+    """Return where a campaign stands as Markdown, in red that its map says nothing."""
+    if isinstance(campaign, Unreadable):
+        return plain(campaign.reason)
+    failure, reason = campaign.status.failure, campaign.status.reason
+    return f":red[{plain(failure)}]{plain(reason.removeprefix(failure))}" if failure else plain(reason)
 
 
 def plain(text: str) -> str:

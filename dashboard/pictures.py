@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.maps.failure import say_failure
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import (
@@ -82,6 +83,7 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
                 extrapolated=say_extrapolated(map_.extrapolated),
                 flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
                 title=f"{_title(campaign)}: {figure.label} of the first peak, learned from {learned.sum()} spectra",
+                failure=say_failure(campaign.status.peaks_found),
                 mark_glass=campaign.has_glass_boundary,
             )
             paths.append(path)

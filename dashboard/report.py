@@ -58,6 +58,7 @@ th, td { border-bottom: 1px solid #8884; padding: 0.2rem 0.7rem; text-align: lef
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .panels { display: flex; flex-wrap: wrap; gap: 1rem; }
 .panels > div { flex: 1 1 20rem; min-width: 0; }
+.failure { color: #e5484d; }
 p.note { color: #808080; font-size: 0.85rem; }
 """
 
@@ -93,7 +94,11 @@ def _sections(
     campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, log: list[LogLine]
 ) -> Iterator[str]:
     status = campaign.status
-    yield f"<p><strong>{escape(state_in_words(status.state)).capitalize()}.</strong> {escape(status.reason)}</p>"
+    rest = escape(status.reason.removeprefix(status.failure))
+    if status.failure:
+        yield f"<p><strong class=failure>{escape(status.failure)}</strong>{rest}</p>"
+    else:
+        yield f"<p><strong>{escape(state_in_words(status.state)).capitalize()}.</strong> {rest}</p>"
     yield _facts(campaign)
     if campaign.curve:
         yield "<h2>Learning curve</h2>"

@@ -22,7 +22,7 @@ from glassmap.agent.config.services import NotifyConfig
 from glassmap.agent.errors import GlassmapError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
-from glassmap.agent.store.status import state_in_words
+from glassmap.agent.store.status import say_status
 
 TRIES = 10  # of one notice; some now, the rest each time that the campaign is looked after
 TRIES_NOW = 3
@@ -47,7 +47,7 @@ def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threadi
     status = store.status()
     key = json.dumps([status.state, status.round, status.waiting_for, status.error, status.to_look_at])
     content = {"campaign": name, **status.to_json(), "folder": str(store.folder.absolute())}
-    content["text"] = f"{name}: {state_in_words(status.state)}. {status.reason}"  # what a chat's webhook shows
+    content["text"] = f"{name}: {say_status(status)}"  # what a chat's webhook shows
     if status.state not in SILENT:
         with store.transaction():
             store.record_notice(key, content)

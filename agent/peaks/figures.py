@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, SupportsFloat, TypeVar
 
+MOST = 0.5  # of spectra or alloys; where fewer have a first peak, nothing can be said of them as a whole
 Number = TypeVar("Number")  # a float, a float with its standard error, or a tensor with a value for each spectrum
 
 

@@ -14,6 +14,7 @@ from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import MOST
 from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, STEP, smooth_spectra
 from glassmap.agent.shapes import Axis, AxisName, Codes, Scan, Scans
 
@@ -23,7 +24,6 @@ CLIMB_ENDS = 0.2  # 1/Å; what isn't exceeded for so long is where the shadow of
 LONGEST_SHADOW = 1.5  # 1/Å, of a beam stop; what is still climbing there climbs to a halo
 GAIN = 0.1  # of the scans; a range that finds a first peak in so many more is taken
 DECIMALS = 2  # of a range that is proposed, in the unit of its axis
-MOST = 0.5  # of the scans or alloys; where fewer have a first peak, nothing can be said of them as a whole
 _WORDS: dict[AxisName, tuple[str, str]] = {"q": ("q", " 1/Å"), "two_theta": ("2θ", "°"), "r": ("r", " Å")}
 
 
@@ -65,6 +65,18 @@ class FirstLook(NamedTuple):
         """Whether most scans have a first peak over what is taken; always on r, where none is looked for."""
         return self.with_peak is None or self.with_peak[1] >= MOST * self.scans
 
+    def check(self) -> None:
+        """Refuse to go on where there is nothing to map.
+
+        Raises:
+            DatasetError: If not one scan has a first peak over what is taken.
+        """
+        if self.with_peak is not None and not self.with_peak[1]:
+            raise DatasetError(
+                f"{self} Without a peak there is no q1 and no Δq to map. Give the range that has it with `--range LOW "
+                "HIGH`, check what the axis is and its wavelength, leave out samples without a film, or measure longer."
+            )
+
     def __str__(self) -> str:
         said: list[str] = []
         if self.signal != self.whole:
@@ -102,7 +114,6 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
         asked: The range that is taken instead, in the unit of the axis.
 
     Raises:
-        DatasetError: If not one scan has a first peak over the range that is taken.
         SpectrumError: If the range asked for isn't covered, the scans have signal in less than half of their range in
             common, or no first peak can be told on such an axis.
     """
@@ -128,7 +139,7 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     before = now = reasons(whole)
     shadow = None
     if asked is not None:
-        now = reasons(taken)
+        now = before if taken == whole else reasons(taken)
     else:
         if (signal := _range_of_signal(q, spectra)) != whole:
             taken, now = signal, reasons(signal)
@@ -140,13 +151,7 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     codes, counts = np.unique(now[now != FOUND], return_counts=True)
     often = REASONS[codes[counts.argmax()]] if codes.size else ""
     with_peak = int((before == FOUND).sum()), int((now == FOUND).sum())
-    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
-    if not with_peak[1]:
-        raise DatasetError(
-            f"{look} Without a peak there is no q1 and no Δq to map: give the range that has it (`--range LOW HIGH`), "
-            "check what the axis is and its wavelength, leave out samples without a film, or measure longer or wider."
-        )
-    return look
+    return FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
 
 
 def cut(spectra: SpectraSet, look: FirstLook) -> SpectraSet:

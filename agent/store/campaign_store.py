@@ -71,6 +71,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             to_look_at=self.to_look_at(),
             flags=self.flags(most=FLAGS_SAID),
             use_changed=tuple(self.use_changed),
+            peaks_found=self.peaks_found,
         )
 
     def to_look_at(self) -> ToLookAt:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from glassmap.agent.errors import StoreError
+from glassmap.agent.maps.failure import PeaksFound
 from glassmap.agent.shapes import Axis, AxisName
 from glassmap.agent.store.clock import ClockReading, seconds_between
 from glassmap.agent.store.connection import now
@@ -29,6 +30,7 @@ Key = Literal[
     "paused",
     "use_changed",
     "orders_to_write",
+    "peaks_found",
 ]
 
 
@@ -232,6 +234,19 @@ class Settings(AuditLog):
     def add_lost_cpu_seconds(self, seconds: float) -> None:
         """Count what a simulation has cost that failed; call within a transaction."""
         self._record("lost_cpu_seconds", self.lost_cpu_seconds + seconds)
+
+    @property
+    def peaks_found(self) -> PeaksFound | None:
+        """How many first peaks the last map has; None before there is one, or where an older version made it."""
+        found: dict[str, Any] | None = self._setting("peaks_found")
+        if found is None:
+            return None
+        low_high = found["better_range"]
+        return PeaksFound(**found | {"better_range": None if low_high is None else (low_high[0], low_high[1])})
+
+    def record_peaks_found(self, found: PeaksFound) -> None:
+        """Record how many first peaks the last map has; call within a transaction."""
+        self._record("peaks_found", found._asdict())
 
     @property
     def orders_to_write(self) -> list[int]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from glassmap.agent.maps.failure import PeaksFound, why_nothing_is_said
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaitingFor
@@ -37,6 +38,12 @@ class Status(NamedTuple):
     to_look_at: ToLookAt
     flags: tuple[Flag, ...]  # the first `FLAGS_SAID` of those that are used, and of those that wait for a person
     use_changed: tuple[str, ...]  # measurements that people took out of use or into it since the last training
+    peaks_found: PeaksFound | None  # on the last map, and in the spectra that its model knows of
+
+    @property
+    def failure(self) -> str:
+        """The sentences for a person where the map says nothing of its system; empty where it does."""
+        return visible(why_nothing_is_said(self.peaks_found, folder=self.folder))
 
     @property
     def reason(self) -> str:
@@ -48,7 +55,7 @@ class Status(NamedTuple):
         """Whether it waits for a person's decision or repair."""
         is_outdated = self.state in STOPPED and bool(self.use_changed)
         waits = self.state in ("failed", "paused") or self.waiting_for == "approval"
-        return waits or is_outdated or any(self.to_look_at)
+        return waits or is_outdated or any(self.to_look_at) or bool(self.failure)
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields and the sentence, in JSON types."""
@@ -61,6 +68,8 @@ class Status(NamedTuple):
             "paused": self.paused and self.paused._asdict() | {"since": self.paused.since.isoformat()},
             "to_look_at": self.to_look_at._asdict(),
             "flags": [flag._asdict() for flag in self.flags],
+            "peaks_found": self.peaks_found and self.peaks_found._asdict(),
+            "failure": self.failure,
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 
@@ -70,9 +79,14 @@ def state_in_words(state: str) -> str:
     return "budget spent, not converged" if state == "exhausted" else state
 
 
+def say_status(status: Status) -> str:
+    """Return the state and its sentence in one line; without the state where the map says nothing, as none is good."""
+    return status.reason if status.failure else f"{state_in_words(status.state)}: {status.reason}"
+
+
 def describe_status(status: Status) -> str:
     """Return where a campaign stands, in a sentence or two for a person, with what to do about it."""
-    sentences: list[str] = []
+    sentences = [status.failure] if status.failure else []
     if status.paused is not None:
         by, since, reason = status.paused
         sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M} by {by}: {reason}.")
@@ -133,6 +147,8 @@ def _describe_stage(status: Status) -> str:
             return f"Waiting for {status.missing} of {status.asked} measurements of round {round_}{since}."
         case None:
             if status.decision is not None and status.decision.state != "continue":
+                if status.failure:
+                    return "It has stopped: more of the same would say no more."
                 return status.decision.reason
     sentences = [f"Round {round_}, {status.stage}: {status.stage_status}."]
     if status.stage == "measure":

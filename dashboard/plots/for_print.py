@@ -99,6 +99,7 @@ def draw_peak_maps(
     extrapolated: str,
     flagged: Compositions,
     title: str,
+    failure: str,
     mark_glass: bool,
 ) -> None:
     """Draw the map of a peak figure of a ternary beside the measured one, on one colour scale.
@@ -115,6 +116,7 @@ def draw_peak_maps(
         extrapolated: Said of it, such as "37 % of the map is extrapolated".
         flagged: Atomic fractions of what screening flagged and the model learned from nevertheless.
         title: Above both.
+        failure: Said below the title, in red, where the map says nothing of its system; empty else.
         mark_glass: Whether to draw the boundary of what a sputtered film is called a glass by.
     """
     page = Figure(figsize=(12, 6), layout="constrained")
@@ -166,7 +168,7 @@ def draw_peak_maps(
         keys.append(Line2D([], [], color="black", linewidth=1.4))
         names.append(f"glass boundary, {figure.label} = {GLASS_DELTA_Q:g} {figure.unit}; dashed: extrapolated")
     page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    page.suptitle(title, parse_math=False)
+    page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
     _save(page, path)
 
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.data import CampaignSnapshot, Unreadable
-from glassmap.dashboard.live import STATES, ago, alloy_of, name_of, plain, watch, widest
+from glassmap.dashboard.live import ago, alloy_of, badge_of, name_of, plain, sentences_of, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 
@@ -29,18 +29,17 @@ def _next_batch(campaign: CampaignSnapshot) -> str:
 
 
 def _show(campaign: CampaignSnapshot | Unreadable) -> None:
-    words, colour, icon = STATES[campaign.state]
     name = name_of(campaign.folder, st.session_state.folders)
     if isinstance(campaign, Unreadable):
-        st.markdown(f"##### {plain(campaign.name)} :{colour}-badge[{icon} {words}]")
-        st.markdown(plain(campaign.reason))
+        st.markdown(f"##### {plain(campaign.name)} {badge_of(campaign)}")
+        st.markdown(sentences_of(campaign))
         return
     person = " :red-badge[:material/person_alert: needs you]" if campaign.status.needs_person else ""
     elements = "–".join(campaign.elements)
-    st.markdown(f"##### {plain(campaign.name)} · {elements} :{colour}-badge[{icon} {words}]{person}")
-    st.markdown(plain(campaign.status.reason))
+    st.markdown(f"##### {plain(campaign.name)} · {elements} {badge_of(campaign)}{person}")
+    st.markdown(sentences_of(campaign))
     lines = [f"**Measured next:** {_next_batch(campaign)}"]
-    if (best := widest(campaign)) is not None:
+    if not campaign.status.failure and (best := widest(campaign)) is not None:
         lines.insert(0, f"**{DELTA_Q.label} is largest at** {best}")
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
@@ -51,7 +50,7 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
         "hold-out MSE",
         f"{mse[-1]:.3g}" if mse else "–",
         f"{100 * (mse[-1] / mse[-2] - 1):+.1f} % by the last round" if len(mse) > 1 else None,
-        delta_color="inverse",
+        delta_color="off" if campaign.status.failure else "inverse",
         chart_data=mse if len(mse) > 1 else None,
         help="On spectra never learned from, intensity 0–100; the line is the learning curve.",
     )

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from glassmap.dashboard.data import CampaignSnapshot
-from glassmap.dashboard.live import STATES, name_of, watch
+from glassmap.dashboard.live import name_of, watch, words_of
 from glassmap.dashboard.plots.curves import draw_learning_curves
 
 campaigns = {
@@ -35,7 +35,7 @@ if names:
             "spectra": campaigns[name].curve[-1].spectra,
             "hold-out MSE": campaigns[name].curve[-1].mse,
             "best": min(point.mse for point in campaigns[name].curve),
-            "state": STATES[campaigns[name].state][0],
+            "state": words_of(campaigns[name])[0],
             "model": campaigns[name].settings.model,
         }
         for name in names

@@ -156,7 +156,7 @@ def run(folder: Folder) -> None:
 
                 with open_campaign(folder, report=report) as campaign:
                     reached = advance(campaign)
-        print_status(reached.state, reached.reason)
+        print_status(reached.state, reached.reason, reached.failure)
 
 
 @campaigns.command()
@@ -187,7 +187,7 @@ def status(
     def look() -> dict[str, Any]:
         with CampaignStore.read_only(folder) as store:
             reached, curve = store.status(), store.curve()
-            print_status(reached.state, reached.reason)
+            print_status(reached.state, reached.reason, reached.failure)
             if curve:
                 print_learning_curve(curve, store.coverage())
             if reached.decision is not None and reached.decision.state == "continue":
@@ -239,7 +239,7 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
         reached = advance(campaign)
     with CampaignStore.read_only(folder) as store:
         print_learning_curve(store.curve(), store.coverage())
-        print_status(reached.state, reached.reason)
+        print_status(reached.state, reached.reason, reached.failure)
     for picture in draw_pictures(read_begun_campaign(folder), folder / "pictures"):
         say(f"Picture: {picture}")
     write_json(json_file, reached.to_json())

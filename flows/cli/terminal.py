@@ -76,20 +76,30 @@ def say(text: str) -> None:
 
 
 def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) -> "FirstLook":
-    """Look at scans before anything is learned from them, and print what was seen; see `look_at_scans`."""
+    """Look at scans before anything is learned from them, and print what was seen; see `look_at_scans`.
+
+    Raises:
+        DatasetError: If not one of them has a first peak.
+    """
     from glassmap.agent.peaks.first_look import look_at_scans
 
     look = look_at_scans(spectra, asked=asked)
+    look.check()
     console.print(escape(str(look)), style=None if look.has_peaks else "bold red", soft_wrap=True)
     return look
 
 
-def print_status(state: str, reason: str) -> None:
-    """Print where a campaign stands; a sentence that begins with the state isn't told it twice."""
+def print_status(state: str, reason: str, failure: str = "") -> None:
+    """Print where a campaign stands; a sentence that begins with the state isn't told it twice.
+
+    That its map says nothing is printed in red, and instead of the state.
+    """
     from glassmap.agent.store.status import state_in_words
 
     words = state_in_words(state)
-    if reason.lower().startswith(words):
+    if failure:
+        told, reason = f"[bold red]{escape(failure)}[/bold red]", reason.removeprefix(failure)
+    elif reason.lower().startswith(words):
         told, reason = f"[bold]{escape(reason[: len(words)])}[/bold]", reason[len(words) :]
     else:
         told = f"[bold]{words}[/bold]: "

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import numpy as np
 import torch
 
 from glassmap.agent.atomic_file import write_by_content
+from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import SpectrumError
+from glassmap.agent.maps.failure import PeaksFound
 from glassmap.agent.maps.peak_map import PeakMap, map_block
 from glassmap.agent.maps.spectra_archive import (
     ArchivedSpectra,
@@ -22,7 +26,8 @@ from glassmap.agent.maps.spectra_archive import (
 )
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
-from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.peaks.figures import DELTA_Q, MOST
+from glassmap.agent.peaks.first_look import look_at_scans
 from glassmap.agent.shapes import Axis, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import load_model, spectra_of, spectra_to_judge
@@ -34,9 +39,12 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     ensemble, checkpoint = load_model(campaign, round_)
     path = write_map(campaign, round_, ensemble, checkpoint)
     archive = write_alloys(campaign, round_, ensemble, path)
+    found = None if path is None else count_peaks(campaign, round_, ensemble, path)
     with store.transaction():
         if path is not None:
             store.record_artefact(round_, "map", path)
+        if found is not None:
+            store.record_peaks_found(found)
         store.record_only_artefact(round_, "archive", archive)
         store.log("mapped", f"round {round_}")
         store.end_stage(round_, "map", "done")
@@ -112,6 +120,42 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         )
 
     return write_by_content(store.folder / "maps", f"round-{round_:03d}-{{}}.h5", write)
+
+
+def count_peaks(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, map_: Path) -> PeaksFound:
+    """Count the first peaks on a map and in the spectra that its model knows of.
+
+    Where most alloys have none, the spectra are looked at for a range on which they have one.
+    """
+    axis_name, axis, wavelength = campaign.store.axis()
+    widths = read_map(map_)[0][DELTA_Q.name]
+    parts = spectra_of(campaign, ensemble.record["training_ids"]), spectra_to_judge(campaign, round_)
+    spectra = SpectraSet(
+        ids=tuple(str(row) for row in range(sum(len(part.ids) for part in parts))),
+        elements=campaign.config.space.elements,
+        compositions=np.concatenate([part.compositions for part in parts]),
+        axis_name=axis_name,
+        axis=axis,
+        intensities=np.concatenate([part.spectra for part in parts]),
+        wavelength=wavelength,
+    )
+    has_peak = ~np.isnan(widths)
+    look, better = look_at_scans(spectra, asked=(axis[0], axis[-1])), None
+    if has_peak.mean() < MOST and not look.has_peaks:
+        with suppress(SpectrumError):  # no range holds all of them
+            elsewhere = look_at_scans(spectra)
+            better = elsewhere.taken if elsewhere.taken != elsewhere.whole and elsewhere.has_peaks else None
+    assert look.with_peak is not None, "the axis is q or 2θ"
+    return PeaksFound(
+        round=round_,
+        alloys=len(widths),
+        alloys_with_peak=int(has_peak.sum()),
+        spectra=look.scans,
+        spectra_with_peak=look.with_peak[1],
+        often=look.often,
+        better_range=better,
+        is_simulated=campaign.config.backend.kind == "simulation",
+    )
 
 
 def _figures_of(q: Axis, spectra: Spectra) -> PeakFigures:

@@ -25,7 +25,7 @@ from prefect.states import Crashed
 from glassmap.agent.errors import CampaignBusy
 from glassmap.agent.outside_text import visible
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.store.status import Status, state_in_words
+from glassmap.agent.store.status import Status, say_status
 from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance, advance_unattended
 from glassmap.flows.rounds.retrain import retrain
@@ -59,7 +59,7 @@ def advance_campaign(folder: Path) -> str:
     try:
         with _opened(folder) as campaign:
             reached = advance_unattended(campaign, stages=TASKS)
-            done = f"{state_in_words(reached.state)}: {reached.reason}"
+            done = say_status(reached)
     except CampaignBusy as busy:
         done = str(busy)
     get_run_logger().info(visible(done, keep="\n"))

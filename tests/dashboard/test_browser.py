@@ -106,6 +106,7 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
         extrapolated="much of the map is extrapolated",
         flagged=grid[:0],
         title="map",
+        failure="",
         mark_glass=True,
     )
     in_print, axes = imread(tmp_path / "map.png")[..., :3], printed[0].axes[0]

@@ -109,7 +109,7 @@ def test_the_range_that_was_asked_for_is_taken_whatever_the_look_says():
 
 def test_scans_without_a_peak_are_refused_with_what_was_seen_and_the_remedy():
     with pytest.raises(DatasetError, match=r"in 0 of 12 scans.*No maximum below.*--range LOW HIGH.*without a film"):
-        look_at_scans(scans(halo=0))
+        look_at_scans(scans(halo=0)).check()
 
 
 def test_scans_of_which_few_have_a_peak_are_taken_with_a_warning():

@@ -1,14 +1,23 @@
 """What a laboratory tries first: its own raw scans, beam stop and zeros and all, to a map that says something."""
 
+import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
+from matplotlib.figure import Figure
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.data.scan_folder import read_scans
+from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.plots import for_print
+from glassmap.dashboard.report import write_report
 from tests.support.command_line import glassmap
+from tests.support.pages import look, words
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +66,73 @@ def test_scans_without_any_peak_go_no_further(raw_scans: Path, tmp_path: Path):
     )
     assert done.exit_code == 1 and not output.exists()
     assert "in 0 of 56 scans" in " ".join(done.output.split()) and "`--range LOW HIGH`" in done.output
+
+
+# --- to a map
+
+
+def ran(folder: Path, data: Path, *words: object) -> str:
+    """What is said of a campaign of one round over a coarse grid, with a model that takes no time to train."""
+    done = glassmap("init", folder, "--dataset", data, *words)
+    assert done.exit_code == 0, done.output
+    settings = tomllib.loads((folder / FILE_NAME).read_text())
+    settings["space"]["step_at_pct"] = 5
+    settings["model"] |= {"members": 2, "steps": 5}
+    settings["stop"]["max_rounds"] = 1
+    (folder / FILE_NAME).write_text(tomli_w.dumps(settings))
+    done = glassmap("run", folder)
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.fixture(scope="module")
+def mute(raw_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A campaign over all that the raw scans hold, against the advice, and what its command said."""
+    folder = tmp_path_factory.mktemp("mute")
+    write_dataset(read_scans(raw_scans, compositions=raw_scans / "compositions.csv", axis="q"), folder / "raw.nc")
+    return folder / "mute", ran(folder / "mute", folder / "raw.nc", "--range", 0.2, 5.36)
+
+
+def test_raw_scans_become_a_map_of_alloys_with_a_peak(raw_scans: Path, tmp_path: Path):
+    imported(raw_scans, tmp_path / "raw.nc")
+    said = ran(tmp_path / "raw", tmp_path / "raw.nc")
+    assert said.split()[:2] == ["round", "1:"] and "Nothing can be said" not in said
+    with CampaignStore.read_only(tmp_path / "raw") as store:
+        found = store.peaks_found
+    assert found is not None and found.spectra_with_peak == found.spectra
+    assert found.alloys_with_peak > 0.8 * found.alloys
+
+
+def test_a_map_without_peaks_is_told_as_a_failure_with_cause_and_command(mute: tuple[Path, str]):
+    folder, said = mute
+    assert (
+        "Nothing can be said of this system yet: only" in said
+        and "alloys on the map of round 1 have a first peak" in said
+    )
+    assert "measured spectra have one. Over 0.66 to 4.99 most have: what lies beyond is a beam stop" in said
+    assert (
+        "Begin another campaign with `--range 0.66 4.99`. It has stopped: more of the same would say no more." in said
+    )
+    assert "converged" not in said.lower()
+    done = glassmap("status", folder, "--json", folder.parent / "status.json")
+    assert "converged" not in done.output.lower() and "Nothing can be said" in done.output
+    status = json.loads((folder.parent / "status.json").read_text())
+    assert status["failure"] and status["reason"].startswith(status["failure"])
+    assert status["peaks_found"]["alloys_with_peak"] < 0.5 * status["peaks_found"]["alloys"] == 85.5
+
+
+def test_no_page_report_or_picture_calls_a_map_without_peaks_a_success(
+    mute: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, _ = mute
+    told = "Nothing can be said of this system yet"
+    page = look(monkeypatch, folder.parent, "campaigns")
+    assert f":red[{told}" in words(page) and ":red-badge[:material/error: nothing can be said]" in words(page)
+    assert ":green" not in words(page) and "is largest at" not in words(page)
+    assert f":red[{told}" in words(look(monkeypatch, folder.parent, "map", "mute"))
+    drawn: list[Figure] = []
+    monkeypatch.setattr(for_print, "_save", lambda figure, path: drawn.append(figure))
+    write_report(folder, tmp_path / "mute.html")
+    assert f"<strong class=failure>{told}" in (tmp_path / "mute.html").read_text()
+    titles = [figure.get_suptitle() for figure in drawn]
+    assert sum(told in title for title in titles) == 2 * len(FIGURES), "every map, as PNG and as SVG"
