@@ -53,7 +53,7 @@ def test_errors_that_rise_are_said_to_rise_and_never_to_have_converged(continued
             worse = judged._replace(errors={name: (4 + round_) * np.ones(len(judged.ids)) for name in judged.errors})
             store.record_judged(round_, "held out", worse, since=1)
         store._execute("DELETE FROM marks WHERE kind = 'left out'")
-    write_campaign(continued, small_dataset, stop={"patience": 1})  # decides again
+    write_campaign(continued, small_dataset, stop={"patience": 2})  # decides again
     status = run(continued)
     assert (status.state, status.decision and status.decision.trend) == ("exhausted", "rising")
     assert "rising: the MSE rose by" in status.reason and "a wafer unlike the others" in status.reason
