@@ -29,7 +29,7 @@ def say_failure(found: PeaksFound | None) -> str:
         return ""
     return (
         "Nothing can be said of this system yet: only "
-        f"{100 * found.alloys_with_peak / found.alloys:.3g} % of the {found.alloys:,} alloys on the map of round "
+        f"{100 * found.alloys_with_peak / found.alloys:.2g} % of the {found.alloys:,} alloys on the map of round "
         f"{found.round} have a first peak."
     )
 

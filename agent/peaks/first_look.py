@@ -94,7 +94,9 @@ class FirstLook(NamedTuple):
             than = f", over the whole axis in {before}" if self.taken != self.whole else ""
             said.append(f"A first peak is found {over} in {now} of {self.scans} scans{than}.")
             if not self.has_peaks:
-                said.append(f"Most often: {self.often} Is it the right range, and is there a film on every sample?")
+                said.append(
+                    f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there counts enough?"
+                )
         return " ".join(said)
 
     def _say(self, part: Range) -> str:

@@ -41,6 +41,6 @@ def test_a_map_that_says_nothing_is_told_with_its_likely_cause_and_the_command(
 ):
     said = why_nothing_is_said(found, folder=FOLDER)
     assert said.startswith(
-        "Nothing can be said of this system yet: only 2.21 % of the 4,851 alloys on the map of round 2"
+        "Nothing can be said of this system yet: only 2.2 % of the 4,851 alloys on the map of round 2"
     )
     assert cause in said and command in said

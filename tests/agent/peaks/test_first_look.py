@@ -123,7 +123,7 @@ def test_scans_of_which_few_have_a_peak_are_taken_with_a_warning():
         np.concatenate([with_film.intensities[:3], without.intensities[3:]]),
     )
     look = look_at_scans(mixed)
-    assert not look.has_peaks and "in 3 of 12 scans" in str(look) and "is there a film on every sample?" in str(look)
+    assert not look.has_peaks and "in 3 of 12 scans" in str(look) and "is there a film on every sample" in str(look)
 
 
 def test_a_scan_that_breaks_off_is_named():
