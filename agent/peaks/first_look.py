@@ -95,7 +95,8 @@ class FirstLook(NamedTuple):
             said.append(f"A first peak is found {over} in {now} of {self.scans} scans{than}.")
             if not self.has_peaks:
                 said.append(
-                    f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there counts enough?"
+                    f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there "
+                    "counts enough?"
                 )
         return " ".join(said)
 
