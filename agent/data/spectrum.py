@@ -5,7 +5,7 @@ What stands for the maximum may be chosen (`ScaleRule`): the paper's highest poi
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from glassmap.agent.shapes import Axis, AxisName, PerSample, Scan, ScanAxis, Sca
 STANDARD_POINTS = 3743  # the paper's length of a 2θ spectrum
 MIN_POINTS = 16  # within the range; with fewer there is no telling a peak from a step
 ScaleRule = Literal["maximum", "smoothed maximum", "window"]
-"""What of a spectrum becomes 100: its highest point, as the paper has it; its highest running mean over `SMOOTHING` of
-the range, which noise hardly moves; or its mean over a chosen window, such as the halo's."""
-SMOOTHING = 0.01  # of the range: 0.04 1/Å of a synchrotron's 0.9 to 5.05, narrower than any halo
+"""What of a spectrum becomes 100: its highest point, as the paper has it; its highest point once it is smoothed, which
+noise hardly moves; or its mean over a chosen window, such as the halo's."""
+SMOOTHING = 0.02  # of the range, 0.08 1/Å of a synchrotron's 0.9 to 5.05: a quadratic over it keeps crystals' lines
 
 
 def q_from_two_theta(two_theta: Axis, *, wavelength: float) -> Axis:
@@ -253,15 +253,19 @@ class Preprocessing:
         return spectra / size[:, None] * 100
 
     def _sizes(self, grid: Axis, spectra: Spectra) -> PerSample:
-        """Return what of each spectrum becomes 100."""
+        """Return what of each spectrum becomes 100.
+
+        Source, of the smoothing: A. Savitzky and M. J. E. Golay, Anal. Chem. 36, 1627 (1964).
+        """
         if self.scale == "maximum":
             return spectra.max(axis=1)
         if self.scale_window is not None:
             low, high = self.scale_window
             return spectra[:, (grid >= low) & (grid <= high)].mean(axis=1)
-        points = max(1, round(SMOOTHING * len(grid)))
-        sums = np.cumsum(np.pad(spectra, ((0, 0), (1, 0))), axis=1)
-        return (sums[:, points:] - sums[:, :-points]).max(axis=1) / points
+        from scipy.signal import savgol_filter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+        points = max(5, round(SMOOTHING * len(grid)) | 1)
+        return cast(Spectra, savgol_filter(spectra, points, polyorder=2, axis=1)).max(axis=1)
 
     def _check_scale(self) -> None:
         """Refuse a window without its rule, the rule without one, and a window that the range doesn't hold."""

@@ -444,7 +444,7 @@ def benchmark_scaling(
             where=where,
             on_record=lambda r: say(f"{r['dataset']} {r['counts']} {r['rule']} seed {r['seed']}: {r['left_over']:.3g}"),
         )
-        figures = ("left_over", *scaling.FIGURES, "shift", "wander")
+        figures = ("left_over", "by_factor", *scaling.FIGURES, "shift", "wander")
         print_summary(records, by=("dataset", "counts", "rule"), values=figures, title="Medians")
         write_json(json_file, records)
 

@@ -18,7 +18,7 @@ from glassmap.agent.models.gaussian_process import GaussianProcess
 from glassmap.agent.models.stacking import fit_stack
 from glassmap.agent.peaks.batched import errors_by_spectrum
 from glassmap.agent.peaks.figures import DELTA_Q, Q1
-from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, SCALE_FREE_MSE
+from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MSE, SCALE_FREE_MSE
 from glassmap.agent.shapes import Compositions, Scans, Spectra
 from glassmap.flows.compare import draw_split
 from tests.benchmarks.spectra import learning_size
@@ -47,9 +47,10 @@ def run(
     """One record a data set, seed, number of counts and rule.
 
     `left_over` is the MSE of the test set as a share of the variance of its spectra, both scaled by the rule: what the
-    model doesn't know of spectra that are scaled so. The errors by the other measures are of generated spectra after
-    their best factor against the measured ones scaled to a maximum of 100, so that they don't hang on the rule's unit.
-    `shift` is the mean of how much the counting changes the scale of a spectrum, and `wander` its standard deviation.
+    model doesn't know of spectra that are scaled so; `by_factor` is how much of it one factor a spectrum explains. The
+    errors by the other measures are of generated spectra after their best factor against the measured ones scaled to a
+    maximum of 100, so that they don't hang on the rule's unit. `shift` is the mean of how much the counting changes the
+    scale of a spectrum, and `wander` its standard deviation.
 
     Args:
         datasets: NetCDF files of diffraction; spectra are learned from in the paper's number.
@@ -92,6 +93,7 @@ def judge(learn: SpectraSet, counted: Scans, test: SpectraSet, rule: Mapping[str
     q = q_axis(learn.axis_name, steps.grid(), learn.wavelength)
     measured, aim = steps.prepare_all(axis, counted), steps.prepare_all(axis, test.intensities)
     generated = generate(learn.compositions, measured, test.compositions, seed=seed)
+    own = errors_by_spectrum(generated, aim, q=None)
     highest = Preprocessing.over(learn.axis_name, axis, wavelength=learn.wavelength).prepare_all(axis, test.intensities)
     factors = (generated * highest).sum(1) / (generated**2).sum(1)
     errors = errors_by_spectrum(factors[:, None] * generated, highest, q=q)
@@ -99,7 +101,8 @@ def judge(learn: SpectraSet, counted: Scans, test: SpectraSet, rule: Mapping[str
     whole = steps.prepare_all(axis, learn.intensities)
     changes = np.log(measured.mean(1) / whole.mean(1))
     return {
-        "left_over": float(np.square(generated - aim).mean() / aim.var(axis=0).mean()),
+        "left_over": float(own[MSE.name].mean() / aim.var(axis=0).mean()),
+        "by_factor": float(1 - own[SCALE_FREE_MSE.name].mean() / own[MSE.name].mean()),
         **{name: float(np.nanmean(errors[name])) for name in FIGURES},
         "shift": float(changes.mean()),
         "wander": float(changes.std()),

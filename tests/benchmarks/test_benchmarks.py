@@ -12,7 +12,7 @@ from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.plots.for_print import MODEL_LABELS
 from glassmap.simulation.sweep import RDF, write_sweep
-from tests.benchmarks import curve, noise, peaks, runner, spectra, speed
+from tests.benchmarks import curve, noise, peaks, runner, scaling, spectra, speed
 from tests.benchmarks.__main__ import app
 from tests.support.glasses import TINY
 from tests.support.pictures import shows_something
@@ -52,6 +52,26 @@ def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Pat
     picture = tmp_path / "new" / "curve.png"
     curve.draw(records, picture, floor=0.1, published=0.2, title="small")
     assert shows_something(picture)
+
+
+def test_scaling_says_what_few_counts_do_to_the_scale_by_each_rule(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scaling, "RULES", {name: scaling.RULES[name] for name in ("maximum", "everything")})
+    highest, mean = scaling.run([small_dataset], seeds=(0,), counts=(135,))
+    assert (highest["rule"], mean["rule"]) == ("maximum", "everything")
+    assert highest["shift"] < -0.02 and highest["wander"] > 0.005 and abs(mean["shift"]) + mean["wander"] < 1e-9
+    assert highest["left_over"] > 0 and 0 <= highest["by_factor"] < 1
+    assert all(highest[name] > 0 for name in scaling.FIGURES)
+
+
+def test_scans_are_counted_anew_each_with_its_own_number_at_the_top():
+    scans = np.array([[1.0, 2.0, 4.0]] * 2000)
+    means = scaling.count_again(scans, 100, np.random.default_rng(0)).mean(axis=0)
+    np.testing.assert_allclose(means, [25, 50, 100], rtol=0.02)
+    np.testing.assert_array_equal(scaling.count_again(scans, 0, np.random.default_rng(0)), scans)
+    tops = scaling.count_again(scans, -1, np.random.default_rng(0))[:, 2]
+    assert tops.min() < 300 and tops.max() > 10_000
 
 
 def test_the_noise_floor_is_half_of_what_two_seeds_differ_by(tmp_path: Path, small_dataset: Path):

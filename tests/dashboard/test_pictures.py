@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.errors import StoreError
 from glassmap.agent.peaks.batched import measure_peaks
@@ -55,7 +56,7 @@ def test_a_replay_is_drawn_without_its_data_set_beside_every_alloy_that_was_meas
         lambda _, measured, *__, figure, **___: measured_maps.update({figure.name: measured}),
     )
     draw_maps(read_begun_campaign(replayed), tmp_path)
-    everything = read_dataset(small_dataset).prepared()  # an area hangs on the scale of intensity
+    everything = read_dataset(small_dataset).prepared(**SpectrumConfig().read())  # an area hangs on the scale
     assert list(measured_maps) == [figure.name for figure in FIGURES]
     for quantity, (compositions, values) in measured_maps.items():
         assert len(compositions) == len(everything)

@@ -123,15 +123,18 @@ def test_a_point_may_be_negative():
 # --- what becomes 100
 
 
-def test_a_smoothed_maximum_is_the_highest_running_mean_and_wanders_less_with_noise():
-    by_highest, by_mean = (Preprocessing("q", 1.0, 5.0, 2000, scale=s) for s in ("maximum", "smoothed maximum"))
-    smooth = by_mean.prepare(Q, halo(Q))
-    assert 100 < smooth.max() < 101  # of a halo the highest point is hardly more than the mean about it
-    assert np.convolve(smooth, np.full(20, 1 / 20), "valid").max() == pytest.approx(100)
-    fine = by_mean.grid()
-    counted = np.random.default_rng(3).poisson(1.35 * by_highest.prepare(Q, halo(Q)), (20, 2000)).astype(np.float64)
-    kept = [p.prepare_all(fine, counted).mean() / p.prepare(Q, halo(Q)).mean() for p in (by_highest, by_mean)]
+def test_noise_lowers_a_spectrum_scaled_by_its_maximum_and_hardly_one_scaled_by_its_smoothed_maximum():
+    highest, smoothed = (Preprocessing("q", 1.0, 5.0, 2000, scale=s) for s in ("maximum", "smoothed maximum"))
+    fine = highest.grid()
+    counted = np.random.default_rng(3).poisson(1.35 * highest.prepare(Q, halo(Q)), (20, 2000)).astype(np.float64)
+    kept = [p.prepare_all(fine, counted).mean() / p.prepare(Q, halo(Q)).mean() for p in (highest, smoothed)]
     assert kept[0] < 0.85 and 0.96 < kept[1] < 1  # of the level without noise
+
+
+@pytest.mark.parametrize("width", [0.05, 0.1, 0.5])
+def test_without_noise_a_smoothed_maximum_is_nearly_the_maximum_of_lines_and_halos_alike(width):
+    line = 20 + 100 * np.exp(-4 * np.log(2) * ((Q - 2.7) / width) ** 2)
+    assert Preprocessing("q", 1.0, 5.0, scale="smoothed maximum").prepare(Q, line).max() == pytest.approx(100, abs=8)
 
 
 def test_of_a_window_the_mean_becomes_100_whatever_lies_outside():

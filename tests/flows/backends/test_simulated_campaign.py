@@ -94,7 +94,7 @@ def test_g_of_r_or_angles_can_be_learned_instead(finished: Path, spectra: str, t
         measured = store.spectra(hold_out=False)[2]
     assert (name, wavelength) == (("r", None) if spectra == "rdf" else ("two_theta", 1.5406))
     assert len(axis) == 500 and measured.shape == (3, 500)
-    assert measured.max() < 10 if spectra == "rdf" else measured.max() == 100
+    assert measured.max() < 10 if spectra == "rdf" else measured.max() == pytest.approx(100, abs=1)
 
 
 # --- killed

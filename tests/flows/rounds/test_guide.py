@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -64,7 +65,7 @@ def test_a_guide_goes_first_and_its_spectra_are_learned_from_and_judged_apart(
         curve = store.curve()
         assert curve[2].next_batch_mse is None and curve[3].next_batch_mse is not None
         _, compositions, spectra = store.spectra(hold_out=False, since=3)
-    pool = read_dataset(small_dataset).prepared(**RANGE)
+    pool = read_dataset(small_dataset).prepared(**SpectrumConfig(**RANGE).read())
     rows = [int(np.abs(pool.compositions - composition).sum(axis=1).argmin()) for composition in compositions]
     np.testing.assert_allclose(spectra, pool.intensities[rows], rtol=1e-5, atol=1e-4)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
@@ -18,7 +19,7 @@ from tests.support.lab_campaigns import write_campaign as write_lab
 
 
 def test_what_is_recorded_is_what_the_data_set_holds(finished: Path, small_dataset: Path):
-    spectra = read_dataset(small_dataset).prepared()
+    spectra = read_dataset(small_dataset).prepared(**SpectrumConfig().read())
     place = {tuple(composition): row for row, composition in enumerate(spectra.compositions.tolist())}
     with CampaignStore.read_only(finished) as store:
         _, compositions, recorded = store.spectra(hold_out=False)
