@@ -35,7 +35,7 @@ def before(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_campaign_goes_on_with_the_settings_that_its_store_holds():
-    config = CampaignConfig.of(BEFORE, source="test")
+    config = CampaignConfig.of(BEFORE, source="test").continuing(BEFORE, given=None)
     assert (config.backend.flagged, config.guide and config.guide.backend.flagged) == ("use", "hold")  # pyright: ignore[reportAttributeAccessIssue]
     config.check_continues(BEFORE)
     assert "doubtful" not in str(config.model_dump()) and "learn'" not in str(config.model_dump())
@@ -49,7 +49,7 @@ def test_a_campaign_goes_on_with_the_settings_that_its_store_holds():
     ids=["hidden", "vicinity", "learn"],
 )
 def test_a_store_that_used_a_setting_that_is_gone_goes_on_without_it(table: str, setting: dict[str, Any]):
-    config = CampaignConfig.of(BEFORE, source="test")
+    config = CampaignConfig.of(BEFORE, source="test").continuing(BEFORE, given=None)
     config.check_continues(before(**{table: setting}))
     with pytest.raises(CampaignError, match="Changed since the campaign began: guide;"):
         config.check_continues(before(**{table: setting}) | {"guide": BEFORE["guide"] | {"rounds": 3}})
@@ -63,7 +63,10 @@ def test_what_came_later_is_as_it_was_done_before():
 
 def test_a_store_of_before_there_was_a_choice_has_its_spectra_scaled_by_their_maximum():
     assert "scale" not in BEFORE["spectrum"]
+    begun = CampaignConfig.of(BEFORE, source="a file")
+    assert begun.spectrum.scale == "smoothed maximum"
     assert CampaignConfig.recorded(BEFORE).spectrum.scale == "maximum"
+    begun.continuing(BEFORE, given=None).check_continues(BEFORE)
 
 
 def test_a_replay_of_before_goes_on_to_use_what_it_flags_and_a_new_one_holds_it():
