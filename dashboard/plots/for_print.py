@@ -6,6 +6,7 @@ from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -151,7 +152,7 @@ def draw_peak_maps(
         panel.set_title(name, pad=24)
     scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("viridis", VIRIDIS))
     page.colorbar(scale, ax=[left, right], shrink=0.75, label=figure.titled_unit)
-    keys = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
+    keys: list[Artist] = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
     names = ["learned from, in the colour of what was measured"]
     if len(flagged):
         keys.append(
@@ -162,7 +163,7 @@ def draw_peak_maps(
         keys.append(Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0))
         names.append(extrapolated)
     if not has_peak.all() or np.isnan(values).any():
-        keys.append(Patch(facecolor=np.array(NO_PEAK) / 255))
+        keys.append(Patch(facecolor=NO_PEAK))
         names.append("no trustworthy first peak")
     if mark_glass and figure == DELTA_Q:
         keys.append(Line2D([], [], color="black", linewidth=1.4))

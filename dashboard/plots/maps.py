@@ -151,7 +151,7 @@ def draw_ternary(
         layer="below",
     )
     if np.isnan(values).any():
-        figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": _css([NO_PEAK])[0]})
+        figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": NO_PEAK})
     figure.add_scatter(**_line(cells.hatch), mode="lines", line=HATCH, hoverinfo="skip", showlegend=False)
     if extrapolated:
         pattern = {"shape": "/" if outside.any() else "", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}

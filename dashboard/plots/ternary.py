@@ -25,7 +25,7 @@ INKS = ("#0072b2", "#d55e00", "#009e73")  # of the three elements' axes
 TICK = 0.014  # length
 TICKS_APART_AT_PCT = (20, 10, 5, 2, 1)  # the first that gives three ticks or more
 PIXELS = (780, 900)  # of the picture of the cells, rows and columns
-NO_PEAK = (186, 186, 186)  # grey of an alloy without a value
+NO_PEAK = "#bababa"  # grey of an alloy without a value
 FADED = 0.42  # opacity of an alloy that is extrapolated
 HATCH_APART = 0.024
 GLASS = ("#56b4e9", "#d55e00")  # no, yes
@@ -136,6 +136,11 @@ def colour_range(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(high) + 0.5)
 
 
+def rgb_of(colour: str) -> list[int]:
+    """Return a colour's red, green and blue, 0 to 255, from `#rrggbb`."""
+    return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+
 def colours_of(values: PerSample, limits: tuple[float, float], scale: Sequence[str] = VIRIDIS) -> Colours:
     """Return the colours of some values; of NaN grey.
 
@@ -144,11 +149,11 @@ def colours_of(values: PerSample, limits: tuple[float, float], scale: Sequence[s
         limits: Whose colours are the first and the last of the scale; what is beyond has the same.
         scale: Colours as `#rrggbb`, evenly spaced.
     """
-    stops = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in scale])
+    stops = np.array([rgb_of(colour) for colour in scale])
     place = np.clip((values - limits[0]) / (limits[1] - limits[0]), 0, 1) * (len(stops) - 1)
     channels = [np.interp(np.nan_to_num(place), np.arange(len(stops)), channel) for channel in stops.T]
     found = np.stack(channels, axis=1).round().astype(np.uint8)
-    return np.where(np.isnan(values)[:, None], np.array(NO_PEAK, dtype=np.uint8), found)
+    return np.where(np.isnan(values)[:, None], np.array(rgb_of(NO_PEAK), dtype=np.uint8), found)
 
 
 class _Lattice(NamedTuple):
@@ -247,7 +252,8 @@ def _contour(lattice: _Lattice, widths: PerAlloy, level: float) -> list[Line]:
     known = np.append(widths.astype(np.float64), np.nan)[lattice.rows]
     top, right = np.meshgrid(*2 * [np.arange(lattice.steps + 1) / lattice.steps], indexing="ij")
     z = np.ma.masked_invalid(known)
-    return list(contour_generator(right + top / 2, top * HEIGHT, z, corner_mask=True).lines(level))
+    lines = contour_generator(right + top / 2, top * HEIGHT, z, corner_mask=True).lines(level)
+    return [np.array(line) for line in lines]
 
 
 def _runs(line: Line, drawn: Mask) -> list[Line]:

@@ -15,6 +15,7 @@ from glassmap.dashboard.plots.ternary import (
     colours_of,
     paint,
     positions,
+    rgb_of,
     shares_at,
 )
 
@@ -40,7 +41,7 @@ def test_each_element_s_ticks_count_its_own_share_and_lean_along_the_lines_on_wh
         for line, label in zip(lines, axis.tick_labels, strict=True):
             np.testing.assert_allclose(shares_at(line[:2])[:, k], float(label.text) / 100)
             along = (line[1] - line[0]) / np.linalg.norm(line[1] - line[0])
-            np.testing.assert_allclose(label.away, -along, atol=1e-12), "the tick goes on where the line ends"
+            np.testing.assert_allclose(label.away, -along, atol=1e-12, err_msg="the tick goes on where the line ends")
             lean = np.array([np.cos(np.radians(label.angle)), np.sin(np.radians(label.angle))])
             assert abs(lean @ along) == pytest.approx(1)
 
@@ -49,13 +50,13 @@ def test_axes_run_counter_clockwise():
     edges = [axis.edge for axis in axes_of(("Co", "V", "Zr"))]
     for k, (edge, following) in enumerate(zip(edges, [*edges[1:], edges[0]], strict=True)):
         np.testing.assert_array_equal(edge[1], CORNERS[k])
-        np.testing.assert_array_equal(following[0], edge[1]), "each ends at its corner, where the next begins"
+        np.testing.assert_array_equal(following[0], edge[1], "each ends at its corner, where the next begins")
 
 
 def test_a_point_is_the_alloy_that_stands_there():
     compositions = np.random.default_rng(0).dirichlet([1, 1, 1], 50)
     np.testing.assert_allclose(shares_at(positions(compositions)), compositions)
-    np.testing.assert_allclose(positions(0.8 * compositions), positions(compositions)), "of a slice, too"
+    np.testing.assert_allclose(positions(0.8 * compositions), positions(compositions), err_msg="of a slice, too")
 
 
 def test_every_alloy_s_cell_has_its_colour_and_what_is_extrapolated_is_faded():
@@ -66,7 +67,7 @@ def test_every_alloy_s_cell_has_its_colour_and_what_is_extrapolated_is_faded():
     image = paint(compositions, colours_of(values, (0, 65)), outside).image
     for row, colour in enumerate(colours_of(values, (0, 65)).tolist()):
         assert pixel(image, compositions[row]) == [*colour, round(255 * FADED) if outside[row] else 255]
-    assert pixel(image, compositions[7])[:3] == list(NO_PEAK)
+    assert pixel(image, compositions[7])[:3] == rgb_of(NO_PEAK)
     assert (image[..., 3] > 0).mean() == pytest.approx(0.5, abs=0.002), "there are no seams between cells"
 
 
@@ -100,5 +101,5 @@ def test_the_boundary_is_where_the_figure_crosses_the_level_and_apart_where_that
 
 def test_colours_end_with_the_scale_and_are_grey_where_there_is_no_value():
     found = colours_of(np.array([-1.0, 0.0, 1.0, 2.0, np.nan]), (0, 1)).tolist()
-    first, last = ([int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in (VIRIDIS[0], VIRIDIS[-1]))
-    assert found == [first, first, last, last, list(NO_PEAK)]
+    first, last = rgb_of(VIRIDIS[0]), rgb_of(VIRIDIS[-1])
+    assert found == [first, first, last, last, rgb_of(NO_PEAK)]
