@@ -281,7 +281,8 @@ def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     batch = look(monkeypatch, tmp_path, "batch", campaign="flags")
     assert "flagged, used: A sharp line" in str([one.proto for one in batch.get("image")])
     table = batch.dataframe[0].value
-    assert table["state"].tolist()[1] == "measured, flagged" and table["remark"][1].startswith("flagged, used: A sharp")
+    assert table["state"].tolist()[1] == "measured, flagged"
+    assert table["remark"].tolist()[1].startswith("flagged, used: A sharp")
     write_report(tmp_path / "flags", tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
     assert sentence in report and "Converged." in report
