@@ -119,7 +119,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     for one in [one for one in batch.statuses if one.state == "flagged" or one.is_flagged_and_used][:SHOWN_FLAGS]:
         picture = campaign.folder / "pictures" / f"flagged-{one.measurement}.png"
         if picture.exists():
-            st.image(picture.read_bytes(), caption=f"{one.measurement}: {one.remark}")
+            st.image(picture.read_bytes(), caption=f"{one.measurement}: {one.remark}", width=640)
     st.markdown(_rule(campaign, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
     st.dataframe(table, hide_index=True, key="alloys", column_config=formats)
