@@ -50,7 +50,8 @@ class ExpectedError(NamedTuple):
             spreads: Of the singles, root mean square over the points of the epistemic std.
             guess: Mean squared error of the mean of all spectra.
         """
-        _, unknown_factor = _factors(np.square(regions.unknown), regions.squared_errors)
+        _, found = _factors(np.square(regions.unknown), regions.squared_errors)
+        unknown_factor = max(found, guess)  # who knows nothing is no better than a guess, even if no region shows it
         most_spread = float(np.quantile(spreads, USUAL_SPREADS))
         far = unknown_factor * np.square(singles.unknown)
         near = np.maximum(singles.squared_errors - far, 0.05 * singles.squared_errors)

@@ -29,9 +29,11 @@ def test_the_share_of_each_cause_is_found_again_in_scattered_errors():
     spreads, unknown, far = rng.uniform(0, 2, 4000), rng.uniform(0, 0.2, 4000), rng.uniform(0, 1, 4000)
     singles = LeftOut((3 + 4 * spreads**2 + 50 * unknown**2) * rng.gamma(2, 0.5, 4000), unknown)
     regions = LeftOut((5 + 50 * far**2) * rng.gamma(2, 0.5, 4000), far)
-    found = ExpectedError.learned_from(singles, regions, spreads=spreads, guess=100.0)
+    found = ExpectedError.learned_from(singles, regions, spreads=spreads, guess=40.0)
     assert (found.noise, found.spread_factor, found.unknown_factor) == pytest.approx((3, 4, 50), rel=0.15)
-    assert found.limit == pytest.approx((found.noise + 25) ** 0.5), "noise aside, half of the error of a guess"
+    assert found.limit == pytest.approx((found.noise + 10) ** 0.5), "noise aside, half of the error of a guess"
+    alike = ExpectedError.learned_from(singles, LeftOut(np.full(50, 5.0), far[:50]), spreads=spreads, guess=40.0)
+    assert alike.unknown_factor == 40, "regions that show nothing of it make no one better than a guess"
     usual, beyond = torch.tensor([found.most_spread, 100.0]), torch.zeros(2)
     assert found.at(usual, beyond)[0] == found.at(usual, beyond)[1], "a spread that was hardly ever seen says no more"
 
