@@ -422,7 +422,7 @@ def _gain_since(marks: Marks, rounds: Rows, more: int, exponent: float, factor: 
     return _Gain(
         Estimate(float(weights @ means), math.hypot(by_spectra, by_rounds)),
         Estimate(factor * float(means[-AHEAD:].sum()), factor * standard_error(last[told], marks.groups[told])),
-        float(np.nanmean(errors[-1])),
+        float(errors[-1][~np.isnan(errors[-1])].mean()),
         int(counts[-1]),
         law.free,
     )
