@@ -20,7 +20,7 @@ class PlanningConfig(Settings):
 
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
-    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where the ensemble is unsure
+    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where base models' intensities differ
     hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
 

@@ -130,7 +130,10 @@ class TrainedEnsemble:
             yield PredictedAlloys(block.mean(self.stack.weights), block.members(), self.stack.expect(block))
 
     def disagreement(self, compositions: Compositions) -> PerSample:
-        """Return the epistemic standard deviation of each composition, mean over the axis; shape `(n,)`."""
+        """Return the epistemic standard deviation of each composition's intensity, mean over the axis; shape `(n,)`.
+
+        As the MSE does, it counts a spectrum's scale as much as its shape.
+        """
         return on_cpu([block.epistemic_std(self.stack.weights).mean(1) for block in self._blocks(compositions)])
 
     @property

@@ -40,7 +40,7 @@ class Kernel(NamedTuple):
 
     @classmethod
     def choose(cls, compositions: Compositions, spectra: Spectra) -> "Kernel":
-        """Return the one with the least leave-one-out error over all spectra and points.
+        """Return the one with the least leave-one-out MSE over all spectra; the scale-free MSE picks no better one.
 
         Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 5.12.
         """

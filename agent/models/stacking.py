@@ -247,8 +247,9 @@ def assign_folds(compositions: Compositions, *, seed: int) -> Groups:
 def fit_stacking_weights(predictions: Mapping[str, Spectra], truth: Spectra) -> dict[str, float]:
     """Return the weights, none negative, sum 1, with which several predictions together come nearest to the truth.
 
-    Least squares. A spectrum counts the less the farther all are off, by the root of its mean squared error: else the
-    few that nobody foresees, of a phase that was never seen, would decide for all others (docs/results.md).
+    Least squares, so the measure is the MSE; weights by the scale-free MSE gain nothing (docs/results.md). A spectrum
+    counts the less the farther all are off, by the root of its mean squared error: else the few that nobody foresees,
+    of a phase that was never seen, would decide for all others.
 
     Args:
         predictions: By base model, each `(n, q)`.
@@ -328,7 +329,7 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regi
 
     The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
     quantile of residual over expected size (`Stack.band`). Weights and band come from the same residuals, so what it
-    really holds is measured (docs/results.md).
+    really holds is measured (docs/results.md). All of it is of intensities as they are scaled: the MSE's measure.
     """
 
     def mean(weights: Weights) -> Spectra:
