@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +13,8 @@ import numpy as np
 
 from glassmap.agent.data.composition import parse_composition
 from glassmap.agent.errors import StoreError
+from glassmap.agent.peaks.measures import MEASURES
+from glassmap.agent.planning.convergence import CurvePoint, Estimate
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 
@@ -56,8 +59,11 @@ class Campaign:
         import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
         with self._store() as store:
-            points = store.curve()
-        return pd.DataFrame([point.to_json() for point in points])
+            records = [point.to_json() for point in store.curve()]
+        unknown = dict.fromkeys((measure.name for measure in MEASURES), Estimate(math.nan, math.nan))
+        none = CurvePoint(0, 0, math.nan, None, 0, unknown, {}).to_json()  # the columns that there are in any case
+        names = dict.fromkeys(name for record in (none, *records) for name in record)
+        return pd.DataFrame(records, columns=list(names))
 
     @property
     def measurements(self) -> pd.DataFrame:

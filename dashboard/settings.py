@@ -70,8 +70,8 @@ def _read_stop(stop: Mapping[str, Any]) -> StopRule:
     """Return the rule; before there was a choice, the MSE had to settle."""
     on: On = stop.get("on", "mse")
     tolerance = stop.get("tolerance")
-    known = {"on": on, "tolerance": TOLERANCES[on] if tolerance is None else tolerance}
-    return StopRule(**{name: known.get(name, stop.get(name)) for name in StopRule._fields})
+    limits = map(stop.get, StopRule._fields[2:])
+    return StopRule(on, TOLERANCES[on] if tolerance is None else tolerance, *limits)
 
 
 def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:

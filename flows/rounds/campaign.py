@@ -236,7 +236,7 @@ def next_round(store: CampaignStore) -> int | None:
 
 def round_of_arrivals(store: CampaignStore) -> int:
     """The round that what comes now is counted to: the one at work, or the last of a campaign that has stopped."""
-    return next_round(store) or len(store.curve())
+    return next_round(store) or store.n_rounds()
 
 
 def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:

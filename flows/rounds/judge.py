@@ -15,6 +15,7 @@ from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import errors_by_spectrum
+from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.planning.convergence import CurvePoint, estimate
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -107,11 +108,13 @@ def mark_until(
     q, known = q_axis(*store.axis()), store.judged("held out", since=since)
     for round_ in range(since, last + 1):
         done = known.get(round_, JudgedSpectra((), (), {}))
-        if done.ids == tuple(held.ids):
-            continue
-        not_to_ask = {*done.ids, *(store.training_ids(round_) or ())}  # what a model has learned from judges nothing
-        new = [row for row, id_ in enumerate(held.ids) if id_ not in not_to_ask]
         errors = done.of(held.ids)
+        new = np.flatnonzero(np.isnan(errors.get(MSE.name, np.full(len(held.ids), np.nan)))).tolist()
+        if new:
+            learned = {*(store.training_ids(round_) or ())}
+            new = [row for row in new if held.ids[row] not in learned]  # what it learned from judges nothing
+        if not new and done.ids == tuple(held.ids):
+            continue
         if new:
             with suppress(ModelError):  # it can't be read nor trained again, which was said
                 found = _mark(models(round_), _rows_of(held, new), q).errors

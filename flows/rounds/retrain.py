@@ -23,7 +23,7 @@ def retrain(campaign: OpenCampaign) -> str:
     """
     mend_artefacts(campaign)
     store = campaign.store
-    round_ = next_round(store) or len(store.curve()) + 1
+    round_ = next_round(store) or store.n_rounds() + 1
     receive(campaign)
     if (again := learn_anew(campaign)) is not None:
         run_round(campaign, again)
