@@ -74,4 +74,4 @@ def describe_rule(on: On, tolerance: float | None, patience: int) -> str:
         "delta_q": f"lower the error of Δq by less than {least:g} Å⁻¹",
         "glass": f"have less than {100 * least:g} % of the map's alloys change sides of the glass boundary",
     }[on]
-    return f"two more batches would surely {gain}, said in {patience} round{'s' * (patience != 1)} in a row"
+    return f"two more batches would surely {gain}" + (f", said in {patience} rounds in a row" if patience > 1 else "")
