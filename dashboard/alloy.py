@@ -111,13 +111,11 @@ def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
     if distance[row] >= READS_ALIKE_AT_PCT:
         return
     figures = [figure for figure in FIGURES if figure.name in measured.figures and figure.name in measured.generated]
-    made = [
-        figure.say(measured.generated[figure.name][row], measured.generated[figure.std_name][row]) for figure in figures
-    ]
-    found = [figure.say(measured.figures[figure.name][row]) for figure in figures]
     kind = "held out" if measured.hold_out[row] else "learned from"
-    rows = [["", *(figure.label for figure in figures)], ["---"] * (1 + len(figures))]
-    rows += [["generated", *made], [f"measured ({kind})", *found]]
+    rows = [["", "generated", f"measured ({kind})"], ["---"] * 3]
+    for figure in figures:
+        made, std = measured.generated[figure.name][row], measured.generated[figure.std_name][row]
+        rows.append([figure.label, figure.say(made, std), figure.say(measured.figures[figure.name][row])])
     st.markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
 
 

@@ -9,6 +9,7 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.peaks.figures import DELTA_Q, Q1, PeakFigure
 from glassmap.agent.shapes import Compositions, PerSample
+from glassmap.agent.store.results import groups_of
 
 PARITY = (DELTA_Q, Q1)
 OLDER = "These spectra were kept by an older version, without the figures of what is generated; the next map has them."
@@ -58,6 +59,7 @@ class Pairs(NamedTuple):
 def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
     """Return the figures of `PARITY` of the held-out alloys; none where the archive lacks them, or no two agree."""
     measured = archive.measured
+    groups = groups_of([wafer for wafer, held in zip(measured.wafers, measured.hold_out, strict=True) if held])
     pairs = list[Pairs]()
     for figure in PARITY:
         if figure.name not in measured.generated or figure.name not in measured.figures:
@@ -75,7 +77,7 @@ def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
                     theirs[both],
                     ours[both],
                     STDS_OF_INTERVAL * std[both],
-                    agreement(ours, theirs, std),
+                    agreement(ours, theirs, std, groups),
                     int((there & ~made).sum()),
                     int((made & ~there).sum()),
                 )

@@ -22,6 +22,7 @@ from glassmap.dashboard.data import (
     read_last_map,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
+from glassmap.dashboard.learning import expected_of, measures_of, say_trend
 from glassmap.dashboard.plots.for_print import (
     band_about,
     draw_examples,
@@ -50,8 +51,12 @@ def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
 def draw_curve(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
     """Draw the learning curve; nothing before the first round is judged."""
     paths = _paths(folder, "learning-curve", formats) if campaign.curve else []
+    expected = {measure: expected_of(campaign, measure) for measure in measures_of(campaign.curve)}
+    title = f"{_title(campaign)}: errors on spectra never learned from"
+    if trend := say_trend(campaign):
+        title += f"; {trend}"
     for path in paths:
-        draw_learning_curve(campaign.curve, path, title=f"{_title(campaign)}: errors on spectra never learned from")
+        draw_learning_curve(campaign.curve, path, title=title, expected=expected)
     return paths
 
 

@@ -15,6 +15,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import state_in_words
@@ -32,8 +33,20 @@ from glassmap.dashboard.data import (
     read_used_alloys,
 )
 from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage
+from glassmap.dashboard.learning import (
+    PAPER,
+    UNKNOWN,
+    expected_of,
+    measures_of,
+    published_for,
+    say_expected,
+    say_hold_out,
+    say_trend,
+    worth_of,
+)
 from glassmap.dashboard.pictures import draw_pictures
-from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
+from glassmap.dashboard.plots.curves import draw_learning_curve
+from glassmap.dashboard.plots.for_print import band_about
 from glassmap.dashboard.plots.maps import (
     QUANTITIES,
     TERNARY_HEIGHT,
@@ -44,9 +57,9 @@ from glassmap.dashboard.plots.maps import (
 )
 from glassmap.dashboard.plots.parity import draw_parity
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
-from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL, PALE_ORANGE
+from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
-from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, EPISTEMIC
+from glassmap.dashboard.plots.words import AXIS_TITLES
 
 CANDIDATES = 20
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
@@ -56,8 +69,16 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #8884; padding: 0.2rem 0.7rem; text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.panels { display: flex; flex-wrap: wrap; gap: 1rem; }
-.panels > div { flex: 1 1 20rem; min-width: 0; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: 1rem; }
+.panels > div { min-width: 0; }
+@media (max-width: 40rem) {
+  table, tbody, tr { display: block; }
+  thead { display: none; }
+  tr { border-bottom: 1px solid #8888; padding: 0.4rem 0; }
+  td, td.number { display: flex; gap: 1rem; border: none; padding: 0.1rem 0; text-align: left; }
+  td { overflow-wrap: anywhere; }
+  td[data-name]::before { content: attr(data-name); flex: 0 0 40%; color: #808080; }
+}
 .failure { color: #e5484d; }
 p.note { color: #808080; font-size: 0.85rem; }
 """
@@ -102,10 +123,7 @@ def _sections(
     yield _facts(campaign)
     if campaign.curve:
         yield "<h2>Learning curve</h2>"
-        yield _figure(draw_learning_curves({campaign.name: campaign.curve}, tolerance=campaign.settings.stop.tolerance))
-        yield "<p class=note>Errors on spectra that were never learned from; intensity 0–100.</p>"
-        if any(error is not None for error in campaign.curve[-1].peak_errors.values()):
-            yield _figure(draw_peak_errors(campaign.curve))
+        yield from _learning(campaign, archive)
     if map_ is not None:
         yield from _map(campaign, map_, archive)
     if archive is not None and archive.measured.hold_out.any():
@@ -113,7 +131,10 @@ def _sections(
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
         if coverage := say_coverage(archive):
             yield f"<p><strong>{escape(coverage)}</strong></p>"
-        yield from (_figure(_example(campaign, archive, row, word)) for word, row in held_out_examples(archive).items())
+        for word, row in held_out_examples(archive).items():
+            alloy = label(archive.measured.compositions[row], campaign.elements)
+            yield f"<p>{escape(f'{word}: {alloy}, MSE {archive.mse[row]:.3g}')}</p>"
+            yield _figure(_example(campaign, archive, row))
         if panels := held_out_pairs(archive):
             yield "<h3>Peak figures of all alloys that were never learned from</h3>"
             yield f"<div class=panels>{''.join(_parity(campaign, pairs) for pairs in panels)}</div>"
@@ -123,6 +144,34 @@ def _sections(
         yield "<h2>What people did</h2>"
         yield _table(pd.DataFrame(decided, columns=["time", "who", "what", "about", "detail"]))
     yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"
+
+
+def _learning(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> Iterator[str]:
+    curve, measures = campaign.curve, measures_of(campaign.curve)
+    expected = {measure: expected_of(campaign, measure) for measure in measures}
+    published = published_for(campaign, archive)
+    if trend := say_trend(campaign):
+        yield f"<p>The curve: <strong>{escape(trend)}</strong>.</p>"
+    figures = [
+        draw_learning_curve(
+            curve,
+            measure,
+            expected=expected[measure],
+            tolerance=worth_of(campaign, measure),
+            published=(f"{PAPER}, one generated spectrum", published.spectra, published.mse)
+            if published and measure == MSE
+            else None,
+        )
+        for measure in measures
+    ]
+    yield _figure(figures[0])
+    yield f"<p class=note>{escape(say_hold_out(curve))} Intensity 0–100.</p>"
+    yield from (
+        f"<p>{escape(say_expected(campaign, measure, expected[measure]))}</p>"
+        for measure in measures
+        if measure.name in (MSE.name, DELTA_Q.name) and expected[measure]
+    )
+    yield f"<div class=panels>{''.join(f'<div>{_figure(figure)}</div>' for figure in figures[1:])}</div>"
 
 
 def _facts(campaign: CampaignSnapshot) -> str:
@@ -214,30 +263,27 @@ def _parity(campaign: CampaignSnapshot, pairs: Pairs) -> str:
     return f"<div>{_figure(picture)}<p class=note>{escape(pairs.say())}</p></div>"
 
 
-def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int, word: str) -> go.Figure:
+def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int) -> go.Figure:
     view, measured = archive.view(archive.row_of_measured(row)), archive.measured_spectrum(row).intensity
-    alloy = label(archive.measured.compositions[row], campaign.elements)
-    bands = [Band(EPISTEMIC, view.mean, view.epistemic_std, ORANGE_VEIL)]
-    if np.isfinite(view.band).all():
-        bands.insert(0, Band(BAND, view.mean, view.band, PALE_ORANGE))
-    figure = draw_spectra(
+    half_width, band = band_about(view.band, view.epistemic_std)
+    bands = [Band(band, view.mean, half_width, ORANGE_VEIL)]
+    return draw_spectra(
         AXIS_TITLES[campaign.axis_name],
         campaign.axis,
         [Curve("measured", measured, GREY), Curve("generated", view.mean, ORANGE, 1.8)],
         bands,
         residual=measured - view.mean,
     )
-    return figure.update_layout(title={"text": f"{word}: {alloy}, MSE {archive.mse[row]:.3g}", "y": 0.99})
 
 
 def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
+    measures = measures_of(campaign.curve)
     rows = [
         {
             "round": point.round,
             "spectra": point.spectra,
-            "MSE": point.mse,
-            "one sample": point.mse_sample,
-            **{figure.head: point.peak_errors.get(figure.name) for figure in FIGURES},
+            **{measure.label: measure.say(*point.hold_out.get(measure.name, UNKNOWN)) for measure in measures},
+            "one sample": f"{point.mse_sample:.3g}",
             "decision": campaign.decisions[point.round].reason if point.round in campaign.decisions else "",
         }
         for point in campaign.curve
@@ -246,14 +292,19 @@ def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
 
 
 def _table(table: pd.DataFrame) -> str:
-    def cell(value: object) -> str:
+    """Return a table that a narrow page shows as a card a row, each value beside its column's name."""
+
+    def cell(name: object, value: object) -> str:
+        of = f' data-name="{escape(name)}"' if (name := str(name).strip()) else ""
         if isinstance(value, float):
-            return "<td class=number>" + ("–" if np.isnan(value) else f"{value:.4g}") + "</td>"
-        return f"<td>{'–' if value is None else escape(str(value))}</td>"
+            return f"<td class=number{of}>" + ("–" if np.isnan(value) else f"{value:.4g}") + "</td>"
+        return f"<td{of}>{'–' if value is None else escape(str(value))}</td>"
 
     head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
-    rows = "".join("<tr>" + "".join(map(cell, row)) + "</tr>" for row in table.itertuples(index=False))
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    rows = "".join(
+        f"<tr>{''.join(map(cell, table.columns, row))}</tr>" for row in table.itertuples(index=False, name=None)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _figure(figure: go.Figure, height: str | None = None) -> str:

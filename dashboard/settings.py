@@ -43,6 +43,8 @@ class Settings(NamedTuple):
     model: str  # in words
     backend: str  # its kind
     judged_by: str  # what the hold-out is, in words
+    hold_out: str | None  # of a replay: `random`, `wafer` or `batch`
+    scale: str  # what of a spectrum becomes 100
     first_own_round: int  # after the guide's; 1 without one
     quench_temperature: float | None  # K, that simulated alloys are to have; None where nothing is simulated
 
@@ -61,6 +63,8 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         model=_describe_model(config["model"], seed=config["seed"]),
         backend=backend["kind"],
         judged_by=_describe_hold_out(backend),
+        hold_out=backend.get("hold_out"),
+        scale=config["spectrum"].get("scale", "maximum"),
         first_own_round=first_own_round(config),
         quench_temperature=None if protocol is None else protocol.get("cold", COLD),
     )

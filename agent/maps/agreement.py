@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from glassmap.agent.models.config import CONFIDENCE
-from glassmap.agent.shapes import PerSample
+from glassmap.agent.planning.convergence import estimate, standard_error
+from glassmap.agent.shapes import Groups, PerSample
 
 STDS_OF_INTERVAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # to either side
 
@@ -26,17 +27,23 @@ class Agreement(NamedTuple):
     judged: int  # of those that have a std, so that it can be said
 
 
-def agreement(ours: PerSample, theirs: PerSample, std: PerSample | None = None) -> Agreement:
+def agreement(
+    ours: PerSample, theirs: PerSample, std: PerSample | None = None, groups: Groups | None = None
+) -> Agreement:
     """Return how well two readings of a figure agree over the samples that have both.
+
+    Standard errors are as of `glassmap.agent.planning.convergence`: samples of one group err alike.
 
     Args:
         ours: Such as the figure of the generated spectrum; NaN where there is none.
         theirs: Such as that of the measured one; NaN where there is none.
         std: Of ours; NaN where it isn't known.
+        groups: The wafer of each, or a number of its own; without them every sample stands for itself.
     """
     both = np.isfinite(ours) & np.isfinite(theirs)
     std = np.full(len(ours), np.nan) if std is None else std
-    ours, theirs, std, n = ours[both], theirs[both], std[both], int(both.sum())
+    groups = np.arange(len(ours)) if groups is None else groups
+    ours, theirs, std, groups, n = ours[both], theirs[both], std[both], groups[both], int(both.sum())
     if not n:
         nan = math.nan
         return Agreement(0, nan, nan, nan, nan, nan, nan, 0, 0)
@@ -45,15 +52,14 @@ def agreement(ours: PerSample, theirs: PerSample, std: PerSample | None = None) 
     residual, about_mean, about_zero = (
         float(np.square(values).sum()) for values in (ours - slope * theirs, ours - ours.mean(), ours)
     )
-    told = np.isfinite(std)
+    told, mae = np.isfinite(std), estimate(errors, groups)
     return Agreement(
         n,
         slope,
-        math.sqrt(residual / (n - 1) / squares) if n > 1 and squares else math.nan,
+        standard_error(theirs * (ours - slope * theirs) / squares, groups) if squares else math.nan,
         1 - residual / about_mean if about_mean else math.nan,
         1 - residual / about_zero if about_zero else math.nan,
-        float(errors.mean()),
-        float(errors.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan,
+        *mae,
         int((errors[told] <= STDS_OF_INTERVAL * std[told]).sum()),
         int(told.sum()),
     )

@@ -85,6 +85,7 @@ class MeasuredAlloys(NamedTuple):
     fit: Spectra
     figures: PeakFigures
     generated: PeakFigures  # of the spectra generated at the same compositions, with the std of each
+    wafers: list[str]  # that each lies on, empty where that isn't known
 
 
 class MeasuredNames(NamedTuple):
@@ -96,6 +97,7 @@ class MeasuredNames(NamedTuple):
     figures: PeakFigures
     generated: PeakFigures  # with the std of each; empty in archives that are older
     inside: PerSample  # share of each measured spectrum's points within the generated band; NaN where that isn't known
+    wafers: list[str]  # that each lies on, empty where that isn't known
 
 
 class MeasuredSpectrum(NamedTuple):
@@ -199,6 +201,7 @@ def write_archive(
             chunks = (min(_CHUNK, len(spectra)), spectra.shape[1])
             file.create_dataset(name, data=spectra.astype("<f2"), chunks=chunks, compression="gzip", shuffle=True)
         file["measured/id"] = np.array(measured.ids, dtype="S")
+        file["measured/wafer"] = np.array([wafer.encode() for wafer in measured.wafers], dtype="S")
         file["measured/hold_out"] = measured.hold_out
         for name, values in measured.figures.items():
             file[f"measured/{name}"] = values
@@ -229,6 +232,7 @@ def read_archive(path: Path) -> SpectraArchive:
             _read_figures(file, "measured"),
             _read_figures(file, "measured/generated"),
             _read(file, "measured/inside") if "measured/inside" in file else np.full(len(ids), np.nan),
+            [w.decode() for w in _read(file, "measured/wafer")] if "measured/wafer" in file else [""] * len(ids),
         )
         return SpectraArchive(
             path=path,

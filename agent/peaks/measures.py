@@ -25,6 +25,11 @@ class Measure:
     digits: int
     """After the point, when it is shown."""
 
+    @property
+    def head(self) -> str:
+        """Label and unit, as the head of a column or beside an axis."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
     def say(self, value: SupportsFloat | None, standard_error: SupportsFloat | None = None) -> str:
         """Return the error as people read it, such as `0.0412 ± 0.0031 Å⁻¹`; a dash where there is none."""
         return said(value, standard_error, digits=self.digits, unit=self.unit)

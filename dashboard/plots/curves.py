@@ -1,139 +1,141 @@
-"""Learning curves as plotly figures: how the errors fall with the spectra learned from."""
+"""Learning curves as plotly figures: how the errors fall with the spectra learned from, and how sure that is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from glassmap.agent.peaks.figures import FIGURES
-from glassmap.agent.planning.convergence import CurvePoint, Forecast, smoothed
-from glassmap.dashboard.plots.style import BLUE, GREEN, GREY, LINES, ORANGE, PINK, set_style
+from glassmap.agent.peaks.measures import MSE, Measure
+from glassmap.agent.planning.convergence import CurvePoint, Estimate
+from glassmap.dashboard.learning import Expected
+from glassmap.dashboard.plots.style import BLUE, GREEN, GREY, LEGEND_BELOW, LINES, ORANGE, PINK, set_style
 
 
-def draw_learning_curves(
-    curves: Mapping[str, Sequence[CurvePoint]],
+def draw_learning_curve(
+    curve: Sequence[CurvePoint],
+    measure: Measure = MSE,
     *,
     log: bool = False,
-    published: Mapping[str, tuple[int, float]] | None = None,
-    simpler: Mapping[str, float] | None = None,
+    expected: Sequence[Expected] = (),
     tolerance: float | None = None,
-    expected: tuple[int, Forecast] | None = None,
+    published: tuple[str, int, float] | None = None,
+    simpler: Mapping[str, float] | None = None,
 ) -> go.Figure:
-    """Draw hold-out MSE against spectra learned from; one campaign in full, of several only the ensemble's.
+    """Draw one measure of a campaign's hold-out against spectra learned from, with standard errors.
 
     Args:
-        curves: By name of the campaign.
+        curve: One point a round, oldest first.
+        measure: Which.
         log: Both axes.
-        published: Spectra and MSE that others report for this system, by name.
-        simpler: MSE of simpler models on the last round's spectra, by name.
-        tolerance: Of the stop rule; draws the smoothed curve and the band that it must leave to go on.
-        expected: Spectra after the next batch, and what their MSE is expected to be.
+        expected: What further batches are expected to bring.
+        tolerance: What two more batches must bring to be worth them, in the measure's unit; drawn below the last point.
+        published: Name, spectra and error that others report for these very spectra.
+        simpler: Error of simpler models on the last round's spectra, by name.
     """
-    figure = go.Figure()
-    for k, (name, curve) in enumerate(curves.items()):
-        spectra, mse = [p.spectra for p in curve], [p.mse for p in curve]
-        alone = len(curves) == 1
+    figure, spectra = go.Figure(), [point.spectra for point in curve]
+    if measure == MSE:
         figure.add_scatter(
             x=spectra,
-            y=mse,
-            name="ensemble mean" if alone else name,
-            mode="lines+markers",
-            line={"color": LINES[k % len(LINES)], "width": 2.5, "dash": "solid" if k < len(LINES) else "dash"},
-            hovertemplate="%{x} spectra: MSE %{y:.3g}",
-        )
-        if not alone or not curve:
-            continue
-        figure.add_scatter(
-            x=spectra,
-            y=[p.mse_sample for p in curve],
+            y=[point.mse_sample for point in curve],
             name="one generated spectrum",
             mode="lines+markers",
             line={"color": GREY, "dash": "dash", "width": 1.2},
-            hovertemplate="%{x} spectra: MSE %{y:.3g}",
+            hovertemplate="%{x} spectra: %{y:.3g}",
         )
-        if any(p.next_batch_mse is not None for p in curve):
+        if any(point.next_batch_mse is not None for point in curve):
             figure.add_scatter(
                 x=spectra,
-                y=[p.next_batch_mse for p in curve],
+                y=[point.next_batch_mse for point in curve],
                 name="last round's model on this batch",
                 mode="markers",
                 marker={"color": ORANGE, "symbol": "square-open", "size": 8},
-                hovertemplate="%{x} spectra: MSE %{y:.3g}",
-            )
-        if tolerance is not None and len(curve) > 1:
-            smooth = smoothed(curve)
-            figure.add_scatter(
-                x=spectra,
-                y=smooth,
-                name="smoothed, as the stop rule sees it",
-                mode="lines",
-                line={"color": GREEN, "width": 1.2, "dash": "dot"},
                 hovertemplate="%{x} spectra: %{y:.3g}",
             )
-            figure.add_hrect(
-                y0=smooth[-1] * (1 - tolerance),
-                y1=smooth[-1],
-                fillcolor=GREEN,
-                opacity=0.15,
-                line_width=0,
-                name=f"a round that stays in here, {100 * tolerance:g} %, counts towards the stop",
-                showlegend=True,
-            )
-    if expected is not None:
-        spectra, (mse, low, high) = expected
+    known = [(point.spectra, point.hold_out[measure.name]) for point in curve if measure.name in point.hold_out]
+    _add_estimates(figure, known, "ensemble mean, ± standard error" if measure == MSE else "± standard error", BLUE)
+    if expected:
         figure.add_scatter(
-            x=[spectra],
-            y=[mse],
-            error_y={"type": "data", "symmetric": False, "array": [high - mse], "arrayminus": [mse - low]},
-            name="expected after the next batch",
-            mode="markers",
-            marker={"color": BLUE, "symbol": "circle-open", "size": 10},
-            hovertemplate="%{x} spectra: MSE %{y:.3g} expected",
+            **_estimates([(one.spectra, one.error) for one in expected]),
+            name="expected on the same spectra, ± standard error",
+            mode="markers+lines",
+            line={"color": GREEN, "dash": "dot", "width": 1.2},
+            marker={"symbol": "circle-open", "size": 9},
         )
-    for name, (spectra, mse) in (published or {}).items():
+    if tolerance is not None and known and expected:
+        last = known[-1][1].value
         figure.add_scatter(
-            x=[spectra],
-            y=[mse],
+            x=[known[-1][0], expected[-1].spectra, expected[-1].spectra, known[-1][0]],
+            y=[last, last, last - tolerance, last - tolerance],
+            name="less than this isn't worth two batches",
+            mode="lines",
+            fill="toself",
+            fillcolor="rgba(0,158,115,0.15)",
+            line={"width": 0},
+            hoverinfo="skip",
+        )
+    if published is not None:
+        name, size, error = published
+        figure.add_scatter(
+            x=[size],
+            y=[error],
             name=name,
             mode="markers",
             marker={"color": PINK, "symbol": "star", "size": 12},
             hovertemplate=f"{name}: %{{x}} spectra, MSE %{{y:.3g}}",
         )
-    for k, (name, mse) in enumerate((simpler or {}).items()):
-        figure.add_hline(
-            y=mse,
-            line={"color": LINES[(k + 3) % len(LINES)], "dash": "dashdot", "width": 1.2},
-            annotation_text=f"{name}, same spectra: {mse:.3g}",
-            annotation_font={"size": 11, "color": LINES[(k + 3) % len(LINES)]},
-            annotation_position="top right" if k % 2 == 0 else "bottom right",
-        )
-    set_style(figure, height=430)
-    figure.update_xaxes(title="spectra learned from", **_scale(log=log, from_zero=False))
-    figure.update_yaxes(title="hold-out MSE", **_scale(log=log))
-    return figure
-
-
-def draw_peak_errors(curve: Sequence[CurvePoint], *, log: bool = False) -> go.Figure:
-    """Draw the mean error of each peak figure on the hold-out against spectra learned from, a panel each."""
-    known = [f for f in FIGURES if any(point.peak_errors.get(f.name) is not None for point in curve)]
-    figure = make_subplots(rows=1, cols=max(1, len(known)))
-    for column, peak_figure in enumerate(known, start=1):
+    for k, (name, error) in enumerate((simpler or {}).items()):
         figure.add_scatter(
-            x=[p.spectra for p in curve],
-            y=[p.peak_errors.get(peak_figure.name) for p in curve],
-            name=peak_figure.label,
-            mode="lines+markers",
-            line={"color": LINES[(column - 1) % len(LINES)]},
-            hovertemplate=f"%{{x}} spectra: %{{y:.{peak_figure.digits + 1}f}} {peak_figure.unit}",
-            row=1,
-            col=column,
+            x=[spectra[0], spectra[-1]],
+            y=[error, error],
+            name=f"{name}, the last round's spectra: {error:.3g}",
+            mode="lines",
+            line={"color": LINES[(k + 3) % len(LINES)], "dash": "dashdot", "width": 1.2},
+            hoverinfo="skip",
         )
-        figure.update_yaxes(title=f"mean absolute error of {peak_figure.head}", row=1, col=column)
-    set_style(figure, height=300)
-    figure.update_layout(showlegend=False)
+    return _styled(figure, measure, log=log, height=430 if measure == MSE else 280)
+
+
+def compare_learning_curves(curves: Mapping[str, Sequence[CurvePoint]], *, log: bool) -> go.Figure:
+    """Draw the hold-out MSE of several campaigns against spectra learned from, with standard errors.
+
+    Args:
+        curves: By name of the campaign.
+        log: Both axes.
+    """
+    figure = go.Figure()
+    for k, (name, curve) in enumerate(curves.items()):
+        known = [(point.spectra, point.hold_out[MSE.name]) for point in curve]
+        _add_estimates(figure, known, name, LINES[k % len(LINES)], "solid" if k < len(LINES) else "dash")
+    return _styled(figure, MSE, log=log, height=430)
+
+
+def _add_estimates(
+    figure: go.Figure, known: Sequence[tuple[int, Estimate]], name: str, colour: str, dash: str = "solid"
+) -> None:
+    figure.add_scatter(
+        **_estimates(known), name=name, mode="lines+markers", line={"color": colour, "width": 2.2, "dash": dash}
+    )
+
+
+def _estimates(known: Sequence[tuple[int, Estimate]]) -> dict[str, Any]:
+    """Return points with their standard errors; those of an older version have none."""
+    errors = [0.0 if math.isnan(found.standard_error) else found.standard_error for _, found in known]
+    return {
+        "x": [spectra for spectra, _ in known],
+        "y": [None if math.isnan(found.value) else found.value for _, found in known],
+        "error_y": {"type": "data", "array": errors, "thickness": 1.2, "width": 4},
+        "hovertext": [f"{spectra} spectra: {found.say()}" for spectra, found in known],
+        "hoverinfo": "text+name",
+    }
+
+
+def _styled(figure: go.Figure, measure: Measure, *, log: bool, height: int) -> go.Figure:
+    """Give a curve its axes, and its legend below, where it covers nothing however narrow the page."""
+    set_style(figure, height=height)
+    figure.update_layout(legend=LEGEND_BELOW, showlegend=measure == MSE)
     figure.update_xaxes(title="spectra learned from", **_scale(log=log, from_zero=False))
-    figure.update_yaxes(**_scale(log=log))
+    figure.update_yaxes(title=measure.head, **_scale(log=log))
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,10 +14,12 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, PeakFigure
-from glassmap.agent.planning.convergence import CurvePoint
+from glassmap.agent.peaks.figures import DELTA_Q, PeakFigure
+from glassmap.agent.peaks.measures import MSE, Measure
+from glassmap.agent.planning.convergence import CurvePoint, Estimate
 from glassmap.agent.shapes import (
     Axis,
     Compositions,
@@ -32,6 +35,7 @@ from glassmap.agent.shapes import (
     TakenCompositions,
 )
 from glassmap.dashboard.held_out import Pairs
+from glassmap.dashboard.learning import Expected, measures_of
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
     HEIGHT,
@@ -56,35 +60,61 @@ MODEL_LABELS = {  # of a comparison, and their colours
     "ensemble": ("ours, ensemble mean", "#0072b2"),
     "published": ("the published network", "#d55e00"),
 }
-_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito: safe for the colour-blind
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#767676"  # Okabe and Ito: safe for the colour-blind
 _RED = "#d00000"
 _FONT = 9  # points, beside a ternary
 
 
-def draw_learning_curve(curve: Sequence[CurvePoint], path: Path, *, title: str) -> None:
-    """Draw hold-out MSE and the error of each peak figure against the number of spectra learned from."""
-    known = [f for f in FIGURES if any(point.peak_errors.get(f.name) is not None for point in curve)]
-    figure = Figure(figsize=(5 + 3.5 * len(known), 4), layout="constrained")
-    panels = figure.subplots(1, 1 + len(known), squeeze=False, width_ratios=[5] + [3.5] * len(known))[0]
-    left = panels[0]
+def draw_learning_curve(
+    curve: Sequence[CurvePoint],
+    path: Path,
+    *,
+    title: str,
+    expected: Mapping[Measure, Sequence[Expected]] | None = None,
+) -> None:
+    """Draw what the hold-out says, by each measure, against the number of spectra learned from.
+
+    Args:
+        curve: One point a round, oldest first.
+        path: PNG or SVG to write.
+        title: Above all.
+        expected: What the next batches are expected to bring, by measure.
+    """
+    measures = measures_of(curve) or [MSE]
+    columns = min(4, len(measures))
+    rows = -(-len(measures) // columns)
+    figure = Figure(figsize=(4 * columns + 1, 3.6 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
     spectra = [point.spectra for point in curve]
-    left.plot(spectra, [point.mse_sample for point in curve], "o--", color=_GREY, label="one generated spectrum")
-    left.plot(spectra, [point.mse for point in curve], "o-", color=_BLUE, label="ensemble mean")
-    if any(point.next_batch_mse is not None for point in curve):
-        shown = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
-        left.plot(spectra, shown, "s:", color=_ORANGE, label="last round's model on this batch")
-    left.set(xlabel="spectra learned from", ylabel="hold-out MSE (intensity 0–100)")
-    for axes, peak_figure in zip(panels[1:], known, strict=True):
-        errors = [point.peak_errors.get(peak_figure.name) for point in curve]
-        axes.plot(spectra, [np.nan if error is None else error for error in errors], "o-", color=_BLUE)
-        axes.set(xlabel="spectra learned from", ylabel=f"mean absolute error of {peak_figure.head}")
-    for axes in panels:
+    for axes in panels[len(measures) :]:
+        axes.set_axis_off()
+    for axes, measure in zip(panels, measures, strict=False):
+        if measure == MSE:
+            axes.plot(spectra, [p.mse_sample for p in curve], "o--", color=_GREY, label="one generated spectrum")
+            before = [np.nan if point.next_batch_mse is None else point.next_batch_mse for point in curve]
+            if np.isfinite(before).any():
+                axes.plot(spectra, before, "s", mfc="none", color=_ORANGE, label="last round's model on this batch")
+        known = [(point.spectra, point.hold_out[measure.name]) for point in curve if measure.name in point.hold_out]
+        _draw_estimates(axes, known, "o-", color=_BLUE, label="ensemble mean, ± standard error")
+        ahead = [(one.spectra, one.error) for one in (expected or {}).get(measure, [])]
+        if ahead:
+            label = "expected on the same spectra, ± standard error"
+            _draw_estimates(axes, ahead, "o:", mfc="none", color=_GREEN, label=label)
+        axes.set(xlabel="spectra learned from", ylabel=measure.head)
         axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
-        axes.set_xticks(spectra if len(spectra) <= 12 else spectra[:: -(-len(spectra) // 12)])
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
+    if curve:
+        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside lower center")
     figure.suptitle(title, parse_math=False)
     _save(figure, path)
+
+
+def _draw_estimates(axes: Axes, known: Sequence[tuple[int, Estimate]], style: str, **look: Any) -> None:
+    """Draw points with their standard errors; those of an older version have none."""
+    values = [found.value for _, found in known]
+    errors = np.nan_to_num([found.standard_error for _, found in known])
+    axes.errorbar([spectra for spectra, _ in known], values, errors, fmt=style, capsize=3, elinewidth=1, **look)
 
 
 def draw_peak_maps(

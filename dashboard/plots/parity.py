@@ -7,7 +7,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.held_out import Pairs
-from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREY, ORANGE, set_style
+from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREY, LEGEND_BELOW, ORANGE, set_style
 from glassmap.dashboard.plots.words import INTERVAL
 
 
@@ -37,7 +37,7 @@ def draw_parity(pairs: Pairs, *, elements: tuple[str, ...], mark_glass: bool) ->
         x=pairs.measured,
         y=pairs.generated,
         error_y={"type": "data", "array": pairs.half_width, "color": BLUE_VEIL, "thickness": 1, "width": 0},
-        name=f"held-out alloy, ± {INTERVAL}",
+        name=f"± {INTERVAL}",
         mode="markers",
         marker={"color": BLUE, "size": 5},
         customdata=[label(composition, elements) for composition in pairs.compositions],
@@ -48,7 +48,7 @@ def draw_parity(pairs: Pairs, *, elements: tuple[str, ...], mark_glass: bool) ->
         for line in (figure.add_hline(GLASS_DELTA_Q), figure.add_vline(GLASS_DELTA_Q)):
             line.update_shapes(line={"color": GREY, "dash": "dot", "width": 1})
     set_style(figure, height=440)
-    figure.update_layout(margin={"t": 90})
+    figure.update_layout(legend=LEGEND_BELOW)
     figure.update_xaxes(title=f"{peak_figure.head}, measured", range=[low, high])
     figure.update_yaxes(title=f"{peak_figure.head}, generated", range=[low, high])
     return figure

@@ -10,6 +10,8 @@ BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#
 BLUE_VEIL, ORANGE_VEIL, PALE_ORANGE = "rgba(0,114,178,0.35)", "rgba(213,94,0,0.35)", "rgba(213,94,0,0.15)"  # bands
 LINES = (BLUE, ORANGE, GREEN, PINK, "#e69f00", "#56b4e9", "#b8a900", GREY)
 
+LEGEND_BELOW = {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0}  # covers nothing, however narrow the page
+
 
 def set_style(figure: go.Figure, *, height: int) -> go.Figure:
     """Give a figure the house's look and return it."""

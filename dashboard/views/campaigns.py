@@ -1,9 +1,14 @@
 """The first page: every campaign in five seconds."""
 
+import math
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.peaks.measures import MSE
 from glassmap.dashboard.data import CampaignSnapshot, Unreadable
+from glassmap.dashboard.learning import UNKNOWN, measures_of, say_trend
 from glassmap.dashboard.live import ago, alloy_of, badge_of, name_of, plain, sentences_of, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
@@ -44,16 +49,8 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
     st.markdown("  \n".join(lines))
-    mse = [point.mse for point in campaign.curve]
     error, counts = st.columns(2)
-    error.metric(
-        "hold-out MSE",
-        f"{mse[-1]:.3g}" if mse else "–",
-        f"{100 * (mse[-1] / mse[-2] - 1):+.1f} % by the last round" if len(mse) > 1 else None,
-        delta_color="off" if campaign.status.failure else "inverse",
-        chart_data=mse if len(mse) > 1 else None,
-        help="On spectra never learned from, intensity 0–100; the line is the learning curve.",
-    )
+    _show_error(campaign, error)
     with counts.container(horizontal=True, gap="large"):
         st.metric("spectra", campaign.status.spectra, help="Measured so far, held out ones included.", width="content")
         rounds = f"{campaign.round_at_work} of {campaign.settings.stop.max_rounds}"
@@ -64,6 +61,23 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
             st.session_state.campaign = name
             st.switch_page(st.session_state.pages[page], query_params={"campaign": name})
     st.caption(f"Last activity {ago(campaign.last_activity)}" + (f" · {campaign.source}" if campaign.source else ""))
+
+
+def _show_error(campaign: CampaignSnapshot, place: DeltaGenerator) -> None:
+    """Show how far off the last model is and how sure that is; in no colour that would praise or blame."""
+    measures = measures_of(campaign.curve)
+    measure = next((one for one in measures if one.name == DELTA_Q.name), MSE)
+    errors = [point.hold_out.get(measure.name, UNKNOWN) for point in campaign.curve]
+    values = [found.value for found in errors if not math.isnan(found.value)]
+    place.metric(
+        f"{measure.label}, held out",
+        measure.say(*errors[-1]) if errors else "–",
+        say_trend(campaign) or None,
+        delta_color="off",
+        delta_arrow="off",
+        chart_data=values if len(values) > 2 else None,
+        help="Mean over spectra never learned from, ± standard error; the line is the learning curve.",
+    )
 
 
 for one in sorted(watch(st.session_state.folders, _needs), key=_urgency):

@@ -1,11 +1,23 @@
 """Several campaigns on one learning curve: planned against random, presets, seeds."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.live import name_of, watch, words_of
-from glassmap.dashboard.plots.curves import draw_learning_curves
+from glassmap.dashboard.plots.curves import compare_learning_curves
+
+
+def _is_judged_alike(one: CampaignSnapshot, other: CampaignSnapshot) -> bool:
+    """Whether two campaigns have the same system, axis and kind of hold-out."""
+    same = (one.elements, one.axis_name, one.settings.judged_by) == (
+        other.elements,
+        other.axis_name,
+        other.settings.judged_by,
+    )
+    return same and np.array_equal(one.axis, other.axis)
+
 
 campaigns = {
     name_of(one.folder, st.session_state.folders): one
@@ -15,14 +27,18 @@ campaigns = {
 if not campaigns:
     st.info("No campaign here has a learning curve yet.")
     st.stop()
-names = st.multiselect("Campaigns", list(campaigns), default=list(campaigns)[:8], key="compared")
+asked = st.query_params.get("campaign", st.session_state.get("campaign"))
+looked_at = campaigns.get(asked, next(iter(campaigns.values())))
+alike = [name for name, one in campaigns.items() if _is_judged_alike(one, looked_at)]
+names = st.multiselect("Campaigns", list(campaigns), default=alike[:8], key="compared")
 log = st.toggle("log axes", value=True, key="compare log")
 if names:
-    figure = draw_learning_curves({name: campaigns[name].curve for name in names}, log=log)
+    figure = compare_learning_curves({name: campaigns[name].curve for name in names}, log=log)
     st.plotly_chart(figure, width="stretch", key="compared curves")
     st.caption(
-        "Ensemble mean on each campaign's own hold-out. Only campaigns that are judged by the same spectra can be told "
-        "apart by it: the same data set, split and range."
+        "Ensemble mean ± standard error on each campaign's own hold-out. Only campaigns that are judged by the same "
+        "spectra can be told apart by it: the same data set, split and range. The page begins with those that are "
+        f"judged as {looked_at.name}."
     )
     rows = [
         {
@@ -33,14 +49,14 @@ if names:
             "weights": campaigns[name].settings.weights,
             "rounds": len(campaigns[name].curve),
             "spectra": campaigns[name].curve[-1].spectra,
-            "hold-out MSE": campaigns[name].curve[-1].mse,
+            "hold-out MSE": campaigns[name].curve[-1].hold_out["mse"].say(),
             "best": min(point.mse for point in campaigns[name].curve),
             "state": words_of(campaigns[name])[0],
             "model": campaigns[name].settings.model,
         }
         for name in names
     ]
-    formats = dict.fromkeys(("hold-out MSE", "best"), "%.3g")
+    formats = {"best": "%.3g"}
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

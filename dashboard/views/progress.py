@@ -1,4 +1,4 @@
-"""Is the model getting better, what did it cost, and what would another batch bring?"""
+"""Is the model getting better, how sure is that, what did it cost, and what would more batches bring?"""
 
 import numpy as np
 import streamlit as st
@@ -7,18 +7,22 @@ from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.planning.convergence import expect
+from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MSE, SCALE_FREE_MSE, Measure
 from glassmap.dashboard.data import CampaignSnapshot
-from glassmap.dashboard.live import archive_now, chosen
-from glassmap.dashboard.plots.curves import draw_learning_curves, draw_peak_errors
+from glassmap.dashboard.learning import (
+    PAPER,
+    Expected,
+    expected_of,
+    measures_of,
+    published_for,
+    say_expected,
+    say_hold_out,
+    say_trend,
+    worth_of,
+)
+from glassmap.dashboard.live import archive_now, chosen, plain
+from glassmap.dashboard.plots.curves import draw_learning_curve
 
-# Xie et al., npj Comput. Mater. (2025): spectra learned from and MSE, by elements and kind of axis
-PUBLISHED: dict[tuple[tuple[str, ...], bool], tuple[int, float]] = {
-    (("Co", "Ti", "Zr"), True): (50, 45.0),
-    (("Co", "V", "Zr"), True): (80, 13.0),
-    (("Fe", "Nb", "Ti"), True): (60, 60.0),
-    (("Al", "Cu", "Zr"), False): (40, 0.0006),
-}
 MOST_COMPARED = 2000  # spectra; a Gaussian process takes the square of them in memory
 
 
@@ -40,18 +44,9 @@ def _show(campaign: CampaignSnapshot) -> None:
     if not curve:
         st.info("There is no model yet. The first appears once the first batch is measured and learned from.")
         return
-    last, batch = curve[-1], campaign.settings.batch
-    forecast = expect(curve, last.spectra + batch)
-    columns = st.columns(4)
-    columns[0].metric("hold-out MSE, ensemble", f"{last.mse:.3g}")
-    columns[1].metric("one generated spectrum", f"{last.mse_sample:.3g}", help="As the paper judges it.")
-    error = last.peak_errors.get(DELTA_Q.name)
-    columns[2].metric(f"error of {DELTA_Q.head}", "–" if error is None else f"{error:.{DELTA_Q.digits + 1}f}")
-    columns[3].metric(
-        f"expected of {batch} more",
-        "–" if forecast is None else _change(forecast.mse / last.mse - 1),
-        help="Change of the MSE by the power law through the last five rounds; nothing before the third.",
-    )
+    measures = measures_of(curve)
+    expected = {measure: expected_of(campaign, measure) for measure in measures}
+    _show_last(campaign, expected)
     left, right = st.columns(2)
     log = left.toggle("log axes", key="log")
     archive = archive_now(campaign)
@@ -67,22 +62,47 @@ def _show(campaign: CampaignSnapshot) -> None:
             simpler = _simpler(str(archive.path), archive.round, archive)
         except ModelError as error:
             st.warning(str(error))
-    published = PUBLISHED.get((tuple(sorted(campaign.elements)), campaign.q is not None))
-    figure = draw_learning_curves(
-        {campaign.name: curve},
+    published = published_for(campaign, archive)
+    figure = draw_learning_curve(
+        curve,
         log=log,
-        published={"Xie et al. 2025, one generated spectrum": published} if published else None,
+        expected=expected.get(MSE, []),
+        tolerance=worth_of(campaign, MSE),
+        published=published and (f"{PAPER}, one generated spectrum", published.spectra, published.mse),
         simpler=simpler,
-        tolerance=stop.tolerance,
-        expected=None if forecast is None or _has_stopped(campaign) else (last.spectra + batch, forecast),
     )
     st.plotly_chart(figure, width="stretch", key="curve")
-    st.caption(
-        f"Stops once {stop.words}, or after {stop.max_rounds} rounds. "
-        "Errors are those on spectra that were never learned from."
-    )
-    if any(error is not None for error in last.peak_errors.values()):
-        st.plotly_chart(draw_peak_errors(curve, log=log), width="stretch", key="peaks")
+    st.caption(f"{say_hold_out(curve)} Stops once {stop.words}, or after {stop.max_rounds} rounds.")
+    columns = st.columns(3)
+    for place, measure in enumerate(one for one in measures if one != MSE):
+        with columns[place % len(columns)]:
+            figure = draw_learning_curve(
+                curve, measure, log=log, expected=expected[measure], tolerance=worth_of(campaign, measure)
+            )
+            st.plotly_chart(figure, width="stretch", key=f"curve {measure.name}")
+            if measure in (SCALE_FREE_MSE, FIRST_PEAK_MSE):
+                st.caption(f"{measure.title[0].upper()}{measure.title[1:]}.")
+    _show_cost(campaign)
+
+
+def _show_last(campaign: CampaignSnapshot, expected: dict[Measure, list[Expected]]) -> None:
+    """Show the last round's errors, how the curve goes on, and what to expect."""
+    last, decided = campaign.curve[-1], campaign.decisions.get(campaign.curve[-1].round)
+    columns = st.columns(4)
+    columns[0].metric("hold-out MSE, ensemble", last.hold_out[MSE.name].say())
+    shown = [measure for measure in expected if measure.name in (DELTA_Q.name, SCALE_FREE_MSE.name)]
+    for column, measure in zip(columns[1:], shown, strict=False):
+        column.metric(measure.label, measure.say(*last.hold_out[measure.name]), help=f"{measure.title}.")
+    columns[3].metric("the curve", say_trend(campaign) or "–", help="Nothing before the third round.")
+    for measure in shown:
+        if expected[measure]:
+            st.caption(say_expected(campaign, measure, expected[measure]))
+    if decided is not None and decided.trend == "rising":
+        st.warning(plain(decided.reason))
+
+
+def _show_cost(campaign: CampaignSnapshot) -> None:
+    stop = campaign.settings.stop
     st.markdown("**Used so far**")
     names = ("rounds", "spectra", "hours since it began", "CPU-hours of simulation")
     limits = (stop.max_rounds, stop.max_spectra, stop.max_hours, stop.max_cpu_hours)
@@ -92,13 +112,4 @@ def _show(campaign: CampaignSnapshot) -> None:
         column.metric(name, words + (f" of {limit:g}" if limit is not None else ""))
 
 
-def _change(share: float) -> str:
-    """Return a relative change in words; what rounds to nothing has no sign."""
-    return "± 0 %" if abs(share) < 0.005 else f"{100 * share:+.0f} %"
-
-
-def _has_stopped(campaign: CampaignSnapshot) -> bool:
-    return campaign.state in ("converged", "exhausted")
-
-
-_show(chosen(lambda campaign: (len(campaign.curve), campaign.status.spectra, campaign.state, campaign.archive)))
+_show(chosen(lambda campaign: (campaign.decisions, campaign.status.spectra, campaign.state, campaign.archive)))

@@ -4,8 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from glassmap.agent.outside_text import visible
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
-from glassmap.agent.planning.convergence import TRENDS
+from glassmap.agent.peaks.figures import DELTA_Q, said
+from glassmap.agent.peaks.measures import Measure
+from glassmap.agent.planning.convergence import TRENDS, Estimate
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     map_changes,
@@ -13,9 +14,11 @@ from glassmap.dashboard.data import (
     read_log_words,
     read_round_counts,
 )
-from glassmap.dashboard.live import chosen
+from glassmap.dashboard.learning import measures_of, say_hold_out
+from glassmap.dashboard.live import chosen, plain
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
+DECIDED = {"continue": "go on", "converged": "converged", "exhausted": "budget spent"}
 SHOWN_LINES = 1000  # of the log; a laboratory's has a line a measurement
 
 
@@ -31,43 +34,49 @@ def _rounds(campaign: CampaignSnapshot) -> None:
     points = {point.round: point for point in campaign.curve}
     counts = read_round_counts(campaign.folder)
     changes = _changes(str(campaign.folder), sorted(campaign.maps)[-SHOWN_CHANGES:], campaign)
-    errors = {figure.name: f"error of {figure.head}" for figure in FIGURES}
+    measures = measures_of(campaign.curve)
     rows = []
     for round_ in range(campaign.round_at_work, 0, -1):
         point, decision, change = points.get(round_), campaign.decisions.get(round_), changes.get(round_)
+        found = {} if point is None else point.hold_out
         rows.append(
             {
                 "round": round_,
+                "decided": "" if decision is None else DECIDED.get(decision.state, decision.state),
+                "trend": "" if decision is None or decision.trend is None else TRENDS[decision.trend],
                 "asked for": counts.asked.get(round_, 0),
                 "came": counts.came.get(round_, 0),
                 "failed": counts.failed.get(round_, 0),
                 "learned from": None if point is None else point.spectra,
-                "hold-out MSE": "" if point is None else point.hold_out["mse"].say(),
+                **{one.head: "" if one.name not in found else _said(found[one.name], one) for one in measures},
                 "one sample": None if point is None else point.mse_sample,
-                **{name: None if point is None else point.peak_errors.get(key) for key, name in errors.items()},
                 f"mean change of {DELTA_Q.head}": None if change is None else change[0],
                 "largest change": None if change is None else change[1],
                 "model": _model(campaign, round_),
-                "trend": "" if decision is None or decision.trend is None else TRENDS[decision.trend],
-                "decision": "" if decision is None else decision.reason,
             }
         )
     formats = {"one sample": "%.3g"}
-    formats |= {errors[figure.name]: f"%.{figure.digits + 1}f" for figure in FIGURES}
     formats |= dict.fromkeys((f"mean change of {DELTA_Q.head}", "largest change"), f"%.{DELTA_Q.digits + 1}f")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         key="rounds",
         placeholder="",
-        column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()}
-        | {"decision": st.column_config.TextColumn(width="large")},
+        column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()},
     )
     st.caption(
-        "All models are judged by what is held out now, ± the standard error. "
         "Changes are those of the map against that of the round before, over all alloys with a peak in both."
         + (f" The last {SHOWN_CHANGES} rounds." if len(campaign.maps) > SHOWN_CHANGES else "")
+        + (f" {say_hold_out(campaign.curve)}" if campaign.curve else "")
     )
+    if campaign.decisions:
+        st.markdown("**What was decided, and why**")
+    for round_, decision in sorted(campaign.decisions.items(), reverse=True):
+        st.markdown(f"Round {round_}: {plain(decision.reason)}")
+
+
+def _said(error: Estimate, measure: Measure) -> str:
+    return said(*error, digits=measure.digits, unit="")
 
 
 def _model(campaign: CampaignSnapshot, round_: int) -> str:

@@ -106,7 +106,9 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         if (archive := campaign.backend.archive()) is not None:
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
-    measured = MeasuredAlloys(names, known, hold_out, intensity, measured_fit, figures, generated)
+    measured = MeasuredAlloys(
+        names, known, hold_out, intensity, measured_fit, figures, generated, [*learned.wafers, *held.wafers]
+    )
 
     def write(place: Path) -> None:
         write_archive(

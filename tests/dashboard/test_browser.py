@@ -15,6 +15,7 @@ from glassmap.dashboard.app import PAGES
 from glassmap.dashboard.plots import for_print
 from glassmap.dashboard.plots.maps import draw_ternary
 from glassmap.dashboard.plots.ternary import positions
+from glassmap.dashboard.report import write_report
 from tests.support.browser import FLAGS, find_browser
 
 TRIANGLE = """() => {
@@ -194,4 +195,17 @@ def test_a_phone_at_night_shows_state_and_what_is_next(server: str, browser):
     assert "failed" in first and "needs you" in first
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, "nothing sticks out"
+    context.close()
+
+
+def test_a_report_on_a_phone_cuts_no_table(browser, replayed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("glassmap.dashboard.report.draw_pictures", lambda *_: [])
+    (report,) = write_report(replayed, tmp_path / "r.html")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    cut = "cell => cell.scrollWidth > cell.clientWidth || cell.getBoundingClientRect().right > 390"
+    assert page.evaluate(f"[...document.querySelectorAll('td')].filter({cut}).length") == 0
+    assert page.get_by_text("Best candidates").count() == 1
     context.close()

@@ -11,22 +11,26 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from streamlit.proto.Metric_pb2 import Metric as MetricProto
 from streamlit.testing.v1 import AppTest
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import StoreError
+from glassmap.agent.maps.spectra_archive import KnownAlloys
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.planning.acquisition import RULES
+from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import FOLDERS, PAGES
-from glassmap.dashboard.data import read_batch
+from glassmap.dashboard.data import read_batch, read_last_archive
+from glassmap.dashboard.learning import published_for
 from glassmap.dashboard.live import plain
 from glassmap.dashboard.plots.maps import QUANTITIES
 from glassmap.dashboard.report import write_report
 from glassmap.flows.actions import abandon, retract, retry
 from tests.support.harm import flip, spectrum_in
 from tests.support.made_up import make_campaign
-from tests.support.pages import APP, look, words
+from tests.support.pages import APP, known, look, words
 
 
 def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
@@ -55,10 +59,55 @@ def test_every_page_can_show_every_campaign(monkeypatch: pytest.MonkeyPatch, cam
 def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "progress", campaign="waiting")
     metrics = {metric.label: metric.value for metric in test.metric}
-    assert metrics["expected of 5 more"].endswith(" %") and metrics["spectra"] == "17"
+    assert " ± " in metrics["hold-out MSE, ensemble"] and " ± " in metrics["error of Δq"] and metrics["spectra"] == "17"
+    drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
+    assert "ensemble mean, ± standard error" in {trace["name"] for trace in drawn if "error_y" in trace}
+    assert not any(trace["name"].startswith("Xie et al.") for trace in drawn), "of other spectra"
     test.toggle(key="log").set_value(True).run()
     test.toggle(key="simpler").set_value(True).run()
     assert not test.exception
+
+
+def test_a_curve_that_rises_is_said_to_and_praised_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    make_campaign(tmp_path / "rising", step_at_pct=10, rounds=3, batch=4, end="planned")
+    reason = "Go on after 9 spectra: rising: the last batch made Δq worse by 0.012 ± 0.004 Å⁻¹."
+    with CampaignStore.amend(tmp_path / "rising", person="somebody") as store, store.transaction():
+        store.reopen_decision()
+        store.record_decision(3, Decision("continue", reason, "rising"))
+    progress = look(monkeypatch, tmp_path, "progress", campaign="rising")
+    assert {metric.label: metric.value for metric in progress.metric}["the curve"] == "rising"
+    assert reason in [plain(warning.value).replace("\\", "") for warning in progress.warning]
+    rounds = look(monkeypatch, tmp_path, "rounds", campaign="rising")
+    assert list(rounds.dataframe[0].value["trend"][:2]) == ["", "rising"] and f"Round 3: {reason}" in words(rounds)
+    card = look(monkeypatch, tmp_path, "campaigns").metric[0]
+    assert (card.label, card.delta, card.color) == ("error of Δq, held out", "rising", MetricProto.GRAY)
+    assert re.fullmatch(r"0\.\d+ ± 0\.\d+ Å⁻¹", card.value)
+
+
+def test_what_is_published_stands_only_beside_the_very_spectra_that_it_is_of(campaigns: Path):
+    campaign = known(campaigns / "converged")
+    archive = read_last_archive(campaign)
+    assert archive is not None
+    q = np.linspace(0.9018, 5.0448, 733)
+    settings = campaign.settings._replace(hold_out="random", scale="maximum")
+    same = campaign._replace(elements=("Co", "V", "Zr"), axis=q, settings=settings)
+    everything = archive._replace(known=KnownAlloys(np.zeros((2582, 3)), {}))
+    assert published_for(same, everything) is not None
+    assert published_for(same, archive) is None, "other spectra"
+    assert published_for(same._replace(axis=q[20:]), everything) is None, "another range"
+    for other in (
+        settings._replace(hold_out="wafer"),
+        settings._replace(hold_out=None),
+        settings._replace(scale="window"),
+    ):
+        assert published_for(same._replace(settings=other), everything) is None
+
+
+def test_a_comparison_begins_with_campaigns_that_are_judged_alike(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    test = look(monkeypatch, campaigns, "compare", campaign="quaternary")
+    assert test.multiselect(key="compared").value == ["quaternary"]
+    drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
+    assert len(drawn) == 1 and min(drawn[0]["error_y"]["array"]) > 0
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -118,7 +167,8 @@ def test_a_quaternary_is_sliced_and_shown_as_a_cloud(monkeypatch: pytest.MonkeyP
 def test_an_alloy_is_looked_at_by_name_and_by_rank_in_the_hold_out(monkeypatch: pytest.MonkeyPatch, replayed: Path):
     test = look(monkeypatch, replayed, "spectra")
     assert test.segmented_control(key="way").value == "median", "of the hold-out"
-    assert "| measured (held out) | 0." in words(test)
+    assert "| | generated | measured (held out) |" in words(test).replace("|  |", "| |")
+    assert re.search(r"\| Δq \| 0\.\d+ ± 0\.\d+ Å⁻¹ \| 0\.\d+ Å⁻¹ \|", words(test))
     test.segmented_control(key="way").set_value("by name").run()
     assert "Type an alloy" in words(test)
     test.text_input[0].set_value("Co30V40Zr30").run()

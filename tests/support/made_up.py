@@ -211,7 +211,14 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
     generated = {name: values + off for name, values in figures.items()}
     generated |= {figure.std_name: np.full(len(known), 0.005) for figure in FIGURES}
     measured = MeasuredAlloys(
-        [m.id for m in used], known, hold_out, spectra_of(known), fit[-len(known) :], figures, generated
+        [m.id for m in used],
+        known,
+        hold_out,
+        spectra_of(known),
+        fit[-len(known) :],
+        figures,
+        generated,
+        [""] * len(known),
     )
     path = store.folder / "maps" / f"round-{round_:03d}.h5"
     views = ArchivedSpectra(mean, spread, spread, 2 * spread, fit)

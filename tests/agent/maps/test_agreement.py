@@ -33,3 +33,11 @@ def test_a_figure_that_only_one_has_is_no_pair():
     found = agreement(np.array([1.0, np.nan, 2.0]), np.array([np.nan, 1.0, 2.0]))
     assert found.n == 1 and found.slope == 1 and np.isnan(found.slope_error)
     assert agreement(np.full(3, np.nan), np.ones(3)).n == 0
+
+
+def test_samples_of_one_wafer_that_err_alike_tell_less_than_as_many_of_their_own():
+    rng, wafers = np.random.default_rng(0), np.repeat(np.arange(6), 100)
+    theirs = rng.uniform(0.4, 0.8, 600)
+    ours = theirs + rng.normal(0, 0.05, 6)[wafers]
+    alone, of_wafers = agreement(ours, theirs), agreement(ours, theirs, groups=wafers)
+    assert of_wafers.slope_error > 4 * alone.slope_error and of_wafers.mae_error > 4 * alone.mae_error
