@@ -9,12 +9,11 @@ import numpy as np
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MEASURES, MSE, Measure
-from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Estimate, forecast
+from glassmap.agent.planning.convergence import AHEAD, TRENDS, CurvePoint, Estimate, forecast
 from glassmap.dashboard.data import CampaignSnapshot
 
 PAPER = "Xie et al. 2025"
 UNKNOWN = Estimate(math.nan, math.nan)
-AHEAD = 2  # batches that a forecast is shown of; the stop rule looks as far
 
 
 class Expected(NamedTuple):
@@ -67,10 +66,7 @@ def expected_of(campaign: CampaignSnapshot, measure: Measure) -> list[Expected]:
     spectra, errors = [point.spectra for point in curve], [point.hold_out[measure.name] for point in curve]
     batch = max(1, int(np.diff([0, *spectra])[-1]))  # of which a laboratory holds some out
     counts = [spectra[-1] + ahead * batch for ahead in range(1, AHEAD + 1)]
-    try:
-        found = [(count, forecast(spectra, errors, count)) for count in counts]
-    except NotImplementedError:
-        return []
+    found = [(count, forecast(spectra, errors, count, measure=measure.name)) for count in counts]
     return [Expected(count, error) for count, error in found if error is not None]
 
 

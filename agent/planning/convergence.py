@@ -7,8 +7,6 @@ out. How the rule was chosen, and how often it errs, is in docs/results.md; `tes
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean, linear_regression
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -24,7 +22,6 @@ LEFT_OUT_SHARE = 0.8  # of the spectra are known to a model that leaves a fold o
 SURE = 0.95  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
 FEWEST = 20  # spectra; the trend of fewer is that of one or two that err much
 FEWEST_ROUNDS = 4  # that the curve goes through, where there are as many
-TREND_ROUNDS = 5  # that `expect` looks back on
 GLASS_ROUNDS = 4  # over which the share of the map that changes sides is averaged
 
 On = Literal["mse", "delta_q", "glass"]
@@ -444,42 +441,6 @@ def _gain_of_map(spectra: Sequence[int], changes: Sequence[float], more: int) ->
 def _mean(estimates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
     values, errors = np.array(estimates).T
     return Estimate(float(values @ shares), math.hypot(*(errors * shares)))
-
-
-def smoothed(curve: Sequence[CurvePoint]) -> list[float]:
-    """The MSE of each round averaged with that of the round before: what the stop rule looks at."""
-    mse = [float(point.mse) for point in curve]
-    return [*mse[:1], *((before + now) / 2 for before, now in pairwise(mse))]
-
-
-class Forecast(NamedTuple):
-    """What the hold-out MSE is expected to be after more spectra."""
-
-    mse: float
-    low: float  # the curve's own scatter about the power law, one standard deviation
-    high: float
-
-
-def expect(curve: Sequence[CurvePoint], spectra: int) -> Forecast | None:
-    """The MSE after so many spectra, by the power law through the last rounds; None before the third.
-
-    Learning curves of one model on one system follow a power law of the number of spectra until they level off, so this
-    is what to hope for, not a promise.
-
-    Args:
-        curve: One point a round, oldest first.
-        spectra: Learned from, then.
-    """
-    last = [point for point in curve if point.mse > 0][-TREND_ROUNDS:]
-    if len({point.spectra for point in last}) < 3:
-        return None
-    x = [math.log(point.spectra) for point in last]
-    y = [math.log(point.mse) for point in last]
-    slope = min(linear_regression(x, y).slope, 0.0)  # more spectra don't harm
-    intercept = fmean(y) - slope * fmean(x)
-    scatter = math.sqrt(sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True)) / (len(x) - 2))
-    mean = intercept + slope * math.log(spectra)
-    return Forecast(math.exp(mean), math.exp(mean - scatter), math.exp(mean + scatter))
 
 
 def _flat(errors: Mapping[str, Estimate], kind: str) -> dict[str, float | None]:

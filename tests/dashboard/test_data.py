@@ -11,7 +11,7 @@ import pytest
 
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.spectra_archive import read_archive, read_map
-from glassmap.agent.planning.convergence import CurvePoint, Estimate, expect
+from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import (
     Unreadable,
@@ -24,6 +24,7 @@ from glassmap.dashboard.data import (
     read_last_log_lines,
     read_log_words,
 )
+from glassmap.dashboard.learning import expected_of
 from glassmap.dashboard.live import ago
 from glassmap.flows.rounds.campaign import open_campaign
 from tests.support.campaigns import run, write_campaign
@@ -134,15 +135,12 @@ def test_no_archive_and_no_map_are_said_in_words(tmp_path: Path):
         read_map(tmp_path / "x")
 
 
-def test_another_batch_is_expected_to_bring_what_the_power_law_says():
-    curve = [CurvePoint(k, 20 * k, 0.0, None, 9, {"mse": Estimate(50 / k, 1.0)}, {}) for k in range(1, 6)]
-    forecast = expect(curve, 200)
-    assert forecast is not None
-    np.testing.assert_allclose(forecast, 5.0, rtol=1e-6)
-    assert expect(curve[:2], 60) is None
-    worse = [point._replace(hold_out={"mse": Estimate(float(point.spectra), 1.0)}) for point in curve]
-    forecast = expect(worse, 200)
-    assert forecast is not None and forecast.mse < 200, "more spectra aren't expected to harm"
+def test_the_next_two_batches_are_expected_of_a_campaign_that_goes_on_and_has_a_trend(campaigns: Path):
+    campaign = known(campaigns / "waiting")
+    assert [one.spectra for one in expected_of(campaign, MSE)] == [16, 20], "12 learned from, and 4 of each batch"
+    assert all(one.error.value < campaign.curve[-1].mse for one in expected_of(campaign, MSE))
+    assert expected_of(campaign._replace(curve=campaign.curve[:2]), MSE) == []
+    assert expected_of(known(campaigns / "converged"), MSE) == []
 
 
 def test_a_round_is_never_half_on_screen_while_a_campaign_runs(small_dataset: Path, tmp_path: Path):

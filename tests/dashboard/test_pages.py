@@ -60,8 +60,11 @@ def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: py
     test = look(monkeypatch, campaigns, "progress", campaign="waiting")
     metrics = {metric.label: metric.value for metric in test.metric}
     assert " ± " in metrics["hold-out MSE, ensemble"] and " ± " in metrics["error of Δq"] and metrics["spectra"] == "17"
+    said = r"Another 4 spectra would bring the error of Δq to 0\.\d+ ± 0\.\d+ Å⁻¹; another 8 .* now\."
+    assert re.search(said, words(test))
     drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
-    assert "ensemble mean, ± standard error" in {trace["name"] for trace in drawn if "error_y" in trace}
+    sure = {"ensemble mean, ± standard error", "expected on the same spectra, ± standard error"}
+    assert sure <= {trace["name"] for trace in drawn if "error_y" in trace}
     assert not any(trace["name"].startswith("Xie et al.") for trace in drawn), "of other spectra"
     test.toggle(key="log").set_value(True).run()
     test.toggle(key="simpler").set_value(True).run()
