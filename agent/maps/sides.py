@@ -31,5 +31,6 @@ def shares_that_change(maps: Sequence[Path | None]) -> list[float]:
     """
     sides = (None if path is None else sides_of(read_map(path)[0][DELTA_Q.name]) for path in maps)
     return [
-        math.nan if before is None or now is None else float(np.mean(before != now)) for before, now in pairwise(sides)
+        math.nan if before is None or now is None else np.count_nonzero(before != now) / len(now)
+        for before, now in pairwise(sides)
     ]
