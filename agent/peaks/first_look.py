@@ -137,7 +137,7 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
 
     def reasons(part: Range) -> Codes:
         points = part.of(axis)
-        return measure_peaks(q[points], torch.from_numpy(some[:, points].copy())).reason_code.numpy()
+        return measure_peaks(q[points], torch.as_tensor(some[:, points].copy())).reason_code.numpy()
 
     before = now = reasons(whole)
     shadow = None
@@ -182,7 +182,7 @@ def _range_of_signal(q: Axis, spectra: SpectraSet) -> Range:
             f"{latest} from {axis[begin.max()]:g} on, {earliest} up to {axis[-1 - end.max()]:g}, of {axis[0]:g} to "
             f"{axis[-1]:g}. Measure those again, leave them out, or give the range with `--range LOW HIGH`."
         )
-    low, high = (float(np.interp(end, q, axis)) for end in (q[first] + MARGIN, q[last] - MARGIN))
+    low, high = np.interp([q[first] + MARGIN, q[last] - MARGIN], q, axis).tolist()
     return Range(
         float(axis[0]) if first == 0 else _round(low, up=True),
         float(axis[-1]) if last == len(axis) - 1 else _round(high, up=False),
@@ -207,14 +207,14 @@ def _end_of_climb(q: Axis, axis: Axis, scans: Scans, signal: Range) -> float | N
     q, axis, scans = q[points], axis[points], scans[:, points]
     heights = np.abs(scans).max(axis=1, keepdims=True)
     mean = np.mean(scans / np.where(heights > 0, heights, 1), axis=0)
-    smoothed = smooth_spectra(q, torch.from_numpy(mean)[None])
+    smoothed = smooth_spectra(q, torch.as_tensor(mean)[None])
     curve, grid = smoothed.smooth[0].numpy(), smoothed.grid.numpy()
     ahead = round(CLIMB_ENDS / STEP)
     later = np.lib.stride_tricks.sliding_window_view(np.append(curve, np.full(ahead, -np.inf)), ahead + 1).max(axis=1)
     top = int(np.argmax(curve >= later))
     if top == 0 or grid[top] > min(LONGEST_SHADOW, q[-1] - SNIP_HALF_WIDTH):
         return None
-    return _round(float(np.interp(grid[top], q, axis)), up=True)
+    return _round(float(np.interp([grid[top]], q, axis)[0]), up=True)
 
 
 def _round(value: float, *, up: bool) -> float:

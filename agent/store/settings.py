@@ -241,8 +241,10 @@ class Settings(AuditLog):
         found: dict[str, Any] | None = self._setting("peaks_found")
         if found is None:
             return None
-        low_high = found["better_range"]
-        return PeaksFound(**found | {"better_range": None if low_high is None else (low_high[0], low_high[1])})
+        pair: dict[str, Any] = {
+            "better_range": found["better_range"] and tuple(found["better_range"])
+        }  # JSON has lists
+        return PeaksFound(**found | pair)
 
     def record_peaks_found(self, found: PeaksFound) -> None:
         """Record how many first peaks the last map has; call within a transaction."""
