@@ -148,7 +148,8 @@ def test_peak_figures_of_before_come_under_the_names_of_now(before: Path, name: 
         recorded = connection.execute("SELECT delta_q_error, q1_error FROM curve ORDER BY round").fetchall()
     with CampaignStore.read_only(before / name) as store:
         (_, map_), archived, curve = store.artefact("map") or (0, Path()), store.artefact("archive"), store.curve()
-    assert [point.peak_errors for point in curve] == [{"delta_q": width, "q1": place} for width, place in recorded]
+    errors = [(point.hold_out["delta_q"].value, point.hold_out["q1"].value) for point in curve]
+    assert errors == recorded and not any(point.judged_by for point in curve)
     columns, _ = read_map(map_)
     figures = {"q1", "q1_std", "delta_q", "delta_q_std", "peak_share", "distance", "expected_error", "known"}
     assert set(columns) == figures | {"Co", "V", "Zr"}

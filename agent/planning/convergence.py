@@ -80,12 +80,6 @@ class CurvePoint(NamedTuple):
         """The mean squared error on the hold-out, of intensity 0-100."""
         return self.hold_out["mse"].value
 
-    @property
-    def peak_errors(self) -> dict[str, float | None]:
-        """Mean absolute errors on the hold-out by figure; None where no peak was found in both."""
-        errors = {figure.name: self.hold_out[figure.name].value for figure in FIGURES if figure.name in self.hold_out}
-        return {name: None if math.isnan(error) else error for name, error in errors.items()}
-
     def to_json(self) -> dict[str, Any]:
         """Return a flat record in JSON types, with `mse`, `delta_q_error`, `delta_q_standard_error` and so on."""
         record: dict[str, Any] = {"round": self.round, "spectra": self.spectra, "judged_by": self.judged_by}
