@@ -23,6 +23,7 @@ from glassmap.dashboard.learning import (
 from glassmap.dashboard.live import archive_now, chosen, plain
 from glassmap.dashboard.plots.curves import draw_learning_curve
 
+ABREAST = 3  # curves
 MOST_COMPARED = 2000  # spectra; a Gaussian process takes the square of them in memory
 
 
@@ -73,15 +74,15 @@ def _show(campaign: CampaignSnapshot) -> None:
     )
     st.plotly_chart(figure, width="stretch", key="curve")
     st.caption(f"{say_hold_out(curve)} Stops once {stop.words}, or after {stop.max_rounds} rounds.")
-    columns = st.columns(3)
-    for place, measure in enumerate(one for one in measures if one != MSE):
-        with columns[place % len(columns)]:
+    others = [measure for measure in measures if measure != MSE]
+    for start in range(0, len(others), ABREAST):
+        for column, measure in zip(st.columns(ABREAST), others[start : start + ABREAST], strict=False):
             figure = draw_learning_curve(
                 curve, measure, log=log, expected=expected[measure], tolerance=worth_of(campaign, measure)
             )
-            st.plotly_chart(figure, width="stretch", key=f"curve {measure.name}")
+            column.plotly_chart(figure, width="stretch", key=f"curve {measure.name}")
             if measure in (SCALE_FREE_MSE, FIRST_PEAK_MSE):
-                st.caption(f"{measure.title[0].upper()}{measure.title[1:]}.")
+                column.caption(f"{measure.title[0].upper()}{measure.title[1:]}.")
     _show_cost(campaign)
 
 
