@@ -88,7 +88,7 @@ def judge(learn: SpectraSet, counted: Scans, test: SpectraSet, rule: Mapping[str
     """Return the figures of one record of `run`."""
     axis = learn.axis
     if rule["scale"] == "window":
-        rule = {"scale_window": (float(axis[0]), float(axis[-1]))} | rule
+        rule = {"scale_window": (float(axis[0]), float(axis[-1])), **rule}
     steps = Preprocessing.over(learn.axis_name, axis, wavelength=learn.wavelength, **rule)
     q = q_axis(learn.axis_name, steps.grid(), learn.wavelength)
     measured, aim = steps.prepare_all(axis, counted), steps.prepare_all(axis, test.intensities)
