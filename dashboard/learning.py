@@ -9,7 +9,7 @@ import numpy as np
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MEASURES, MSE, Measure
-from glassmap.agent.planning.convergence import AHEAD, TRENDS, CurvePoint, Estimate, forecast
+from glassmap.agent.planning.convergence import AHEAD, TRENDS, CurvePoint, Estimate, Trend, forecast
 from glassmap.dashboard.data import CampaignSnapshot
 
 PAPER = "Xie et al. 2025"
@@ -33,7 +33,7 @@ class Published(NamedTuple):
     measured: int  # spectra of the set, held out ones included
 
 
-PUBLISHED = {
+PUBLISHED: dict[tuple[str, ...], Published] = {
     ("Co", "Ti", "Zr"): Published(50, 45.0, 0.903, 5.049, 1281),  # the cleaned set
     ("Co", "V", "Zr"): Published(80, 13.0, 0.902, 5.045, 2582),
     ("Fe", "Nb", "Ti"): Published(60, 60.0, 0.958, 5.049, 1306),
@@ -100,5 +100,5 @@ def worth_of(campaign: CampaignSnapshot, measure: Measure) -> float | None:
 
 def say_trend(campaign: CampaignSnapshot) -> str:
     """Return in a word or two how the curve goes on, such as `not yet known`; empty before there is a trend."""
-    trends = [decision.trend for _, decision in sorted(campaign.decisions.items()) if decision.trend is not None]
-    return TRENDS[trends[-1]] if trends else ""
+    said: list[Trend] = [decision.trend for _, decision in sorted(campaign.decisions.items()) if decision.trend]
+    return TRENDS[said[-1]] if said else ""

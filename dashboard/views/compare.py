@@ -28,7 +28,7 @@ if not campaigns:
     st.info("No campaign here has a learning curve yet.")
     st.stop()
 asked = st.query_params.get("campaign", st.session_state.get("campaign"))
-looked_at = campaigns.get(asked, next(iter(campaigns.values())))
+looked_at = campaigns.get(str(asked), next(iter(campaigns.values())))
 alike = [name for name, one in campaigns.items() if _is_judged_alike(one, looked_at)]
 names = st.multiselect("Campaigns", list(campaigns), default=alike[:8], key="compared")
 log = st.toggle("log axes", value=True, key="compare log")
