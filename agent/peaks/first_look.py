@@ -152,7 +152,7 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
             if (then == FOUND).sum() - (now == FOUND).sum() >= GAIN * len(some):
                 taken, now, shadow = behind, then, begins
     codes, counts = np.unique(now[now != FOUND], return_counts=True)
-    often = REASONS[codes[counts.argmax()]] if codes.size else ""
+    often = REASONS[int(codes[np.argmax(counts)])] if codes.size else ""
     with_peak = int((before == FOUND).sum()), int((now == FOUND).sum())
     return FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
 

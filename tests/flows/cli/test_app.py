@@ -137,6 +137,8 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "to_look_at": {"quarantined": 0, "without_composition": 0, "flagged": 0, "used_flagged": 0},
         "flags": [],
         "use_changed": [],
+        "peaks_found": None,
+        "failure": "",
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
