@@ -18,7 +18,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
-from glassmap.agent.store.status import state_in_words
+from glassmap.agent.store.status import is_said_by, state_in_words
 from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -119,7 +119,8 @@ def _sections(
     if status.failure:
         yield f"<p><strong class=failure>{escape(status.failure)}</strong>{rest}</p>"
     else:
-        yield f"<p><strong>{escape(state_in_words(status.state)).capitalize()}.</strong> {rest}</p>"
+        state = "" if is_said_by(status.reason, status.state) else f"{state_in_words(status.state).capitalize()}. "
+        yield f"<p><strong>{state}</strong>{rest}</p>"
     yield _facts(campaign)
     if campaign.curve:
         yield "<h2>Learning curve</h2>"

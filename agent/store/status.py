@@ -79,9 +79,17 @@ def state_in_words(state: str) -> str:
     return "budget spent, not converged" if state == "exhausted" else state
 
 
+def is_said_by(reason: str, state: str) -> bool:
+    """Return whether a sentence says the state itself, so that nobody is told it twice."""
+    begins = reason.lower().startswith(state_in_words(state))
+    return begins or (state == "exhausted" and "not converged" in reason.partition(":")[0])
+
+
 def say_status(status: Status) -> str:
     """Return the state and its sentence in one line; without the state where the map says nothing, as none is good."""
-    return status.reason if status.failure else f"{state_in_words(status.state)}: {status.reason}"
+    if status.failure or is_said_by(status.reason, status.state):
+        return status.reason
+    return f"{state_in_words(status.state)}: {status.reason}"
 
 
 def describe_status(status: Status) -> str:

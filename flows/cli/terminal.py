@@ -90,19 +90,20 @@ def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) ->
 
 
 def print_status(state: str, reason: str, failure: str = "") -> None:
-    """Print where a campaign stands; a sentence that begins with the state isn't told it twice.
+    """Print where a campaign stands; where the sentence says the state, that isn't said twice.
 
     That its map says nothing is printed in red, and instead of the state.
     """
-    from glassmap.agent.store.status import state_in_words
+    from glassmap.agent.store.status import is_said_by, state_in_words
 
-    words = state_in_words(state)
     if failure:
         told, reason = f"[bold red]{escape(failure)}[/bold red]", reason.removeprefix(failure)
-    elif reason.lower().startswith(words):
-        told, reason = f"[bold]{escape(reason[: len(words)])}[/bold]", reason[len(words) :]
+    elif is_said_by(reason, state):
+        last = state_in_words(state).rpartition(", ")[2]
+        end = reason.lower().index(last) + len(last)
+        told, reason = f"[bold]{escape(reason[:end])}[/bold]", reason[end:]
     else:
-        told = f"[bold]{words}[/bold]: "
+        told = f"[bold]{state_in_words(state)}[/bold]: "
     console.print(told + escape(reason), soft_wrap=True)
 
 

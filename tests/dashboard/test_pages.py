@@ -338,7 +338,7 @@ def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     assert table["remark"].tolist()[1].startswith("flagged, used: A sharp")
     write_report(tmp_path / "flags", tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
-    assert sentence in report and "Converged." in report
+    assert sentence in report and "Converged after" in report
 
 
 def test_a_page_says_in_words_what_it_can_t_read(monkeypatch: pytest.MonkeyPatch, campaigns: Path):

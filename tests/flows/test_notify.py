@@ -72,7 +72,7 @@ def test_people_are_told_of_each_change_of_state_once(lab: Path, chat: Chat, mon
     measure_all(lab)
     run(lab)
     finish_telling()
-    assert chat.told[1]["text"].startswith("small: waiting: Waiting for 8 of 8 measurements of round 2")
+    assert chat.told[1]["text"].startswith("small: Waiting for 8 of 8 measurements of round 2")
     drop_scan(lab, order(lab, 2)[0], "stray")
     run(lab)
     finish_telling()

@@ -60,9 +60,11 @@ def test_the_learning_curve_is_told_with_its_standard_errors_and_by_every_measur
 
 def test_a_state_that_its_sentence_begins_with_is_told_once(capfd: pytest.CaptureFixture[str]):
     print_status("exhausted", "Budget spent, not converged, after 16 spectra.")
+    print_status("exhausted", "No alloy is left to measure, not converged, after 18 spectra: no trend.")
     print_status("converged", "Another 20 alloys would change nothing.")
     said = capfd.readouterr().out.splitlines()
     assert said == [
         "Budget spent, not converged, after 16 spectra.",
+        "No alloy is left to measure, not converged, after 18 spectra: no trend.",
         "converged: Another 20 alloys would change nothing.",
     ]
