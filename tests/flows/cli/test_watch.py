@@ -16,6 +16,6 @@ def test_a_status_that_is_watched_is_shown_again_and_again_until_interrupted(lab
     while not second.startswith("waiting"):
         second = watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    assert first == second and first.startswith("waiting: Waiting for 8 of 8 measurements of round 1")
+    assert first == second and first.startswith("Waiting for 8 of 8 measurements of round 1")
     watching.communicate()
     assert watching.returncode == 0
