@@ -52,6 +52,16 @@ def test_planning(benchmark):
     assert {record["elements"] for record in records} == {3, 4, 5} and "uniform" in output
 
 
+def test_known(benchmark, small_dataset: Path, tmp_path: Path):
+    words = ["--sizes", 20, "--seeds", 1, "--no-networks", "--picture", tmp_path / "known.png"]
+    output, records = benchmark("known", small_dataset, *words)
+    assert "small disc @ 20 seed 0: expected error: " in output and len(records) == 5 * 3
+    ours = [record for record in records if record["rule"] == "expected error"]
+    assert all(record["known"] < record["extrapolated"] for record in ours if record["part"] in ("half", "disc"))
+    assert all(len(record["expected"]) == len(record["actual"]) == 5 and record["rank"] > 0.3 for record in ours)
+    assert shows_something(tmp_path / "known.png")
+
+
 def test_curve(benchmark, small_dataset: Path, tmp_path: Path):
     words = ["--sizes", "10,20", "--seeds", 1, "--members", 2, "--steps", 5, "--picture", tmp_path / "curve.png"]
     output, records = benchmark("curve", small_dataset, *words)
