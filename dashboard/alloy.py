@@ -80,16 +80,16 @@ def _show_figures(name: str, composition: Composition, map_: Map | None, campaig
             nearest = 100 * np.linalg.norm(learned - composition, axis=1).min()
             st.caption(f"Not on the map's grid; {nearest:.1f} at.% from the nearest alloy learned from.")
         return
-    found = map_.figures.iloc[row]
+    found = {str(name): float(value) for name, value in map_.figures.iloc[row].items()}
     _show_peak(found)
-    known = say_known(float(found["expected_error"]), map_.known_below, float(found["distance"]))
+    known = say_known(found["expected_error"], map_.known_below, found["distance"])
     if found["known"] == 0:
         st.warning(known, icon=":material/explore_off:")
     else:
         st.caption(known)
 
 
-def _show_peak(found: pd.Series) -> None:
+def _show_peak(found: dict[str, float]) -> None:
     """Show the figures of an alloy, a row of the map."""
     if np.isnan(found[DELTA_Q.name]):
         st.markdown("Its mean spectrum has no trustworthy first peak.")
