@@ -58,10 +58,10 @@ def measures_of(curve: Sequence[CurvePoint]) -> list[Measure]:
 
 
 def expected_of(campaign: CampaignSnapshot, measure: Measure) -> list[Expected]:
-    """Return what the next batches are expected to bring; nothing before there is a trend, nor once it has stopped."""
+    """Return what the next batches are expected to bring, or would, where it has stopped; nothing before round three."""
     curve = [point for point in campaign.curve if point.round >= campaign.settings.first_own_round]
     curve = [point for point in curve if measure.name in point.hold_out]
-    if not curve or campaign.state in ("converged", "exhausted"):
+    if not curve:
         return []
     spectra, errors = [point.spectra for point in curve], [point.hold_out[measure.name] for point in curve]
     batch = max(1, int(np.diff([0, *spectra])[-1]))  # of which a laboratory holds some out
