@@ -58,7 +58,7 @@ def measures_of(curve: Sequence[CurvePoint]) -> list[Measure]:
 
 
 def expected_of(campaign: CampaignSnapshot, measure: Measure) -> list[Expected]:
-    """Return what the next batches are expected to bring, or would if it had not stopped; nothing before round three."""
+    """Return what the next batches are expected to bring, or would if there were any; nothing before round three."""
     curve = [point for point in campaign.curve if point.round >= campaign.settings.first_own_round]
     curve = [point for point in curve if measure.name in point.hold_out]
     if not curve:
