@@ -96,6 +96,7 @@ def test_what_is_published_stands_only_beside_the_very_spectra_that_it_is_of(cam
     same = campaign._replace(elements=("Co", "V", "Zr"), axis=q, settings=settings)
     everything = archive._replace(known=KnownAlloys(np.zeros((2582, 3)), {}))
     assert published_for(same, everything) is not None
+    assert published_for(same._replace(settings=settings._replace(scale="smoothed maximum")), everything) is not None
     assert published_for(same, archive) is None, "other spectra"
     assert published_for(same._replace(axis=q[20:]), everything) is None, "another range"
     for other in (
