@@ -220,10 +220,9 @@ def flags_of_what_is_used(db: sqlite3.Connection) -> None:
     )
     db.execute("CREATE INDEX flags_of_used ON spectra (id) WHERE state = 'used' AND reason <> ''")
     db.execute(
-        """INSERT INTO settings SELECT 'use_changed', json_group_array(subject) FROM (
+        """INSERT INTO settings SELECT 'use_changed', ids FROM (SELECT json_group_array(subject) AS ids FROM (
             SELECT DISTINCT subject FROM log WHERE event IN ('retracted', 'accepted')
-                AND id > (SELECT MAX(id) FROM log WHERE event IN ('trained', 'retrained')))
-        HAVING COUNT(*)"""
+                AND id > (SELECT MAX(id) FROM log WHERE event IN ('trained', 'retrained')))) WHERE ids <> '[]'"""
     )
 
 
