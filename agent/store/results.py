@@ -87,13 +87,16 @@ class Results(StoreConnection):
     def marks(self, kind: Judged, measure: str, *, since: int) -> Marks:
         """Return what the model of every round since one errs on the same spectra, by one measure.
 
-        Those held out are the newest round's. Those left out are all that any round learned from, NaN where one didn't.
+        Those held out are the newest round's. Those left out are all that any round learned from, NaN where one didn't,
+        but what is used no more.
         """
         judged = self.judged(kind, since=since)
         learned = self._rows("SELECT round, spectra FROM curve WHERE round >= ? ORDER BY round", [since])
         spectra = {row["round"]: row["spectra"] for row in learned}
         parts = list(judged.values())[-1:] if kind == "held out" else judged.values()
         wafers = {id_: wafer for part in parts for id_, wafer in zip(part.ids, part.wafers, strict=True)}
+        for row in self._rows("SELECT id FROM spectra WHERE state <> 'used'"):
+            wafers.pop(row["id"], None)
         unknown = np.full(len(wafers), np.nan)
         found = (judged[round_].of(list(wafers)) if round_ in judged else {} for round_ in spectra)
         errors = np.array([errors.get(measure, unknown) for errors in found]).reshape(len(spectra), len(wafers))
@@ -149,7 +152,8 @@ class Results(StoreConnection):
         if marks is None:
             return Estimate(row["mse"], math.nan)
         judged = _judged(marks)
-        return estimate(judged.errors["mse"], groups_of(judged.wafers))
+        found = estimate(judged.errors["mse"], groups_of(judged.wafers))
+        return Estimate(row["mse"], math.nan) if math.isnan(found.value) else found  # what judged it is retracted
 
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""

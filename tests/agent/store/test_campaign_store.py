@@ -83,6 +83,21 @@ def test_spectra_learned_from_are_paired_where_two_rounds_know_them(store: Campa
     assert [point.left_out["mse"].value for point in store.curve()] == [3, 3] and store.curve()[1].judged_by == 0
 
 
+def test_what_is_retracted_tells_nothing_of_the_trend_any_more(store: CampaignStore):
+    record_all(store)
+    ids, wafers = ("r001-01", "r001-02"), ("", "")
+    with store.transaction():
+        for round_ in (1, 2):
+            record_round(store, round_, 1.0)
+            errors = {"mse": np.array([4.0, 90.0])}
+            store.record_judged(round_, "left out", JudgedSpectra(ids, wafers, errors), since=1)
+        store.record_judged(2, "held out", JudgedSpectra((), (), {"mse": np.empty(0)}), since=1)
+        store.set_measurement_state("r001-02", "retracted", "a line of the substrate")
+    assert store.marks("left out", "mse", since=1).errors.tolist() == [[4.0], [4.0]]
+    assert store.hold_out_mse() == (1.0, pytest.approx(nan, nan_ok=True)), "as it was, where nothing is held out now"
+    assert store.status().to_json()["hold_out_mse"] == 1.0
+
+
 def test_no_two_of_its_parts_mean_something_else_by_a_name():
     names = [name for part in CampaignStore.__mro__[:-1] for name in vars(part) if not name.startswith("__")]
     assert sorted(names) == sorted(set(names))
