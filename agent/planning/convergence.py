@@ -176,7 +176,8 @@ def decide(
     """Whether more measurements still improve what the campaign is for.
 
     It has converged where the next two batches together are expected to bring less than the tolerance, at the upper
-    end of its 90 % interval, in each of the last `patience` rounds; and never while the error rises.
+    end of its 90 % interval, in each of the last `patience` rounds; and never while the error that it goes by rises.
+    `glass` goes by the maps alone, and no error.
 
     Args:
         on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
@@ -208,7 +209,7 @@ def decide(
     if trend == "converged":
         return Decision("converged", f"Converged {after}: {said}.", trend, evidence)
     if not room_left:
-        reason = f"No alloy is left to measure, not converged, {after}: {said}."
+        reason = f"Budget spent, not converged, {after}: no alloy is left to measure; {said}."
         return Decision("exhausted", reason, trend, evidence)
     if over:
         reason = f"Budget spent, not converged, {after}: the budget of {over} is spent; {said}."
@@ -247,6 +248,8 @@ _WHY_RISING = (
 
 
 def _say_error(on: On, error: Estimate) -> str:
+    if math.isnan(error.value):
+        return f"{'error of Δq' if on == 'delta_q' else 'MSE'} not known"
     digits, unit = (".3f", " 1/Å") if on == "delta_q" else (".3g", "")
     sure = f" ± {error.standard_error:{digits}}" if math.isfinite(error.standard_error) else ""
     return f"{'error of Δq' if on == 'delta_q' else 'MSE'} {error.value:{digits}}{sure}{unit}"
@@ -283,7 +286,8 @@ def _judge(
         "brought": brought.value,
         "brought_standard_error": brought.standard_error,
     }
-    evidence = {"measure": on, "alloys": more, "judged_by": found.spectra} | {
+    judged_by = None if on == "glass" else found.spectra
+    evidence = {"measure": on, "alloys": more, "judged_by": judged_by} | {
         name: value if math.isfinite(value) else None for name, value in numbers.items()
     }
     words = _SAID[on]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.maps.sides import shares_that_change
 from glassmap.agent.planning.acquisition import has_room
 from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Decision, decide
@@ -59,10 +60,13 @@ def _decide(campaign: OpenCampaign, at: RoundContext, changes: Sequence[float], 
 
 
 def _changes(campaign: OpenCampaign, at: RoundContext) -> list[float]:
-    """Return the share of the map's alloys that changed sides from round to round, where the rule asks for it."""
+    """Return the share of the map's alloys that changed sides from round to round, where the rule asks for it.
+
+    NaN beside a map that is lost or harmed, and couldn't be made again.
+    """
     if campaign.config.stop.on != "glass" or at.is_guide:
         return []
-    maps = campaign.store.artefacts("map")
+    maps = {round_: path for round_, path in campaign.store.artefacts("map").items() if harm_of(path) is None}
     return shares_that_change([maps.get(round_) for round_ in range(at.since, at.number + 1)])
 
 

@@ -1,5 +1,6 @@
 """What the stop rule says of spectra whose truth is known: `decide`, `estimate` and `forecast`."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -120,12 +121,17 @@ def test_which_alloys_are_a_glass_can_be_what_settles():
     moving = judge(held, on="glass", tolerance=0.02, changes=(0.2, 0.1, 0.08, 0.07, 0.06, 0.07, 0.06))
     assert (settled.state, moving.state) == ("converged", "continue") and moving.trend == "improving"
     assert "of the map to the other side" in settled.reason
+    assert settled.evidence["judged_by"] is None, "maps tell, no spectra"
+
+
+def test_an_error_that_no_held_out_spectrum_tells_is_said_not_to_be_known():
+    assert "hold-out error of Δq not known: no trend yet" in judge(marks(math.nan), on="delta_q").reason
 
 
 def test_a_spent_budget_is_said_not_to_be_convergence():
     spent = judge(marks(*FALLING), budget=Budget(5))
     assert spent.state == "exhausted" and spent.reason.startswith("Budget spent, not converged, after 80 spectra")
-    assert judge(marks(*FALLING), room_left=False).reason.startswith("No alloy is left to measure, not converged")
+    assert judge(marks(*FALLING), room_left=False).reason.startswith("Budget spent, not converged")
     assert judge(marks(*FLAT), budget=Budget(5)).state == "converged"
 
 
