@@ -100,6 +100,11 @@ def worth_of(campaign: CampaignSnapshot, measure: Measure) -> float | None:
 
 
 def say_trend(campaign: CampaignSnapshot) -> str:
-    """Return in a word or two how the curve goes on, such as `not yet known`; empty before there is a trend."""
+    """Return in a word or two how the curve goes on, such as `not yet known`; empty before there is a trend.
+
+    Where the map says nothing, neither does the curve: zeros are easily learned.
+    """
+    if campaign.status.failure:
+        return ""
     said: list[Trend] = [decision.trend for _, decision in sorted(campaign.decisions.items()) if decision.trend]
     return TRENDS[said[-1]] if said else ""

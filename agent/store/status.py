@@ -156,7 +156,7 @@ def _describe_stage(status: Status) -> str:
         case None:
             if status.decision is not None and status.decision.state != "continue":
                 if status.failure:
-                    return "It has stopped: more of the same would say no more."
+                    return "The campaign has stopped."
                 return status.decision.reason
     sentences = [f"Round {round_}, {status.stage}: {status.stage_status}."]
     if status.stage == "measure":

@@ -190,7 +190,7 @@ def status(
             print_status(reached.state, reached.reason, reached.failure)
             if curve:
                 print_learning_curve(curve, store.coverage())
-            if reached.decision is not None and reached.decision.state == "continue":
+            if reached.decision is not None and reached.decision.state == "continue" and not reached.failure:
                 say(reached.decision.reason)
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
 
