@@ -28,7 +28,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.matching import is_in_use
-from glassmap.flows.backends.protocol import FROM_PYTHON, WAFER
+from glassmap.flows.backends.protocol import FROM_PYTHON, WAFER, name_of_wafer
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.record import record
 
@@ -126,7 +126,7 @@ class Planner:
         round_ = round_of_arrivals(store)
         with store.transaction():
             for point, (asked, composition, scan, spectrum) in zip(points, read, strict=True):
-                wafer = {WAFER: str(point[WAFER])} if point.get(WAFER) else {}
+                wafer = {WAFER: name} if (name := name_of_wafer(point.get(WAFER))) else {}
                 content = b"".join(values.tobytes() for values in (composition, scan.axis, scan.intensity))
                 digest = hashlib.sha256(f"{asked and asked.id} {scan.wavelength} ".encode() + content).hexdigest()
                 if is_in_use(store, digest):

@@ -27,6 +27,11 @@ WAFER = "wafer"  # the fact, or column, that says which wafer a sample lies on
 FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
 
 
+def name_of_wafer(said: object) -> str:
+    """Return a wafer as it is called; empty where a table or data set has nothing there, as NaN."""
+    return "" if said is None or said != said else str(said)
+
+
 class TestSet(NamedTuple):
     """Alloys that are never planned, to judge a model by."""
 

@@ -12,7 +12,7 @@ from glassmap.agent.config.settings import Share
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import WAFER, Backend, Ledger, Measured, TestSet
+from glassmap.flows.backends.protocol import WAFER, Backend, Ledger, Measured, TestSet, name_of_wafer
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -115,7 +115,7 @@ def counts_of(spectra: "SpectraSet") -> PerSample:
 
 def wafers_of(spectra: "SpectraSet") -> list[str]:
     """Return the wafer that each sample lies on; empty where the data set doesn't say."""
-    return [str(name) for name in spectra.coordinates.get(WAFER, [""] * len(spectra))]
+    return [name_of_wafer(name) for name in spectra.coordinates.get(WAFER, [""] * len(spectra))]
 
 
 def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
