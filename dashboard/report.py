@@ -244,10 +244,8 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     if len(elements) > 3 and len(best):
         yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
-    yield (
-        f"<p>Alloys that are known, and whose {DELTA_Q.label} is surely large: {DELTA_Q.label} less two epistemic std "
-        "comes first.</p>"
-    )
+    which = "Alloys that are known, and" if map_.extrapolated is not None else "Alloys, known or not,"
+    yield f"<p>{which} whose {DELTA_Q.label} is surely large: {DELTA_Q.label} less two epistemic std comes first.</p>"
     columns = {
         "alloy": "alloy",
         "at_least": f"at least ({DELTA_Q.unit})",

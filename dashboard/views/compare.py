@@ -10,11 +10,12 @@ from glassmap.dashboard.plots.curves import compare_learning_curves
 
 
 def _is_judged_alike(one: CampaignSnapshot, other: CampaignSnapshot) -> bool:
-    """Whether two campaigns have the same system, axis and kind of hold-out."""
-    same = (one.elements, one.axis_name, one.settings.judged_by) == (
+    """Whether two campaigns have the same system, axis, scale and kind of hold-out."""
+    same = (one.elements, one.axis_name, one.settings.judged_by, one.settings.scale) == (
         other.elements,
         other.axis_name,
         other.settings.judged_by,
+        other.settings.scale,
     )
     return same and np.array_equal(one.axis, other.axis)
 
@@ -37,8 +38,8 @@ if names:
     st.plotly_chart(figure, width="stretch", key="compared curves")
     st.caption(
         "Ensemble mean ± standard error on each campaign's own hold-out. Only campaigns that are judged by the same "
-        "spectra can be told apart by it: the same data set, split and range. The page begins with those that are "
-        f"judged as {looked_at.name}."
+        "spectra can be told apart by it: the same data set, split, range and scale. The page begins with those that "
+        f"are judged as {looked_at.name}."
     )
     rows = [
         {

@@ -155,10 +155,10 @@ def progress() -> "Iterator[Report]":
 
 def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Coverage]") -> None:
     """Print a row a round: what was measured, how evenly, and the errors of the model; then those by other measures."""
-    count = curve[-1].judged_by
-    judged_by = f"by the same {count} spectra, never learned from" if count else "on spectra never learned from"
+    counts = {point.judged_by for point in curve}
+    same = f"all models, by the same {max(counts)} spectra," if len(counts) == 1 and 0 not in counts else "on spectra"
     table = Table(
-        title=f"Learning curve: all models, {judged_by}; mean ± standard error",
+        title=f"Learning curve: {same} never learned from; mean ± standard error",
         caption="distance: mean, from an alloy to the nearest measured one; left out: of the spectra learned from, by "
         "models that left them out; before: the last round's model on this round's batch",
     )

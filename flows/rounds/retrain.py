@@ -26,8 +26,8 @@ def retrain(campaign: OpenCampaign) -> str:
     round_ = next_round(store) or store.n_rounds() + 1
     receive(campaign)
     if (again := learn_anew(campaign)) is not None:
-        run_round(campaign, again)
-        return f"Round {again} learned again. {store.status().reason}"
+        learned = "learned" if run_round(campaign, again) else "is to learn"
+        return f"Round {again} {learned} again. {store.status().reason}"
     if store.stage_status(round_, "train") == "done":
         return f"Round {round_} is trained already."
     screen_new(campaign, round_)
