@@ -74,7 +74,7 @@ def _read_stop(stop: Mapping[str, Any]) -> StopRule:
     """Return the rule; before there was a choice, the MSE had to settle."""
     on: On = stop.get("on", "mse")
     tolerance = stop.get("tolerance")
-    limits = map(stop.get, StopRule._fields[2:])
+    limits: list[Any] = [stop.get(name) for name in StopRule._fields[2:]]
     return StopRule(on, TOLERANCES[on] if tolerance is None else tolerance, *limits)
 
 
