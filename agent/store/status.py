@@ -81,8 +81,7 @@ def state_in_words(state: str) -> str:
 
 def is_said_by(reason: str, state: str) -> bool:
     """Return whether a sentence says the state itself, so that nobody is told it twice."""
-    begins = reason.lower().startswith(state_in_words(state))
-    return begins or (state == "exhausted" and "not converged" in reason.partition(":")[0])
+    return reason.lower().startswith(state_in_words(state))
 
 
 def say_status(status: Status) -> str:

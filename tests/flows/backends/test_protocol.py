@@ -9,6 +9,7 @@ from glassmap.agent.config.backends import BACKENDS
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.backends.protocol import name_of_wafer
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive
@@ -85,3 +86,7 @@ def test_what_only_a_laboratory_does_is_refused_in_words(tmp_path: Path):
         assert receive(campaign) == []
         with pytest.raises(CampaignError, match="Only a laboratory takes in files"):
             receive(campaign, files=[tmp_path / "scan.xy"])
+
+
+def test_a_wafer_that_a_table_leaves_empty_has_no_name():
+    assert [name_of_wafer(said) for said in (None, float("nan"), "", 0, "w3")] == ["", "", "", "0", "w3"]

@@ -75,7 +75,7 @@ def test_retracted_it_is_gone_from_the_map_with_the_next_run(used: tuple[Path, s
     said = " ".join(does("status", folder).split())
     assert f"What is used has changed since the last training ({number})" in said and "flagged measurement" not in said
     said = " ".join(does("run", folder).split())
-    assert said.count("not converged") == said.count("No alloy is left to measure, not converged, after") == 1
+    assert said.count("not converged") == said.count("Budget spent, not converged, after") == 1
     assert "What is used has changed" not in said and line_in(folder, number) < 1
 
 

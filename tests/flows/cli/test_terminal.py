@@ -52,7 +52,10 @@ def test_what_the_system_refuses_is_one_sentence_whatever_library_ran_into_it_an
 def test_the_learning_curve_is_told_with_its_standard_errors_and_by_every_measure(capfd: pytest.CaptureFixture[str]):
     errors = {"mse": Estimate(9.314, 0.82), "delta_q": Estimate(0.04123, 0.0035), "q1": Estimate(math.nan, math.nan)}
     left_out = {"mse": Estimate(11.0, math.nan)}
-    print_learning_curve([CurvePoint(1, 16, 9.8, None, 12, errors, left_out)], [Coverage(1.0, 9.0, 5.0)])
+    point = CurvePoint(1, 16, 9.8, None, 12, errors, left_out)
+    print_learning_curve([point, point._replace(judged_by=8)], 2 * [Coverage(1.0, 9.0, 5.0)])
+    assert "the same" not in capfd.readouterr().out.splitlines()[0], "one was judged by fewer"
+    print_learning_curve([point], [Coverage(1.0, 9.0, 5.0)])
     said = capfd.readouterr().out
     assert "the same 12 spectra" in said and all(measure.label[-2:] in said for measure in MEASURES)
     assert "9.31 ± 0.82" in said and "0.0412 ± 0.0035" in said and " 11 " in said
@@ -60,11 +63,9 @@ def test_the_learning_curve_is_told_with_its_standard_errors_and_by_every_measur
 
 def test_a_state_that_its_sentence_begins_with_is_told_once(capfd: pytest.CaptureFixture[str]):
     print_status("exhausted", "Budget spent, not converged, after 16 spectra.")
-    print_status("exhausted", "No alloy is left to measure, not converged, after 18 spectra: no trend.")
     print_status("converged", "Another 20 alloys would change nothing.")
     said = capfd.readouterr().out.splitlines()
     assert said == [
         "Budget spent, not converged, after 16 spectra.",
-        "No alloy is left to measure, not converged, after 18 spectra: no trend.",
         "converged: Another 20 alloys would change nothing.",
     ]
