@@ -1,6 +1,7 @@
 """Figures of maps: corners, slices, colours."""
 
 import json
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -29,8 +30,8 @@ def test_what_stands_under_the_pointer_says_at_pct_value_and_whether_it_is_extra
         limits=(1, 2),
         known=np.array([1.0, 0.0, 0.0]),
     )
-    traces = [trace for trace in figure["data"] if trace["customdata"] is not None]
-    said = {tuple(trace["customdata"][0][:3]): trace["hovertemplate"] for trace in traces}
+    traces: Any = figure.data
+    said = {tuple(trace.customdata[0][:3]): trace.hovertemplate for trace in traces if trace.customdata is not None}
     assert "extrapolated" not in said[100, 0, 0] and "extrapolated" in said[0, 100, 0]
     assert "no trustworthy first peak<br>extrapolated" in said[0, 0, 100]
 
