@@ -1,4 +1,4 @@
-"""Which alloys of a map are worth measuring: those whose Δq is surely large."""
+"""Which alloys of a map are worth measuring: those whose Δq is large even less two epistemic std."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def best_alloys(
     only_known: bool = True,
     n: int = 50,
 ) -> pd.DataFrame:
-    """Return the alloys whose Δq is surely large, as a table; the largest Δq less two epistemic std comes first.
+    """Return the alloys whose Δq less two epistemic std is largest, as a table, the largest first.
 
     Left out are alloys of which most parts of the model find no peak: their mean's is a mixture.
 

@@ -240,7 +240,7 @@ def plain(text: str) -> str:
 
 
 def widest(campaign: CampaignSnapshot) -> str | None:
-    """Return where Δq is surely largest of what is known, in words; None without a map."""
+    """Return where Δq less two epistemic std is largest of what is known, in words; None without a map."""
     return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
 
 

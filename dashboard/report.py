@@ -245,7 +245,10 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
         yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
     which = "Alloys that are known, and" if map_.extrapolated is not None else "Alloys, known or not,"
-    yield f"<p>{which} whose {DELTA_Q.label} is surely large: {DELTA_Q.label} less two epistemic std comes first.</p>"
+    yield (
+        f"<p>{which} whose {DELTA_Q.label} is large even less two epistemic std, the largest first. That std is how "
+        "far base models disagree, and no error bar.</p>"
+    )
     columns = {
         "alloy": "alloy",
         "at_least": f"at least ({DELTA_Q.unit})",

@@ -306,13 +306,12 @@ def _leave_regions_out(
     }
     if not telling:
         return None
-    distances = cdist(compositions, compositions)
-    centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(distances))[:CENTRES]
+    centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(compositions))[:CENTRES]
     errors: list[PerSample] = []
     blocks: list[StackedBlock] = []
-    for centre, share in product(centres, REGIONS):
-        reach = np.sort(distances[centre])[max(1, round(share * len(distances))) - 1]
-        region = distances[centre] <= reach
+    for distances, share in product(cdist(compositions[centres], compositions), REGIONS):
+        reach = np.sort(distances)[max(1, round(share * len(distances))) - 1]
+        region = distances <= reach
         if region.all():
             continue
         left = _leave_out(telling, stack, compositions, scaled, seed, region.astype(np.int64), 1)

@@ -198,8 +198,8 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str, used: UsedAlloy
 
 def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
     st.markdown(
-        f"**Best candidates**: alloys whose {DELTA_Q.label} is surely large, "
-        f"that is {DELTA_Q.label} less two epistemic std"
+        f"**Best candidates**: alloys whose {DELTA_Q.label} is large even less two epistemic std, "
+        "which is how far base models disagree"
     )
     with st.expander("Filters"):
         columns = st.columns(min(3, len(campaign.elements)))

@@ -99,8 +99,7 @@ def print_status(state: str, reason: str, failure: str = "") -> None:
     if failure:
         told, reason = f"[bold red]{escape(failure)}[/bold red]", reason.removeprefix(failure)
     elif is_said_by(reason, state):
-        last = state_in_words(state).rpartition(", ")[2]
-        end = reason.lower().index(last) + len(last)
+        end = len(state_in_words(state))
         told, reason = f"[bold]{escape(reason[:end])}[/bold]", reason[end:]
     else:
         told = f"[bold]{state_in_words(state)}[/bold]: "
