@@ -291,8 +291,11 @@ def _judge(
         name: value if math.isfinite(value) else None for name, value in numbers.items()
     }
     words = _SAID[on]
-    said = words.more.format(more=more, gain=words.say(gain))
-    said += f" (90 % interval {words.number(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
+    if found.ahead.value > found.level:  # a curve so steep is no power law; an error isn't lowered by more than itself
+        said = f"the {words.name} falls too steeply to say what another {more} alloys would bring"
+    else:
+        said = words.more.format(more=more, gain=words.say(gain))
+        said += f" (90 % interval {words.number(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
     if worst[1] < 0 and brought.value < -tolerance:
         rose = words.say(Estimate(-brought.value, brought.standard_error))
         return _Verdict(

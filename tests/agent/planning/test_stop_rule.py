@@ -39,6 +39,13 @@ def test_a_curve_that_falls_is_still_improving_and_one_that_is_flat_has_converge
     assert (judge(marks(*FLAT)).state, judge(marks(*FLAT)).trend) == ("converged", "converged")
 
 
+def test_no_error_is_said_to_be_lowered_by_more_than_itself():
+    plunging = judge(marks(100.0, 60.0, 5.0))
+    assert (
+        "falls too steeply to say what another 32 alloys would bring" in plunging.reason and "%" not in plunging.reason
+    )
+
+
 @given(level=st.floats(0.1, 100), step=st.floats(0.15, 2), seed=st.integers(0, 50), patience=st.integers(1, 3))
 def test_a_curve_that_rises_never_converges(level: float, step: float, seed: int, patience: int):
     rising = marks(*(level * (1 + step * k) for k in range(6)), seed=seed)
