@@ -138,7 +138,9 @@ def standard_error(parts: PerSample, groups: Groups) -> float:
 
 
 def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int, *, measure: str = "mse") -> Estimate | None:
-    """Return what the error is expected to be after `at` spectra, of the same held-out ones; None before round three.
+    """Return what the error is expected to be after `at` spectra, of the same held-out ones.
+
+    None before round three, and of a curve so steep that it would fall below 0, which is no power law.
 
     By the power law with an offset through the last rounds. The standard error is that of going on: how far the curve
     is from smooth, and not how well the held-out spectra stand for others.
@@ -156,7 +158,8 @@ def forecast(spectra: Sequence[int], errors: Sequence[Estimate], at: int, *, mea
     law = _PowerLaw.of(learned, float(at), EXPONENTS.get(measure, EXPONENTS["mse"]))
     distance = law.at - float(law.weights @ law.shape)
     reach = math.sqrt(1 + float(law.weights @ law.weights) + distance**2 * float(law.slope @ law.slope))
-    return Estimate(float(law.weights @ levels + law.slope @ levels * distance), law.scatter(levels) * reach)
+    found = Estimate(float(law.weights @ levels + law.slope @ levels * distance), law.scatter(levels) * reach)
+    return found if found.value > 0 else None
 
 
 def decide(
@@ -376,7 +379,8 @@ def _gain(on: On, hold_out: Marks, left_out: Marks, more: int) -> _Gain | None:
 def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain | None:
     """Return what spectra of one kind say; from the round on from which they say it most surely.
 
-    A curve that plunges before it levels off is no power law from its first round.
+    Nothing where the last model's errors aren't known, as those of Δq where it generates no peak any more. A curve
+    that plunges before it levels off is no power law from its first round.
 
     Args:
         marks: Of one kind.
@@ -385,6 +389,8 @@ def _gain_of(marks: Marks, more: int, exponent: float, factor: float) -> _Gain |
         factor: From the errors of models that know fewer spectra to those of models that know all.
     """
     rounds = np.flatnonzero(~np.isnan(marks.errors).all(1))
+    if len(rounds) and rounds[-1] != len(marks.errors) - 1:
+        return None
     found = [
         gain
         for begin in range(max(len(rounds) - FEWEST_ROUNDS, 0) + 1)

@@ -131,6 +131,17 @@ def test_which_alloys_are_a_glass_can_be_what_settles():
     assert settled.evidence["judged_by"] is None, "maps tell, no spectra"
 
 
+def test_a_model_whose_errors_nobody_knows_has_not_converged():
+    held = marks(*FLAT, spectra=128)
+    held.errors[-1] = np.nan
+    assert (judge(held).state, judge(held).trend) == ("continue", None)
+
+
+def test_no_error_below_0_is_forecast():
+    falling = [Estimate(value, 1.0) for value in (100.0, 30.0, 5.0)]
+    assert forecast((20, 40, 60), falling, 65) is not None and forecast((20, 40, 60), falling, 100) is None
+
+
 def test_an_error_that_no_held_out_spectrum_tells_is_said_not_to_be_known():
     assert "hold-out error of Δq not known: no trend yet" in judge(marks(math.nan), on="delta_q").reason
 
