@@ -75,7 +75,7 @@ def say_expected(campaign: CampaignSnapshot, measure: Measure, expected: Sequenc
     """Return what more spectra are expected to bring, such as `Another 20 spectra would bring the MSE to 9.1 ± 0.8`."""
     last = campaign.curve[-1]
     words = [
-        f"another {one.spectra - last.spectra} spectra would bring the {measure.label} to {measure.say(*one.error)}"
+        f"another {_count(one.spectra - last.spectra)} would bring the {measure.label} to {measure.say(*one.error)}"
         for one in expected
     ]
     said = "; ".join(words)
@@ -108,3 +108,7 @@ def say_trend(campaign: CampaignSnapshot) -> str:
         return ""
     said: list[Trend] = [decision.trend for _, decision in sorted(campaign.decisions.items()) if decision.trend]
     return TRENDS[said[-1]] if said else ""
+
+
+def _count(spectra: int) -> str:
+    return f"{spectra} {'spectrum' if spectra == 1 else 'spectra'}"
