@@ -218,9 +218,11 @@ def summary(stops: Sequence[Stop]) -> dict[str, Any]:
         int(one.trace.measured[_end(one)] - one.trace.measured[one.needed]) for one in needed if one.needed is not None
     ]
     false = [one.gain for one in stops if one.is_false]
+    stopped = sum(one.round is not None for one in stops)
     return {
         "replays": len(stops),
         "false": len(false) / len(stops),
+        "false_of_stops": len(false) / max(stopped, 1),
         "worst": max(false, default=None),
         "excess": float(np.median(excess)) if excess else float("nan"),
         "excess_spectra": float(np.median(more)) if more else float("nan"),
