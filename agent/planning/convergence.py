@@ -19,7 +19,7 @@ AHEAD = 2  # batches that the rule looks ahead; what a single one brings is most
 EXPONENTS: dict[str, float] = {"mse": 1.0, "delta_q": 1.5}  # of the power law in the number of spectra, by the study
 RECENT = 3  # a round counts as its number of spectra to this power: the curve has to be right where it goes on
 LEFT_OUT_SHARE = 0.8  # of the spectra are known to a model that leaves a fold out
-SURE = 0.95  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
+SURE = 0.975  # that a value lies below the upper end of its interval, and as sure that it lies above the lower
 FEWEST = 20  # spectra; the trend of fewer is that of one or two that err much
 FEWEST_ROUNDS = 4  # that the curve goes through, where there are as many
 GLASS_ROUNDS = 4  # over which the share of the map that changes sides is averaged
@@ -179,7 +179,7 @@ def decide(
     """Whether more measurements still improve what the campaign is for.
 
     It has converged where the next two batches together are expected to bring less than the tolerance, at the upper
-    end of its 90 % interval, in each of the last `patience` rounds; and never while the error that it goes by rises.
+    end of its 95 % interval, in each of the last `patience` rounds; and never while the error that it goes by rises.
     `glass` goes by the maps alone, and no error.
 
     Args:
@@ -298,7 +298,7 @@ def _judge(
         said = f"the {words.name} falls too steeply to say what another {more} alloys would bring"
     else:
         said = words.more.format(more=more, gain=words.say(gain))
-        said += f" (90 % interval {words.number(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
+        said += f" (95 % interval {words.number(low)} to {words.say(high)}, tolerance {words.say(tolerance)})"
     if worst[1] < 0 and brought.value < -tolerance:
         rose = words.say(Estimate(-brought.value, brought.standard_error))
         return _Verdict(
@@ -314,7 +314,7 @@ def _judge(
 
 
 def interval(estimate: Estimate, free: float) -> tuple[float, float]:
-    """Return the 90 % interval of a value whose standard error comes from so many free values, by Student's t."""
+    """Return the 95 % interval of a value whose standard error comes from so many free values, by Student's t."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     reach = float(cast(float, stdtrit(max(free, 1.0), SURE))) * estimate.standard_error

@@ -30,7 +30,7 @@ def judge(held: Marks, left: Marks | None = None, **changes: Any) -> Decision:
     return decide(given.pop("on"), held, left or unknown(held), given.pop("changes"), **given)
 
 
-FALLING = (40.0, 26.0, 19.0, 15.0, 12.5)
+FALLING = (40.0, 26.0, 19.0, 15.0, 12.5, 10.8, 9.5)
 FLAT = (40.0, 12.0, 10.2, 10.0, 10.1, 10.0, 9.9, 10.0)
 
 
