@@ -147,10 +147,10 @@ def test_an_error_that_no_held_out_spectrum_tells_is_said_not_to_be_known():
 
 
 def test_a_spent_budget_is_said_not_to_be_convergence():
-    spent = judge(marks(*FALLING), budget=Budget(5))
-    assert spent.state == "exhausted" and spent.reason.startswith("Budget spent, not converged, after 80 spectra")
+    spent = judge(marks(*FALLING), budget=Budget(7))
+    assert spent.state == "exhausted" and spent.reason.startswith("Budget spent, not converged, after 112 spectra")
     assert judge(marks(*FALLING), room_left=False).reason.startswith("Budget spent, not converged")
-    assert judge(marks(*FLAT), budget=Budget(5)).state == "converged"
+    assert judge(marks(*FLAT), budget=Budget(7)).state == "converged"
 
 
 @pytest.mark.parametrize(
