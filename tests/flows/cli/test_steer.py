@@ -44,7 +44,7 @@ def test_a_first_day_in_a_laboratory(lab: Path):
     assert f"Waiting for {used} again" in said("retry", lab, used)
     assert f"{used} will be used" in said("accept", lab, used)
     assert "The campaign stops before its next stage" in said("pause", lab, "--reason", "lunch")
-    assert said("status", lab).startswith("paused: Paused since")
+    assert said("status", lab).startswith("Paused since")
     assert "No longer paused" in said("resume", lab)
     log = said("log", lab, "--about", used)
     assert all(word in log for word in ("measured", "retracted", "tried again", "accepted"))
