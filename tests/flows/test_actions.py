@@ -93,7 +93,7 @@ def test_a_retracted_measurement_is_kept_and_left_out_of_the_next_training(lab: 
     run(lab)
     with CampaignStore.read_only(lab) as store:
         kept, found = store.measurement(wrong), store.artefact("checkpoint", 2)
-        assert kept is not None and kept.state == "retracted" and store.spectra_of([wrong]).max() == pytest.approx(100)
+        assert kept is not None and kept.state == "retracted" and store.spectra_of([wrong]).max() > 99
         assert found is not None
         trained = json.loads(found[1].read_text())["record"]["training_ids"]
         assert wrong not in trained and len(trained) == len(store.spectra(hold_out=False)[0])
