@@ -195,7 +195,7 @@ def draw_peak_maps(
     if not has_peak.all() or np.isnan(values).any():
         keys.append(Patch(facecolor=NO_PEAK))
         names.append("no trustworthy first peak")
-    if mark_glass and figure == DELTA_Q:
+    if len(cells.boundary) or len(cells.boundary_outside):
         keys.append(Line2D([], [], color="black", linewidth=1.4))
         names.append(f"glass boundary, {figure.label} = {GLASS_DELTA_Q:g} {figure.unit}; dashed: extrapolated")
     page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)

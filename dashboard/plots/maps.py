@@ -161,7 +161,7 @@ def draw_ternary(
             name="<br>".join(wrap(extrapolated, LEGEND_LETTERS)),
             marker={"pattern": pattern, "line": {"width": 0}},
         )
-    if glass_widths is not None:
+    if len(cells.boundary) or len(cells.boundary_outside):
         for line, dash in ((cells.boundary, "solid"), (cells.boundary_outside, "4px,3px")):
             for colour, width, style in (("white", 4, "solid"), ("black", 1.8, dash)):
                 ink = {"color": colour, "width": width, "dash": style}
