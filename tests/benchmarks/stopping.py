@@ -13,12 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+from glassmap.agent.config.planning import TOLERANCES
+from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.planning.convergence import AHEAD, Budget, Marks, On, decide
 from glassmap.agent.shapes import PerSample
 from tests.benchmarks.traces import SCENARIOS, Trace, replay_all
 
-TOLERANCES: dict[On, float] = {"mse": 0.05, "delta_q": 0.002, "glass": 0.02}
-GLASS = 0.57  # 1/Å, the Δq from which an alloy is called a glass
 ALL, HELD_WAFER = "all but held-out wafers", "a wafer held out"
 FIRST = 2  # round, from 0, in which a rule may stop
 Rule = Callable[[Trace, int], bool]  # whether it stops after a round, counted from 0
@@ -236,7 +236,7 @@ def _end(one: Stop) -> int:
 
 def _sides(trace: Trace) -> np.ndarray:
     """Whether each tested alloy is a glass in the map of each round; 2 without a peak."""
-    return np.where(np.isnan(trace.generated), 2, trace.generated >= GLASS)
+    return np.where(np.isnan(trace.generated), 2, trace.generated >= GLASS_DELTA_Q)
 
 
 def _smooth(n: PerSample, errors: PerSample) -> PerSample:
