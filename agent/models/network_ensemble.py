@@ -24,7 +24,8 @@ from glassmap.agent.models.base_model import (
     on_cpu,
 )
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.networks import Generator, Sizes, architecture_of, build
+from glassmap.agent.models.layers import Sizes, build
+from glassmap.agent.models.networks import Generator, architecture_of
 from glassmap.agent.models.protocol import Prediction, stream_seed
 from glassmap.agent.models.training import TrainFn, TrainingData, train_networks
 from glassmap.agent.progress import Report, ignore

@@ -1,4 +1,4 @@
-"""How the networks learn: losses, vicinity, schedule, averaging, one training step for all members at once.
+"""How the networks learn: vicinity, schedule, averaging, one training step for all members at once.
 
 Letters: b batch, m members, n training spectra, e elements, z noise, q points.
 """
@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.nn import functional
 
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.networks import VECTORS, Architecture, Discriminator, Generator, Sizes, build, skip
+from glassmap.agent.models.layers import VECTORS, Sizes, build, skip
+from glassmap.agent.models.losses import composition_error, judged_fake, judged_real, squared_error
+from glassmap.agent.models.networks import Architecture, Discriminator, Generator
 from glassmap.agent.progress import Report, ignore
 
 REPORT_EVERY = 10  # steps; reading the loss waits for the device
@@ -156,19 +157,18 @@ class Trainer:
         scores, seen = critic(torch.cat([self.spectra[batch.real], fake]))  # (2 b, m), (2 b, m, e)
         (score_real, score_fake), seen = scores.chunk(2), seen[: len(fake)]
         true = self.compositions.to(self.device)[batch.real]
-        real = (batch.weights * functional.softplus(-score_real)).mean(0)  # (m,)
-        recognised = (batch.weights * (seen - true).square().mean(2)).mean(0)
-        loss = real + functional.softplus(score_fake).mean(0) + self.config.composition * recognised
+        recognised = (batch.weights * composition_error(seen, true)).mean(0)  # (m,)
+        real = (batch.weights * judged_fake(score_real)).mean(0)
+        loss = real + judged_real(score_fake).mean(0) + self.config.composition * recognised
         _descend(self.optimisers[1][0], loss)
 
     def _step_generator(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> Float[Tensor, ""]:
         adversarial = composition = torch.zeros(fake.shape[1], device=self.device)
         if self.critic is not None:
             score, seen = self.critic(fake)
-            adversarial = functional.softplus(-score).mean(0)  # (m,)
-            composition = (seen - batch.targets).square().mean((0, 2))
-        away = (fake - self.spectra[batch.rows]).transpose(0, 1)  # members in front, as in `DenseGenerator.forward`
-        mse = away.square().mean((1, 2))
+            adversarial = judged_fake(score).mean(0)  # (m,)
+            composition = composition_error(seen, batch.targets).mean(0)
+        mse = squared_error(fake, self.spectra[batch.rows])
         c = self.config
         _descend(
             self.optimisers[0][0],

@@ -11,6 +11,7 @@ from torch import nn
 
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.config import ARCHITECTURES
+from glassmap.agent.models.layers import MemberLinear, Sizes, build, skip
 from glassmap.agent.models.networks import (
     COMPACT,
     PAPER,
@@ -18,11 +19,7 @@ from glassmap.agent.models.networks import (
     ConvGenerator,
     DenseGenerator,
     Discriminator,
-    MemberLinear,
-    Sizes,
     architecture_of,
-    build,
-    skip,
 )
 from tests.support.models import NOISY
 
