@@ -1,7 +1,8 @@
 """Which model is best on a data set, and how many of its spectra would have done: ours beside the baselines.
 
 Every model learns from the same spectra and is tested on the same others, several times over; a figure that several
-splits don't agree on is said to be none.
+splits don't agree on is said to be none. Two controls stand beside them: the mean spectrum, and our ensemble without
+its networks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,15 +13,18 @@ import numpy as np
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.models.base_models import ALONE, BASE_MODELS, Setup
 from glassmap.agent.models.baselines import BASELINES
 from glassmap.agent.models.config import PRESETS, TrainingConfig
-from glassmap.agent.models.ensemble import Ensemble, EnsemblePrediction, TrainedEnsemble
+from glassmap.agent.models.ensemble import Ensemble, EnsemblePrediction, TrainedEnsemble, resolve_device
+from glassmap.agent.models.stacking import fit_stack
 from glassmap.agent.peaks.batched import errors_by_spectrum
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Spectra
 from glassmap.flows.backends.replay import split
 
 OURS = "ensemble"
+CONTROL = "without-networks"  # our ensemble without its networks: what is left is what they are worth
 SIZES = (20, 40, 80, 160)  # spectra learned from
 SEEDS = (0, 1, 2)
 TEST_SHARE = 0.3  # of the samples, never learned from; the paper's
@@ -82,7 +86,7 @@ def compare_models(
     config: TrainingConfig = PRESETS["default"],
     report: Report = ignore,
 ) -> Iterator[Judged]:
-    """Yield how every model does, one by one: each seed's split, every size, the baselines and our ensemble.
+    """Yield how every model does, one by one: each seed's split, every size; the baselines, the control, our ensemble.
 
     Args:
         spectra: The data set, prepared.
@@ -104,6 +108,8 @@ def compare_models(
         learn, test = splits[seed][0].select(np.arange(n)), splits[seed][1]
         for model, errors in judge_baselines(learn, test):
             yield Judged(n, seed, model, errors)
+        control = fit_without_networks(learn, seed=seed, config=config).predict(test.compositions)
+        yield Judged(n, seed, CONTROL, errors_of(control.mean, test))
         _, predicted = fit_ensemble(learn, test, seed=seed, config=config)
         yield Judged(n, seed, OURS, errors_of(predicted.mean, test))
         report("compare", done, len(work), f"{n} spectra")
@@ -122,6 +128,15 @@ def fit_ensemble(
     """Return our ensemble, trained on some samples, and what it predicts of others."""
     ensemble = Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
     return ensemble, ensemble.predict(test.compositions)
+
+
+def fit_without_networks(learn: SpectraSet, *, seed: int, config: TrainingConfig) -> TrainedEnsemble:
+    """Return the ensemble that the base models other than the networks make, stacked as ours is; some seconds."""
+    setup = Setup(config, resolve_device("cpu"))
+    models = {name: make(setup) for name, make in BASE_MODELS.items() if name not in ALONE}
+    spectra = learn.intensities.astype(np.float64)
+    stack = fit_stack(models, learn.compositions, spectra, seed=seed, device=setup.device)
+    return TrainedEnsemble(config, seed, stack)
 
 
 def errors_of(generated: Spectra, test: SpectraSet) -> Errors:

@@ -15,6 +15,7 @@ from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.errors import DatasetError, SimulationError
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.agent.shapes import GridCompositions, TakenCompositions
 from glassmap.simulation.melt_quench import PRESETS, MeltQuench, Simulation
 from glassmap.simulation.potential import SYNTHETIC, Potential
 from glassmap.simulation.structure import (
@@ -45,7 +46,8 @@ class Sweep:
 
     One grid after another, every alloy with all elements; each in farthest-point order, so that a sweep that is stopped
     has covered the space evenly. After the first grid, its first `repeats` alloys come again with another seed: the
-    noise of one simulation. Alloys of a later grid that an earlier one holds are not repeated.
+    noise of one simulation. Alloys of a later grid that an earlier one holds are not repeated. At the end may come the
+    faces of the first grid: its alloys that lack one element, such as the ternaries of a quaternary system.
     """
 
     elements: tuple[str, ...]
@@ -56,6 +58,8 @@ class Sweep:
     """Steps of the grids, such as 5 and then 2 at.%."""
     repeats: int = 0
     """Alloys of the first grid that are simulated twice."""
+    faces: bool = False
+    """Whether alloys that lack one element come too."""
     simulations: tuple[Simulation, ...] = field(init=False, repr=False)
     """In the order in which to run them."""
 
@@ -81,7 +85,17 @@ class Sweep:
             planned += [self._simulation(composition, seed) for composition in grid]
             if number == 0:
                 planned += [self._simulation(composition, seed + 1) for composition in grid[: self.repeats]]
+        if self.faces:
+            planned += [self._simulation(composition, seed) for composition in self._faces(taken)]
         object.__setattr__(self, "simulations", tuple(planned))
+
+    def _faces(self, taken: TakenCompositions) -> GridCompositions:
+        """Return the alloys of the first grid that lack just one element, each as far from all before it as can be."""
+        most = len(self.elements) - 1
+        space = CompositionSpace(self.elements, step_at_pct=self.steps_at_pct[0], edges=True, max_elements=most)
+        grid = space.compositions(np.arange(len(space)))
+        grid = grid[np.count_nonzero(grid, axis=1) == most]
+        return plan_batch(grid, len(grid), taken=taken, method="farthest", seed=self.protocol.seed).compositions
 
     def _simulation(self, composition: np.ndarray, seed: int) -> Simulation:
         return Simulation.of(composition, self.elements, replace(self.protocol, seed=seed), self.potential)
@@ -231,6 +245,7 @@ def _attributes(sweep: Sweep, lammps: str, spectra: SpectraSet) -> dict[str, str
     steps = ",".join(map(str, sweep.steps_at_pct))
     potential = sweep.potential.name.removesuffix(f" ({SYNTHETIC})")
     command = f"glassmap sweep {system} --potential {potential} --steps {steps} --repeats {sweep.repeats}"
+    command += " --faces" if sweep.faces else ""
     return {
         **sweep.identity,
         "title": f"{len(spectra)} simulated {system} glasses: X-ray diffraction and g(r)",

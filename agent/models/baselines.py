@@ -25,6 +25,28 @@ from glassmap.agent.shapes import Compositions, PerPoint, Spectra
 
 
 @dataclass(frozen=True)
+class MeanSpectrum:
+    """The mean of the spectra, whatever the alloy: what a model has to beat to have learned anything."""
+
+    def fit(self, compositions: Compositions, spectra: Spectra, *, seed: int) -> "TrainedMeanSpectrum":
+        """Take the mean; nothing is random."""
+        return TrainedMeanSpectrum(spectra.mean(axis=0), spectra.std(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedMeanSpectrum:
+    """A mean, and how far the spectra were from it."""
+
+    mean: PerPoint
+    std: PerPoint
+
+    def predict(self, compositions: Compositions) -> Prediction:
+        """Return the same for every composition."""
+        mean, std = (np.tile(values, (len(compositions), 1)) for values in (self.mean, self.std))
+        return Prediction(mean, None, std)
+
+
+@dataclass(frozen=True)
 class NearestNeighbour:
     """The spectrum of the nearest measured alloy."""
 
@@ -150,6 +172,7 @@ class TrainedExtraTrees:
 
 
 BASELINES: dict[str, Callable[[], Model]] = {
+    "mean": MeanSpectrum,
     "nearest": NearestNeighbour,
     "rbf": Rbf,
     "pca-gp": PcaGp,

@@ -52,10 +52,12 @@ from glassmap.dashboard.plots.ternary import (
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, INTERVAL, TWO_EPISTEMIC
 
 MODEL_LABELS = {  # of a comparison, and their colours
+    "mean": ("mean spectrum", "#d9d9d9"),
     "nearest": ("nearest neighbour", "#b0b0b0"),
     "rbf": ("RBF", "#cc79a7"),
     "pca-gp": ("PCA + GP", "#009e73"),
     "extra-trees": ("ExtraTrees", "#e69f00"),
+    "without-networks": ("ours without networks", "#000000"),
     "sample": ("ours, one generated spectrum", "#56b4e9"),
     "ensemble": ("ours, ensemble mean", "#0072b2"),
     "published": ("the published network", "#d55e00"),
@@ -346,40 +348,42 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *,
 
 
 def draw_model_curves(
-    mse: Mapping[str, Mapping[int, Sequence[float]]],
+    curves: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
     path: Path,
     *,
-    title: str,
     floor: float | None = None,
     published: float | None = None,
 ) -> None:
     """Draw median and range over splits of every model's test MSE against the number of spectra, both logarithmic.
 
     Args:
-        mse: Of each split, by model (of `MODEL_LABELS`) and number of spectra learned from.
+        curves: A panel each, by its title: the MSE of each split, by model (of `MODEL_LABELS`) and number of spectra
+            learned from.
         path: PNG to write.
-        title: Above.
         floor: MSE of a perfect model, where it is known.
         published: The paper's MSE at 40 spectra, where there is one to draw.
     """
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
-    axes = figure.subplots()
-    for model, (name, colour) in MODEL_LABELS.items():
-        if by_size := mse.get(model):
-            n, values = list(by_size), list(by_size.values())
-            axes.plot(n, [np.median(v) for v in values], "o-", color=colour, label=name, linewidth=1.4, markersize=4)
-            axes.fill_between(n, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.15, lw=0)
-    if floor is not None:
-        axes.axhline(floor, color="black", linestyle="--", linewidth=1, label="noise of one simulation")
-    if published is not None:
-        axes.plot([40], [published], "*", color=_ORANGE, markersize=13, label="the paper, 40 000 atoms")
-    axes.set(xscale="log", yscale="log", xlabel="spectra learned from", ylabel="test MSE")
-    axes.set_title(title, parse_math=False)
-    ticks = sorted({n for by_size in mse.values() for n in by_size})
-    axes.set_xticks(ticks, [str(n) for n in ticks])
-    axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    figure = Figure(figsize=(8 if len(curves) == 1 else 4.6 * len(curves), 5.2), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for axes, (title, mse) in zip(panels, curves.items(), strict=True):
+        for model, (name, colour) in MODEL_LABELS.items():
+            if by_size := mse.get(model):
+                n, values = list(by_size), list(by_size.values())
+                medians, lowest, highest = ([of(v) for v in values] for of in (np.median, min, max))
+                axes.plot(n, medians, "o-", color=colour, label=name, linewidth=1.4, markersize=4)
+                axes.fill_between(n, lowest, highest, color=colour, alpha=0.15, lw=0)
+        if floor is not None:
+            axes.axhline(floor, color="black", linestyle="--", linewidth=1, label="noise of one simulation")
+        if published is not None:
+            axes.plot([40], [published], "*", color=_ORANGE, markersize=13, label="the paper, 40 000 atoms")
+        axes.set(xscale="log", yscale="log", xlabel="spectra learned from")
+        axes.set_title(title, parse_math=False)
+        ticks = sorted({n for by_size in mse.values() for n in by_size})
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.minorticks_off()
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("test MSE")
+    panels[0].legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 

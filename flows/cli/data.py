@@ -157,7 +157,7 @@ def compare(
         if picture is not None:
             from glassmap.dashboard.plots.for_print import draw_model_curves
 
-            draw_model_curves(mse_by_size(judged), picture, title=f"{dataset.stem}: {seeds} {split} splits")
+            draw_model_curves({f"{dataset.stem}: {seeds} {split} splits": mse_by_size(judged)}, picture)
             say(f"Picture: {picture}")
 
 
@@ -224,6 +224,7 @@ def sweep(
     output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file; what it holds already is kept.")],
     steps: Annotated[str, typer.Option(help="Of the grids in at.%, one after another.")] = "5",
     repeats: Annotated[int, typer.Option(min=0, help="Alloys simulated twice, for the noise.")] = 0,
+    faces: Annotated[bool, typer.Option("--faces", help="Also those of the first grid that lack one element.")] = False,
     preset: Protocol = "quick",
     atoms: Atoms = None,
     potential: PotentialName = "zhou",
@@ -249,7 +250,7 @@ def sweep(
     with errors_in_words():
         elements = elements_of(system)
         protocol = replace(PRESETS[preset], seed=seed, **given(atoms=atoms))
-        plan = Sweep(elements, load_potential(potential, elements), protocol, numbers(steps), repeats)
+        plan = Sweep(elements, load_potential(potential, elements), protocol, numbers(steps), repeats, faces)
         with progress() as report:
             written, failures = run_sweep(
                 plan,

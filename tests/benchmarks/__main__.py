@@ -35,6 +35,9 @@ class TestSet(StrEnum):
     PLANNED = "planned"
     WAFER = "wafer"
     EDGE = "edge"
+    P1 = "p1"
+    P2 = "p2"
+    P3 = "p3"
 
 
 @app.command("growth")
@@ -156,7 +159,8 @@ def benchmark_spectra(
     """Ours, the baselines and the published network on the same splits and seeds.
 
     Splits: random; planned (the same test set, half as many spectra, chosen by `plan_batch`); wafer (one held out);
-    edge (learned from alloys with little of some element, tested on the others). `--ablate` sees one half of each set
+    edge (learned from alloys with little of some element, tested on the others); p1, p2 and p3 (tested on alloys of all
+    elements, learned from those that lack one, from others of all, from both). `--ablate` sees one half of each set
     only, so that what it finds best can be judged on the other.
 
     Example: `python -m tests.benchmarks spectra co-v-zr.nc --seeds 5 --split random --json records.json`
@@ -198,7 +202,8 @@ def benchmark_spectra(
         others = [name for name in MEASURE_NAMES if name != MSE.name and records[0].get(name) is not None]
         print_summary(records, by=("dataset", "split", "n", "model"), values=others, title="By other measures, medians")
         ours = [record for record in records if record["model"] == "ensemble"]
-        figures = (*BASE_MODELS, "oof_mse", "rank", "inside")
+        trust = ("oof_mse", "rank", "inside", "expected_mse", "expected_rank", "known")
+        figures = [name for name in (*BASE_MODELS, *trust) if ours[0].get(name) is not None]
         print_summary(ours, by=("dataset", "split", "n"), values=figures, title="How far ours can be trusted, medians")
         noise = spectra.measure_noise(datasets, where=where, variable=variable)
         say("Noise: what samples of one alloy (1 at.%) differ by")
@@ -365,6 +370,7 @@ def benchmark_curve(
     dataset: Dataset,
     variable: Variable = "intensity",
     where: Where = None,
+    split: Annotated[list[TestSet], typer.Option(help="What to test on.")] = [TestSet.RANDOM],  # noqa: B006
     sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "10,20,40,80,160",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
@@ -374,6 +380,8 @@ def benchmark_curve(
     json_file: Json = None,
 ) -> None:
     """Test MSE against the number of spectra, ours and the baselines, with the noise that no model gets below.
+
+    Splits as of `spectra`; several give a panel each.
 
     Example: `python -m tests.benchmarks curve zr-cu-al.nc --variable rdf --where "not replicate" --picture curve.png`
     """
@@ -386,18 +394,19 @@ def benchmark_curve(
             dataset,
             variable=variable,
             where=where,
+            splits=split,
             sizes=numbers(sizes),
             seeds=range(seeds),
             config=PRESETS["default"].model_copy(update=changes),
-            on_record=lambda r: say(f"{r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
+            on_record=lambda r: say(f"{r['split']}, {r['n']} spectra, seed {r['seed']}: {r['model']} {r['mse']:.4g}"),
         )
         floor = curve.noise_floor(dataset, variable=variable)
-        print_summary(records, by=("n", "model"), values=("mse",), title="Test MSE")
+        print_summary(records, by=("split", "n", "model"), values=("mse",), title="Test MSE")
         if floor is not None:
             say(f"Noise of one simulation, MSE: {floor:.3g}")
         write_json(json_file, {"floor": floor, "records": records})
         if picture is not None:
-            title = f"{dataset.stem}, {variable}: {seeds} random splits"
+            title = f"{dataset.stem}, {variable}: {seeds} splits"
             curve.draw(records, picture, floor=floor, published=published, title=title)
 
 

@@ -1,4 +1,4 @@
-"""The learning curve of the paper's Fig. 4d: test MSE against the number of spectra learned from, at random."""
+"""The learning curves of the paper's Figs. 2c and 4d: test MSE against the number of spectra learned from."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.dashboard.plots.for_print import draw_model_curves
-from glassmap.flows.compare import draw_split, read_prepared
-from tests.benchmarks.spectra import judge_models
+from glassmap.flows.compare import read_prepared
+from tests.benchmarks.spectra import draw_split, judge_models
 
 
 def run(
@@ -20,17 +20,21 @@ def run(
     *,
     variable: str,
     where: str | None,
+    splits: Sequence[str] = ("random",),
     sizes: Sequence[int],
     seeds: Sequence[int],
     config: TrainingConfig,
     on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
-    """One record a size, seed and model: its MSE on the 30 % that are held out, as in the paper.
+    """One record a split, size, seed and model: its errors on what is held out, as of `spectra.run`.
+
+    A size that a split has not as many spectra for is taken as all of them, once.
 
     Args:
         path: A data set.
         variable: Its spectra; g(r) isn't scaled, so its MSE is that of g(r) itself.
         where: Keeps the samples for which this holds.
+        splits: As of `spectra.run`.
         sizes: Numbers of spectra to learn from.
         seeds: Each gives its own split, draw and networks.
         config: Of our ensemble.
@@ -38,12 +42,14 @@ def run(
     """
     spectra = read_prepared(path, variable=variable, where=where)
     records = []
-    for n in sizes:
-        for seed in seeds:
-            learn, test = draw_split(spectra, "random", n=n, seed=seed)
-            for model, errors in judge_models(learn, test, seed=seed, config=config, published=False):
-                records.append({"n": len(learn), "seed": seed, "model": model, "mse": errors["mse"]})
-                on_record(records[-1])
+    for split in splits:
+        there = min(len(draw_split(spectra, split, n=len(spectra), seed=seed)[0]) for seed in seeds)
+        for n in sorted({min(size, there) for size in sizes}):
+            for seed in seeds:
+                learn, test = draw_split(spectra, split, n=n, seed=seed)
+                for model, errors in judge_models(learn, test, seed=seed, config=config, published=False):
+                    records.append({"split": split, "n": len(learn), "seed": seed, "model": model, **errors})
+                    on_record(records[-1])
     return records
 
 
@@ -70,16 +76,17 @@ def _pairs(spectra: SpectraSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(records: Sequence[dict[str, Any]], picture: Path, *, floor: float | None, published: float | None, title: str):
-    """Median and range over seeds of every model against the number of spectra, on logarithmic axes.
+    """Median and range over seeds of every model against the number of spectra, a panel a split, as a PNG.
 
     Args:
         records: Of `run`.
         picture: PNG to write.
         floor: MSE of a perfect model, from `noise_floor`.
         published: The paper's MSE at 40 spectra, where there is one to draw.
-        title: Above.
+        title: Above each panel, before its split.
     """
-    mse: dict[str, dict[int, list[float]]] = {}
+    curves: dict[str, dict[str, dict[int, list[float]]]] = {}
     for record in records:
-        mse.setdefault(record["model"], {}).setdefault(record["n"], []).append(record["mse"])
-    draw_model_curves(mse, picture, title=title, floor=floor, published=published)
+        panel = curves.setdefault(f"{title}, {record['split']}", {})
+        panel.setdefault(record["model"], {}).setdefault(record["n"], []).append(record["mse"])
+    draw_model_curves(curves, picture, floor=floor, published=published)

@@ -14,14 +14,12 @@ from scipy.spatial import KDTree
 
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.models.base_models import Setup, base_models
 from glassmap.agent.models.config import PRESETS, TrainingConfig
-from glassmap.agent.models.ensemble import TrainedEnsemble, resolve_device
-from glassmap.agent.models.stacking import fit_stack
+from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Mask, PerSample, Rows, Spectra
-from glassmap.flows.compare import read_prepared
+from glassmap.flows.compare import fit_without_networks, read_prepared
 from tests.benchmarks.spectra import plan_rows, rank_correlation
 
 FIXED_AT_PCT = 10.0  # the rule that was: within so much of an alloy learned from
@@ -102,12 +100,11 @@ def judge(
     learn: SpectraSet, test: SpectraSet, *, seed: int, config: TrainingConfig, networks: bool
 ) -> Iterator[dict[str, Any]]:
     """Yield a record a rule, as of `run`."""
-    device = resolve_device("cpu")
-    models = base_models(Setup(config, device))
-    if not networks:
-        models = {name: model for name, model in models.items() if name != "networks"}
     truth = learn.intensities.astype(np.float64)
-    ensemble = TrainedEnsemble(config, seed, fit_stack(models, learn.compositions, truth, seed=seed, device=device))
+    if networks:
+        ensemble = Ensemble(config, seed=seed, device="cpu").fit(learn.compositions, truth)
+    else:
+        ensemble = fit_without_networks(learn, seed=seed, config=config)
     mean, expected = ensemble.predict(test.compositions).mean, ensemble.expected_errors(test.compositions)
     guess = float(np.sqrt(truth.var(0).mean()))
     actual = np.sqrt(np.square(mean - test.intensities).mean(1))

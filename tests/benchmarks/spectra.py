@@ -12,8 +12,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.spatial import KDTree
 from scipy.stats import rankdata
 
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.errors import DatasetError
 from glassmap.agent.models.config import ARCHITECTURES, PRESETS, TrainingConfig
 from glassmap.agent.models.networks import COMPACT
 from glassmap.agent.peaks.batched import measure_peaks
@@ -22,12 +24,23 @@ from glassmap.agent.shapes import Compositions, PerSample, Rows
 from glassmap.dashboard.plots.for_print import MODEL_LABELS
 from glassmap.flows import compare
 from glassmap.flows.backends.replay import split
-from glassmap.flows.compare import TEST_SHARE, Errors, errors_of, fit_ensemble, judge_baselines, read_prepared
+from glassmap.flows.compare import (
+    CONTROL,
+    TEST_SHARE,
+    Errors,
+    errors_of,
+    fit_ensemble,
+    fit_without_networks,
+    judge_baselines,
+    read_prepared,
+)
 
 # Spectra after which the paper's learning curve has converged (Xie et al. 2025, "Performance on synchrotron XRD and MD
 # simulations"); its MSE there is 45, 13 and 60.
 PAPER_SIZES = {"co-ti-zr": 50, "co-v-zr": 80, "fe-ti-nb": 60}
 PAPER_MSE = {"co-ti-zr": 45.0, "co-v-zr": 13.0, "fe-ti-nb": 60.0}
+# The paper's protocols for quaternaries (Xie et al. 2025, Fig. 2c): how many elements the alloys learned from may lack
+PROTOCOLS = {"p1": (1,), "p2": (0,), "p3": (0, 1)}
 BATCH = 20  # spectra planned at a time
 AS_GOOD_AS_ONE = 0.01  # atomic fraction; nearer to each other, samples measured by EDX may be of one alloy
 STUDY_SEED = 20261124  # of the half of each set that choices are made on
@@ -83,7 +96,9 @@ def run(
         n: Spectra to learn from; by default the paper's number for the system, else 60. Half as many where planned.
         splits: `random` (30 % held out, `n` drawn from the rest), `planned` (the same test set, half as many chosen by
             `plan_batch`), `wafer` (one wafer held out, another with each seed), `edge` (learned from alloys that hold
-            little of some element, tested on those that hold much of all).
+            little of some element, tested on those that hold much of all), `p1`, `p2` and `p3` (tested on 30 % of the
+            alloys of all elements; learned from those that lack one, from others of all, or from both: the paper's
+            protocols for quaternaries).
         seeds: Each gives its own split, draw and networks.
         config: Of our ensemble.
         where: Keeps the samples for which this coordinate holds.
@@ -200,7 +215,23 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[SpectraSet, SpectraSet]:
-    """`n` samples to learn from outside the test set (half as many where they are planned), and the test set."""
+    """`n` samples to learn from outside the test set (half as many where they are planned), and the test set.
+
+    Raises:
+        DatasetError: If the data set lacks what the split learns from or tests on.
+    """
+    if kind in PROTOCOLS:
+        present = np.count_nonzero(spectra.compositions > SAME_ALLOY, axis=1)
+        lacking = len(spectra.elements) - present
+        whole = np.flatnonzero(lacking == 0)
+        if not len(whole) or not (lacking == 1).any():
+            raise DatasetError(
+                f"The split {kind} needs alloys of all {len(spectra.elements)} elements and such as lack one, got "
+                f"{len(whole)} and {np.count_nonzero(lacking == 1)}. `glassmap sweep … --faces` simulates both."
+            )
+        held = np.random.default_rng(seed).permutation(whole)[: round(TEST_SHARE * len(whole))]
+        pool = np.setdiff1d(np.flatnonzero(np.isin(lacking, PROTOCOLS[kind])), held)
+        return spectra.select(np.random.default_rng([seed, 1]).permutation(pool)[:n]), spectra.select(held)
     if kind == "edge":
         least = spectra.compositions.min(axis=1)  # atomic fraction of the rarest element
         pool = np.flatnonzero(least <= np.quantile(least, 0.4))
@@ -229,6 +260,8 @@ def judge_models(
 ) -> Iterator[tuple[str, Errors]]:
     """Name and errors of every model, one by one: test MSE, mean errors of the peak figures where there are any."""
     yield from judge_baselines(learn, test)
+    control = fit_without_networks(learn, seed=seed, config=config).predict(test.compositions)
+    yield CONTROL, errors_of(control.mean, test)
     yield from judge_ensemble(learn, test, seed=seed, config=config)
     if published:
         network = PRESETS["paper"].model_copy(update={"members": 1})
@@ -242,13 +275,17 @@ def judge_ensemble(
     """As `judge_models`, of our ensemble alone; of its mean also how far its spread can be trusted.
 
     The name of each base model: its weight; `oof_mse`: what the ensemble expects from the spectra that were left
-    out; `rank`: Spearman's correlation of spread and error over the test alloys; `inside`: share of
-    measured points within the 90 % band.
+    out; `rank`: Spearman's correlation of spread and error over the test alloys; `inside`: share of measured points
+    within the 90 % band. Of the error that is expected of each alloy: `expected_mse`, the mean of its square,
+    `expected_rank`, its correlation with the error, `known`, the share of the test alloys that are called known, and
+    `known_mse` and `extrapolated_mse`, the errors of these and of the others.
     """
     ensemble, predicted = fit_ensemble(learn, test, seed=seed, config=config)
     yield "sample", errors_of(predicted.sample, test)
     errors = np.sqrt(np.square(predicted.mean - test.intensities).mean(axis=1))
     spread = np.sqrt(np.square(predicted.epistemic_std).mean(axis=1))
+    expected = ensemble.expected_errors(test.compositions)
+    known = expected < ensemble.known_below
     yield (
         "ensemble",
         errors_of(predicted.mean, test)
@@ -257,8 +294,17 @@ def judge_ensemble(
             "oof_mse": None if np.isnan(ensemble.oof_mse) else ensemble.oof_mse,
             "rank": rank_correlation(spread, errors),
             "inside": float((np.abs(predicted.mean - test.intensities) <= predicted.band).mean()),
+            "expected_mse": _mean_square(expected),
+            "expected_rank": rank_correlation(expected, errors) if np.isfinite(expected).all() else None,
+            "known": float(known.mean()),
+            "known_mse": _mean_square(errors[known]),
+            "extrapolated_mse": _mean_square(errors[~known]),
         },
     )
+
+
+def _mean_square(values: PerSample) -> float | None:
+    return float(np.square(values).mean()) if len(values) and np.isfinite(values).all() else None
 
 
 def rank_correlation(a: PerSample, b: PerSample) -> float:

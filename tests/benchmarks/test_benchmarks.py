@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
+from glassmap.agent.errors import DatasetError
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.figures import FIGURES
@@ -41,11 +42,11 @@ def test_the_learning_curve_falls_and_is_drawn_with_its_floor(small_dataset: Pat
         variable="intensity",
         where=None,
         sizes=(5, 60),
-        seeds=(0, 1),
+        seeds=(0,),
         config=PRESETS["default"].model_copy(update={"members": 2, "steps": 20}),
         on_record=told.append,
     )
-    assert records == told and len(records) == 2 * 2 * 6
+    assert records == told and len(records) == 2 * 8
     medians = {n: np.median([r["mse"] for r in records if r["n"] == n and r["model"] == "pca-gp"]) for n in (5, 60)}
     assert medians[60] < medians[5]
     assert set(MODEL_LABELS) - {"published"} == {record["model"] for record in records}
@@ -115,15 +116,16 @@ def test_every_model_is_judged_on_every_split(small_dataset: Path, tmp_path: Pat
     records = spectra.run(
         [small_dataset], n=20, splits=("random", "planned", "wafer", "edge"), seeds=(0,), config=config
     )
-    models = ["nearest", "rbf", "pca-gp", "extra-trees", "sample", "ensemble"]
+    models = ["mean", "nearest", "rbf", "pca-gp", "extra-trees", "without-networks", "sample", "ensemble"]
     assert [record["model"] for record in records] == 4 * models
-    assert [record["n"] for record in records[::6]] == [20, 10, 20, 20], "half as many where they are planned"
+    assert [record["n"] for record in records[::8]] == [20, 10, 20, 20], "half as many where they are planned"
     spectra.draw(records, tmp_path / "errors.png")
     assert shows_something(tmp_path / "errors.png")
-    for record, nearest in zip(records[5::6], records[::6], strict=True):
+    for record, nearest in zip(records[7::8], records[1::8], strict=True):
         assert 0.02 < record["mse"] < 1.5 * nearest["mse"], "no better than the noise of the set, no worse than a copy"
         assert 0 <= record["networks"] <= 1
         assert -1 <= record["rank"] <= 1 and 0 < record["inside"] <= 1
+        assert record["expected_mse"] > 0 and -1 <= record["expected_rank"] <= 1 and 0 <= record["known"] <= 1
 
 
 def test_the_edge_is_learned_from_and_the_inside_is_tested(small_dataset: Path):
@@ -134,6 +136,29 @@ def test_the_edge_is_learned_from_and_the_inside_is_tested(small_dataset: Path):
     drawn, same = spectra.draw_split(data, "random", n=40, seed=0)
     assert held.ids == same.ids and not set(planned.ids) & set(held.ids)
     assert (len(planned), len(set(planned.ids)), len(drawn)) == (20, 20, 40)
+
+
+def test_the_protocols_test_on_quaternaries_and_learn_from_ternaries_from_quaternaries_or_from_both():
+    rng = np.random.default_rng(0)
+    faces = [np.insert(face, k % 4, 0) for k, face in enumerate(rng.dirichlet(np.ones(3), 40))]
+    compositions = np.concatenate([rng.dirichlet(np.ones(4), 20), faces, np.eye(4)])
+    data = SpectraSet(
+        ids=tuple(f"s{k}" for k in range(64)),
+        elements=("Zr", "Cu", "Ni", "Al"),
+        compositions=compositions,
+        axis_name="q",
+        axis=np.linspace(1, 5, 8),
+        intensities=np.ones((64, 8)),
+    )
+    drawn = {kind: spectra.draw_split(data, kind, n=99, seed=3) for kind in ("p1", "p2", "p3")}
+    (tested,) = {test.ids for _, test in drawn.values()}
+    assert len(tested) == 6 and drawn["p1"][1].compositions.min() > 0
+    whole = {kind: learn.compositions.min(axis=1) > 0 for kind, (learn, _) in drawn.items()}
+    assert [len(rows) for rows in whole.values()] == [40, 14, 54], "a single element is no ternary"
+    assert not whole["p1"].any() and whole["p2"].all() and whole["p3"].sum() == 14
+    assert not {id_ for learn, _ in drawn.values() for id_ in learn.ids} & set(tested)
+    with pytest.raises(DatasetError, match="needs alloys of all 4 elements and such as lack one, got 20 and 0"):
+        spectra.draw_split(data.select(np.arange(20)), "p1", n=9, seed=0)
 
 
 def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,6 +11,7 @@ from glassmap.agent.errors import CompositionError, DatasetError, MeasurementErr
 from glassmap.agent.progress import ignore
 from glassmap.flows.compute.sweep import run_sweep
 from glassmap.simulation.melt_quench import PRESETS
+from glassmap.simulation.potential import load_potential
 from glassmap.simulation.structure import RDF_BINS, Q, spectrum_of
 from glassmap.simulation.sweep import RDF, RDF_RESOLUTION, read_sweep, write_sweep
 from tests.support.glasses import TINY, ZHOU, counting_lammps
@@ -32,6 +33,17 @@ def test_a_sweep_that_is_stopped_has_covered_the_space_evenly():
     for n in (20, 60):
         gaps = np.linalg.norm(grid[:, None] - grid[None, :n], axis=2).min(axis=1)
         assert gaps.max() < {20: 0.2, 60: 0.11}[n]
+
+
+def test_the_faces_come_last_and_leave_the_rest_of_the_sweep_as_it_was():
+    elements = ("Zr", "Cu", "Ni", "Al")
+    zhou = load_potential("zhou", elements)
+    alone, plan = (sweep(elements=elements, potential=zhou, steps_at_pct=(20,), faces=faces) for faces in (False, True))
+    labels = [s.label for s in plan.simulations]
+    assert plan.simulations[: len(alone.simulations)] == alone.simulations
+    faces = [s.counts for s in plan.simulations[len(alone.simulations) :]]
+    assert len(faces) == len(set(faces)) == 4 * 6 and {np.count_nonzero(counts) for counts in faces} == {3}
+    assert len(set(labels)) == 4 + 24
 
 
 def test_a_step_that_divides_no_hundred_is_refused():
