@@ -43,3 +43,4 @@ GridSpectra = Float[np.ndarray, "g q"]  # of the alloys of GridCompositions
 GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map
 PerAlloy = Float[np.ndarray, " g"]
 PerSample = Float[np.ndarray, " n"]
+EncodedContext = Float[np.ndarray, "n c"]  # process variables as numbers; usual samples that differ are about 1 apart
