@@ -9,13 +9,13 @@ Letters: n samples, c columns of numbers that a context is encoded as.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glassmap.agent.errors import DatasetError, ModelError
 from glassmap.agent.outside_text import visible
-from glassmap.agent.shapes import EncodedContext, PerSample, Rows
+from glassmap.agent.shapes import Compositions, EncodedContext, ModelInputs, PerSample, Rows
 
 Value = float | str  # a number, or a label
 Held = Mapping[str, Value]  # a value of each variable, by name
@@ -124,7 +124,7 @@ class Encoding:
     held: Held
 
     @classmethod
-    def learned_from(cls, context: Context) -> Self:
+    def learned_from(cls, context: Context) -> "Encoding":
         """Return the encoding of what a model learns from.
 
         Raises:
@@ -133,7 +133,7 @@ class Encoding:
         variables = tuple(Variable.learned_from(name, values) for name, values in context.columns.items())
         return cls(variables, {}).held_at(context.held)
 
-    def held_at(self, held: Held) -> Self:
+    def held_at(self, held: Held) -> "Encoding":
         """Return the same, with predictions of compositions alone held at other values.
 
         Raises:
@@ -141,14 +141,15 @@ class Encoding:
         """
         names = [variable.name for variable in self.variables]
         if sorted(held) != sorted(names):
-            raise ModelError(f"The model learned from {', '.join(names)}; hold it at a value of each, got {list(held)}.")
+            given = ", ".join(held) or "none"
+            raise ModelError(f"The model learned from {', '.join(names)}; hold it at a value of each, got {given}.")
         for name, labels, *_ in self.variables:
             if labels is not None and held[name] not in labels:
                 raise ModelError(
                     f"Nothing that the model learned from has {name} = {held[name]}, at which the map is to be held: "
                     f"there are {', '.join(labels)}. Measure some alloys at {held[name]}, or hold it at another value."
                 )
-        return type(self)(self.variables, {name: held[name] for name in names})
+        return Encoding(self.variables, {name: held[name] for name in names})
 
     @property
     def width(self) -> int:
@@ -159,12 +160,22 @@ class Encoding:
         """Return the columns of numbers of n samples, `(n, c)`."""
         return np.concatenate([variable.encode(columns[variable.name]) for variable in self.variables], axis=1)
 
+    def beside(self, compositions: Compositions, columns: Columns | None = None) -> ModelInputs:
+        """Return compositions with the encoded context behind their shares, `(n, e + c)`.
+
+        Args:
+            compositions: Atomic fractions `(n, e)`.
+            columns: The values of each; by default the held ones.
+        """
+        columns = held_for(self.held, len(compositions)) if columns is None else columns
+        return np.concatenate([compositions, self.encode(columns)], axis=1)
+
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs, in JSON types."""
         return {"variables": [variable._asdict() for variable in self.variables], "held": dict(self.held)}
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+    def from_json(cls, facts: Mapping[str, Any]) -> "Encoding":
         """Return an encoding that a checkpoint kept.
 
         Raises:

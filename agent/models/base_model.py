@@ -1,6 +1,9 @@
 """What a model must do besides to stand in the stack: predict a block on its device, leave a fold out, be stored.
 
-Letters: n training spectra, e elements, q points, k draws, m members, b alloys of a block.
+Where there is a context (`glassmap.agent.data.context`), its encoded columns stand behind the shares wherever a base
+model is given compositions; usual samples that differ in it are about 1 apart, as compositions never are.
+
+Letters: n training spectra, e elements and columns of the context, q points, k draws, m members, b alloys of a block.
 """
 
 from collections.abc import Iterator
@@ -47,7 +50,7 @@ class PredictedBlock:
 class Known(NamedTuple):
     """The spectra that a stack has learned from; models that blend them share these, and a checkpoint has them once."""
 
-    compositions: Float[Tensor, "n e"]  # atomic fraction, double precision
+    compositions: Float[Tensor, "n e"]  # atomic fraction, and the context; double precision
     spectra: Float[Tensor, "n q"]  # 0-100, single precision
 
     @classmethod

@@ -23,11 +23,13 @@ class Setup(NamedTuple):
     config: TrainingConfig
     device: torch.device
     train_fn: TrainFn | None = None
+    context: int = 0
+    """How many columns of a context stand behind the compositions."""
 
 
 BASE_MODELS: dict[str, Callable[[Setup], BaseModel]] = {
     "networks": lambda setup: NetworkEnsemble(*setup),
-    "gaussian_process": lambda setup: GaussianProcess(setup.device),
+    "gaussian_process": lambda setup: GaussianProcess(setup.device, setup.context),
     "trees": lambda setup: RandomisedTrees(setup.device),
 }
 ALONE = ("networks",)  # where an ensemble isn't stacked

@@ -15,6 +15,7 @@ from torch import Tensor
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.content_hash import harm_of
+from glassmap.agent.data.context import Encoding
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
@@ -36,6 +37,7 @@ class Checkpoint(NamedTuple):
     stack: Stack
     axis: Axis
     record: dict[str, Any]
+    context: Encoding | None = None
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -60,6 +62,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "oof_mse": _or_none(stack.oof_mse),
             "conformal_quantile": _or_none(stack.conformal_quantile),
             "expected_error": None if stack.expected_error is None else stack.expected_error._asdict(),
+            **({} if checkpoint.context is None else {"context": checkpoint.context.to_json()}),
             "models": {name: model.facts for name, model in saved.items()},
             "code_version": __version__,
             "torch_version": torch.__version__,
@@ -111,8 +114,10 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     config = TrainingConfig(**facts["config"])
     known = Known(tensors["known.compositions"].to(device), tensors["known.spectra"].to(device))
     _refuse_gone(facts)
+    context = Encoding.from_json(facts["context"]) if "context" in facts else None  # came later
+    setup = Setup(config, device, context=0 if context is None else context.width)
     models = {  # in the order in which they are stacked
-        name: make(Setup(config, device)).restore(Saved(_part(tensors, name), facts["models"][name]), known)
+        name: make(setup).restore(Saved(_part(tensors, name), facts["models"][name]), known)
         for name, make in BASE_MODELS.items()
         if name in facts["weights"]
     }
@@ -127,7 +132,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
         expected_error=ExpectedError(**said) if (said := facts.get("expected_error")) else None,  # came later
     )
-    return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"])
+    return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"], context)
 
 
 def _refuse_gone(facts: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ noise), stacked with a Gaussian process and randomised trees; the adversarial cc
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from glassmap.agent.data.context import Columns, Context, Encoding, Held, say_held
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import on_cpu
 from glassmap.agent.models.base_models import Setup, base_models
@@ -61,18 +62,27 @@ class Ensemble:
     device: str = field(default="auto", kw_only=True)
 
     def fit(
-        self, compositions: Compositions, spectra: Spectra, *, report: Report = ignore, train_fn: TrainFn | None = None
+        self,
+        compositions: Compositions,
+        spectra: Spectra,
+        *,
+        context: Context | None = None,
+        report: Report = ignore,
+        train_fn: TrainFn | None = None,
     ) -> "TrainedEnsemble":
         """Train all members on all spectra but a fold each, stack the base models, size the band.
 
         Args:
             compositions: Atomic fractions `(n, e)`.
             spectra: Intensities, 0-100 or not normalised (g(r)), `(n, q)`, on one axis.
+            context: Process variables of the spectra, and at which values predictions are held; None where composition
+                is all that is known.
             report: Is told every few steps how far training is.
             train_fn: Trains the networks elsewhere, as `glassmap.flows.compute.dask_cluster.Cluster.train` does.
 
         Raises:
-            ModelError: If there is no spectrum to learn from, the two differ in length, or the device isn't there.
+            ModelError: If there is no spectrum to learn from, the two differ in length, the device isn't there, or no
+                spectrum has a label that predictions are held at.
         """
         if not 0 < len(compositions) == len(spectra):
             raise ModelError(
@@ -80,9 +90,13 @@ class Ensemble:
                 f"and {len(spectra)} spectra. Measure a batch first."
             )
         device = resolve_device(self.device)
-        models = base_models(Setup(self.config, device, train_fn))
-        stack = fit_stack(models, compositions, spectra, seed=self.seed, device=device, report=report)
-        return TrainedEnsemble(self.config, self.seed, stack)
+        encoding = None if context is None else Encoding.learned_from(context)
+        inputs, width = compositions, 0
+        if encoding is not None and context is not None:
+            inputs, width = encoding.beside(compositions, context.columns), encoding.width
+        models = base_models(Setup(self.config, device, train_fn, width))
+        stack = fit_stack(models, inputs, spectra, seed=self.seed, device=device, context=width, report=report)
+        return TrainedEnsemble(self.config, self.seed, stack, context=encoding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +110,8 @@ class TrainedEnsemble:
     """The spectra's axis, shape `(q,)`, once saved."""
     record: dict[str, Any] = field(default_factory=dict)
     """What made it, once saved: training ids, elements, round."""
+    context: Encoding | None = None
+    """The process variables that it learned from, and at which values it predicts; None where it knows none."""
 
     @property
     def oof_mse(self) -> float:
@@ -107,26 +123,46 @@ class TrainedEnsemble:
         """How much each base model counts, by its name; they sum to 1."""
         return self.stack.weights
 
-    def predict(self, compositions: Compositions) -> EnsemblePrediction:
+    def held_at(self, held: Held) -> "TrainedEnsemble":
+        """Return the same ensemble, which predicts at other values of its process variables.
+
+        Raises:
+            ModelError: If it knows none, not these, or learned from no spectrum with such a label.
+        """
+        if self.context is None:
+            raise ModelError(f"The ensemble learned from compositions alone and can't be held at {say_held(held)}.")
+        return replace(self, context=self.context.held_at(held))
+
+    def predict(self, compositions: Compositions, *, context: Columns | None = None) -> EnsemblePrediction:
         """Predict mean, one sample, both standard deviations and the band of each composition's spectrum.
+
+        Args:
+            compositions: Atomic fractions `(n, e)`.
+            context: The process variables of each; by default those at which the ensemble is held.
 
         Raises:
             ModelError: If the compositions have another number of elements.
         """
         weights, parts = self.stack.weights, list[tuple[Tensor, ...]]()
-        for block in self._blocks(compositions):
+        for block in self._blocks(compositions, context):
             epistemic = block.epistemic_std(weights)
             band, aleatoric = self.stack.band(epistemic), block.aleatoric_std(weights)
             parts.append((block.mean(weights), block.sample(weights), epistemic, aleatoric, band))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
 
-    def predict_blocks(self, compositions: Compositions) -> Iterator[PredictedAlloys]:
+    def predict_blocks(
+        self, compositions: Compositions, *, context: Columns | None = None
+    ) -> Iterator[PredictedAlloys]:
         """Yield what is predicted, a block of alloys at a time.
+
+        Args:
+            compositions: As of `predict`.
+            context: As of `predict`.
 
         Raises:
             ModelError: If the compositions have another number of elements.
         """
-        for block in self._blocks(compositions):
+        for block in self._blocks(compositions, context):
             yield PredictedAlloys(block.mean(self.stack.weights), block.members(), self.stack.expect(block))
 
     def disagreement(self, compositions: Compositions) -> PerSample:
@@ -153,7 +189,7 @@ class TrainedEnsemble:
             axis: The spectra's axis, shape `(q,)`, saved so that a checkpoint is enough to draw a spectrum.
             record: What made it: training ids, elements, round; JSON types only.
         """
-        return write_checkpoint(Checkpoint(self.config, self.seed, self.stack, axis, record), folder)
+        return write_checkpoint(Checkpoint(self.config, self.seed, self.stack, axis, record, self.context), folder)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto") -> "TrainedEnsemble":
@@ -164,13 +200,16 @@ class TrainedEnsemble:
         """
         return cls(*read_checkpoint(path, device=resolve_device(device)))
 
-    def _blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
-        learned = self.stack.known.compositions.shape[1]
+    def _blocks(self, compositions: Compositions, context: Columns | None = None) -> Iterator[StackedBlock]:
+        """Ask the stack; without a context, at the values at which the ensemble is held."""
+        learned = self.stack.known.compositions.shape[1] - (0 if self.context is None else self.context.width)
         if compositions.shape[1] != learned:
             raise ModelError(
                 f"The ensemble was trained on {learned} elements, got compositions of {compositions.shape[1]}. "
                 "Give the shares of the same elements in the same order."
             )
+        if self.context is not None:
+            compositions = self.context.beside(compositions, context)
         return self.stack.predict_blocks(compositions)
 
 

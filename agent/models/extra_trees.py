@@ -2,8 +2,8 @@
 
 A tree predicts the spectrum of one measured alloy, so the mean of many never goes beyond what was measured.
 
-Letters: n training spectra, e elements, q points, b alloys asked for, t trees, g training alloys that differ,
-k nodes of a tree.
+Letters: n training spectra, e elements and columns of the context, q points, b alloys asked for, t trees, g training
+alloys that differ, k nodes of a tree.
 """
 
 from dataclasses import dataclass, fields

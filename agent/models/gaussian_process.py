@@ -1,11 +1,10 @@
 """A Gaussian process of spectra over composition: what is learned well from few, smooth or noisy spectra.
 
-Letters: n training spectra, e elements, q points, b alloys asked for.
+Letters: n training spectra, e elements and columns of the context, q points, b alloys asked for.
 """
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -29,25 +28,43 @@ from glassmap.agent.shapes import Compositions, Groups, Spectra
 
 LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4)  # of the kernel, distance of composition vectors (atomic fraction)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)  # variance of a measurement, in that of the spectra over the system
+# How far usual samples that differ in the context are from each other, as a distance of composition vectors; from where
+# it makes no difference to where they tell hardly anything of each other.
+CONTEXTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 Square = Float[np.ndarray, "n n"]
 
 
 class Kernel(NamedTuple):
-    """How far a spectrum tells of others, and how noisy it is."""
+    """How far a spectrum tells of others, how noisy it is, and how much the context counts beside the composition."""
 
     length: float
     noise: float
+    context: float = 0.0  # what a column of the context counts in a distance, where a share counts 1
 
     @classmethod
-    def choose(cls, compositions: Compositions, spectra: Spectra) -> "Kernel":
+    def choose(cls, compositions: Compositions, spectra: Spectra, *, context: int = 0) -> "Kernel":
         """Return the one with the least leave-one-out MSE over all spectra; the scale-free MSE picks no better one.
 
         Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 5.12.
+
+        Args:
+            compositions: `(n, e)`.
+            spectra: `(n, q)`.
+            context: How many columns behind the shares are of the context.
         """
-        distances = _distances(compositions)
-        kernels = {length: matern(distances, length).numpy() for length in LENGTHS}
-        pairs = (cls(length, noise) for length, noise in product(LENGTHS, NOISES))
-        return min(pairs, key=lambda pair: leave_one_out_error(kernels[pair.length], spectra, pair.noise))
+
+        best, least = None, math.inf
+        for weight in CONTEXTS if context else (0.0,):
+            weights = context_weights(weight, context, compositions.shape[1]).numpy()
+            distances = _distances(compositions * weights)
+            for length in LENGTHS:
+                kernel = matern(distances, length).numpy()
+                for noise in NOISES:
+                    error = leave_one_out_error(kernel, spectra, noise)
+                    if best is None or error < least:
+                        best, least = cls(length, noise, weight), error
+        assert best is not None, "there are kernels"
+        return best
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,8 @@ class GaussianProcess:
     """Gaussian-process regression of every point of the spectrum with one Matérn-5/2 kernel."""
 
     device: torch.device
+    context: int = 0
+    """How many columns of a context stand behind the compositions."""
 
     def fit(
         self,
@@ -66,13 +85,15 @@ class GaussianProcess:
         report: Report = ignore,
     ) -> "TrainedGaussianProcess":
         """Choose the kernel and solve for the shares of the spectra, `(n, q)`; nothing is random, nothing left out."""
-        return self.condition(compositions, spectra, Kernel.choose(compositions, spectra))
+        return self.condition(compositions, spectra, Kernel.choose(compositions, spectra, context=self.context))
 
     def condition(self, compositions: Compositions, spectra: Spectra, kernel: Kernel) -> "TrainedGaussianProcess":
         """Condition a process of a given kernel on some spectra."""
-        covariance = matern(_distances(compositions), kernel.length)
+        weights = context_weights(kernel.context, self.context, compositions.shape[1])
+        covariance = matern(_distances(compositions * weights.numpy()), kernel.length)
         inverse = torch.inverse(covariance + kernel.noise * torch.eye(len(compositions)))
-        return TrainedGaussianProcess(Known.of(compositions, spectra, self.device), inverse.to(self.device), kernel)
+        known = Known.of(compositions, spectra, self.device)
+        return TrainedGaussianProcess(known, inverse.to(self.device), kernel, weights.to(self.device))
 
     def leave_out(
         self,
@@ -91,7 +112,9 @@ class GaussianProcess:
 
     def restore(self, saved: Saved, known: Known) -> "TrainedGaussianProcess":
         """Return a trained process from what a checkpoint kept of it."""
-        return TrainedGaussianProcess(known, saved.tensors["inverse"].to(self.device).T, Kernel(**saved.facts))
+        kernel, inverse = Kernel(**saved.facts), saved.tensors["inverse"].to(self.device).T
+        weights = context_weights(kernel.context, self.context, known.compositions.shape[1]).to(self.device)
+        return TrainedGaussianProcess(known, inverse, kernel, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +128,7 @@ class TrainedGaussianProcess:
     known: Known
     inverse: Float[Tensor, "n n"]  # (K + noise)^-1
     kernel: Kernel
+    weights: Float[Tensor, " e"]  # of the columns, in a distance
     extrapolates: ClassVar[bool] = True  # shares may be negative, or more than 1
 
     def blend(self, compositions: Float[Tensor, "b e"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
@@ -113,7 +137,7 @@ class TrainedGaussianProcess:
         The std is in that of the spectra over the system: 0 at a measurement without noise, 1 far from all, where the
         process knows nothing and predicts the mean of its spectra.
         """
-        distances = distances_to(self.known.compositions, compositions)
+        distances = distances_to(self.known.compositions * self.weights, compositions * self.weights)
         kernel = matern(distances, self.kernel.length)
         shares = kernel @ self.inverse  # (b, n)
         std = (1 - (shares * kernel).sum(1)).clamp(0, 1).sqrt()
@@ -139,6 +163,13 @@ class TrainedGaussianProcess:
     def save(self) -> Saved:
         """Return the kernel, and the matrix by columns, as it was solved for: so sums are the same once it is read."""
         return Saved({"inverse": self.inverse.T}, self.kernel._asdict())
+
+
+def context_weights(weight: float, context: int, columns: int) -> Float[Tensor, " e"]:
+    """Return what each column counts in a distance: shares 1, those of the context their weight; double precision."""
+    weights = torch.ones(columns, dtype=torch.float64)
+    weights[columns - context :] = weight
+    return weights
 
 
 def matern(distances: Float[Tensor, "b n"], length: float) -> Float[Tensor, "b n"]:

@@ -32,6 +32,12 @@ class Sizes(NamedTuple):
     members: int
     elements: int
     points: int
+    context: int = 0  # columns of numbers beside the composition; see `glassmap.agent.data.context`
+
+    @property
+    def inputs(self) -> int:
+        """The numbers that a spectrum is generated from, noise aside."""
+        return self.elements + self.context
 
 
 class MemberLinear(nn.Module):
@@ -227,7 +233,7 @@ class MemberNetwork(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.members, self.elements, self.points = sizes
+        self.members, self.elements, self.points, self.context = sizes
 
     def initialise(self, streams: Sequence[torch.Generator]) -> None:
         """Draw every layer's weights, each member's from its own stream; zeros without streams.

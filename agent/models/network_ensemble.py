@@ -45,6 +45,8 @@ class NetworkEnsemble:
     device: torch.device
     train_fn: TrainFn | None = None
     """Trains the networks elsewhere, as `flows.compute.dask_cluster.Cluster.train` does; by default here."""
+    context: int = 0
+    """How many columns of a context stand behind the compositions."""
 
     def fit(
         self,
@@ -65,6 +67,7 @@ class NetworkEnsemble:
             architecture_of(self.config.architecture),
             seeds=[stream_seed(seed, "member", member) for member in range(members)],
             seen=(none if folds is None else folds) != (np.arange(members) % FOLDS)[:, None],
+            context=self.context,
         )
         train_fn = self.train_fn or partial(train_networks, device=self.device)
         generator = train_fn(data, report).to(self.device).eval()
@@ -94,7 +97,8 @@ class NetworkEnsemble:
         widths = {name: width if isinstance(width, int) else tuple(width) for name, width in kept.items()}
         tensors = dict(saved.tensors)
         noise = tensors.pop("noise").to(self.device)
-        sizes = Sizes(self.config.members, known.compositions.shape[1], known.spectra.shape[1])
+        elements = known.compositions.shape[1] - self.context
+        sizes = Sizes(self.config.members, elements, known.spectra.shape[1], self.context)
         generator = build(lambda: architecture.generator(sizes, type(architecture.widths)(**widths)))
         generator.load_state_dict({name.removeprefix("generator."): value for name, value in tensors.items()})
         return TrainedNetworks(generator.to(self.device).eval(), widths, noise)

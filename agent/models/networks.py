@@ -2,7 +2,8 @@
 
 All members of an ensemble are one network (`layers`).
 
-Letters: b batch, m members, e elements, z noise, c channels, l points of a hidden spectrum, q points of the spectrum.
+Letters: b batch, m members, e elements and columns of the context, z noise, c channels, l points of a hidden spectrum,
+q points of the spectrum.
 """
 
 import math
@@ -46,9 +47,13 @@ class Generator(MemberNetwork):
         """Begin training with each member's mean spectrum (0-100), where the generator has a place for it."""
 
     def inputs(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m i"]:
-        """Return noise and compositions side by side, these with mean 0 and variance 1 over the simplex."""
+        """Return noise and compositions side by side, these with mean 0 and variance 1 over the simplex.
+
+        Columns of a context stand behind the shares, with variance 1/4 as `agent.data.context` encodes numbers.
+        """
         e = self.elements
-        return torch.cat([noise, (compositions - 1 / e) * math.sqrt(e**2 * (e + 1) / (e - 1))], dim=2)
+        shares, context = compositions[..., :e], compositions[..., e:]
+        return torch.cat([noise, (shares - 1 / e) * math.sqrt(e**2 * (e + 1) / (e - 1)), 2 * context], dim=2)
 
     def cropped(self, h: Float[Tensor, "i j l"]) -> Float[Tensor, "i j q"]:
         """Return the middle of spectra that are somewhat too long."""
@@ -73,7 +78,7 @@ class DenseGenerator(Generator):
 
     def __init__(self, sizes: Sizes, widths: DenseWidths) -> None:
         super().__init__(sizes, noise=widths.noise)
-        ends = (widths.noise + sizes.elements, *widths.hidden, -(-sizes.points // STRETCH))
+        ends = (widths.noise + sizes.inputs, *widths.hidden, -(-sizes.points // STRETCH))
         self.layers = nn.ModuleList(MemberLinear(sizes.members, i, o) for i, o in pairwise(ends))
         self.mean = nn.Parameter(torch.empty(sizes.members, sizes.points))  # before the sigmoid
 
@@ -137,7 +142,7 @@ class ConvGenerator(Generator):
         super().__init__(sizes, noise=widths.noise)
         m = sizes.members
         self.start = -(-sizes.points // math.prod(widths.strides))  # points at first, rounded up
-        self.stem = MemberLinear(m, widths.noise + sizes.elements, widths.channels[0] * self.start)
+        self.stem = MemberLinear(m, widths.noise + sizes.inputs, widths.channels[0] * self.start)
         outputs = (*widths.channels[1:], 1)
         convolutions = zip(widths.channels, outputs, widths.kernels, widths.strides, strict=True)
         self.layers = nn.ModuleList(
@@ -188,7 +193,7 @@ class Discriminator(MemberNetwork):
         for stride in widths.strides:
             length = -(-length // stride)
         self.score = MemberLinear(m, widths.channels[-1] * length, 1)
-        self.composition = MemberLinear(m, widths.channels[-1] * length, sizes.elements)
+        self.composition = MemberLinear(m, widths.channels[-1] * length, sizes.inputs)
 
     def forward(self, spectra: Float[Tensor, "b m q"]) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m e"]]:
         """Judge each spectrum by its own member: score and composition."""

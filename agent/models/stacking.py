@@ -1,6 +1,7 @@
 """How base models are stacked: folds, out-of-fold predictions, weights, spread, and the band that holds 90 %.
 
-It knows the protocol of `base_model` only. Letters: n training spectra, q points, v base models, b alloys of a block.
+It knows the protocol of `base_model` only. Letters: n training spectra, e elements and columns of the context,
+q points, v base models, b alloys of a block.
 """
 
 import math
@@ -182,22 +183,29 @@ def fit_stack(
     *,
     seed: int,
     device: torch.device,
+    context: int = 0,
     report: Report = ignore,
 ) -> Stack:
     """Fit every base model, weigh them by what they predict of spectra that they have not seen, and size the band.
 
     Args:
         base_models: By name; one alone isn't weighed, and leaves nothing out.
-        compositions: Atomic fractions `(n, e)`.
+        compositions: Atomic fractions, and the columns of a context, `(n, e)`.
         spectra: `(n, q)`, in any unit.
         seed: Decides every random number.
         device: Of the base models.
+        context: How many of the columns are of the context. Folds and regions go by the shares alone: what one alloy
+            is like by another process is not given away.
         report: Is told how far training is.
     """
     floor = min(0.0, float(spectra.min()))
     scale = (float(spectra.max()) - floor) / 100 or 1.0  # 1 where every spectrum is 0
     scaled = (spectra - floor) / scale
-    folds = assign_folds(compositions, seed=seed) if len(base_models) > 1 else np.full(len(compositions), -1)
+    folds = (
+        assign_folds(_shares(compositions, context), seed=seed)
+        if len(base_models) > 1
+        else np.full(len(compositions), -1)
+    )
     trained = {
         name: model.fit(compositions, scaled, seed=seed, folds=folds, report=report)
         for name, model in base_models.items()
@@ -222,7 +230,7 @@ def fit_stack(
     if not rows:
         return stack
     told = np.concatenate(rows)
-    regions = _leave_regions_out(base_models, stack, compositions, spectra, scaled, seed)
+    regions = _leave_regions_out(base_models, stack, compositions, spectra, scaled, seed, context)
     stack = _calibrate(stack, predicted, spectra[told], regions)
     left_out = np.full(spectra.shape, np.nan)
     left_out[told] = on_cpu([block.mean(stack.weights) for block in predicted])
@@ -294,6 +302,7 @@ def _leave_regions_out(
     spectra: Spectra,
     scaled: Spectra,
     seed: int,
+    context: int,
 ) -> LeftOut | None:
     """Return how far off what is far from all measurements is, by the models that tell; None where none does.
 
@@ -307,9 +316,10 @@ def _leave_regions_out(
     if not telling:
         return None
     centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(compositions))[:CENTRES]
+    shares = _shares(compositions, context)
     errors: list[PerSample] = []
     blocks: list[StackedBlock] = []
-    for distances, share in product(cdist(compositions[centres], compositions), REGIONS):
+    for distances, share in product(cdist(shares[centres], shares), REGIONS):
         reach = np.sort(distances)[max(1, round(share * len(distances))) - 1]
         region = distances <= reach
         if region.all():
@@ -356,6 +366,11 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regi
             guess=float(truth.var(0).mean()),
         ),
     )
+
+
+def _shares(compositions: Compositions, context: int) -> np.ndarray:
+    """Return the atomic fractions, without the columns of a context behind them."""
+    return compositions[:, : compositions.shape[1] - context]
 
 
 def _size(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:

@@ -1,6 +1,6 @@
 """How the networks learn: vicinity, schedule, averaging, one training step for all members at once.
 
-Letters: b batch, m members, n training spectra, e elements, z noise, q points.
+Letters: b batch, m members, n training spectra, e elements and columns of the context, z noise, q points.
 """
 
 import copy
@@ -29,17 +29,19 @@ REPORT_EVERY = 10  # steps; reading the loss waits for the device
 class TrainingData(NamedTuple):
     """What the networks of an ensemble learn from, and how; plain values, so that they can be trained elsewhere."""
 
-    compositions: Float[np.ndarray, "n e"]  # float32
+    compositions: Float[np.ndarray, "n e"]  # float32, with the columns of a context beside them
     spectra: Float[np.ndarray, "n q"]  # float32, 0-100
     config: TrainingConfig
     architecture: Architecture[Any]
     seeds: list[int]  # one a member
     seen: Bool[np.ndarray, "m n"]  # which spectra each member learns from
+    context: int = 0  # how many of the columns are of the context
 
     @property
     def sizes(self) -> Sizes:
-        """Members, elements and points of the networks."""
-        return Sizes(len(self.seeds), self.compositions.shape[1], self.spectra.shape[1])
+        """Members, elements, points and columns of the context of the networks."""
+        elements = self.compositions.shape[1] - self.context
+        return Sizes(len(self.seeds), elements, self.spectra.shape[1], self.context)
 
 
 TrainFn = Callable[[TrainingData, Report], Generator]
@@ -178,12 +180,13 @@ class Trainer:
 
     def draw(self) -> Batch:
         """Draw targets near training compositions, and for each a measured spectrum from the target's vicinity."""
-        b, (n, e), z = self.config.batch_size, self.compositions.shape, self.generator.noise
+        b, n, e, z = self.config.batch_size, len(self.compositions), self.sizes.elements, self.generator.noise
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
             row = mine[torch.randint(len(mine), (b,), generator=stream)]
             shift = self.vicinity.sigma * torch.randn(b, e, generator=stream)
-            target = self.compositions[row] + shift - shift.mean(1, keepdim=True)  # shares still sum to 1
+            target = self.compositions[row].clone()
+            target[:, :e] = target[:, :e] + shift - shift.mean(1, keepdim=True)  # sum 1 as before; the context stays
             pick, weight = row, torch.ones(b)
             if self.critic is not None:
                 squared = torch.cdist(target, self.compositions).square()  # (b, n)
