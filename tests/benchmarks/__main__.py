@@ -213,6 +213,45 @@ def benchmark_spectra(
             spectra.draw(records, picture)
 
 
+@app.command("generative")
+def benchmark_generative(
+    datasets: Datasets,
+    n: Annotated[int | None, typer.Option(min=1, help="Spectra to learn from; the paper's number by default.")] = None,
+    split: Annotated[TestSet, typer.Option(help="What to test on.")] = TestSet.RANDOM,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    where: Where = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of draws beside measurements of one alloy.")] = None,
+    json_file: Json = None,
+) -> None:
+    """How good draws of spectra are, ours and the controls': energy score, CRPS and intervals of Δq and q1, classifier.
+
+    Of each alloy 50 spectra are drawn. *measured again* is what measurements of one alloy say of each other: nothing
+    can be better. *again*: on alloys learned from, measured on another wafer.
+
+    Example: `python -m tests.benchmarks generative co-v-zr.nc fe-ti-nb.nc --seeds 3 --json records.json`
+    """
+    from tests.benchmarks import generative
+
+    with errors_in_words():
+        examples: list[generative.Example] = []
+        records = generative.run(
+            datasets,
+            n=n,
+            split=split,
+            seeds=range(seeds),
+            where=where,
+            on_record=lambda r: say(f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']}"),
+            on_example=examples.append,
+        )
+        for title, names in generative.TABLES.items():
+            rows = [{name: record.get(name) for name in ("dataset", "n", "model", *names)} for record in records]
+            said = [{name: float("nan") if value is None else value for name, value in row.items()} for row in rows]
+            print_summary(said, by=("dataset", "n", "model"), values=names, title=f"{title}, medians")
+        write_json(json_file, records)
+        if picture is not None and examples:
+            generative.draw(examples, picture)
+
+
 @app.command("speed")
 def benchmark_speed(
     preset: Preset = "default",

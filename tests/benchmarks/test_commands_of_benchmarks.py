@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from glassmap.agent.data.dataset import read_dataset, write_dataset
+from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
-from tests.benchmarks import noise, peaks, screening, spectra, speed
+from tests.benchmarks import controls, generative, noise, peaks, screening, spectra, speed
 from tests.benchmarks.__main__ import app
 from tests.support.glasses import TINY
 from tests.support.pictures import shows_something
@@ -106,6 +106,40 @@ def test_screening(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch: 
     write_dataset(replace(data, coordinates={"cleaned": np.arange(len(data)) % 5 > 0}), tmp_path / "cleaned.nc")
     _, (record,) = benchmark("screening", tmp_path / "cleaned.nc", "--sizes", "20", "--seeds", 1)
     assert record["n"] == 20 and 0 <= record["found"] <= record["bad"] and record["mse_all"] > 0
+
+
+def test_generative(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fitted: dict[int, controls.ResidualForecast] = {}
+
+    def fit_once(learn: SpectraSet, seed: int) -> controls.ResidualForecast:
+        if seed not in fitted:
+            fitted[seed] = controls.fit_residuals(learn, seed)
+        return fitted[seed]
+
+    models = {"a point": lambda *given: controls.PointForecast(fit_once(*given).ensemble), "residuals": fit_once}
+    monkeypatch.setattr(generative, "run", partial(generative.run, models=models, count=8))
+    once, rows = read_dataset(small_dataset), np.r_[0:150, 0:100]  # hundred of the alloys on two wafers
+    twice = replace(
+        once,
+        ids=tuple(f"s{row}" for row in range(250)),
+        compositions=once.compositions[rows],
+        intensities=once.intensities[rows] + np.random.default_rng(0).normal(0, 0.5, (250, 96)),
+        coordinates={"wafer": np.where(np.arange(250) < 150, "first", "second")},
+    )
+    write_dataset(twice, tmp_path / "twice.nc")
+    words = ["--n", 40, "--seeds", 1, "--picture", tmp_path / "draws.png"]
+    output, records = benchmark("generative", tmp_path / "twice.nc", *words)
+    assert "Draws of Δq, medians, over seeds" in output and "twice random @ 40 seed 0: gp on the figure" in output
+    assert shows_something(tmp_path / "draws.png")
+    assert [record["model"] for record in records] == [generative.MEASURED, *models, generative.FIGURE]
+    again, point, residuals, figure = records
+    assert again["pairs"] > 100 and again["energy"] < residuals["energy"]
+    assert point["again_n"] > 10 and point["again_energy"] > 0 and figure["again_delta_q_crps"] > 0
+    assert point["energy"] > residuals["energy"] and point["mse"] == residuals["mse"], "a spread is better than none"
+    assert point["delta_q_inside_90"] is None and 0.5 < residuals["delta_q_inside_90"] <= 1
+    assert residuals["delta_q_width_50"] < residuals["delta_q_width_90"] and 0 <= residuals["brier"] < 0.25
+    assert residuals["mse_draw"] > residuals["mse"] and residuals["rough"] > point["rough"]
+    assert figure["delta_q_crps"] < point["delta_q_crps"] and "energy" not in figure
 
 
 def test_speed(benchmark, monkeypatch: pytest.MonkeyPatch):
