@@ -14,6 +14,7 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.models.description import AS_PUBLISHED
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
@@ -176,12 +177,12 @@ def _learning(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> Ite
 
 
 def _facts(campaign: CampaignSnapshot) -> str:
-    settings, stop, used = campaign.settings, campaign.settings.stop, campaign.used
+    settings, stop, used, status = campaign.settings, campaign.settings.stop, campaign.used, campaign.status
     rows = {
         "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
         "measured by": campaign.source or settings.backend,
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
-        "model": settings.model,
+        "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",
         "stop rule": f"once {stop.words}; at most {stop.max_rounds} rounds",
         "used": f"{used.spectra} spectra in {used.rounds} rounds"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.config.planning import TOLERANCES, describe_rule
+from glassmap.agent.models.description import kind_of, terms_on
 from glassmap.agent.planning.convergence import On
 
 COLD = 300.0  # K, that a melt is quenched to where the protocol doesn't say
@@ -79,8 +80,9 @@ def _read_stop(stop: Mapping[str, Any]) -> StopRule:
 
 
 def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:
-    """Return what the ensemble is: generators that learn from fidelity alone are no GAN."""
-    kind = "conditional GANs" if model["adversarial"] else "deterministic conditional generators"
+    """Return what the ensemble is to be; what it became stands in its checkpoint."""
+    terms = terms_on(model)
+    kind = kind_of(terms, is_generative="energy" in terms)
     stacked = ", stacked with a Gaussian process and trees" if model.get("stacked") else ""
     return f"{model['members']} {kind} ({model['architecture']}){stacked}; seed {seed}"
 

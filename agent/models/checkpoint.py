@@ -64,6 +64,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "expected_error": None if stack.expected_error is None else stack.expected_error._asdict(),
             **({} if checkpoint.context is None else {"context": checkpoint.context.to_json()}),
             "models": {name: model.facts for name, model in saved.items()},
+            "device": stack.known.compositions.device.type,
             "code_version": __version__,
             "torch_version": torch.__version__,
             "record": checkpoint.record,

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.models.description import read_description
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.store.connection import is_advanced
 from glassmap.agent.store.files import Files
@@ -72,6 +73,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             flags=self.flags(most=FLAGS_SAID),
             use_changed=tuple(self.use_changed),
             peaks_found=self.peaks_found,
+            ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
         )
 
     def to_look_at(self) -> ToLookAt:

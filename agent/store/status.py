@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from glassmap.agent.maps.failure import PeaksFound, why_nothing_is_said
+from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaitingFor
@@ -39,6 +40,7 @@ class Status(NamedTuple):
     flags: tuple[Flag, ...]  # the first `FLAGS_SAID` of those that are used, and of those that wait for a person
     use_changed: tuple[str, ...]  # measurements that people took out of use or into it since the last training
     peaks_found: PeaksFound | None  # on the last map, and in the spectra that its model knows of
+    ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
 
     @property
     def failure(self) -> str:
@@ -70,6 +72,7 @@ class Status(NamedTuple):
             "flags": [flag._asdict() for flag in self.flags],
             "peaks_found": self.peaks_found and self.peaks_found._asdict(),
             "failure": self.failure,
+            "ensemble": self.ensemble and self.ensemble.to_json(),
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 

@@ -60,6 +60,8 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
         if column.button(words, key=f"{page} {campaign.folder}", width="stretch"):
             st.session_state.campaign = name
             st.switch_page(st.session_state.pages[page], query_params={"campaign": name})
+    if (model := campaign.status.ensemble) is not None:
+        st.caption(f"Model: {plain(model.sentence)}")
     st.caption(f"Last activity {ago(campaign.last_activity)}" + (f" · {campaign.source}" if campaign.source else ""))
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from glassmap.agent.models.description import AS_PUBLISHED
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, said
 from glassmap.agent.peaks.measures import Measure
@@ -69,6 +70,10 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         + (f" The last {SHOWN_CHANGES} rounds." if len(campaign.maps) > SHOWN_CHANGES else "")
         + (f" {say_hold_out(campaign.curve)}" if campaign.curve else "")
     )
+    if (model := campaign.status.ensemble) is not None:
+        st.markdown("**What the newest model is**")
+        st.markdown(plain(model.sentence))
+        st.caption(AS_PUBLISHED)
     if campaign.decisions:
         st.markdown("**What was decided, and why**")
     for round_, decision in sorted(campaign.decisions.items(), reverse=True):

@@ -182,6 +182,7 @@ def status(
 
     Example: `glassmap status campaigns/co-v-zr`
     """
+    from glassmap.agent.models.description import AS_PUBLISHED
     from glassmap.agent.store.campaign_store import CampaignStore
 
     def look() -> dict[str, Any]:
@@ -192,6 +193,8 @@ def status(
                 print_learning_curve(curve, store.coverage())
             if reached.decision is not None and reached.decision.state == "continue" and not reached.failure:
                 say(reached.decision.reason)
+            if reached.ensemble is not None:
+                say(f"Model: {reached.ensemble.sentence} {AS_PUBLISHED}")
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
 
     with errors_in_words():

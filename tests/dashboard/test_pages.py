@@ -149,6 +149,7 @@ def test_a_harmed_map_and_harmed_spectra_are_said_on_the_pages_that_show_them(
     for path in paths:
         path.write_bytes(path.read_bytes()[:-1])
     said = {page: words(look(monkeypatch, folder, page)) for page in ("campaigns", "map", "progress", "rounds")}
+    assert "stacked by weight: " in said["campaigns"] and "With `--preset paper` it would be" in said["rounds"]
     assert {page for page, text in said.items() if "`glassmap map` makes it again" in text} == {
         "campaigns",
         "map",

@@ -96,8 +96,11 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
     assert first.startswith("round 1: MSE after n spectra: 8: ") and last.startswith(
         "Budget spent, not converged, after 8 spectra"
     )
-    assert glassmap("status", folder, "--json", record).exit_code == 0
+    said = glassmap("status", folder, "--json", record)
+    assert said.exit_code == 0
     status = json.loads(record.read_text())
+    assert f"Model: {status['ensemble']['sentence']}" in said.output and "With `--preset paper` it would" in said.output
+    assert sum(status["ensemble"]["weights"].values()) == pytest.approx(1)
     assert list(status)[:6] == STATUS_KEYS and status["decision"]["state"] == "exhausted"
     assert (status["state"], status["rounds"], status["spectra"]) == ("exhausted", 1, 8)
     with CampaignStore.read_only(folder) as store:
@@ -139,6 +142,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "use_changed": [],
         "peaks_found": None,
         "failure": "",
+        "ensemble": None,
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
