@@ -18,16 +18,27 @@ from sklearn.gaussian_process.kernels import (  # pyright: ignore[reportMissingT
 )
 
 from glassmap.agent.data.dataset import SpectraSet
-from glassmap.agent.models.base_models import Setup, base_models
 from glassmap.agent.models.baselines import ExtraTrees, PcaGp, TrainedExtraTrees, TrainedPcaGp
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble, resolve_device
-from glassmap.agent.models.stacking import fit_stack
+from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
+from glassmap.flows.compare import CONTROL, fit_without_networks
 from tests.benchmarks.scores import Draws, FigureDraws
 
-REGRESSION = TrainingConfig()
-"""The ensemble that learned by the squared error alone: deterministic networks, Gaussian process, trees."""
+REGRESSION = TrainingConfig(
+    architecture="compact",
+    members=10,
+    steps=1500,
+    batch_size=32,
+    learning_rate=2e-3,
+    momentum=0.9,
+    adversarial=0.0,
+    composition=0.0,
+    fidelity=1.0,
+    jitter=0.0,
+    averaging=0.99,
+)
+"""The ensemble that learns by the squared error alone; its networks draw nothing."""
 
 
 class Forecast(Protocol):
@@ -122,17 +133,9 @@ def fit_ensemble(learn: SpectraSet, seed: int, config: TrainingConfig) -> Traine
     return Ensemble(config, seed=seed).fit(learn.compositions, learn.intensities.astype(np.float64))
 
 
-def fit_without_networks(learn: SpectraSet, seed: int) -> TrainedEnsemble:
-    """Stack the Gaussian process and the trees alone."""
-    device = resolve_device("cpu")
-    models = {name: model for name, model in base_models(Setup(REGRESSION, device)).items() if name != "networks"}
-    spectra = learn.intensities.astype(np.float64)
-    return TrainedEnsemble(REGRESSION, seed, fit_stack(models, learn.compositions, spectra, seed=seed, device=device))
-
-
 def fit_residuals(learn: SpectraSet, seed: int) -> ResidualForecast:
     """Stack without networks, and keep how far off it is on what it was fitted without."""
-    ensemble = fit_without_networks(learn, seed)
+    ensemble = fit_without_networks(learn, seed=seed, config=REGRESSION)
     assert ensemble.stack.left_out is not None, "there are alloys enough to leave some out"
     residuals = learn.intensities - ensemble.stack.left_out
     return ResidualForecast(ensemble, residuals[np.isfinite(residuals).all(1)])
@@ -150,8 +153,8 @@ def fit_leaves(learn: SpectraSet, seed: int) -> LeafForecast:
 
 CONTROLS: Mapping[str, Fit] = {
     "regression": lambda learn, seed: PointForecast(fit_ensemble(learn, seed, REGRESSION)),
-    "no networks": lambda learn, seed: PointForecast(fit_without_networks(learn, seed)),
-    "no networks, residuals": fit_residuals,
+    CONTROL: lambda learn, seed: PointForecast(fit_without_networks(learn, seed=seed, config=REGRESSION)),
+    "left-out residuals": fit_residuals,
     "pca-gp": fit_posterior,
     "extra-trees": fit_leaves,
 }
