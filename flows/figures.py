@@ -47,7 +47,8 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     """
     elements = store.elements
     round_, ensemble = _last_ensemble(store)
-    block, row = block_of(CampaignConfig.recorded(store.config).space.build(), composition)
+    space = CampaignConfig.recorded(store.config).space.build()
+    block, row = block_of(space, composition, size=ensemble.block_size)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     q = q_axis(*store.axis())

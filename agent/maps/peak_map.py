@@ -27,14 +27,14 @@ from torch import Tensor
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_by_content, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
-from glassmap.agent.models.base_model import BLOCK
+from glassmap.agent.models.base_model import LARGEST_BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 
-SHARD = 64 * BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
+SHARD = LARGEST_BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
 
 MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share", "expected_error")
@@ -121,7 +121,7 @@ class PeakMap:
         """Map the alloys of some ranks; the content of a Parquet file with the columns of `write`.
 
         Args:
-            ranks: Beginning with a multiple of `BLOCK`.
+            ranks: Beginning with a multiple of the ensemble's block size.
         """
         rows = np.arange(ranks.start, ranks.stop)
         compositions = self.space.compositions(rows)
@@ -178,16 +178,21 @@ class PeakMap:
         )
 
 
-def block_of(space: CompositionSpace, composition: Composition) -> tuple[Compositions, int]:
+def block_of(space: CompositionSpace, composition: Composition, *, size: int) -> tuple[Compositions, int]:
     """The alloys that a map sends through the network together with this one, and its row among them.
 
     How many alloys go through at once decides the last bits of each spectrum; with its block, an alloy's is what the
     map saw to the bit, on the same device. An alloy off the map's grid comes alone.
+
+    Args:
+        space: Of the map.
+        composition: Atomic fractions.
+        size: Of the ensemble's blocks (`TrainedEnsemble.block_size`).
     """
     parts = np.rint(composition * 100 / space.step_at_pct).astype(np.int64)[None]
     off = np.abs(parts[0] * space.step_at_pct / 100 - composition).max()
     if off > SAME_ALLOY or not space.contains(parts)[0]:
         return composition[None], 0
     rank = int(space.rank(parts)[0])
-    start = rank - rank % BLOCK
-    return space.compositions(np.arange(start, min(start + BLOCK, len(space)))), rank - start
+    start = rank - rank % size
+    return space.compositions(np.arange(start, min(start + size, len(space)))), rank - start

@@ -20,7 +20,9 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Compositions, Groups, Spectra
 
 FOLDS = 5  # of the spectra
-BLOCK = 256  # alloys predicted at once
+BLOCK = 256  # alloys predicted at once on a CPU
+LARGEST_BLOCK = 64 * BLOCK
+BYTES_OF_AN_ALLOY = 4 << 20  # of a GPU, enough for twenty spectra of 3743 points and what makes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +147,22 @@ class BaseModel(Protocol):
         ...
 
 
+def block_size(device: torch.device) -> int:
+    """Return how many alloys are predicted at once on a device: a GPU's memory decides, what is free of it doesn't.
+
+    How many they are decides the last bits of each spectrum, so it is the same at all times on one machine.
+    """
+    if device.type != "cuda":
+        return BLOCK
+    fitting: int = cast(Any, torch.cuda).get_device_properties(device).total_memory // BYTES_OF_AN_ALLOY
+    return min(max(BLOCK, 1 << (fitting.bit_length() - 1)), LARGEST_BLOCK)
+
+
 def blocks_of(compositions: Compositions, device: torch.device) -> Iterator[Float[Tensor, "b e"]]:
     """Put compositions on a device, a block at a time, in double precision."""
-    for start in range(0, len(compositions), BLOCK):
-        yield torch.tensor(compositions[start : start + BLOCK], dtype=torch.float64, device=device)
+    size = block_size(device)
+    for start in range(0, len(compositions), size):
+        yield torch.tensor(compositions[start : start + size], dtype=torch.float64, device=device)
 
 
 def distances_to(known: Float[Tensor, "n e"], compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b n"]:

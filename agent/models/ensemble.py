@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glassmap.agent.data.context import Columns, Context, Encoding, Held, say_held
 from glassmap.agent.errors import ModelError
-from glassmap.agent.models.base_model import on_cpu
+from glassmap.agent.models.base_model import block_size, on_cpu
 from glassmap.agent.models.base_models import Setup, base_models
 from glassmap.agent.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from glassmap.agent.models.config import TrainingConfig
@@ -171,6 +171,11 @@ class TrainedEnsemble:
         As the MSE does, it counts a spectrum's scale as much as its shape.
         """
         return on_cpu([block.epistemic_std(self.stack.weights).mean(1) for block in self._blocks(compositions)])
+
+    @property
+    def block_size(self) -> int:
+        """How many alloys are predicted at once on its device."""
+        return block_size(self.stack.known.compositions.device)
 
     @property
     def known_below(self) -> float:

@@ -7,6 +7,7 @@ alloys that differ, k nodes of a tree.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -93,18 +94,30 @@ class TrainedTrees:
     sample_to_alloy: Integer[Tensor, " n"]  # the training alloy of each spectrum
     extrapolates: ClassVar[bool] = False
 
+    @cached_property
+    def depth(self) -> int:
+        """Nodes between a root and the deepest leaf; children stand behind their parents."""
+        left, right = self.children_left.cpu().numpy(), self.children_right.cpu().numpy()
+        tree, depths = np.arange(len(left)), np.zeros(left.shape, dtype=np.int64)
+        for node in range(left.shape[1]):
+            for child in (left[:, node], right[:, node]):
+                depths[tree, child] = depths[:, node] + (child != node)
+        return int(depths.max())
+
+    @cached_property
+    def samples_of_alloys(self) -> Integer[Tensor, " g"]:
+        """How many spectra each training alloy has."""
+        return self.sample_to_alloy.bincount()
+
     def blend(self, compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b n"]:
         """Return each training spectrum's share in what the trees predict of some alloys, in double precision."""
         asked = compositions.float().double()  # as the trees were grown
         tree = torch.arange(len(self.feature), device=asked.device)
         node = torch.zeros(len(asked), len(tree), dtype=torch.int64, device=asked.device)
-        while True:
+        for _ in range(self.depth):  # leaves stay; to ask whether all are there would wait for the device
             goes_left = asked.gather(1, self.feature[tree, node].long()) <= self.threshold[tree, node]
-            below = torch.where(goes_left, self.children_left[tree, node], self.children_right[tree, node]).long()
-            if torch.equal(below, node):
-                break
-            node = below
-        samples = self.sample_to_alloy.bincount()  # of each alloy
+            node = torch.where(goes_left, self.children_left[tree, node], self.children_right[tree, node]).long()
+        samples = self.samples_of_alloys
         counts = torch.zeros(len(asked), len(samples), dtype=torch.int64, device=asked.device)
         counts.scatter_add_(1, self.group[tree, node].long(), torch.ones_like(node))
         return counts[:, self.sample_to_alloy].double() / (len(tree) * samples[self.sample_to_alloy])

@@ -108,7 +108,7 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     space = a_map(trained).space
     whole = torch.cat([mean for mean, *_ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
     for rank in (0, 255, 256, 700, 1175):
-        block, row = block_of(space, space.compositions(np.array([rank]))[0])
+        block, row = block_of(space, space.compositions(np.array([rank]))[0], size=ensemble.block_size)
         ((mean, members, _),) = ensemble.predict_blocks(block)
         assert torch.equal(mean[row], whole[rank]), "to the bit"
         found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, members[row])
@@ -126,6 +126,6 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
 @pytest.mark.parametrize("at_pct", [(20.5, 40.0, 39.5), (0.0, 50.0, 50.0), (21.0, 39.0, 40.0)])
 def test_an_alloy_off_the_grid_comes_alone(at_pct: tuple[float, ...]):
     composition = np.array(at_pct) / 100
-    block, row = block_of(CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), composition)
+    block, row = block_of(CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), composition, size=256)
     np.testing.assert_array_equal(block, composition[None])
     assert row == 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +10,18 @@ import pytest
 import torch
 
 from glassmap.agent.errors import ModelError
+from glassmap.agent.maps.peak_map import SHARD
 from glassmap.agent.models import base_models
-from glassmap.agent.models.base_model import Known, PredictedBlock, Saved, TrainedBaseModel, blocks_of, on_cpu
+from glassmap.agent.models.base_model import (
+    BLOCK,
+    Known,
+    PredictedBlock,
+    Saved,
+    TrainedBaseModel,
+    block_size,
+    blocks_of,
+    on_cpu,
+)
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.models.protocol import Prediction
@@ -109,3 +120,13 @@ def test_without_one_of_them_the_others_are_stacked(monkeypatch: pytest.MonkeyPa
 def test_an_ensemble_that_is_not_stacked_has_networks_alone():
     setup = Setup(TINY.model_copy(update={"stacked": False}), CPU)
     assert tuple(base_models.base_models(setup)) == base_models.ALONE
+
+
+@pytest.mark.parametrize(("gib", "size"), [(0.5, 256), (8, 2048), (24, 4096), (80, 16384), (139, 16384)])
+def test_a_gpus_memory_decides_how_many_alloys_go_at_once_and_shards_are_whole_blocks(monkeypatch, gib, size):
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=int(gib * 2**30))
+    )
+    assert block_size(torch.device("cuda")) == size
+    assert SHARD % size == 0
+    assert block_size(CPU) == BLOCK
