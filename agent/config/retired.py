@@ -16,7 +16,7 @@ GONE: dict[tuple[str, str], Any] = {
 # Table and name of what came later, and the value that says what was done before.
 LATER: dict[tuple[str, str], Any] = {
     ("spectrum", "scale"): "maximum",
-    ("model", "stacked"): False,
+    **{("model", name): value for name, value in models.LATER.items()},
     ("stop", "on"): "mse",
 }
 LATER_OF_REPLAYS = {"flagged": "use"}  # the same, of a table of a backend that is a replay

@@ -19,7 +19,7 @@ from glassmap.agent.data.context import Encoding
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.base_model import Known, Saved
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
-from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.config import LATER, TrainingConfig
 from glassmap.agent.models.expected_error import ExpectedError
 from glassmap.agent.models.format_3 import upgrade
 from glassmap.agent.models.stacking import Stack
@@ -112,7 +112,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
     tensors = load(weights)
     if facts["format"] == 3:
         facts, tensors = upgrade(facts, tensors)
-    config = TrainingConfig(**facts["config"])
+    config = TrainingConfig(**LATER | facts["config"])
     known = Known(tensors["known.compositions"].to(device), tensors["known.spectra"].to(device))
     _refuse_gone(facts)
     context = Encoding.from_json(facts["context"]) if "context" in facts else None  # came later

@@ -1,6 +1,6 @@
 """How an ensemble is trained, as a campaign file says it; settings need this file, and it needs no torch."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -8,18 +8,28 @@ CONFIDENCE = 0.9  # share of measured points that the band of a prediction is to
 # Where each architecture stands, `module:NAME`; resolved when networks are built, so that settings need no torch.
 ARCHITECTURES = {
     "compact": "glassmap.agent.models.networks:COMPACT",
+    "large": "glassmap.agent.models.networks:LARGE",
     "paper": "glassmap.agent.models.networks:PAPER",
 }
+AUTO = "auto"  # compact on a CPU, large on a GPU, each with its own terms
 # Settings of earlier versions that are gone, with the value that they had by default
-RETIRED: dict[str, Any] = {"hidden": None, "noise": None, "vicinity": "soft"}
+RETIRED: dict[str, Any] = {"hidden": None, "noise": None}
+# What came later, with the value that says what was done before
+LATER: dict[str, Any] = {
+    "architecture": "compact",
+    "stacked": False,
+    "energy": 0.0,
+    "gradient_penalty": 0.0,
+    "vicinity": "soft",
+}
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 def _known_architecture(name: str) -> str:
-    if name not in ARCHITECTURES:
-        raise ValueError(f"must be one of {', '.join(ARCHITECTURES)}, got {name!r}")
+    if name not in (AUTO, *ARCHITECTURES):
+        raise ValueError(f"must be one of {', '.join((AUTO, *ARCHITECTURES))}, got {name!r}")
     return name
 
 
@@ -28,7 +38,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: Annotated[str, AfterValidator(_known_architecture)] = "compact"
+    architecture: Annotated[str, AfterValidator(_known_architecture)] = AUTO
     members: Annotated[int, Field(gt=0, le=1000)] = 10
     stacked: bool = True  # the networks are stacked with the other base models, and each leaves out a fold of spectra
     steps: Annotated[int, Field(gt=0, le=10_000_000)] = 1500
@@ -36,31 +46,64 @@ class TrainingConfig(BaseModel):
     learning_rate: Rate = 2e-3
     critic_learning_rate: Rate = 5e-4
     momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
-    adversarial: Weight = 0.0  # weight of fooling the discriminator
-    composition: Weight = 0.0  # weight of the composition that the discriminator believes to see
+    energy: Weight = 0.0  # weight of the energy score of two draws, per 10 units of RMS intensity
     fidelity: Weight = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
+    adversarial: Weight = 0.0  # weight of passing for a measured spectrum before the discriminator
+    gradient_penalty: Weight = 0.0  # of the discriminator's squared slope a unit of RMS intensity, R1 and R2
+    composition: Weight = 0.0  # weight of the composition that the discriminator believes to see
+    vicinity: Literal["soft", "hard"] = "soft"  # how spectra near a target stand for it before the discriminator
     jitter: Weight = 0.0  # of target compositions, in units of the median nearest-neighbour distance
     averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
 
+    @property
+    def is_generative(self) -> bool:
+        """Whether a term rewards draws that differ; without one the networks take no noise."""
+        return self.energy > 0 or self.adversarial > 0
+
+    def on(self, *, gpu: bool) -> "TrainingConfig":
+        """Return the settings on a device: `auto` becomes the preset `large` on a GPU, `compact` on a CPU.
+
+        A setting that differs from its default was chosen, and holds on either.
+        """
+        if self.architecture != AUTO:
+            return self
+        chosen = {name: value for name, value in self if value != type(self).model_fields[name].default}
+        return PRESETS["large" if gpu else "compact"].model_copy(update=chosen)
+
 
 PRESETS = {
-    # Fidelity alone, without noise: what the discriminator added in docs/results.md was not worth its time.
     "default": TrainingConfig(),
-    # The published network and its terms. The paper gives neither step count, batch size nor learning rate: these
-    # are the usual ones of DCGAN (Radford et al., 2016), long enough for the losses to settle.
+    # Ours, for two CPU cores. Fidelity alone, without noise.
+    "compact": TrainingConfig(architecture="compact"),
+    # Ours, for a GPU.
+    "large": TrainingConfig(
+        architecture="large",
+        members=5,
+        steps=2500,
+        learning_rate=1e-3,
+        critic_learning_rate=1e-3,
+        momentum=0.0,
+        fidelity=0.1,
+        adversarial=1.0,
+        gradient_penalty=0.15,
+        jitter=0.5,
+        averaging=0.995,
+    ),
+    # The published network. The paper gives neither step count, batch size nor learning rate.
     "paper": TrainingConfig(
         architecture="paper",
         members=5,
         stacked=False,
-        steps=6000,
+        steps=2500,
         batch_size=32,
-        learning_rate=2e-4,
-        critic_learning_rate=2e-4,
-        momentum=0.5,
-        adversarial=1.0,
-        composition=10.0,
+        learning_rate=1e-3,
+        critic_learning_rate=1e-3,
+        momentum=0.0,
         fidelity=0.0,
+        adversarial=1.0,
+        gradient_penalty=0.15,
+        composition=0.0,
         jitter=0.5,
-        averaging=0.999,
+        averaging=0.995,
     ),
 }

@@ -94,9 +94,10 @@ class Ensemble:
         inputs, width = compositions, 0
         if encoding is not None and context is not None:
             inputs, width = encoding.beside(compositions, context.columns), encoding.width
-        models = base_models(Setup(self.config, device, train_fn, width))
+        config = self.config.on(gpu=device.type == "cuda")
+        models = base_models(Setup(config, device, train_fn, width))
         stack = fit_stack(models, inputs, spectra, seed=self.seed, device=device, context=width, report=report)
-        return TrainedEnsemble(self.config, self.seed, stack, context=encoding)
+        return TrainedEnsemble(config, self.seed, stack, context=encoding)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ and after, c channels, w channels of a window.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Integer
@@ -231,6 +231,9 @@ DRAWN_LAYERS = (MemberLinear, nn.Conv1d, nn.ConvTranspose1d)
 class MemberNetwork(nn.Module):
     """A network of several members, which initialises itself."""
 
+    gain: ClassVar[float] = 1.0
+    """By how much its activation makes a signal smaller (He et al., 2015)."""
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.members, self.elements, self.points, self.context = sizes
@@ -238,7 +241,7 @@ class MemberNetwork(nn.Module):
     def initialise(self, streams: Sequence[torch.Generator]) -> None:
         """Draw every layer's weights, each member's from its own stream; zeros without streams.
 
-        Weights are uniform with variance 1 / inputs of the unit (LeCun et al., 1998), biases are zero. A network with
+        Weights are uniform with variance gain² / inputs of the unit (LeCun et al., 1998), biases zero. A network with
         other parameters gives them values in its own `initialise`; `build` refuses it by their names otherwise.
         """
         for layer in self.modules():
@@ -248,10 +251,11 @@ class MemberNetwork(nn.Module):
                 linear = isinstance(layer, MemberLinear)
                 inputs = layer.weight.shape[1] if linear else layer.in_channels // layer.groups * layer.kernel_size[0]
                 assert layer.bias is not None, "every layer has a bias"
+                limit = self.gain * (3 / inputs) ** 0.5
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
                 for stream, share in zip(streams, layer.weight.data.chunk(self.members), strict=False):
-                    share.uniform_(-((3 / inputs) ** 0.5), (3 / inputs) ** 0.5, generator=stream)
+                    share.uniform_(-limit, limit, generator=stream)
 
 
 Network = TypeVar("Network", bound=MemberNetwork)
@@ -282,12 +286,3 @@ def build(network: Callable[[], Network], streams: Sequence[torch.Generator] = (
             f"{', '.join(forgotten)} as they are. Give them values in its method `initialise`."
         )
     return module
-
-
-def skip(network: Callable[[], MemberNetwork], streams: Sequence[torch.Generator]) -> None:
-    """Let streams go on as if the layers of a network were drawn from them."""
-    with torch.device("meta"):
-        module = network()
-    drawn = [layer.weight for layer in module.modules() if isinstance(layer, DRAWN_LAYERS)]
-    for stream in streams:
-        torch.rand(sum(weight.numel() for weight in drawn) // module.members, generator=stream)

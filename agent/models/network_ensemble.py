@@ -1,4 +1,4 @@
-"""The networks as a base model: deterministic conditional generators, or ccGANs, each learning all spectra but a fold.
+"""The networks as a base model: conditional generators, each learning all spectra but a fold.
 
 They win where phases meet at sharp borders.
 
@@ -64,7 +64,7 @@ class NetworkEnsemble:
             compositions.astype(np.float32),
             spectra.astype(np.float32),
             self.config,
-            architecture_of(self.config.architecture),
+            architecture_of(self.config),
             seeds=[stream_seed(seed, "member", member) for member in range(members)],
             seen=(none if folds is None else folds) != (np.arange(members) % FOLDS)[:, None],
             context=self.context,
@@ -92,7 +92,7 @@ class NetworkEnsemble:
 
     def restore(self, saved: Saved, known: Known) -> "TrainedNetworks":
         """Return trained networks from what a checkpoint kept of them."""
-        architecture = architecture_of(self.config.architecture)
+        architecture = architecture_of(self.config)
         kept: dict[str, int | list[int] | tuple[int, ...]] = saved.facts["widths"]
         widths = {name: width if isinstance(width, int) else tuple(width) for name, width in kept.items()}
         tensors = dict(saved.tensors)

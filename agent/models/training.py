@@ -1,6 +1,6 @@
-"""How the networks learn: vicinity, schedule, averaging, one training step for all members at once.
+"""How the networks learn: the batches, their vicinity, schedule, averaging, one training step for all members at once.
 
-Letters: b batch, m members, n training spectra, e elements and columns of the context, z noise, q points.
+Letters: b batch, m members, n training spectra, e elements and columns of the context, k draws, z noise, q points.
 """
 
 import copy
@@ -8,22 +8,26 @@ import math
 from collections import abc
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn import functional
 
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.layers import VECTORS, Sizes, build, skip
-from glassmap.agent.models.losses import composition_error, judged_fake, judged_real, squared_error
+from glassmap.agent.models.layers import VECTORS, Sizes, build
+from glassmap.agent.models.losses import composition_error, energy_score, outranking, squared_error, squared_slope
 from glassmap.agent.models.networks import Architecture, Discriminator, Generator
+from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
 
 REPORT_EVERY = 10  # steps; reading the loss waits for the device
+LEAST_WEIGHT = 1e-3  # what counts less in a soft vicinity doesn't count; Ding et al.'s
+PENALTY_EVERY = 4  # steps; the gradient penalty counts as many times more then (Karras et al., CVPR 2020)
 
 
 class TrainingData(NamedTuple):
@@ -48,26 +52,49 @@ TrainFn = Callable[[TrainingData, Report], Generator]
 
 
 class Vicinity(NamedTuple):
-    """The bandwidths of the vicinal losses, as distances of composition vectors (atomic fraction).
+    """How near a spectrum or a label must be to a target to stand for it, as distances of composition vectors.
 
-    Source: Ding et al., CcGAN (ICLR 2021), whose labels are scalars: κ there is the largest gap between neighbouring
-    labels, here the largest distance of a training composition to its nearest neighbour; ν = 1/κ². Its σ, a normal
-    reference rule, would smear a sparse set over its neighbours, so σ is `jitter` x the median of those distances.
+    Source: Ding et al., CcGAN (ICLR 2021; TPAMI 2023), whose labels are scalars. Their σ, a reference rule, would
+    smear a sparse set over its neighbours, and κ, the largest gap between neighbouring labels, over borders of phases:
+    here σ is `jitter` x the median distance of a training composition to its nearest neighbour, κ that median.
     """
 
-    sigma: float  # standard deviation of the jitter of target compositions
-    kappa: float  # radius within which spectra are of the vicinity; weights fall off with the distance over it
+    sigma: float  # standard deviation of the jitter of target compositions, atomic fraction
+    kappa: float  # radius of the vicinity, atomic fraction
+    kind: Literal["soft", "hard"]  # whether what is near counts by exp(-distance²/κ²), or up to κ alike
 
     @classmethod
-    def of(cls, compositions: Float[Tensor, "n e"], *, jitter: float) -> "Vicinity":
+    def of(
+        cls, compositions: Float[Tensor, "n e"], *, jitter: float, kind: Literal["soft", "hard"] = "soft"
+    ) -> "Vicinity":
         """Return the bandwidths that follow from the training compositions; replicates don't count as neighbours."""
         distances = torch.cdist(compositions.double(), compositions.double())
         distances[distances < SAME_ALLOY] = math.inf  # torch has them to 1e-8, also from a row to itself
         nearest = distances.min(dim=1).values
         nearest = nearest[nearest.isfinite()]
-        if len(nearest) == 0:
-            return cls(0.0, 0.0)
-        return cls(jitter * nearest.median().item(), nearest.max().item())
+        median = nearest.median().item() if len(nearest) else 0.0
+        return cls(jitter * median, median, kind)
+
+    def weights(self, targets: Float[Tensor, "b e"], known: Float[Tensor, "n e"]) -> Float[Tensor, "b n"]:
+        """Return how much the spectrum of each known composition stands for each target; 0 outside the vicinity."""
+        squared = torch.cdist(targets, known).square() / max(self.kappa, 1e-9) ** 2
+        if self.kind == "hard":
+            return (squared <= 1).float()
+        weights = torch.exp(-squared)
+        return torch.where(weights < LEAST_WEIGHT, 0, weights)
+
+    def shifts(self, count: int, elements: int, stream: torch.Generator) -> Float[Tensor, "b e"]:
+        """Draw steps from targets to labels in their vicinity, as often as those count there; their sum is 0."""
+        steps = _balanced(torch.randn(count, elements, generator=stream))
+        if self.kind == "soft":
+            return self.kappa / math.sqrt(2) * steps
+        reach = torch.rand(count, 1, generator=stream) ** (1 / max(elements - 1, 1))
+        return self.kappa * reach * functional.normalize(steps)
+
+
+def _balanced(steps: Float[Tensor, "b e"]) -> Float[Tensor, "b e"]:
+    """Return steps after which shares still sum to 1."""
+    return steps - steps.mean(1, keepdim=True)
 
 
 class Batch(NamedTuple):
@@ -75,18 +102,18 @@ class Batch(NamedTuple):
 
     rows: Integer[Tensor, "b m"]  # the training spectrum that each generated one is held against
     targets: Float[Tensor, "b m e"]  # its composition, jittered
-    noise: Float[Tensor, "b m z"]
+    noise: Float[Tensor, "k b m z"]
     real: Integer[Tensor, "b m"]  # a measured spectrum from the vicinity of the target, for the discriminator
-    weights: Float[Tensor, "b m"]  # of that measured spectrum, by its distance
+    labels: Float[Tensor, "b m e"]  # a composition there, whose generated spectrum stands beside it
 
 
 class Trainer:
     """Generators, discriminators and their optimisers; `step` once, or `run` to the end.
 
     Every member has its own random stream, so that member k is the same network whatever stands beside it, and the
-    device doesn't change what is drawn. On a CPU, dense networks that learn by fidelity alone (the preset `default`)
-    are the same to the bit. Convolutions (the preset `paper`, and any discriminator) round otherwise with other
-    numbers of members, and training makes more of that (docs/cluster.md).
+    device doesn't change what is drawn. On a CPU, dense networks that learn without a discriminator (the preset
+    `compact`) are the same to the bit. Convolutions (the presets `paper` and `large`, and any discriminator) round
+    otherwise with other numbers of members, and training makes more of that (docs/cluster.md).
 
     Args:
         data: Spectra that a member doesn't see neither pull nor judge it.
@@ -98,7 +125,7 @@ class Trainer:
         self.compositions, self.spectra = torch.tensor(data.compositions), torch.tensor(data.spectra).to(device)
         self.seen = [torch.nonzero(torch.tensor(mine)).squeeze(1) for mine in data.seen]
         self.streams = [torch.Generator().manual_seed(seed) for seed in data.seeds]
-        self.vicinity = Vicinity.of(self.compositions, jitter=self.config.jitter)
+        self.vicinity = Vicinity.of(self.compositions, jitter=self.config.jitter, kind=self.config.vicinity)
         architecture, sizes = data.architecture, self.sizes
         self.generator = build(lambda: architecture.generator(sizes, architecture.widths), self.streams).to(device)
         self.generator.start_from(torch.stack([self.spectra[mine.to(device)].mean(0) for mine in self.seen]))
@@ -106,10 +133,9 @@ class Trainer:
         self.optimisers = [(self._optimiser(self.generator), self.config.learning_rate)]
         self.critic = None
         if self.config.adversarial > 0 or self.config.composition > 0:
-            self.critic = build(lambda: Discriminator(sizes, architecture.critic), self.streams).to(device)
+            own = [torch.Generator().manual_seed(stream_seed(seed, "discriminator")) for seed in data.seeds]
+            self.critic = build(lambda: Discriminator(sizes, architecture.critic), own).to(device)
             self.optimisers.append((self._optimiser(self.critic), self.config.critic_learning_rate))
-        else:  # a seed then begins alike with a discriminator and without
-            skip(lambda: Discriminator(sizes, architecture.critic), self.streams)
         self.done = 0
 
     def run(self, report: Report = ignore) -> Generator:
@@ -134,10 +160,9 @@ class Trainer:
         for optimiser, rate in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * pace
-        fake = self.generator(batch.noise, batch.targets)
         if self.critic is not None:
-            self._step_critic(self.critic, batch, fake.detach())
-        mse = self._step_generator(batch, fake)
+            self._step_critic(self.critic, batch)
+        mse = self._step_generator(batch)
         self._average()
         self.done += 1
         return mse.detach()
@@ -155,49 +180,62 @@ class Trainer:
         groups = [{"params": whole, "fused": True}, {"params": broken}]
         return torch.optim.Adam(groups, betas=(self.config.momentum, 0.99))
 
-    def _step_critic(self, critic: Discriminator, batch: Batch, fake: Float[Tensor, "b m q"]) -> None:
-        scores, seen = critic(torch.cat([self.spectra[batch.real], fake]))  # (2 b, m), (2 b, m, e)
-        (score_real, score_fake), seen = scores.chunk(2), seen[: len(fake)]
-        true = self.compositions.to(self.device)[batch.real]
-        recognised = (batch.weights * composition_error(seen, true)).mean(0)  # (m,)
-        real = (batch.weights * judged_fake(score_real)).mean(0)
-        loss = real + judged_real(score_fake).mean(0) + self.config.composition * recognised
+    def _step_critic(self, critic: Discriminator, batch: Batch) -> None:
+        """Tell the discriminator the target, and show it what was measured and what is generated in its vicinity."""
+        with torch.no_grad():
+            fake = self.generator(batch.noise[-1], batch.labels)
+        shown = torch.cat([self.spectra[batch.real], fake])  # (2 b, m, q)
+        penalised = self.config.gradient_penalty > 0 and self.done % PENALTY_EVERY == 0
+        scores, seen = critic(shown.requires_grad_(penalised), batch.targets.repeat(2, 1, 1))
+        real, generated = scores.chunk(2)
+        loss = outranking(real, generated)
+        if self.config.composition > 0:
+            true = self.compositions.to(self.device)[batch.real]
+            loss = loss + self.config.composition * composition_error(seen[: len(true)], true)
+        if penalised:  # a mean over both halves is half of R1 + R2
+            loss = loss + PENALTY_EVERY * self.config.gradient_penalty * squared_slope(scores, shown)
         _descend(self.optimisers[1][0], loss)
 
-    def _step_generator(self, batch: Batch, fake: Float[Tensor, "b m q"]) -> Float[Tensor, ""]:
-        adversarial = composition = torch.zeros(fake.shape[1], device=self.device)
+    def _step_generator(self, batch: Batch) -> Float[Tensor, ""]:
+        """Let the generator descend on its terms; return the MSE, mean over members."""
+        c, measured = self.config, self.spectra[batch.rows]
+        k, b = batch.noise.shape[:2]
+        generated = self.generator(batch.noise.flatten(0, 1), batch.targets.repeat(k, 1, 1)).unflatten(0, (k, b))
+        mse = squared_error(generated, measured)
+        loss = c.fidelity * mse / 100
+        if c.energy > 0:
+            loss = loss + c.energy * energy_score(generated, measured) / 10
         if self.critic is not None:
-            score, seen = self.critic(fake)
-            adversarial = judged_fake(score).mean(0)  # (m,)
-            composition = composition_error(seen, batch.targets).mean(0)
-        mse = squared_error(fake, self.spectra[batch.rows])
-        c = self.config
-        _descend(
-            self.optimisers[0][0],
-            c.adversarial * adversarial + c.composition * composition + c.fidelity * mse / 100,
-        )
+            score, seen = self.critic(generated[0], batch.targets)
+            with torch.no_grad():
+                real, _ = self.critic(self.spectra[batch.real], batch.targets)
+            loss = loss + c.adversarial * outranking(score, real)
+            loss = loss + c.composition * composition_error(seen, batch.targets)
+        _descend(self.optimisers[0][0], loss)
         return mse.mean()
 
     def draw(self) -> Batch:
-        """Draw targets near training compositions, and for each a measured spectrum from the target's vicinity."""
-        b, n, e, z = self.config.batch_size, len(self.compositions), self.sizes.elements, self.generator.noise
+        """Draw targets near training compositions, and for each what stands for it: measured, and to be generated."""
+        b, e, z = self.config.batch_size, self.sizes.elements, self.generator.noise
+        k = 2 if z and (self.config.energy > 0 or self.config.fidelity > 0) else 1
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
             row = mine[torch.randint(len(mine), (b,), generator=stream)]
-            shift = self.vicinity.sigma * torch.randn(b, e, generator=stream)
             target = self.compositions[row].clone()
-            target[:, :e] = target[:, :e] + shift - shift.mean(1, keepdim=True)  # sum 1 as before; the context stays
-            pick, weight = row, torch.ones(b)
+            target[:, :e] += self.vicinity.sigma * _balanced(torch.randn(b, e, generator=stream))  # not the context
+            noise = torch.randn(k, b, z, generator=stream)
+            real, label = row, target
             if self.critic is not None:
-                squared = torch.cdist(target, self.compositions).square()  # (b, n)
-                near = torch.zeros(b, n, dtype=torch.bool)
-                near[:, mine] = squared[:, mine] <= max(self.vicinity.kappa, 1e-9) ** 2
-                near[torch.arange(b), row] = True
-                pick = (torch.rand(b, n, generator=stream) * near).argmax(1)
-                weight = torch.exp(-squared[torch.arange(b), pick] / max(self.vicinity.kappa, 1e-9) ** 2)
-                weight = weight / weight.mean()
-            parts.append((row, target, torch.randn(b, z, generator=stream), pick, weight))
-        return Batch(*(torch.stack(part, dim=1).to(self.device) for part in zip(*parts, strict=True)))
+                weights = self.vicinity.weights(target, self.compositions[mine])
+                alone = weights.sum(1) == 0  # no measured spectrum in the vicinity: the target's own stands for it
+                weights[alone] = (mine == row[alone, None]).float()
+                real = mine[torch.multinomial(weights, 1, generator=stream).squeeze(1)]
+                label = target.clone()
+                label[:, :e] += self.vicinity.shifts(b, e, stream)
+            parts.append((row, target, noise, real, label))
+        rows, targets, noises, reals, labels = zip(*parts, strict=True)
+        batch = (*(torch.stack(part, 1) for part in (rows, targets)), torch.stack(noises, 2))
+        return Batch(*(part.to(self.device) for part in (*batch, torch.stack(reals, 1), torch.stack(labels, 1))))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -20,7 +20,10 @@ ScanRange = Annotated[
     ),
 ]
 Variable = Annotated[str, typer.Option(help="The spectra of the set, such as intensity or rdf.")]
-Preset = Annotated[Literal["default", "paper"], typer.Option(help="Network and losses: ours, or as published.")]
+Preset = Annotated[
+    Literal["default", "compact", "large", "paper"],
+    typer.Option(help="Network and losses: ours for this device, for a CPU, for a GPU; or as published."),
+]
 PotentialName = Annotated[
     str, typer.Option("--potential", help="An eam/alloy or eam/fs file; or `zhou` or `zhou-fitted`, generated.")
 ]

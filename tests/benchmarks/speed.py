@@ -123,7 +123,7 @@ def _trainer(
 ) -> Trainer:
     x, y = (part.astype(np.float32) for part in (compositions, spectra))
     seen = np.ones((members, len(x)), dtype=bool)
-    data = TrainingData(x, y, config, architecture_of(config.architecture), list(range(members)), seen)
+    data = TrainingData(x, y, config, architecture_of(config.on(gpu=device.type == "cuda")), list(range(members)), seen)
     return Trainer(data, device=device)
 
 

@@ -45,8 +45,8 @@ def test_a_campaign_goes_on_with_the_settings_that_its_store_holds():
 
 @pytest.mark.parametrize(
     ("table", "setting"),
-    [("model", {"hidden": [64, 64]}), ("model", {"vicinity": "hard"}), ("guide", {"learn": True})],
-    ids=["hidden", "vicinity", "learn"],
+    [("model", {"hidden": [64, 64]}), ("guide", {"learn": True})],
+    ids=["hidden", "learn"],
 )
 def test_a_store_that_used_a_setting_that_is_gone_goes_on_without_it(table: str, setting: dict[str, Any]):
     config = CampaignConfig.of(BEFORE, source="test").continuing(BEFORE, given=None)
@@ -99,7 +99,6 @@ def test_a_file_of_before_is_read_and_written_by_todays_names(tmp_path: Path):
             True,
             "guide.learn is no longer a setting; it is always false, and here it is true. Take",
         ),
-        ("model", "vicinity", "hard", 'model.vicinity is no longer .* always "soft", and here it is "hard"'),
         ("model", "hidden", [64, 64], r"model.hidden is no longer .* by default, and here it is \[64, 64\]"),
         ("model", "noise", 8, "model.noise is no longer .* by default, and here it is 8"),
         ("backend", "flagged", "hold", "backend.doubtful is called flagged now; give that alone"),

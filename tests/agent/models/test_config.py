@@ -18,11 +18,11 @@ def test_settings_are_read_without_torch_or_numpy():
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_of_the_registry_is_there(name: str):
-    assert isinstance(architecture_of(name), Architecture)
+    assert isinstance(architecture_of(TrainingConfig(architecture=name)), Architecture)
 
 
 def test_an_unknown_architecture_is_refused_with_those_that_there_are():
-    with pytest.raises(ValidationError, match=f"must be one of {', '.join(ARCHITECTURES)}, got 'wide'"):
+    with pytest.raises(ValidationError, match=f"must be one of auto, {', '.join(ARCHITECTURES)}, got 'wide'"):
         TrainingConfig(architecture="wide")
 
 
@@ -30,7 +30,24 @@ def test_settings_that_are_gone_are_none_of_todays():
     assert not RETIRED.keys() & TrainingConfig.model_fields.keys()
 
 
-def test_the_default_is_deterministic_and_the_paper_adversarial():
-    assert PRESETS["default"] == TrainingConfig()
-    assert (PRESETS["default"].adversarial, PRESETS["default"].composition) == (0, 0)
-    assert PRESETS["paper"].adversarial > 0 and PRESETS["paper"].composition > 0 and PRESETS["paper"].fidelity == 0
+def test_the_networks_are_compact_on_a_cpu_and_large_on_a_gpu_each_with_its_own_terms():
+    assert PRESETS["default"] == TrainingConfig() and TrainingConfig().architecture == "auto"
+    assert TrainingConfig().on(gpu=False) == PRESETS["compact"]
+    assert TrainingConfig().on(gpu=True) == PRESETS["large"]
+    assert PRESETS["paper"].on(gpu=True) == PRESETS["paper"].on(gpu=False) == PRESETS["paper"]
+
+
+def test_a_setting_that_was_chosen_holds_whatever_the_architecture_becomes():
+    chosen = {"members": 3, "steps": 7}
+    for gpu, preset in ((False, "compact"), (True, "large")):
+        assert TrainingConfig(**chosen).on(gpu=gpu) == PRESETS[preset].model_copy(update=chosen)
+
+
+def test_the_paper_learns_from_its_discriminator():
+    assert PRESETS["paper"].adversarial > 0 and PRESETS["paper"].gradient_penalty > 0
+
+
+def test_only_terms_that_reward_a_spread_give_the_networks_noise():
+    for terms, noise in (({"energy": 1}, 8), ({"adversarial": 1, "fidelity": 0}, 8), ({"composition": 1}, 0), ({}, 0)):
+        config = TrainingConfig(**{"energy": 0, "adversarial": 0, "fidelity": 1} | terms, architecture="compact")
+        assert architecture_of(config).widths.noise == noise

@@ -13,7 +13,7 @@ from tests.support.models import CPU, TINY, peaks
 
 def test_a_member_never_sees_the_spectra_that_it_leaves_out():
     x, _, y = peaks(40)
-    config = TrainingConfig(members=6, steps=20)
+    config = TrainingConfig(architecture="compact", members=6, steps=20)
     ensemble, asked = Ensemble(config, device="cpu"), peaks(9, seed=1)[0]
     folds = assign_folds(x, seed=0)
     changed = y.copy()
@@ -50,7 +50,7 @@ def test_a_fold_that_every_member_has_seen_can_not_be_left_out():
 def test_epistemic_and_aleatoric_std_are_told_apart(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
     x, _, y = peaks(30)
-    networks = TINY.model_copy(update={"stacked": False, "architecture": "noisy"})
+    networks = TINY.model_copy(update={"stacked": False, "architecture": "noisy", "energy": 1.0})
     predicted = Ensemble(networks, device="cpu").fit(x, y).predict(x)
     assert predicted.epistemic_std.mean() > 0
     assert predicted.aleatoric_std.mean() > 0

@@ -142,7 +142,8 @@ def here(finished: Path) -> list[Structure]:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"steps": 40}, {"steps": 20, "stacked": False, "architecture": "noisy", "batch_size": 16}]
+    "settings",
+    [{"steps": 40}, {"steps": 20, "stacked": False, "architecture": "noisy", "energy": 1.0, "batch_size": 16}],
 )
 def test_members_trained_elsewhere_are_the_same_to_the_bit(
     two: Cluster, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
