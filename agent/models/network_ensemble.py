@@ -24,13 +24,14 @@ from glassmap.agent.models.base_model import (
     on_cpu,
 )
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.layers import Sizes, build
+from glassmap.agent.models.layers import Sizes, build, tensor_cores
 from glassmap.agent.models.networks import Generator, architecture_of
 from glassmap.agent.models.protocol import Prediction, stream_seed
 from glassmap.agent.models.training import TrainFn, TrainingData, train_networks
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Compositions, Groups, Spectra
 
+MOST_HIDDEN = 1 << 30  # numbers of the widest layer at once, of all spectra and members; some gigabytes in all
 DRAWS = 4  # noise draws that a member's mean is taken over, where it takes noise
 
 
@@ -122,27 +123,14 @@ class TrainedNetworks:
     def predict_block(self, compositions: Float[Tensor, "b e"]) -> PredictedBlock:
         """Generate with every draw of noise and every member."""
         repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
-        with torch.inference_mode():
-            draws = torch.stack([self.generator(z.expand(len(repeated), -1, -1), repeated) for z in self.noise])
+        at_once = max(1, MOST_HIDDEN // (self.generator.members * self.generator.widest))
+        draws = torch.empty(len(self.noise), *repeated.shape[:2], self.generator.points, device=repeated.device)
+        with torch.inference_mode(), tensor_cores(repeated.device):
+            for z, own in zip(self.noise, draws, strict=True):
+                for start in range(0, len(repeated), at_once):
+                    asked = repeated[start : start + at_once]
+                    own[start : start + at_once] = self.generator(z.expand(len(asked), -1, -1), asked)
         return PredictedBlock(draws if self.chosen is None else draws[:, :, list(self.chosen)])
-
-    def draw_block(
-        self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
-    ) -> Float[Tensor, "d b q"] | None:
-        """Generate with new noise, each draw by a member that is drawn as well; None of deterministic generators."""
-        if not self.generator.noise:
-            return None
-        whole = range(self.generator.members) if self.chosen is None else self.chosen
-        member = torch.tensor(whole)[torch.randint(len(whole), (count,), generator=stream)]
-        turn = (member[:, None] == member).tril(-1).sum(1)  # how often each draw's member was drawn before
-        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
-        size = (*repeated.shape[:2], self.generator.noise)
-        with torch.inference_mode():
-            turns = [
-                self.generator(torch.randn(size, generator=stream).to(repeated.device), repeated)
-                for _ in range(int(turn.max()) + 1)
-            ]
-        return torch.stack([turns[k][:, m] for k, m in zip(turn.tolist(), member.tolist(), strict=True)])
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict mean, members, and their standard deviation; zeros where there is one member."""

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import pairwise
-from typing import Any, ClassVar, Generic, TypeVar
+from itertools import accumulate, pairwise
+from operator import mul
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
-from glassmap.agent.models.layers import VECTORS, MemberLinear, MemberNetwork, Sizes
+from glassmap.agent.models.layers import (
+    VECTORS,
+    MemberConvolution,
+    MemberLinear,
+    MemberNetwork,
+    MemberNorm,
+    MemberTransposed,
+    Sizes,
+    as_products,
+)
 
 LEAK = 0.2  # of the discriminator's leaky ReLUs
 STRETCH = 2  # times that a dense generator lengthens what its last layer lays out
@@ -39,6 +49,8 @@ class Generator(MemberNetwork):
     def __init__(self, sizes: Sizes, *, noise: int) -> None:
         super().__init__(sizes)
         self.noise = noise
+        self.widest = sizes.points
+        """Numbers of a spectrum's widest layer, which say how many are generated at once."""
 
     def forward(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m q"]:
         """Generate one spectrum a row and member, intensity 0-100."""
@@ -151,29 +163,31 @@ class ConvGenerator(Generator):
         self.stem = MemberLinear(m, widths.noise + sizes.inputs, widths.channels[0] * self.start)
         outputs = (*widths.channels[1:], 1)
         convolutions = zip(widths.channels, outputs, widths.kernels, widths.strides, strict=True)
-        self.layers = nn.ModuleList(
-            _transposed(m * i, m * o, kernel, by, groups=m) for i, o, kernel, by in convolutions
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(m * o) for o in outputs[:-1])
+        self.layers = nn.ModuleList(MemberTransposed(m, i, o, kernel, by) for i, o, kernel, by in convolutions)
+        self.norms = nn.ModuleList(MemberNorm(m * o) for o in outputs[:-1])
+        lengths = accumulate(widths.strides, mul, initial=self.start)
+        self.widest = max(length * channels for length, channels in zip(lengths, (*widths.channels, 1), strict=True))
 
     def start_from(self, spectra: Float[Tensor, "m q"]) -> None:
         """Take the mean intensity of each member's mean spectrum (0-100)."""
         with torch.no_grad():
-            self.layers[-1].bias.copy_(torch.logit((spectra.mean(1) / 100).clamp(0.01, 0.99)))
+            bias = self._chain[-1].bias
+            assert bias is not None, "every layer has a bias"
+            bias.copy_(torch.logit((spectra.mean(1) / 100).clamp(0.01, 0.99)))
+
+    @property
+    def _chain(self) -> list[MemberTransposed]:
+        return cast(list[MemberTransposed], list(self.layers))
 
     def forward(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b m e"]) -> Float[Tensor, "b m q"]:
-        """Generate; every member is a group of channels."""
-        h = self.stem(self.inputs(noise, compositions))
-        h = h.unflatten(2, (-1, self.start)).flatten(1, 2)  # (b, m * c, l)
-        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            h = functional.relu(norm(layer(h)))
-        return 100 * torch.sigmoid(self.cropped(self.layers[-1](h)))
-
-
-def _transposed(inputs: int, outputs: int, kernel: int, stride: int, *, groups: int) -> nn.Module:
-    """Lengthen a hidden spectrum `stride` times by transposed convolution."""
-    padding, extra = (kernel - stride + 1) // 2, (kernel - stride) % 2
-    return nn.ConvTranspose1d(inputs, outputs, kernel, stride, padding, extra, groups=groups)
+        """Generate; what has learned does so in half precision on a GPU, where memory is what takes time."""
+        h = self.stem(self.inputs(noise, compositions)).unflatten(2, (-1, self.start))  # (b, m, c, l)
+        if as_products(h) and not self.training:
+            h = h.half()
+        *chain, last = self._chain
+        for layer, norm in zip(chain, cast(list[MemberNorm], list(self.norms)), strict=True):
+            h = layer.activated(h, norm)
+        return 100 * torch.sigmoid(self.cropped(last(h).squeeze(2)))
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,7 @@ class Discriminator(MemberNetwork):
         super().__init__(sizes)
         m = sizes.members
         chain = zip((1, *widths.channels), widths.channels, widths.kernels, widths.strides, strict=False)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(m * i, m * o, kernel, stride, padding=kernel // 2, groups=m) for i, o, kernel, stride in chain
-        )
+        self.convolutions = nn.ModuleList(MemberConvolution(m, i, o, kernel, stride) for i, o, kernel, stride in chain)
         length = sizes.points
         for stride in widths.strides:
             length = -(-length // stride)
@@ -217,10 +229,10 @@ class Discriminator(MemberNetwork):
         self, spectra: Float[Tensor, "b m q"], compositions: Float[Tensor, "b m e"]
     ) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m e"]]:
         """Judge each spectrum by its own member: score (the higher, the more real) and the composition that it sees."""
-        h = spectra / 50 - 1  # 0-100 -> -1..1
+        h = (spectra / 50 - 1)[:, :, None]  # 0-100 -> -1..1, one channel
         for layer in self.convolutions:
             h = functional.leaky_relu(layer(h), LEAK)
-        h = h.reshape(len(h), self.members, -1)  # (b, m, c * l)
+        h = h.flatten(2)  # (b, m, c * l)
         h = functional.leaky_relu(self.joined(h), LEAK)
         embedded = functional.leaky_relu(self.embedding[0](standardised(compositions, self.elements)), LEAK)
         fits = (h * self.embedding[1](embedded)).sum(2) / math.sqrt(h.shape[2])

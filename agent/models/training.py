@@ -8,6 +8,7 @@ import math
 from collections import abc
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,13 +20,15 @@ from torch.nn import functional
 
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.layers import VECTORS, Sizes, build
+from glassmap.agent.models.cuda_graph import Repeated
+from glassmap.agent.models.layers import VECTORS, Sizes, build, tensor_cores
 from glassmap.agent.models.losses import composition_error, energy_score, outranking, squared_error, squared_slope
 from glassmap.agent.models.networks import Architecture, Discriminator, Generator
 from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
 
-REPORT_EVERY = 10  # steps; reading the loss waits for the device
+REPORT_EVERY = 10  # steps
+AHEAD = 50  # steps that are drawn ahead on a GPU; reading the loss, once for all of them, waits for the device
 LEAST_WEIGHT = 1e-3  # what counts less in a soft vicinity doesn't count; Ding et al.'s
 PENALTY_EVERY = 4  # steps; the gradient penalty counts as many times more then (Karras et al., CVPR 2020)
 
@@ -123,6 +126,7 @@ class Trainer:
     def __init__(self, data: TrainingData, *, device: torch.device) -> None:
         self.config, self.device, self.sizes = data.config, device, data.sizes
         self.compositions, self.spectra = torch.tensor(data.compositions), torch.tensor(data.spectra).to(device)
+        self.on_device = self.compositions.to(device)
         self.seen = [torch.nonzero(torch.tensor(mine)).squeeze(1) for mine in data.seen]
         self.streams = [torch.Generator().manual_seed(seed) for seed in data.seeds]
         self.vicinity = Vicinity.of(self.compositions, jitter=self.config.jitter, kind=self.config.vicinity)
@@ -141,12 +145,11 @@ class Trainer:
     def run(self, report: Report = ignore) -> Generator:
         """Train to the last step; return the generator with averaged weights, ready to generate.
 
-        A seed gives the same network again also on a GPU, which sums the gradients of convolutions in any order else.
+        A seed gives the same network again on the same device.
         """
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            return self._run(report)
-
-    def _run(self, report: Report) -> Generator:
+        if self.device.type == "cuda":
+            with tensor_cores(self.device):
+                self.run_ahead(report, on_gpu=True)
         while self.done < self.config.steps:
             mse = self.step()
             if self.done % REPORT_EVERY == 0 or self.done == self.config.steps:
@@ -155,42 +158,101 @@ class Trainer:
 
     def step(self) -> Float[Tensor, ""]:
         """Take one step with every member; return the MSE of the batch, mean over members, left on the device."""
-        batch = self.draw()
-        pace = _pace(self.done, self.config.steps)
+        batch = Batch(*(part.to(self.device) for part in self.draw()))
+        pace, taken = self._schedule(self.done)
         for optimiser, rate in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * pace
-        if self.critic is not None:
-            self._step_critic(self.critic, batch)
-        mse = self._step_generator(batch)
-        self._average()
+        mse = self._learn(batch, penalised=self._penalises(self.done))
+        self._average(taken)
         self.done += 1
-        return mse.detach()
+        return mse
+
+    def run_ahead(self, report: Report = ignore, *, on_gpu: bool) -> None:
+        """Train to the last step with batches drawn and carried to the device some steps ahead of it.
+
+        They are those of `step`, and so are its rates, which stand on the device as well: so a step is the same
+        launches each time, and a GPU repeats it by itself.
+        """
+        for optimiser, _ in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = torch.zeros((), device=self.device)
+        place, mse = torch.zeros(1, dtype=torch.int64, device=self.device), torch.zeros((), device=self.device)
+        chunk = self._draw_ahead()
+        there = [part.to(self.device) for part in chunk]
+        learn = {
+            penalised: Repeated(partial(self._learn_next, there, place, mse, penalised=penalised), on_gpu=on_gpu)
+            for penalised in (False, True)
+        }
+        while self.done < self.config.steps:
+            for part, ahead in zip(there, chunk, strict=True):
+                part[: len(ahead)].copy_(ahead.pin_memory() if on_gpu else ahead, non_blocking=True)
+            place.zero_()
+            for _ in range(len(chunk[0])):
+                learn[self._penalises(self.done)]()
+                self.done += 1
+            chunk = self._draw_ahead()  # while the device works
+            refused = {one.refused for one in learn.values() if on_gpu and one.refused}
+            said = "".join(f"; no CUDA graph: {reason}" for reason in refused)
+            report("train", self.done, self.config.steps, f"MSE {mse.item():.1f}{said}")
+
+    def _draw_ahead(self) -> list[Tensor]:
+        """Draw the batches of the next steps; last come their learning rates' factors and `_schedule`'s shares."""
+        steps = range(self.done, min(self.done + AHEAD, self.config.steps))
+        batches = [self.draw() for _ in steps]
+        schedule = torch.tensor([self._schedule(step) for step in steps])
+        return [*(torch.stack(parts) for parts in zip(*batches, strict=True)), schedule]
+
+    def _learn_next(
+        self, ahead: list[Tensor], place: Integer[Tensor, "1"], mse: Float[Tensor, ""], *, penalised: bool
+    ) -> None:
+        """Take the step of a batch that was drawn ahead; nothing but tensors says which."""
+        *batch, (pace, taken) = (part.index_select(0, place)[0] for part in ahead)
+        for optimiser, rate in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"].copy_(rate * pace)
+        mse.copy_(self._learn(Batch(*batch), penalised=penalised))
+        self._average(taken)
+        place.add_(1)
+
+    def _learn(self, batch: Batch, *, penalised: bool) -> Float[Tensor, ""]:
+        if self.critic is not None:
+            self._step_critic(self.critic, batch, penalised=penalised)
+        return self._step_generator(batch).detach()
+
+    def _penalises(self, step: int) -> bool:
+        return self.config.gradient_penalty > 0 and step % PENALTY_EVERY == 0
+
+    def _schedule(self, step: int) -> tuple[float, float]:
+        """Return the learning rate's factor at a step, and what share of the new weights the averaged ones take."""
+        return _pace(step, self.config.steps), 1 - min(self.config.averaging, (1 + step) / (10 + step))
 
     def _optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return Adam; fused, which is three times as fast, where every member's numbers fill whole processor vectors.
 
-        The fused program rounds a last few numbers otherwise than the rest, and which those are depends on who is
-        trained together.
+        On a CPU the fused program rounds a last few numbers otherwise than the rest, and which those are depends on who
+        is trained together.
         """
         whole: list[nn.Parameter] = []
         broken: list[nn.Parameter] = []
         for parameter in network.parameters():
             (broken if parameter.numel() // len(self.streams) % VECTORS else whole).append(parameter)
-        groups = [{"params": whole, "fused": True}, {"params": broken}]
+        if self.device.type == "cuda":
+            groups = [{"params": whole + broken, "fused": True, "capturable": True}]
+        else:
+            groups = [{"params": whole, "fused": True}, {"params": broken}]
         return torch.optim.Adam(groups, betas=(self.config.momentum, 0.99))
 
-    def _step_critic(self, critic: Discriminator, batch: Batch) -> None:
+    def _step_critic(self, critic: Discriminator, batch: Batch, *, penalised: bool) -> None:
         """Tell the discriminator the target, and show it what was measured and what is generated in its vicinity."""
         with torch.no_grad():
             fake = self.generator(batch.noise[-1], batch.labels)
         shown = torch.cat([self.spectra[batch.real], fake])  # (2 b, m, q)
-        penalised = self.config.gradient_penalty > 0 and self.done % PENALTY_EVERY == 0
         scores, seen = critic(shown.requires_grad_(penalised), batch.targets.repeat(2, 1, 1))
         real, generated = scores.chunk(2)
         loss = outranking(real, generated)
         if self.config.composition > 0:
-            true = self.compositions.to(self.device)[batch.real]
+            true = self.on_device[batch.real]
             loss = loss + self.config.composition * composition_error(seen[: len(true)], true)
         if penalised:  # a mean over both halves is half of R1 + R2
             loss = loss + PENALTY_EVERY * self.config.gradient_penalty * squared_slope(scores, shown)
@@ -215,7 +277,10 @@ class Trainer:
         return mse.mean()
 
     def draw(self) -> Batch:
-        """Draw targets near training compositions, and for each what stands for it: measured, and to be generated."""
+        """Draw targets near training compositions, and for each what stands for it: measured, and to be generated.
+
+        On the CPU, whatever the device.
+        """
         b, e, z = self.config.batch_size, self.sizes.elements, self.generator.noise
         k = 2 if z and (self.config.energy > 0 or self.config.fidelity > 0) else 1
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
@@ -234,16 +299,15 @@ class Trainer:
                 label[:, :e] += self.vicinity.shifts(b, e, stream)
             parts.append((row, target, noise, real, label))
         rows, targets, noises, reals, labels = zip(*parts, strict=True)
-        batch = (*(torch.stack(part, 1) for part in (rows, targets)), torch.stack(noises, 2))
-        return Batch(*(part.to(self.device) for part in (*batch, torch.stack(reals, 1), torch.stack(labels, 1))))
+        rows, targets, reals, labels = (torch.stack(part, 1) for part in (rows, targets, reals, labels))
+        return Batch(rows, targets, torch.stack(noises, 2), reals, labels)
 
     @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.averaging, (1 + self.done) / (10 + self.done))
+    def _average(self, taken: float | Float[Tensor, ""]) -> None:
         new, old = self.generator.state_dict(), self.averaged.state_dict()
         for name, value in old.items():
             if value.is_floating_point():
-                value.lerp_(new[name], 1 - decay)
+                value.lerp_(new[name], taken)
             else:
                 value.copy_(new[name])
 

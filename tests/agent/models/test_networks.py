@@ -49,8 +49,8 @@ def test_the_published_network_is_the_papers_layer_for_layer():
     assert [layer.out_channels for layer in layers] == [384, 384, 256, 96, 1]
     assert [layer.kernel_size for layer in layers] == [(5,), (5,), (5,), (7,), (15,)]
     assert [layer.stride for layer in layers] == [(3,), (3,), (3,), (5,), (1,)]
-    assert [type(layer) for layer in layers] == [nn.ConvTranspose1d] * 5
-    assert [type(norm) for norm in generator.norms] == [nn.BatchNorm1d] * 4
+    assert all(isinstance(layer, nn.ConvTranspose1d) for layer in layers) and len(layers) == 5
+    assert all(isinstance(norm, nn.BatchNorm1d) for norm in generator.norms) and len(generator.norms) == 4
     assert generator.stem.weight.shape == (1, 8 + 3, 384 * generator.start)
     assert [layer.out_channels for layer in convolutions] == [96, 256, 384, 384, 256]
     assert [layer.kernel_size for layer in convolutions] == [(11,), (5,), (3,), (3,), (3,)]

@@ -6,10 +6,12 @@ import torch
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.spectrum import mean_squared_error
+from glassmap.agent.models import training
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.models.networks import COMPACT, PAPER, Architecture
 from glassmap.agent.models.training import Trainer, Vicinity, join_members, train_networks, weights_of
+from tests.benchmarks.work import count
 from tests.support.models import CPU, NOISY, TINY, Told, generate, peaks, training_data
 
 
@@ -117,3 +119,29 @@ def test_a_gpu_learns_as_well_as_a_cpu():
         mean_squared_error(Ensemble(config, device=device).fit(x, y).predict(x).mean, y) for device in ("cpu", "cuda")
     ]
     assert errors[1] == pytest.approx(errors[0], rel=0.2)
+
+
+@pytest.mark.parametrize("terms", [{}, {"energy": 1.0, "adversarial": 0.1, "gradient_penalty": 0.1, "jitter": 0.5}])
+def test_batches_drawn_ahead_teach_what_they_teach_one_by_one(terms: dict[str, float], monkeypatch):
+    monkeypatch.setattr(training, "AHEAD", 5)
+    x, _, y = peaks(20)
+    config = TrainingConfig(architecture="compact", members=2, steps=12, batch_size=8, **terms)
+    by_steps, ahead = (
+        Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU) for _ in range(2)
+    )
+    told = Told()
+    ahead.run_ahead(told, on_gpu=False)
+    assert [done for _, done, *_ in told] == [5, 10, 12]
+    for name, value in by_steps.run().state_dict().items():
+        torch.testing.assert_close(ahead.averaged.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_a_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)  # on a GPU it counts its steps there
+    x, _, y = peaks(20)
+    terms = {"energy": 1.0, "adversarial": 0.1, "composition": 1.0, "gradient_penalty": 0.1, "fidelity": 0.1}
+    config = TrainingConfig(architecture="compact", members=2, batch_size=8, **terms)
+    trainer = Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU)
+    batch = trainer.draw()
+    for penalised in (False, True):
+        assert count(lambda: trainer._learn(batch, penalised=penalised)).waits == []  # noqa: B023
