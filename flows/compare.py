@@ -183,7 +183,21 @@ def say_what_holds(judged: Sequence[Judged]) -> list[str]:
         )
     else:
         words.append(f"It is ahead of every other on each of the {len(lead)} splits.")
-    return [*words, *_say_how_many(best.mse, best.model)]
+    return [*words, *_say_what_networks_are_worth(by_split), *_say_how_many(best.mse, best.model)]
+
+
+def _say_what_networks_are_worth(by_split: Mapping[str, Sequence[float]]) -> list[str]:
+    """Say what our ensemble gains by its networks: its MSE against that of the control, split by split."""
+    if OURS not in by_split or CONTROL not in by_split:
+        return []
+    ratios = np.array(by_split[OURS]) / np.array(by_split[CONTROL])
+    ratio, better = float(np.exp(np.log(ratios).mean())), int((ratios < 1).sum())
+    splits = f"(better on {better} of {len(ratios)} split{'s' * (len(ratios) > 1)})"
+    if ratio < 1:
+        return [f"Its networks make our ensemble's MSE {1 - ratio:.0%} lower than without them {splits}."]
+    return [
+        f"Without its networks our ensemble does as well or better: they change its MSE by {ratio - 1:+.0%} {splits}."
+    ]
 
 
 def _say_how_many(mse: Mapping[int, tuple[float, float, float]], model: str) -> list[str]:
