@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.config.planning import TOLERANCES, describe_rule
+from glassmap.agent.models.config import AUTO, TrainingConfig
 from glassmap.agent.models.description import kind_of, terms_on
 from glassmap.agent.planning.convergence import On
 
@@ -81,10 +82,17 @@ def _read_stop(stop: Mapping[str, Any]) -> StopRule:
 
 def _describe_model(model: Mapping[str, Any], *, seed: int) -> str:
     """Return what the ensemble is to be; what it became stands in its checkpoint."""
-    terms = terms_on(model)
-    kind = kind_of(terms, is_generative="energy" in terms)
     stacked = ", stacked with a Gaussian process and trees" if model.get("stacked") else ""
-    return f"{model['members']} {kind} ({model['architecture']}){stacked}; seed {seed}"
+    if model["architecture"] != AUTO:
+        return f"{_describe_networks(model)}{stacked}; seed {seed}"
+    asked = TrainingConfig.model_construct(**{k: v for k, v in model.items() if k in TrainingConfig.model_fields})
+    cpu, gpu = (_describe_networks(asked.on(gpu=gpu).model_dump()) for gpu in (False, True))
+    return f"on a CPU {cpu}, on a GPU {gpu}{stacked}; seed {seed}"
+
+
+def _describe_networks(model: Mapping[str, Any]) -> str:
+    terms = terms_on(model)
+    return f"{model['members']} {kind_of(terms, is_generative='energy' in terms)} ({model['architecture']})"
 
 
 def _describe_hold_out(backend: Mapping[str, Any]) -> str:

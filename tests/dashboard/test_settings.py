@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.models.config import PRESETS
 from glassmap.dashboard.settings import Settings, read_settings
 
 
@@ -21,9 +22,13 @@ def test_limits_are_read_by_name():
     assert stop == ("mse", 0.1, 3, 7, None, 5.5, None) and "less than 10 %, said in 3 rounds" in stop.words
 
 
-def test_the_default_ensemble_is_called_what_it_is():
-    kind, stacked, seed = "10 deterministic conditional generators (compact)", "a Gaussian process and trees", "seed 0"
-    assert shown().model == f"{kind}, stacked with {stacked}; {seed}"
+def test_the_ensemble_is_called_what_it_will_be_on_either_device():
+    cpu, gpu = (PRESETS["default"].on(gpu=gpu) for gpu in (False, True))
+    said = shown().model
+    assert said.startswith(f"on a CPU {cpu.members} ") and f"({cpu.architecture}), on a GPU {gpu.members} " in said
+    assert said.endswith("conditional GANs (large), stacked with a Gaussian process and trees; seed 0")
+    fidelity = {"architecture": "compact", "energy": 0.0, "adversarial": 0.0, "members": 10}
+    assert shown(model=fidelity).model.startswith("10 deterministic conditional generators (compact), stacked with")
     adversarial = {"adversarial": 1.0, "stacked": False, "members": 5, "architecture": "paper"}
     assert shown(model=adversarial).model == "5 conditional GANs (paper); seed 0"
 
