@@ -32,9 +32,9 @@ REGRESSION = TrainingConfig(
     batch_size=32,
     learning_rate=2e-3,
     momentum=0.9,
-    adversarial=0.0,
-    composition=0.0,
+    energy=0.0,
     fidelity=1.0,
+    adversarial=0.0,
     jitter=0.0,
     averaging=0.99,
 )
