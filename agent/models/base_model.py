@@ -3,7 +3,8 @@
 Where there is a context (`glassmap.agent.data.context`), its encoded columns stand behind the shares wherever a base
 model is given compositions; usual samples that differ in it are about 1 apart, as compositions never are.
 
-Letters: n training spectra, e elements and columns of the context, q points, k draws, m members, b alloys of a block.
+Letters: n training spectra, e elements and columns of the context, q points, k draws, m members, b alloys of a block,
+d draws asked for.
 """
 
 from collections.abc import Iterator
@@ -84,6 +85,20 @@ class TrainedBaseModel(Protocol):
 
     def predict_block(self, compositions: Float[Tensor, "b e"]) -> PredictedBlock:
         """Predict a block of alloys, atomic fractions in double precision, on the model's device."""
+        ...
+
+    def draw_block(
+        self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
+    ) -> Float[Tensor, "d b q"] | None:
+        """Draw what measurements of a block of alloys may give, 0-100; None where the model knows their mean only.
+
+        Every draw of every alloy is independent of the others.
+
+        Args:
+            compositions: As of `predict_block`.
+            count: Of draws.
+            stream: On the CPU; decides every random number.
+        """
         ...
 
     def save(self) -> Saved:

@@ -51,6 +51,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
         "known.compositions": stack.known.compositions,
         "known.spectra": stack.known.spectra,
     }
+    if stack.left_out is not None:
+        tensors["left_out"] = torch.tensor(stack.left_out, dtype=torch.float32)  # as it was computed
     text = json.dumps(
         {
             "format": FORMAT,
@@ -132,6 +134,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         oof_rmse=tensors["oof_rmse"].numpy(),
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
         expected_error=ExpectedError(**said) if (said := facts.get("expected_error")) else None,  # came later
+        left_out=tensors["left_out"].double().numpy() if "left_out" in tensors else None,  # came later
     )
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"], context)
 

@@ -21,6 +21,7 @@ from glassmap.agent.models.base_model import block_size, on_cpu
 from glassmap.agent.models.base_models import Setup, base_models
 from glassmap.agent.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.models.stacking import Stack, StackedBlock, Weights, fit_stack
 from glassmap.agent.models.training import TrainFn
 from glassmap.agent.progress import Report, ignore
@@ -39,7 +40,7 @@ class EnsemblePrediction(NamedTuple):
     """What an ensemble predicts of some compositions, in the unit of what it learned from: intensity 0-100, or g(r)."""
 
     mean: Spectra  # of the base models by their weights, over members and noise
-    sample: Spectra  # one draw of the first network, joined as the mean is; the paper judges single spectra
+    sample: Spectra  # one draw of what may be measured, see `TrainedEnsemble.draws`; the paper judges single spectra
     epistemic_std: Spectra  # between members, base models and the nearest measured spectrum: what it doesn't know
     aleatoric_std: Spectra  # over noise, root mean square over members: what composition doesn't determine
     band: Spectra  # half-width about the mean that is to hold 90 % of measured points; NaN where nothing was left out
@@ -145,11 +146,32 @@ class TrainedEnsemble:
             ModelError: If the compositions have another number of elements.
         """
         weights, parts = self.stack.weights, list[tuple[Tensor, ...]]()
+        stream = _stream(self.seed)
         for block in self._blocks(compositions, context):
+            (sample,) = self.stack.draw(block, 1, stream)
             epistemic = block.epistemic_std(weights)
             band, aleatoric = self.stack.band(epistemic), block.aleatoric_std(weights)
-            parts.append((block.mean(weights), block.sample(weights), epistemic, aleatoric, band))
+            parts.append((block.mean(weights), sample, epistemic, aleatoric, band))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
+
+    def draws(
+        self, compositions: Compositions, count: int, seed: int, *, context: Columns | None = None
+    ) -> Float[np.ndarray, "d n q"]:
+        """Draw what measurements of each composition may give: independent spectra of the stack's whole distribution.
+
+        What composition doesn't determine is in them, and what the ensemble doesn't know: see `Stack.draw`.
+
+        Args:
+            compositions: Atomic fractions `(n, e)`.
+            count: Of draws of each.
+            seed: Decides them; the same gives the same again for the same compositions in the same order.
+            context: As of `predict`.
+
+        Raises:
+            ModelError: If the compositions have another number of elements.
+        """
+        stream, stack = _stream(seed), self.stack
+        return on_cpu([stack.draw(block, count, stream) for block in self._blocks(compositions, context)], axis=1)
 
     def predict_blocks(
         self, compositions: Compositions, *, context: Columns | None = None
@@ -234,3 +256,8 @@ def resolve_device(device: str) -> torch.device:
             f"device must be auto, cpu or a CUDA device that is there, got {device!r} ({error})."
         ) from error
     return torch.device(device)
+
+
+def _stream(seed: int) -> torch.Generator:
+    """Return the random numbers of draws."""
+    return torch.Generator().manual_seed(stream_seed(seed, "draws"))

@@ -160,6 +160,9 @@ class TrainedGaussianProcess:
             stds.append(predicted.unknown[:, None] * of_spectra)
         return Prediction(on_cpu(means), None, on_cpu(stds))
 
+    def draw_block(self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator) -> None:
+        """Draw nothing: one kernel for every point says how sure the mean is, not how spectra scatter."""
+
     def save(self) -> Saved:
         """Return the kernel, and the matrix by columns, as it was solved for: so sums are the same once it is read."""
         return Saved({"inverse": self.inverse.T}, self.kernel._asdict())

@@ -132,6 +132,24 @@ class TrainedNetworks:
                     own[start : start + at_once] = self.generator(z.expand(len(asked), -1, -1), asked)
         return PredictedBlock(draws if self.chosen is None else draws[:, :, list(self.chosen)])
 
+    def draw_block(
+        self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
+    ) -> Float[Tensor, "d b q"] | None:
+        """Generate with new noise, each draw by a member that is drawn as well; None of deterministic generators."""
+        if not self.generator.noise:
+            return None
+        whole = range(self.generator.members) if self.chosen is None else self.chosen
+        member = torch.tensor(whole)[torch.randint(len(whole), (count,), generator=stream)]
+        turn = (member[:, None] == member).tril(-1).sum(1)  # how often each draw's member was drawn before
+        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
+        size = (*repeated.shape[:2], self.generator.noise)
+        with torch.inference_mode():
+            turns = [
+                self.generator(torch.randn(size, generator=stream).to(repeated.device), repeated)
+                for _ in range(int(turn.max()) + 1)
+            ]
+        return torch.stack([turns[k][:, m] for k, m in zip(turn.tolist(), member.tolist(), strict=True)])
+
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict mean, members, and their standard deviation; zeros where there is one member."""
         blocks = [self.predict_block(block) for block in blocks_of(compositions, self.noise.device)]

@@ -1,11 +1,11 @@
 """How base models are stacked: folds, out-of-fold predictions, weights, spread, and the band that holds 90 %.
 
 It knows the protocol of `base_model` only. Letters: n training spectra, e elements and columns of the context,
-q points, v base models, b alloys of a block.
+q points, v base models, b alloys of a block, d draws, s sources of a draw.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, cast
@@ -48,14 +48,12 @@ class StackedBlock:
     """The base models that never go beyond what was measured."""
     nearest: Float[Tensor, "b q"]
     """The measured spectrum of the nearest alloy."""
+    asked: Float[Tensor, "b e"]
+    """The alloys, atomic fractions."""
 
     def mean(self, weights: Weights) -> Float[Tensor, "b q"]:
         """The weighted mean spectrum."""
         return self._weighted({name: block.mean for name, block in self.predictions.items()}, weights)
-
-    def sample(self, weights: Weights) -> Float[Tensor, "b q"]:
-        """The weighted mean of one draw of the first member of each model."""
-        return self._weighted({name: block.draws[0, :, 0] for name, block in self.predictions.items()}, weights)
 
     def members(self) -> Float[Tensor, "b v q"]:
         """Every member of every base model, one by one."""
@@ -144,7 +142,7 @@ class Stack:
     """None where nothing could be left out, no base model tells what it doesn't know, or the stack is older."""
     left_out: Spectra | None = None
     """Out-of-fold mean of each spectrum learned from, `(n, q)`, NaN where it was left out of none; None where nothing
-    could be left out, and of a stack that was read: a checkpoint doesn't keep it."""
+    could be left out, and where the stack is older."""
 
     def predict_blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
         """Ask every base model, a block of alloys at a time, on the models' device."""
@@ -153,7 +151,42 @@ class Stack:
             predictions = {
                 name: model.predict_block(block).rescaled(self.floor, self.scale) for name, model in self.models.items()
             }
-            yield StackedBlock(predictions, cautious, self.floor + self.scale * self._nearest(block))
+            yield StackedBlock(predictions, cautious, self.floor + self.scale * self._nearest(block), block)
+
+    def draw(self, block: StackedBlock, count: int, stream: torch.Generator) -> Float[Tensor, "d b q"]:
+        """Draw what measurements of a block of alloys may give, on the models' device.
+
+        A draw is the mean spectrum and how far a measurement may lie from it, from one of two sources, each as often as
+        the other: how far a draw of a generator lies from the mean of all generators, or how far a measured spectrum
+        near that alloy lay from what was expected of it when it was left out. The first alone is too narrow, the second
+        knows no phases that nobody measured nearby (docs/results.md). Where there is neither, members stand for draws.
+
+        Args:
+            block: What is predicted.
+            count: Of draws of each alloy.
+            stream: On the CPU; decides every random number.
+        """
+        mean = block.mean(self.weights)
+        sources: list[Float[Tensor, "d b q"]] = []
+        for name, model in self.models.items():
+            if (drawn := model.draw_block(block.asked, count, stream)) is not None:
+                sources.append(self.floor + self.scale * drawn - block.predictions[name].mean)
+        if (residuals := self._residuals()) is not None:
+            sources.append(_nearby(residuals, block.asked, count, stream))
+        if not sources:
+            away = (block.members() - mean[:, None]).transpose(0, 1)  # (v, b, q)
+            sources.append(_one_of([away] * count, stream))
+        draws = mean + _one_of([torch.stack(each) for each in zip(*sources, strict=True)], stream)
+        return draws.clamp(self.floor, self.floor + 100 * self.scale)
+
+    def _residuals(self) -> Known | None:
+        """Return how far measured spectra lay from what was expected of them when they were left out, and of what."""
+        if self.left_out is None:
+            return None
+        told = torch.from_numpy(~np.isnan(self.left_out[:, 0])).to(self.known.spectra.device)
+        expected = torch.as_tensor(self.left_out, dtype=torch.float32, device=told.device)
+        away = self.floor + self.scale * self.known.spectra - expected
+        return Known(self.known.compositions[told], away[told])
 
     def band(self, epistemic_std: Float[Tensor, "b q"]) -> Float[Tensor, "b q"]:
         """Return the half-width about the mean that is to hold 90 % of measured points.
@@ -371,6 +404,25 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regi
 def _shares(compositions: Compositions, context: int) -> np.ndarray:
     """Return the atomic fractions, without the columns of a context behind them."""
     return compositions[:, : compositions.shape[1] - context]
+
+
+def _nearby(
+    residuals: Known, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
+) -> Float[Tensor, "d b q"]:
+    """Draw residuals for alloys: the nearest, the next and so on as often as one over their places in that order."""
+    order = distances_to(residuals.compositions, compositions).argsort(1)  # (b, n)
+    chances = 1 / torch.arange(1, order.shape[1] + 1)
+    places = torch.multinomial(chances, count * len(order), replacement=True, generator=stream)
+    rows = order.gather(1, places.view(len(order), count).to(order.device))
+    return residuals.spectra[rows.T]
+
+
+def _one_of(draws: Sequence[Float[Tensor, "s b q"]], stream: torch.Generator) -> Float[Tensor, "d b q"]:
+    """Return of each draw one of its sources for every alloy, each as likely as the other."""
+    s, b = draws[0].shape[:2]
+    chosen = torch.randint(s, (len(draws), b), generator=stream).to(draws[0].device)
+    alloys = torch.arange(b, device=chosen.device)
+    return torch.stack([each[source, alloys] for each, source in zip(draws, chosen, strict=True)])
 
 
 def _size(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:

@@ -30,6 +30,7 @@ def test_a_checkpoint_predicts_the_same_spectra_bit_for_bit(tmp_path: Path, conf
     assert loaded.weights == ensemble.weights
     np.testing.assert_array_equal([loaded.oof_mse], [ensemble.oof_mse])
     np.testing.assert_array_equal(loaded.axis, q)
+    np.testing.assert_array_equal(loaded.draws(x, 3, 0), ensemble.draws(x, 3, 0))
     assert loaded.save(tmp_path, axis=q, record={"round": 3}) == path
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -41,8 +42,10 @@ def test_each_base_model_stands_under_its_name_and_the_spectra_once(tmp_path: Pa
     assert set(facts["models"]) == set(facts["weights"]) == set(BASE_MODELS)
     owners = {name.split(".")[0] for name in tensors}
     assert {"networks", "gaussian_process", "trees", "known", "axis", "oof_rmse"} <= owners
-    assert owners <= {*BASE_MODELS, "known", "axis", "oof_rmse"}, "a model may need no more than the spectra"
-    assert [name for name, tensor in tensors.items() if tensor.shape == (20, 96)] == ["known.spectra"]
+    assert owners <= {*BASE_MODELS, "known", "axis", "oof_rmse", "left_out"}, (
+        "a model may need no more than the spectra"
+    )
+    assert [name for name, tensor in tensors.items() if tensor.shape == (20, 96)] == ["known.spectra", "left_out"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "weights gone", "format", "model gone", "no json"])
@@ -70,7 +73,9 @@ def test_a_checkpoint_of_version_0_1_predicts_what_it_did():
     (path,) = BEFORE.glob("*.json")
     with np.load(BEFORE / "predicted.npz") as before:
         ensemble = TrainedEnsemble.load(path, device="cpu")
-        for name, spectra in ensemble.predict(before["compositions"])._asdict().items():
+        predicted = ensemble.predict(before["compositions"])._asdict()
+        del predicted["sample"]  # it was no draw, but one member
+        for name, spectra in predicted.items():
             np.testing.assert_allclose(spectra, before[name], atol=1e-4, err_msg=name)
     facts = json.loads(path.read_text())
     assert tuple(ensemble.weights.values()) == tuple(facts["votes"])

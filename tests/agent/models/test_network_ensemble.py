@@ -61,3 +61,26 @@ def test_epistemic_and_aleatoric_std_are_told_apart(monkeypatch: pytest.MonkeyPa
 def test_the_default_networks_are_deterministic_so_nothing_is_aleatoric():
     x, _, y = peaks(30)
     assert not Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.any()
+
+
+def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
+    x, _, y = peaks(30)
+    config = TINY.model_copy(update={"stacked": False, "architecture": "noisy"})
+    ensemble = Ensemble(config, device="cpu").fit(x, y)
+    draws = ensemble.draws(x, 6, 3)
+    assert draws.shape == (6, 30, 96)
+    np.testing.assert_array_equal(ensemble.draws(x, 6, 3), draws)
+    assert np.abs(draws - ensemble.draws(x, 6, 4)).max() > 0.1, "another seed, other draws"
+    apart = np.abs(draws[:, None] - draws).max((2, 3))
+    assert apart[~np.eye(6, dtype=bool)].min() > 0.1, "each is another"
+    wide, narrow = (np.abs(ensemble.draws(x, n, 0).mean(0) - ensemble.predict(x).mean).mean() for n in (2, 64))
+    assert narrow < 0.6 * wide, "their mean is the ensemble's"
+
+
+def test_deterministic_generators_that_stand_alone_draw_one_of_their_members():
+    x, _, y = peaks(12)
+    ensemble = Ensemble(TINY.model_copy(update={"stacked": False}), device="cpu").fit(x, y)
+    members = next(ensemble.predict_blocks(x))[1].numpy()
+    away = np.abs(ensemble.draws(x, 5, 0)[:, :, None] - members).max(3)  # (d, n, m)
+    assert away.min(2).max() < 1e-3 and set(away.argmin(2).ravel()) == {0, 1}

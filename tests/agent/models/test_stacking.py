@@ -1,4 +1,6 @@
-"""Folds, weights, spread, band: what knows base models by their protocol only."""
+"""Folds, weights, spread, band, draws: what knows base models by their protocol only."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,13 +26,13 @@ def stacked(unknown: list[float], *, sure: float, cautious: float, nearest: torc
         "sure": PredictedBlock(torch.full((1, b, 1, 4), sure), torch.tensor(unknown)),
         "cautious": PredictedBlock(torch.full((1, b, 1, 4), cautious)),
     }
-    return StackedBlock(predictions, ("cautious",), torch.zeros(b, 4) if nearest is None else nearest)
+    near = torch.zeros(b, 4) if nearest is None else nearest
+    return StackedBlock(predictions, ("cautious",), near, torch.full((b, 3), 1 / 3))
 
 
 def test_a_cautious_model_takes_over_from_one_that_knows_nothing():
     block = stacked([0.0, 0.5, 1.0], sure=20.0, cautious=60.0)
     torch.testing.assert_close(block.mean(WEIGHTS)[:, 0], torch.tensor([58.0, 64.0, 70.0]))
-    torch.testing.assert_close(block.sample(WEIGHTS), block.mean(WEIGHTS))
     alone = block.mean({"bold": 1.0, "sure": 0.0, "cautious": 0.0})
     torch.testing.assert_close(alone, torch.full((3, 4), 80.0))
 
@@ -38,7 +40,7 @@ def test_a_cautious_model_takes_over_from_one_that_knows_nothing():
 def test_several_cautious_models_share_what_is_left_by_their_weights():
     block = stacked([1.0], sure=20.0, cautious=60.0)
     predictions = block.predictions | {"other": PredictedBlock(torch.full((1, 1, 1, 4), 10.0))}
-    two = StackedBlock(predictions, ("cautious", "other"), block.nearest)
+    two = replace(block, predictions=predictions, cautious=("cautious", "other"))
     mean = two.mean({"bold": 0.5, "sure": 0.2, "cautious": 0.2, "other": 0.1})
     torch.testing.assert_close(mean[0, 0], torch.tensor(0.5 * 80 + 0.5 * (2 / 3 * 60 + 1 / 3 * 10)))
     unweighed = two.mean({"bold": 0.5, "sure": 0.5, "cautious": 0.0, "other": 0.0})
@@ -47,7 +49,7 @@ def test_several_cautious_models_share_what_is_left_by_their_weights():
 
 def test_where_no_model_is_cautious_each_keeps_its_weight():
     block = stacked([1.0], sure=20.0, cautious=60.0)
-    bold = StackedBlock(block.predictions, (), block.nearest)
+    bold = replace(block, cautious=())
     torch.testing.assert_close(bold.mean(WEIGHTS)[0, 0], torch.tensor(0.5 * 80 + 0.3 * 20 + 0.2 * 60))
 
 
@@ -69,7 +71,7 @@ def test_every_member_of_every_model_counts_into_the_spread():
 def test_what_differs_between_draws_is_aleatoric_and_weighed():
     draws = torch.tensor([70.0, 90.0]).view(2, 1, 1, 1).expand(2, 1, 3, 4)
     block = stacked([0.0], sure=20.0, cautious=60.0)
-    noisy = StackedBlock(block.predictions | {"bold": PredictedBlock(draws)}, ("cautious",), block.nearest)
+    noisy = replace(block, predictions=block.predictions | {"bold": PredictedBlock(draws)})
     torch.testing.assert_close(noisy.aleatoric_std(WEIGHTS)[0, 0], 0.5 * draws[:, 0, 0, 0].std())
     assert not block.aleatoric_std(WEIGHTS).any()
 
@@ -148,3 +150,22 @@ def test_nothing_left_out_gives_no_band():
         predicted = ensemble.predict(x)
         assert np.isnan(predicted.band).all() and np.isnan(ensemble.oof_mse)
         assert np.isfinite(predicted.mean).all()
+
+
+def energy_score(draws: np.ndarray, truth: np.ndarray) -> float:
+    """How well draws `(d, n, q)` foretell what was measured: 0 where all are it (Gneiting and Raftery, 2007)."""
+    away, apart = (np.sqrt(np.square(draws - z).mean(-1)).mean() for z in (truth, np.roll(draws, 1, axis=0)))
+    return float(away - apart / 2)
+
+
+def test_draws_foretell_unseen_spectra_of_a_kind_that_composition_does_not_determine():
+    (x, _, y), (asked, _, truth) = peaks(60), peaks(100, seed=1)
+    rng = np.random.default_rng(0)
+    noisy, measured = (z * rng.uniform(0.5, 1, (len(z), 1)) for z in (y, truth))  # films of other thickness
+    ensemble = Ensemble(TINY.model_copy(update={"steps": 200}), device="cpu").fit(x, noisy)
+    predicted, draws = ensemble.predict(asked), ensemble.draws(asked, 12, 0)
+    assert energy_score(draws, measured) < 0.85 * energy_score(predicted.mean[None], measured)
+    low, high = np.quantile(draws.mean(2), (0.05, 0.95), axis=0)
+    assert 0.6 < ((low <= measured.mean(1)) & (measured.mean(1) <= high)).mean() < 1
+    away = np.sqrt(np.square(predicted.sample - predicted.mean).mean())
+    assert away > 0.5 * np.sqrt(np.square(measured - predicted.mean).mean()), "a sample scatters as measurements do"
