@@ -57,6 +57,21 @@ Fit = Callable[[SpectraSet, int], Forecast]  # of spectra to learn from, and a s
 
 
 @dataclass(frozen=True, eq=False)
+class EnsembleForecast:
+    """An ensemble, by draws of its whole distribution."""
+
+    ensemble: TrainedEnsemble
+
+    def mean(self, compositions: Compositions) -> Spectra:
+        """Return the ensemble mean."""
+        return self.ensemble.predict(compositions).mean
+
+    def draws(self, compositions: Compositions, count: int, seed: int) -> Draws:
+        """Draw as the ensemble does."""
+        return self.ensemble.draws(compositions, count, seed)
+
+
+@dataclass(frozen=True, eq=False)
 class PointForecast:
     """An ensemble's mean, as if there were nothing else."""
 
@@ -149,6 +164,11 @@ def fit_posterior(learn: SpectraSet, seed: int) -> PosteriorForecast:
 def fit_leaves(learn: SpectraSet, seed: int) -> LeafForecast:
     """Fit the baseline ExtraTrees."""
     return LeafForecast(ExtraTrees().fit(learn.compositions, learn.intensities.astype(np.float64), seed=seed))
+
+
+def ours(config: TrainingConfig) -> Fit:
+    """Return how an ensemble of some settings is fitted and asked."""
+    return lambda learn, seed: EnsembleForecast(fit_ensemble(learn, seed, config))
 
 
 CONTROLS: Mapping[str, Fit] = {

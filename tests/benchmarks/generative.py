@@ -24,7 +24,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, Q1
 from glassmap.agent.shapes import Axis, Compositions, Mask, PerSample, Spectra
 from glassmap.flows.compare import read_prepared
 from tests.benchmarks import scores
-from tests.benchmarks.controls import CONTROLS, Fit, Forecast, PointForecast, draw_figure, fit_ensemble
+from tests.benchmarks.controls import CONTROLS, Fit, Forecast, draw_figure, ours
 from tests.benchmarks.scores import Draws, FigureDraws
 from tests.benchmarks.spectra import AS_GOOD_AS_ONE, draw_split, learning_size
 
@@ -57,7 +57,7 @@ TABLES = {  # what is printed of the records
 }
 
 MODELS: Mapping[str, Fit] = {
-    "ensemble": lambda learn, seed: PointForecast(fit_ensemble(learn, seed, PRESETS["default"])),
+    "ensemble": ours(PRESETS["default"]),
     **CONTROLS,
 }
 
