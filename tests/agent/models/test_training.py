@@ -1,5 +1,8 @@
 """How the networks learn."""
 
+import math
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models import training
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.networks import COMPACT, PAPER, Architecture
+from glassmap.agent.models.networks import COMPACT, PAPER, Architecture, ConvGenerator, ConvWidths, CriticWidths
 from glassmap.agent.models.training import Trainer, Vicinity, join_members, train_networks, weights_of
 from tests.benchmarks.work import count
 from tests.support.models import CPU, NOISY, TINY, Told, generate, peaks, training_data
@@ -38,13 +41,46 @@ def test_members_trained_apart_are_joined_to_those_trained_together():
     torch.testing.assert_close(generate(joined, x), generate(together, x), rtol=0, atol=0)
 
 
-def test_a_generator_learns_from_its_discriminator_alone():
-    x, _, y = peaks(30)
-    config = TrainingConfig(members=1, stacked=False, steps=600, fidelity=0, adversarial=1, composition=1, momentum=0.5)
-    config = config.model_copy(update={"learning_rate": 1e-3, "critic_learning_rate": 2e-3})
-    configs = [config.model_copy(update={"steps": steps}) for steps in (1, 600)]
-    before, after = (mean_squared_error(Ensemble(c, device="cpu").fit(x, y).predict(x).mean, y) for c in configs)
-    assert after < 0.5 * before
+SMALL = Architecture(
+    ConvGenerator,
+    ConvWidths(noise=4, channels=(24, 24, 16, 8), kernels=(5, 5, 7, 9), strides=(3, 3, 2, 1)),
+    CriticWidths(channels=(8, 12, 16), kernels=(7, 5, 3), strides=(2, 2, 2), hidden=32),
+)
+"""The published topology, narrow."""
+
+
+@pytest.fixture(scope="module")
+def adversarial() -> Trainer:
+    """Networks that have learned halos from their discriminator alone, by the terms of the preset `paper`."""
+    x, _, y = peaks(30, points=72)
+    config = PRESETS["paper"].model_copy(update={"steps": 300, "batch_size": 16})
+    config = config.model_copy(update={"learning_rate": 8e-3, "critic_learning_rate": 8e-3})  # as narrow ones can
+    assert config.fidelity == 0 and config.energy == 0
+    trainer = Trainer(training_data(x, y, [1], config=config, architecture=SMALL), device=CPU)
+    trainer.run()
+    return trainer
+
+
+def test_the_papers_terms_learn_better_than_the_mean_and_the_nearest_spectrum(adversarial: Trainer):
+    x, _, y = peaks(30, points=72)
+    asked, _, truth = peaks(60, points=72, seed=1)
+    with torch.inference_mode():
+        drawn = np.stack([generate(adversarial.averaged, asked, seed=seed)[:, 0].numpy() for seed in range(5)])
+    nearest = y[cdist(asked, x).argmin(1)]
+    one = np.median([mean_squared_error(draw, truth) for draw in drawn])
+    assert one < 0.1 * mean_squared_error(np.broadcast_to(y.mean(0), truth.shape), truth)
+    assert one < mean_squared_error(nearest, truth)
+
+
+def test_a_discriminator_tells_the_right_composition_from_a_wrong_one(adversarial: Trainer):
+    asked, _, truth = peaks(60, points=72, seed=1)
+    assert adversarial.critic is not None
+    spectra, told = (torch.tensor(a, dtype=torch.float32)[:, None] for a in (truth, asked))
+    with torch.inference_mode():
+        right, wrong = (
+            adversarial.critic(spectra, labels)[0] for labels in (told, told[cdist(asked, asked).argmax(1)])
+        )
+    assert (right > wrong).float().mean() > 0.9
 
 
 def test_a_discriminator_is_built_where_it_is_used():
@@ -86,6 +122,24 @@ def test_bandwidths_follow_the_distances_between_neighbours():
     assert Vicinity.of(line[:1], jitter=0.5)[:2] == (0.0, 0.0)
 
 
+def test_a_soft_vicinity_falls_off_and_a_hard_one_ends():
+    known = torch.tensor([[0.5, 0.5], [0.5, 0.4], [0.4, 0.4], [0.5, 0.2]])
+    soft, hard = (Vicinity(0.0, 0.1, kind).weights(known[:1], known)[0].tolist() for kind in ("soft", "hard"))
+    assert soft == pytest.approx([1, math.exp(-1), math.exp(-2), 0], rel=1e-4)  # exp(-9) is below a thousandth
+    assert hard == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_labels_lie_in_the_vicinity_and_stay_compositions(kind: Literal["soft", "hard"]):
+    steps = Vicinity(0.0, 0.1, kind).shifts(5000, 3, torch.Generator().manual_seed(0))
+    squared = steps.square().sum(1) / 0.1**2
+    torch.testing.assert_close(steps.sum(1), torch.zeros(5000), rtol=0, atol=1e-6)
+    if kind == "hard":
+        assert squared.max() <= 1.0001 and squared.mean().item() == pytest.approx(0.5, abs=0.02)  # of a disc
+    else:
+        assert squared.mean().item() == pytest.approx(1, abs=0.05)  # of density exp(-distance²/κ²) in a plane
+
+
 @pytest.mark.parametrize("n", [20, 40, 300])  # from 26 rows on torch has distances to 1e-8 alone
 def test_no_alloy_is_its_own_neighbour_however_many_there_are(n: int):
     alloys = np.random.default_rng(0).dirichlet((1, 1, 1), n)
@@ -94,13 +148,19 @@ def test_no_alloy_is_its_own_neighbour_however_many_there_are(n: int):
     assert vicinity.sigma == pytest.approx(0.5 * np.sort(nearest)[(n - 1) // 2])
 
 
-def test_jittered_targets_stay_compositions():
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_what_the_discriminator_is_shown_is_of_the_targets_vicinity(kind: Literal["soft", "hard"]):
     x, _, y = peaks(20)
-    config = TINY.model_copy(update={"jitter": 0.5, "adversarial": 0.1})
+    config = TINY.model_copy(update={"jitter": 0.5, "adversarial": 0.1, "batch_size": 200, "vicinity": kind})
     trainer = Trainer(training_data(x, y, [1, 2], config=config), device=CPU)
     batch, alloys = trainer.draw(), trainer.compositions
-    torch.testing.assert_close(batch.targets.sum(2), torch.ones(8, 2))
+    for compositions in (batch.targets, batch.labels):
+        torch.testing.assert_close(compositions.sum(2), torch.ones(200, 2))
     assert (batch.targets - alloys[batch.rows]).abs().max() > 0
+    reach = trainer.vicinity.kappa * (1 if kind == "hard" else math.log(1000) ** 0.5)
+    distance = torch.linalg.vector_norm(batch.targets - alloys[batch.real], dim=2)
+    assert ((distance <= reach * 1.001) | (batch.real == batch.rows)).all()
+    assert (batch.real != batch.rows).any() and (batch.labels != batch.targets).any()
 
 
 def test_progress_is_reported_to_the_end():
