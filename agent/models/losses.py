@@ -20,6 +20,11 @@ def squared_error(generated: Float[Tensor, "k b m q"], measured: Float[Tensor, "
     return (away[0] * away[-1]).mean((1, 2))
 
 
+def variance_of_draws(generated: Float[Tensor, "2 b m q"]) -> Float[Tensor, " m"]:
+    """Return the variance of what is generated for a composition, by two draws, in intensity²."""
+    return (generated[0] - generated[1]).transpose(0, 1).square().mean((1, 2)) / 2
+
+
 def energy_score(generated: Float[Tensor, "2 b m q"], measured: Float[Tensor, "b m q"]) -> Float[Tensor, " m"]:
     """Return the energy score of two draws, in intensity: ½(|f1 - y| + |f2 - y|) - ½|f1 - f2|, RMS over the points.
 

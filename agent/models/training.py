@@ -22,7 +22,14 @@ from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.cuda_graph import Repeated
 from glassmap.agent.models.layers import VECTORS, Sizes, build, tensor_cores
-from glassmap.agent.models.losses import composition_error, energy_score, outranking, squared_error, squared_slope
+from glassmap.agent.models.losses import (
+    composition_error,
+    energy_score,
+    outranking,
+    squared_error,
+    squared_slope,
+    variance_of_draws,
+)
 from glassmap.agent.models.networks import Architecture, Discriminator, Generator
 from glassmap.agent.models.protocol import stream_seed
 from glassmap.agent.progress import Report, ignore
@@ -267,6 +274,8 @@ class Trainer:
         loss = c.fidelity * mse / 100
         if c.energy > 0:
             loss = loss + c.energy * energy_score(generated, measured) / 10
+        if c.narrowing > 0 and k > 1:
+            loss = loss + c.narrowing * variance_of_draws(generated) / 100
         if self.critic is not None:
             score, seen = self.critic(generated[0], batch.targets)
             with torch.no_grad():
@@ -282,7 +291,7 @@ class Trainer:
         On the CPU, whatever the device.
         """
         b, e, z = self.config.batch_size, self.sizes.elements, self.generator.noise
-        k = 2 if z and (self.config.energy > 0 or self.config.fidelity > 0) else 1
+        k = 2 if z and self.config.energy + self.config.fidelity + self.config.narrowing > 0 else 1
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
             row = mine[torch.randint(len(mine), (b,), generator=stream)]

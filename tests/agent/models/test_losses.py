@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from glassmap.agent.models.losses import energy_score, outranking, squared_error, squared_slope
+from glassmap.agent.models.losses import energy_score, outranking, squared_error, squared_slope, variance_of_draws
 
 MEASURED = torch.zeros(1, 2, 4)  # b m q
 ONE, OTHER = torch.full_like(MEASURED, 2.0), torch.full_like(MEASURED, -1.0)
@@ -16,6 +16,12 @@ def test_the_squared_error_of_two_draws_is_their_means_and_not_lowered_by_pressi
     assert squared_error(ONE[None], MEASURED).tolist() == [4.0, 4.0]
     noise = torch.randn(2, 4000, 1, 8, generator=torch.Generator().manual_seed(0))
     assert squared_error(3 + noise, torch.zeros(4000, 1, 8)).item() == pytest.approx(9, abs=0.2)
+
+
+def test_error_of_the_mean_and_variance_of_draws_are_the_error_of_a_draw():
+    draws, measured = 3 + torch.randn(2, 500, 2, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(500, 2, 8)
+    of_each = (squared_error(draws[:1], measured) + squared_error(draws[1:], measured)) / 2
+    torch.testing.assert_close(squared_error(draws, measured) + variance_of_draws(draws), of_each)
 
 
 def test_the_energy_score_is_half_of_the_distances_less_half_of_that_between_the_draws():
