@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.context import Context, Encoding
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.models.base_models import ALONE, BASE_MODELS, Setup
@@ -130,13 +131,19 @@ def fit_ensemble(
     return ensemble, ensemble.predict(test.compositions)
 
 
-def fit_without_networks(learn: SpectraSet, *, seed: int, config: TrainingConfig) -> TrainedEnsemble:
+def fit_without_networks(
+    learn: SpectraSet, *, seed: int, config: TrainingConfig, context: Context | None = None
+) -> TrainedEnsemble:
     """Return the ensemble that the base models other than the networks make, stacked as ours is; some seconds."""
-    setup = Setup(config, resolve_device("cpu"))
+    encoding = None if context is None else Encoding.learned_from(context)
+    setup = Setup(config, resolve_device("cpu"), context=0 if encoding is None else encoding.width)
     models = {name: make(setup) for name, make in BASE_MODELS.items() if name not in ALONE}
+    inputs = learn.compositions
+    if encoding is not None and context is not None:
+        inputs = encoding.beside(inputs, context.columns)
     spectra = learn.intensities.astype(np.float64)
-    stack = fit_stack(models, learn.compositions, spectra, seed=seed, device=setup.device)
-    return TrainedEnsemble(config, seed, stack)
+    stack = fit_stack(models, inputs, spectra, seed=seed, device=setup.device, context=setup.context)
+    return TrainedEnsemble(config, seed, stack, context=encoding)
 
 
 def errors_of(generated: Spectra, test: SpectraSet) -> Errors:

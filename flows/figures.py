@@ -58,7 +58,7 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
     columns = {name: axis} | predicted._asdict()
     pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
     half_width, band = band_about(predicted.band, predicted.epistemic_std)
-    learned = ensemble.stack.known.compositions.cpu().numpy()
+    learned = ensemble.stack.known.compositions.cpu().numpy()[:, : len(elements)]  # without a context behind them
     distances = 100 * np.linalg.norm(learned - composition, axis=1)
     distance = float(distances.min(initial=math.inf))
     figures = "" if q is None else _say_figures(ensemble, block, row, q)

@@ -21,6 +21,7 @@ import numpy as np
 from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
+from glassmap.agent.data.context import Held, Value, read_value, say_held
 from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.figures import DELTA_Q
@@ -28,7 +29,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.matching import is_in_use
-from glassmap.flows.backends.protocol import FROM_PYTHON, WAFER, name_of_wafer
+from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON, WAFER, name_of_wafer
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.record import record
 
@@ -83,7 +84,7 @@ class Planner:
         self._stack.close()
 
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
-        """The next alloys to measure, each `{"_id": "r001-01", "Co": 39.0, …}` in at.%.
+        """The next alloys to measure, each `{"_id": "r001-01", "Co": 39.0, …}` in at.% and with its context.
 
         A round's batch is planned at once, `planning.batch` alloys; this gives them out, `num_points` (1) at a time or
         what is left of the round. Once all of them are measured or failed, the next round begins with training.
@@ -112,8 +113,9 @@ class Planner:
         Args:
             points: Each with `intensity` against `q` (1/Å) or `two_theta` (degrees, with `wavelength` in Å unless the
                 campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; with the measured
-                share of each element in at.%, unless it is the target's; and with the `wafer` that it lies on, where
-                several share one. All are taken or none; what was told before, to the last digit, is not taken again.
+                share of each element in at.%, unless it is the target's; with the `wafer` that it lies on, where
+                several share one; and with each process variable that the campaign has under `[space] context`. All
+                are taken or none; what was told before, to the last digit, is not taken again.
 
         Raises:
             CampaignError: If a point lacks something, or its `_id` is unknown.
@@ -125,15 +127,17 @@ class Planner:
         self._given -= {str(point.get(ID)) for point in points}  # who retries one wants it suggested again
         round_ = round_of_arrivals(store)
         with store.transaction():
-            for point, (asked, composition, scan, spectrum) in zip(points, read, strict=True):
-                wafer = {WAFER: name} if (name := name_of_wafer(point.get(WAFER))) else {}
+            for point, (asked, composition, context, scan, spectrum) in zip(points, read, strict=True):
+                also: dict[str, Any] = {WAFER: name} if (name := name_of_wafer(point.get(WAFER))) else {}
                 content = b"".join(values.tobytes() for values in (composition, scan.axis, scan.intensity))
+                if context:
+                    also[CONTEXT], content = dict(context), content + say_held(context).encode()
                 digest = hashlib.sha256(f"{asked and asked.id} {scan.wavelength} ".encode() + content).hexdigest()
                 if is_in_use(store, digest):
                     store.log("duplicate", "told twice from Python", subject=asked.id if asked else "")
                     continue
                 counts = float(np.median(scan.intensity))
-                facts = {"file": FROM_PYTHON, "hash": digest, "counts": counts} | wafer
+                facts = {"file": FROM_PYTHON, "hash": digest, "counts": counts} | also
                 record(
                     self._campaign,
                     round_,
@@ -199,7 +203,8 @@ class Planner:
     def _point(self, suggestion: Suggestion) -> dict[str, Any]:
         elements = self._campaign.config.space.elements
         shares = (round(100 * share, 6) for share in suggestion.composition)
-        return {ID: suggestion.id, **dict(zip(elements, shares, strict=True))}
+        held = self._campaign.config.space.held  # how it is to be made
+        return {ID: suggestion.id, **dict(zip(elements, shares, strict=True)), **held}
 
     def _asked(self, point: Mapping[str, Any]) -> Suggestion | None:
         if (id_ := point.get(ID)) is None:
@@ -209,7 +214,7 @@ class Planner:
             raise CampaignError(f"Nothing was suggested as {id_!r}. Leave `{ID}` out of what nobody asked for.")
         return found
 
-    def _read(self, point: Mapping[str, Any]) -> tuple[Suggestion | None, np.ndarray, RawScan, np.ndarray]:
+    def _read(self, point: Mapping[str, Any]) -> tuple[Suggestion | None, np.ndarray, Held, RawScan, np.ndarray]:
         """A point as it is recorded."""
         asked, elements = self._asked(point), self._campaign.config.space.elements
         name = str(point.get(ID, "a point"))
@@ -226,6 +231,14 @@ class Planner:
             composition = np.array(asked.composition)
         else:
             raise CampaignError(f"{name} must say its composition in at.%, as nobody asked for it.")
+        context: dict[str, Value] = {}
+        for variable, like in self._campaign.config.space.held.items():
+            if (value := read_value(point.get(variable), variable, like)) is None:
+                raise CampaignError(
+                    f"{name} must say its {variable}, as the campaign has it under space.context; got "
+                    f"{', '.join(point)}."
+                )
+            context[variable] = value
         x, y = (np.asarray(point[key], dtype=np.float64) for key in (axis, "intensity"))
         scan = RawScan(axis, x, y, point.get("wavelength"), None)
-        return asked, composition, scan, self._deliveries.prepare(scan)
+        return asked, composition, context, scan, self._deliveries.prepare(scan)

@@ -29,6 +29,7 @@ class BackendSettings(Settings):
 
     can_guide: ClassVar[bool] = True  # may go first, and show where measuring is worth it
     takes_deliveries: ClassVar[bool] = False  # orders go out, and people or programs bring what they have measured
+    knows_context: ClassVar[bool] = False  # its samples have process variables, `[space] context`
 
     kind: str
 

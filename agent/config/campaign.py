@@ -17,6 +17,7 @@ from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleCon
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.config.toml_file import read_toml
+from glassmap.agent.data.context import Held
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 
@@ -69,6 +70,12 @@ class CampaignConfig(Settings):
         if not all(one.can_guide for one in backends[1:]):
             guides = " or ".join(repr(kind) for kind in BACKENDS if settings_of(kind).can_guide)
             raise ValueError(f"a guide goes first by itself: guide.backend.kind must be {guides}")
+        if self.space.context and not all(one.knows_context for one in backends):
+            knowing = " or ".join(repr(kind) for kind in BACKENDS if settings_of(kind).knows_context)
+            raise ValueError(
+                f"space.context needs samples that have process variables: backend.kind and guide.backend.kind must be "
+                f"{knowing}; take space.context out"
+            )
         for one in backends:
             one.check(self.space, self.spectrum)
         if self.planning.weights == "disagreement" and self.model.members == 1 and not self.model.stacked:
@@ -201,6 +208,12 @@ def _completed(settings: BaseModel, earlier: BaseModel, given: Mapping[str, Any]
 def slug(name: str) -> str:
     """Return a name as it may stand in a URL: lower case, digits, dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "campaign"
+
+
+def held_of(settings: Mapping[str, Any]) -> Held:
+    """Return the process variables at which a campaign is held; of settings as they are recorded."""
+    context: Mapping[str, Any] = settings["space"].get("context", {})  # came later
+    return {name: value[0] if isinstance(value, list | tuple) else value for name, value in context.items()}
 
 
 def first_own_round(settings: Mapping[str, Any]) -> int:

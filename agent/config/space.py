@@ -1,17 +1,23 @@
 """What a campaign looks for: the alloys of its space, and the axis of their spectra."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from glassmap.agent.config.settings import Settings
-from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.composition import SYMBOLS, CompositionSpace
+from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CompositionError
 
 AtPct = Annotated[float, Field(ge=0, le=100)]
 Factor = Annotated[float, Field(gt=0, le=1e6)]
+ContextValue = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(max_length=100)]
 OnAxis = Annotated[float, Field(ge=0, le=10_000)]  # 1/Å, degrees or Å
+
+# What a data set, a composition table or a point told from Python calls something else
+_TAKEN = {"_id", "file", "sample", "id", "composition", "intensity", "q", "two_theta", "r", "wavelength"}
 
 
 class SpaceConfig(Settings):
@@ -23,6 +29,34 @@ class SpaceConfig(Settings):
     edges: bool = False
     max_elements: Annotated[int, Field(gt=0, le=118)] | None = None
     limits: tuple[str, ...] = ()
+    # Process variables beside the composition, such as {deposition_rate = "high"}: every model learns each spectrum's
+    # own, and plans and maps are held at these values. A list gives a map a value; its first is the one that counts.
+    context: dict[str, ContextValue | tuple[ContextValue, ...]] = Field(default={})
+
+    @field_validator("context")
+    @classmethod
+    def _is_a_context(cls, context: dict[str, Value | tuple[Value, ...]]) -> dict[str, Value | tuple[Value, ...]]:
+        for name, values in context.items():
+            if not name.strip() or name in _TAKEN or name in SYMBOLS:
+                raise ValueError(f"a process variable can't be called {name!r}: that name is taken; rename it")
+            each = values if isinstance(values, tuple) else (values,)
+            if not each or len({type(value) for value in each}) > 1 or len(set(each)) < len(each) or "" in each:
+                raise ValueError(
+                    f"{name} must be held at one number or label, or at several different ones of a kind, got "
+                    f"{list(each)}"
+                )
+        return context
+
+    @property
+    def held(self) -> Held:
+        """The values at which rounds plan, map and decide; empty without a context."""
+        return self.contexts[0]
+
+    @property
+    def contexts(self) -> list[Held]:
+        """The values of every map, those of `held` first."""
+        each = (values if isinstance(values, tuple) else (values,) for values in self.context.values())
+        return [dict(zip(self.context, values, strict=True)) for values in product(*each)]
 
     @model_validator(mode="after")
     def _is_a_space(self) -> "SpaceConfig":
@@ -34,7 +68,7 @@ class SpaceConfig(Settings):
 
     def build(self) -> CompositionSpace:
         """Return the space itself."""
-        return CompositionSpace(**self.model_dump())
+        return CompositionSpace(**self.model_dump(exclude={"context"}))
 
 
 class SpectrumConfig(Settings):

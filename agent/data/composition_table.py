@@ -25,6 +25,7 @@ EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 NAME_COLUMNS = ("file", "sample", "id")  # what the first column is called, unless said otherwise
 MAX_ROWS = 100_000
 _UNITS: dict[str, ShareUnit] = {"at%": "at.%", "wt%": "wt.%"}
+UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
 _Cells = dict[str, list[str]]  # the cells of each column, as text, by its name
 _MASSES = {element.symbol: element.mass for element in periodictable.elements if element.number > 0}  # g/mol
 _SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
@@ -38,6 +39,13 @@ class CompositionTable(NamedTuple):
     compositions: Compositions  # atomic fraction, closed to 1
     others: Mapping[str, Sequence[str]]  # the cells of the other columns
     notes: tuple[str, ...]  # what was converted or closed
+
+    def cells(self, name: str) -> Sequence[str]:
+        """Return the cells of one of the others, `rate` also where it is called `rate (nm/s)`; empty without it."""
+        for column, cells in self.others.items():
+            if column == name or ((unit := UNIT_COLUMN.fullmatch(column)) and unit[1] == name):
+                return cells
+        return [""] * len(self.samples)
 
 
 class _Shares(NamedTuple):

@@ -78,6 +78,14 @@ def held_for(held: Held, n: int) -> Columns:
     return columns_of([held] * n, held)
 
 
+def is_held(values: Held, held: Held) -> bool:
+    """Return whether a sample was made as the campaign asks for: labels alike, numbers to within 5 %."""
+    return all(
+        values[name] == value or (isinstance(value, float) and abs(float(values[name]) - value) <= 0.05 * abs(value))
+        for name, value in held.items()
+    )
+
+
 def say_held(held: Held) -> str:
     """Return the values in words, such as `deposition_rate = high, power = 100`; empty without a context."""
     return ", ".join(f"{name} = {value if isinstance(value, str) else f'{value:g}'}" for name, value in held.items())

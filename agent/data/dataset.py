@@ -14,6 +14,7 @@ import numpy as np
 
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.composition import SYMBOLS, close_compositions
+from glassmap.agent.data.context import Columns, Held, Value, columns_of, read_value
 from glassmap.agent.data.spectrum import Preprocessing, ScaleRule, Substrate
 from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.hdf5_file import hdf5_file
@@ -165,6 +166,44 @@ class SpectraSet:
         if wanted is None:
             raise DatasetError(f"{name!r} can't be {value!r}; write it as in {name}={str(values[0]).lower()}.")
         return values == wanted
+
+    def with_context(self, held: Held) -> tuple[SpectraSet, Columns]:
+        """Return the samples of which the process variables are known, and these; notes say who is left out.
+
+        Args:
+            held: Which variables, each with a value as the campaign is held at it.
+
+        Raises:
+            DatasetError: If a variable is none of the extras, one is no number that has to be, no sample has them all,
+                or none has a label that is held.
+        """
+        for name in held:
+            if name not in self.coordinates or self.coordinates[name].ndim > 1:
+                there = ", ".join(sorted(n for n, values in self.coordinates.items() if values.ndim == 1)) or "none"
+                raise DatasetError(
+                    f"The data set has no process variable {name!r}; what it says of samples is {there}."
+                )
+        values: dict[int, dict[str, Value]] = {}  # by row, of those that have all
+        for row in range(len(self)):
+            said = {name: read_value(self.coordinates[name][row], name, like) for name, like in held.items()}
+            known = {name: value for name, value in said.items() if value is not None}
+            if len(known) == len(held):
+                values[row] = known
+        if not values:
+            raise DatasetError(f"No sample has a value of {' and '.join(held)}.")
+        columns, rows = columns_of([*values.values()], held), [*values]
+        for name, value in held.items():
+            if isinstance(value, str) and value not in columns[name]:
+                raise DatasetError(
+                    f"No sample has {name} = {value}, at which the campaign is held; the values are "
+                    f"{', '.join(np.unique(columns[name])[:10])}."
+                )
+        if len(rows) == len(self):
+            return self, columns
+        left = np.setdiff1d(np.arange(len(self)), rows)
+        note = f"Left out {len(left)} samples of which {' or '.join(held)} isn't known: {self._name(left)}."
+        chosen = self.select(np.array(rows))
+        return replace(chosen, notes=(*self.notes, note)), columns
 
     def prepared(
         self,

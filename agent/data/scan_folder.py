@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from glassmap.agent.data.composition_table import ShareUnit, read_composition_table
+from glassmap.agent.data.composition_table import UNIT_COLUMN, ShareUnit, read_composition_table
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.scan_files import TEXT_SUFFIXES, read_number, read_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.shapes import Axis, AxisName, Spectra
 
-_UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
@@ -113,7 +112,7 @@ def _extras(columns: Mapping[str, Sequence[str]]) -> tuple[dict[str, np.ndarray]
     extras: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
     for column, cells in columns.items():
-        found = _UNIT_COLUMN.fullmatch(column)
+        found = UNIT_COLUMN.fullmatch(column)
         name = found[1] if found else column
         if found:
             units[name] = found[2]

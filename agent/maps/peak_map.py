@@ -27,6 +27,7 @@ from torch import Tensor
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_by_content, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
+from glassmap.agent.data.context import Columns
 from glassmap.agent.models.base_model import LARGEST_BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
@@ -40,11 +41,19 @@ SHARD = LARGEST_BLOCK  # alloys measured and written at once; whole blocks, or a
 MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share", "expected_error")
 
 
-def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis) -> dict[str, PerSample]:
+def map_block(
+    ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis, context: Columns | None = None
+) -> dict[str, PerSample]:
     """Return the peak figures of each alloy's mean spectrum, and how far the ensemble's members agree.
 
     The epistemic standard deviation is about the mean spectrum's figure: a mean of peaks at different places is wider
     than each of them. Spectra stay on the ensemble's device; only the figures of an alloy leave it.
+
+    Args:
+        ensemble: Trained.
+        compositions: Atomic fractions `(n, e)`.
+        q: The ensemble's axis in 1/Å.
+        context: The process variables of each; by default those at which the ensemble is held.
 
     Returns:
         The columns `MAP_FIGURES`: each figure (NaN where the mean spectrum has no trustworthy peak), the standard
@@ -53,7 +62,7 @@ def map_block(ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis)
         ensemble can't say).
     """
     blocks: list[Tensor] = []
-    for mean, members, expected_error in ensemble.predict_blocks(compositions):
+    for mean, members, expected_error in ensemble.predict_blocks(compositions, context=context):
         peaks = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1))
         columns: list[Tensor] = []
         for values in peaks.figures.values():

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
+from glassmap.agent.data.context import Held, Value
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.connection import StoreConnection, now
 from glassmap.agent.store.records import DroppedFile, FileState
@@ -99,11 +100,13 @@ class Files(StoreConnection):
         )
         return {row["state"]: row["count"] for row in rows}
 
-    def record_sample(self, name: str, composition: Composition, *, file: int, wafer: str = "") -> None:
-        """Record a row of a composition table, and the wafer if it says one; call within a transaction."""
+    def record_sample(
+        self, name: str, composition: Composition, *, file: int, wafer: str = "", context: Held | None = None
+    ) -> None:
+        """Record a row of a composition table, with wafer and process variables if it says some; in a transaction."""
         self._execute(
-            "INSERT OR REPLACE INTO samples (name, composition, file, wafer) VALUES (?, ?, ?, ?)",
-            [name, json.dumps(composition.tolist()), file, wafer],
+            "INSERT OR REPLACE INTO samples (name, composition, file, wafer, context) VALUES (?, ?, ?, ?, ?)",
+            [name, json.dumps(composition.tolist()), file, wafer, json.dumps(dict(context or {}))],
         )
 
     def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
@@ -123,3 +126,12 @@ class Files(StoreConnection):
             [name],
         )
         return [(row["path"], row["wafer"]) for row in rows]
+
+    def contexts(self, name: str) -> list[tuple[str, dict[str, Value]]]:
+        """Return what tables say of a sample's process variables, the last first: path of the table, value by name."""
+        rows = self._rows(
+            """SELECT path, context FROM samples JOIN files ON files.id = samples.file
+            WHERE name = ? AND context <> '{}' ORDER BY samples.id DESC""",
+            [name],
+        )
+        return [(row["path"], json.loads(row["context"])) for row in rows]

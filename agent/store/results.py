@@ -44,6 +44,14 @@ class Results(StoreConnection):
         rows = self._rows("SELECT round, path FROM artefacts WHERE kind = ? ORDER BY round", [kind])
         return {row["round"]: self.folder / row["path"] for row in rows}
 
+    def artefact_files(self) -> list[Path]:
+        """Return every file that is recorded: checkpoints (their JSON half), maps, the archive."""
+        return [self.folder / row["path"] for row in self._rows("SELECT path FROM artefacts ORDER BY kind, round")]
+
+    def kinds_of_maps(self) -> list[str]:
+        """Return the kinds of maps that are recorded: `map`, and those held at other process variables."""
+        return [row["kind"] for row in self._rows("SELECT DISTINCT kind FROM artefacts WHERE kind LIKE 'map%'")]
+
     def training_ids(self, round_: int) -> list[str] | None:
         """Return what a round's model learned from, measurements' ids; None where its checkpoint isn't as written."""
         found = self.artefact("checkpoint", round_)

@@ -242,6 +242,12 @@ def marks_of_spectra(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+@_version
+def contexts_of_samples(db: sqlite3.Connection) -> None:
+    """The process variables that a composition table says of a sample."""
+    db.execute("ALTER TABLE samples ADD COLUMN context TEXT NOT NULL DEFAULT '{}'")
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

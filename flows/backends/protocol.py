@@ -13,7 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+import numpy as np
+
 from glassmap.agent.config.backends import BackendSettings, module_of
+from glassmap.agent.data.context import Held, Value
 from glassmap.agent.shapes import Axis, AxisName, Composition, Compositions, Spectra, Spectrum
 from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from glassmap.flows.compute.dask_cluster import Cluster
 
 WAFER = "wafer"  # the fact, or column, that says which wafer a sample lies on
+CONTEXT = "context"  # the fact that says the process variables of a sample, by name
 FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
 
 
@@ -40,6 +44,7 @@ class TestSet(NamedTuple):
     compositions: Compositions  # atomic fraction
     spectra: Spectra
     wafers: Sequence[str]  # that each lies on, empty where that isn't known
+    context: Mapping[str, np.ndarray] = {}  # process variables of each; empty where the campaign has none
 
 
 class LedgerEntry(NamedTuple):
@@ -82,6 +87,7 @@ class Filed(NamedTuple):
     is_news: bool = True  # and belongs into the log
     samples: Mapping[str, Composition] = {}  # what a table says
     wafers: Mapping[str, str] = {}  # that it says they lie on
+    contexts: Mapping[str, Held] = {}  # what it says of their process variables
     replaces: LedgerEntry | None = None  # another file that this one stands for from here on
 
 
@@ -121,6 +127,10 @@ class Ledger(Protocol):
 
     def wafers(self, name: str) -> list[tuple[str, str]]:
         """Return which wafer tables say that a sample lies on, the last first: path of the table, name of the wafer."""
+        ...
+
+    def contexts(self, name: str) -> list[tuple[str, dict[str, Value]]]:
+        """Return what tables say of a sample's process variables, the last first: path of the table, value by name."""
         ...
 
     def suggestion(self, id_: str) -> Suggestion | None:
@@ -164,6 +174,7 @@ class Backend(Protocol):
     wavelength: float | None = None
     fingerprint: str  # of all that must not change under a campaign
     earlier_fingerprints: tuple[str, ...] = ()  # of the same, as earlier versions made them
+    notes: tuple[str, ...] = ()  # what a person should know of the data, such as who was left out; said as it begins
     source: str = ""  # what a picture has to say of where spectra come from; empty for an instrument's
 
     def candidates(self) -> "CompositionSpace | Compositions":

@@ -1,6 +1,7 @@
 """Replay: look spectra up in a data set, so that a campaign can be judged against what was really measured."""
 
 import hashlib
+import json
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,10 +10,11 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
-from glassmap.agent.errors import CampaignError
+from glassmap.agent.data.context import rows_of
+from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import WAFER, Backend, Ledger, Measured, TestSet, name_of_wafer
+from glassmap.flows.backends.protocol import CONTEXT, WAFER, Backend, Ledger, Measured, TestSet, name_of_wafer
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -23,6 +25,7 @@ class Settings(BackendSettings):
     """Which data set is replayed, and what of it is held out."""
 
     free: ClassVar = ("dataset", "flagged")  # the file may move; what it holds is watched by the fingerprint
+    knows_context: ClassVar = True
 
     kind: str = "replay"
     dataset: Path
@@ -53,6 +56,7 @@ class Replay(Backend):
         from glassmap.agent.data.dataset import read_dataset
 
         spectra = read_dataset(settings.dataset, variable=settings.variable)
+        known_notes = spectra.notes
         if spectra.elements != config.space.elements:
             raise CampaignError(
                 f"space.elements must be those of the data set in its order, {', '.join(spectra.elements)}; "
@@ -66,20 +70,28 @@ class Replay(Backend):
                 f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
                 "[space]. Widen them."
             )
-        counts = counts_of(spectra.select(admitted))
-        spectra = spectra.select(admitted).prepared(**config.spectrum.read())
+        held_at = config.space.held
+        try:
+            spectra, context = spectra.select(admitted).with_context(held_at)
+        except DatasetError as error:
+            raise CampaignError(f"{settings.dataset}: {error} Correct space.context in the campaign file.") from error
+        self.notes = tuple(note for note in spectra.notes if note not in known_notes)
+        counts = counts_of(spectra)
+        spectra = spectra.prepared(**config.spectrum.read())
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._test = spectra.select(held) if held.any() else None
         self._wafers = wafers_of(self._pool)
+        self._context, self._test_context = (rows_of(context, np.flatnonzero(part)) for part in (~held, held))
         self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         self.needs_screening = not self.source
         content = (spectra.axis, spectra.compositions, spectra.intensities, held)
-        self.fingerprint = hashlib.sha256(
-            b"".join(np.ascontiguousarray(part).tobytes() for part in content)
-        ).hexdigest()
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in content))
+        for name, values in context.items():  # none without a context: the fingerprint of earlier versions
+            digest.update(json.dumps([name, values.tolist()]).encode())
+        self.fingerprint = digest.hexdigest()
 
     def candidates(self) -> Compositions:
         """Return the compositions of the data set that aren't held out."""
@@ -91,6 +103,8 @@ class Replay(Backend):
             facts: dict[str, Any] = {"counts": float(self._counts[s.row])}
             if self._wafers[s.row]:
                 facts[WAFER] = self._wafers[s.row]
+            if self._context:
+                facts[CONTEXT] = {name: values[s.row].item() for name, values in self._context.items()}
             yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
 
     def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
@@ -101,7 +115,9 @@ class Replay(Backend):
     def hold_out(self) -> TestSet | None:
         """Return the test set, if the replay was asked for one."""
         test = self._test
-        return None if test is None else TestSet(test.compositions, test.intensities, wafers_of(test))
+        return (
+            None if test is None else TestSet(test.compositions, test.intensities, wafers_of(test), self._test_context)
+        )
 
     def archive(self) -> tuple[Compositions, Spectra]:
         """Return every alloy of the data set."""

@@ -153,6 +153,8 @@ def _record_settings(
         with store.transaction():
             record_start(store, config, given, backend, guide)
             store.log("campaign started")
+            for note in backend.notes:
+                store.log("set aside", note)
         return
     new = config.model_dump(mode="json")
     old = store.config

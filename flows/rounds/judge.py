@@ -5,12 +5,13 @@ their checkpoints and marked on what has come since. The spectra learned from ar
 them out, while the one that has just learned is at hand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.context import Columns, columns_of, rows_of
 from glassmap.agent.data.spectrum import mean_squared_error, q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import TrainedEnsemble
@@ -21,6 +22,7 @@ from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import JudgedSpectra
 from glassmap.agent.store.results import SAMPLE, groups_of
+from glassmap.flows.backends.protocol import CONTEXT
 from glassmap.flows.rounds.campaign import OpenCampaign
 
 
@@ -31,6 +33,7 @@ class SomeSpectra(NamedTuple):
     compositions: Compositions  # atomic fraction
     spectra: Spectra
     wafers: list[str]  # that each lies on, empty where that isn't known
+    context: Mapping[str, np.ndarray] = {}  # process variables of each; empty where the campaign has none
 
 
 class Judgement(NamedTuple):
@@ -128,7 +131,7 @@ def mark_until(
 
 def _mark(ensemble: TrainedEnsemble, of: SomeSpectra, q: Axis | None) -> JudgedSpectra:
     """Return what a model errs on spectra that it never saw."""
-    predicted = ensemble.predict(of.compositions)
+    predicted = ensemble.predict(of.compositions, context=of.context or None)
     errors: dict[str, PerSample] = errors_by_spectrum(predicted.mean, of.spectra, q=q)
     errors[SAMPLE] = np.square(predicted.sample - of.spectra).mean(1)
     return JudgedSpectra(tuple(of.ids), tuple(of.wafers), errors)
@@ -147,10 +150,21 @@ def _next_batch_mse(campaign: OpenCampaign, round_: int, earlier: Callable[[int]
     """Return the error of the last round's model on this round's batch; None without either."""
     if not campaign.at(round_).has_model:
         return None
-    _, compositions, spectra = campaign.store.spectra(hold_out=False, round_=round_)
-    return mean_squared_error(earlier(round_ - 1).predict(compositions).mean, spectra) if len(spectra) else None
+    ids, compositions, spectra = campaign.store.spectra(hold_out=False, round_=round_)
+    if not ids:
+        return None
+    context = context_of(campaign, ids) or None
+    return mean_squared_error(earlier(round_ - 1).predict(compositions, context=context).mean, spectra)
+
+
+def context_of(campaign: OpenCampaign, ids: Sequence[str]) -> Columns:
+    """Return the process variables of some measurements; empty where the campaign has none."""
+    if not (held := campaign.config.space.held):
+        return {}
+    facts = campaign.store.facts()
+    return columns_of([facts[id_][CONTEXT] for id_ in ids], held)
 
 
 def _rows_of(some: SomeSpectra, rows: list[int]) -> SomeSpectra:
     ids, wafers = ([part[row] for row in rows] for part in (some.ids, some.wafers))
-    return SomeSpectra(ids, some.compositions[rows], some.spectra[rows], wafers)
+    return SomeSpectra(ids, some.compositions[rows], some.spectra[rows], wafers, rows_of(some.context, rows))

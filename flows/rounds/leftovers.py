@@ -6,7 +6,7 @@ from pathlib import Path
 from glassmap.agent.atomic_file import PREFIX, sweep_partials, write_whole
 from glassmap.agent.content_hash import hash_of, parts_of
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.flows.rounds.recorded_files import artefact_files, kept_files
+from glassmap.flows.rounds.recorded_files import kept_files
 
 FOLDERS = ("checkpoints", "maps", "scans", "orders", "quarantine")  # of a campaign's files
 
@@ -18,7 +18,7 @@ def tidy(store: CampaignStore) -> None:
         for folder in (store.folder, *(store.folder / name for name in FOLDERS))
         if next(folder.glob(f"{PREFIX}*"), None) is not None
     ]
-    for path in (*artefact_files(store), *kept_files(store)) if folders else ():
+    for path in (*store.artefact_files(), *kept_files(store)) if folders else ():
         if _put_back(path):
             with store.transaction():
                 store.log("put back", f"{path.relative_to(store.folder)}, from what a power cut had left of it")

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from glassmap.agent.atomic_file import write_by_content
+from glassmap.agent.data.context import Held, held_for, say_held
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.errors import SpectrumError
+from glassmap.agent.errors import ModelError, SpectrumError
 from glassmap.agent.maps.failure import PeaksFound
 from glassmap.agent.maps.peak_map import PeakMap, map_block
 from glassmap.agent.maps.spectra_archive import (
@@ -32,17 +33,20 @@ from glassmap.agent.shapes import Axis, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import load_model, spectra_of, spectra_to_judge
 
+MAP = "map"  # the kind of artefact that rounds go by; those of other values of the context are called after them
+
 
 def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     """Generate every alloy's spectrum and record the peak figures of each; g(r) has none, so no map."""
     store = campaign.store
     ensemble, checkpoint = load_model(campaign, round_)
-    path = write_map(campaign, round_, ensemble, checkpoint)
+    maps = write_maps(campaign, round_, ensemble, checkpoint)
+    path = maps.get(MAP)
     archive = write_alloys(campaign, round_, ensemble, path)
     found = None if path is None else count_peaks(campaign, round_, ensemble, path)
     with store.transaction():
-        if path is not None:
-            store.record_artefact(round_, "map", path)
+        for kind, made in maps.items():
+            store.record_artefact(round_, kind, made)
         if found is not None:
             store.record_peaks_found(found)
         store.record_only_artefact(round_, "archive", archive)
@@ -52,12 +56,45 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
     return "done"
 
 
-def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path) -> Path | None:
-    """Write the map of a round's model; returns its path, None where the axis is no q."""
+def values_of_maps(campaign: OpenCampaign) -> dict[str, Held]:
+    """Return by its kind at which process variables each map of a round is held; `map` is the one that rounds go by."""
+    first, *others = campaign.config.space.contexts
+    return {MAP: first} | {f"{MAP} at {say_held(held)}": held for held in others}
+
+
+def write_maps(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path) -> dict[str, Path]:
+    """Write the maps of a round's model, one for each value of the context; returns their paths by kind.
+
+    Of g(r) there is none. Nor is there one at a label that nothing was learned of yet, which is logged; but at the one
+    that the model itself is held at there is.
+    """
+    maps: dict[str, Path] = {}
+    for kind, held in values_of_maps(campaign).items():
+        try:
+            path = write_map(campaign, round_, ensemble, checkpoint, held=held)
+        except ModelError as error:
+            with campaign.store.transaction():
+                campaign.store.log("no map", f"round {round_}, {say_held(held)}: {error}")
+            continue
+        if path is not None:
+            maps[kind] = path
+    return maps
+
+
+def write_map(
+    campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path, *, held: Held
+) -> Path | None:
+    """Write a map of a round's model, held at some process variables; returns its path, None where the axis is no q.
+
+    Raises:
+        ModelError: If the model learned from nothing that has such a label.
+    """
     config, store = campaign.config, campaign.store
     q = q_axis(*store.axis())
     if q is None:
         return None
+    if held:
+        ensemble = ensemble.held_at(held)
     peak_map = PeakMap(
         ensemble,
         config.space.build(),
@@ -69,6 +106,7 @@ def write_map(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, ch
             "checkpoint": checkpoint.stem,
             "config": config.binding(),
             "known_below": None if math.isnan(ensemble.known_below) else ensemble.known_below,
+            **({"context": dict(held)} if held else {}),
         },
     )
     folder = store.folder / "maps"
@@ -91,8 +129,11 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     intensity = np.concatenate([learned.spectra, held.spectra])
     names = [*learned.ids, *held.ids]
     widths = None if map_ is None else read_map(map_)[0][DELTA_Q.name]
-    shown = np.concatenate([space.compositions(ranks_to_show(len(space), widths)), known])
-    predicted = ensemble.predict(shown)
+    ranks = ranks_to_show(len(space), widths)
+    shown = np.concatenate([space.compositions(ranks), known])
+    parts = held_for(campaign.config.space.held, len(ranks)), learned.context, held.context
+    own = {name: np.concatenate([part[name] for part in parts]) for name in learned.context}  # of what was measured
+    predicted = ensemble.predict(shown, context=own or None)
     fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
     figures: PeakFigures = {}
     generated: PeakFigures = {}
@@ -101,7 +142,8 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         figures = _figures_of(q, intensity)
-        generated = map_block(ensemble, known, q=q)
+        own_of_known = {name: values[len(ranks) :] for name, values in own.items()}
+        generated = map_block(ensemble, known, q=q, context=own_of_known or None)
         del generated["peak_share"]
         if (archive := campaign.backend.archive()) is not None:
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))

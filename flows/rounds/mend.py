@@ -10,7 +10,7 @@ from glassmap.agent.maps.spectra_archive import harm_of_archive
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import OpenCampaign
-from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
+from glassmap.flows.rounds.map import MAP, drop_other_archives, values_of_maps, write_alloys, write_map
 from glassmap.flows.rounds.train import load_model
 
 UNRECORDED = "is recorded no more"
@@ -43,19 +43,22 @@ def _mend_maps(campaign: OpenCampaign) -> Iterator[str]:
     store = campaign.store
     if q_axis(*store.axis()) is None:
         return
-    for round_, path in _expected(store, "map", "map").items():
-        if (harm := UNRECORDED if path is None else harm_of(path)) is None:
-            continue
-        try:
-            again = write_map(campaign, round_, *load_model(campaign, round_))
-        except ModelError as error:
-            yield _say(campaign, round_, f"The map of round {round_} {harm}, and can't be made again: {error}")
-            continue
-        assert again is not None, "the axis is q"
-        with store.transaction():
-            store.record_artefact(round_, "map", again)
-            store.log("made again", f"map of round {round_}, which {harm}: {path and path.stem} -> {again.stem}")
-        yield _say(campaign, round_, f"The map of round {round_} {harm}: made again, {again.name}.")
+    for kind, held in values_of_maps(campaign).items():
+        recorded = _expected(store, "map", kind) if kind == MAP else store.artefacts(kind)  # others may be none
+        for round_, path in recorded.items():
+            if (harm := UNRECORDED if path is None else harm_of(path)) is None:
+                continue
+            what = f"{kind} of round {round_}"
+            try:
+                again = write_map(campaign, round_, *load_model(campaign, round_), held=held)
+            except ModelError as error:
+                yield _say(campaign, round_, f"The {what} {harm}, and can't be made again: {error}")
+                continue
+            assert again is not None, "the axis is q"
+            with store.transaction():
+                store.record_artefact(round_, kind, again)
+                store.log("made again", f"{what}, which {harm}: {path and path.stem} -> {again.stem}")
+            yield _say(campaign, round_, f"The {what} {harm}: made again, {again.name}.")
 
 
 def _mend_archive(campaign: OpenCampaign) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import kind_of, settings_of
-from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.config.campaign import first_own_round, held_of
 from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.store.campaign_store import CampaignStore
 
@@ -47,6 +47,7 @@ def order_of(store: CampaignStore, round_: int) -> dict[str, str]:
                 f"{element} (at.%)": round(100 * share, 4)
                 for element, share in zip(elements, status.suggestion.composition, strict=True)
             },
+            **held_of(config),  # how it is to be made
             "state": status.state,
             "remark": status.remark,
         }

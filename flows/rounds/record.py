@@ -43,7 +43,8 @@ def _record_filed(store: CampaignStore, event: Filed) -> None:
     """Record what became of a file, and what a table says."""
     number = _record_entry(store, event.file, is_news=event.is_news)
     for sample, composition in event.samples.items():
-        store.record_sample(sample, composition, file=number, wafer=event.wafers.get(sample, ""))
+        wafer, context = event.wafers.get(sample, ""), event.contexts.get(sample)
+        store.record_sample(sample, composition, file=number, wafer=wafer, context=context)
     if event.replaces is not None:
         _record_entry(store, event.replaces, is_news=True)
 

@@ -5,13 +5,6 @@ from pathlib import Path
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import copy_name
 
-ARTEFACTS = ("checkpoint", "map", "archive")
-
-
-def artefact_files(store: CampaignStore) -> list[Path]:
-    """Return every checkpoint (its JSON half), map and archive."""
-    return [path for kind in ARTEFACTS for path in store.artefacts(kind).values()]
-
 
 def kept_files(store: CampaignStore) -> list[Path]:
     """Return the campaign's own copies of the scans and tables that are used or wait, each once."""

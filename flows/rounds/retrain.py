@@ -4,7 +4,7 @@ from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.loop import run_round
-from glassmap.flows.rounds.map import drop_other_archives, write_alloys, write_map
+from glassmap.flows.rounds.map import MAP, drop_other_archives, values_of_maps, write_alloys, write_maps
 from glassmap.flows.rounds.measure import receive
 from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.screen import screen_new
@@ -35,26 +35,29 @@ def retrain(campaign: OpenCampaign) -> str:
     learned = spectra_to_learn(campaign, round_)
     if not (ids := learned.ids):
         return "There is nothing to learn from yet."
-    before = {kind: store.artefact(kind, round_) for kind in ("checkpoint", "map")}
+    before = [store.artefact(kind, round_) for kind in ("checkpoint", *values_of_maps(campaign))]
     last = store.artefact("checkpoint")
     if last is not None and store.training_ids(last[0]) == ids:
         return f"Nothing came since the last training on {len(ids)} spectra."
     ensemble, checkpoint = fit_model(campaign, round_, learned)
-    path = write_map(campaign, round_, ensemble, checkpoint)
+    maps = write_maps(campaign, round_, ensemble, checkpoint)
+    path = maps.get(MAP)
     archive = write_alloys(campaign, round_, ensemble, path)
     held = spectra_to_judge(campaign, round_)
-    mse = mean_squared_error(ensemble.predict(held.compositions).mean, held.spectra) if held.ids else None
+    mse = None
+    if held.ids:
+        mse = mean_squared_error(ensemble.predict(held.compositions, context=held.context or None).mean, held.spectra)
     judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
-        if path is not None:
-            store.record_artefact(round_, "map", path)
+        for kind, made in maps.items():
+            store.record_artefact(round_, kind, made)
         store.record_only_artefact(round_, "archive", archive)
         store.toggle_use(changed)
         store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")
     drop_other_archives(archive)
-    for found in filter(None, before.values()):  # of last night, that nothing refers to any more
-        if found[1] not in (checkpoint, path):
+    for found in filter(None, before):  # of last night, that nothing refers to any more
+        if found[1] not in (checkpoint, *maps.values()):
             for file in found[1].parent.glob(f"{found[1].stem}.*"):
                 file.unlink()
     return f"Retrained on {len(ids)} spectra{judged}."

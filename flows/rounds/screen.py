@@ -7,6 +7,7 @@ from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.dashboard.plots.for_print import draw_flagged
 from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.judge import context_of
 from glassmap.flows.rounds.train import last_ensemble
 
 
@@ -28,7 +29,11 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
         spectra,
         counts=np.array([m.facts.get("counts", np.nan) for m in used]),
         new=new,
-        expected=last_ensemble(campaign, round_).predict(compositions).mean if at.has_model else None,
+        expected=last_ensemble(campaign, round_)
+        .predict(compositions, context=context_of(campaign, [m.id for m in used]) or None)
+        .mean
+        if at.has_model
+        else None,
     )
     flagged = {row: reason for row, reason in enumerate(reasons) if reason}
     for row, reason in flagged.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.data.context import Context
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
@@ -16,7 +17,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
 from glassmap.flows.backends.protocol import WAFER
 from glassmap.flows.rounds.campaign import OpenCampaign
-from glassmap.flows.rounds.judge import SomeSpectra, judge
+from glassmap.flows.rounds.judge import SomeSpectra, context_of, judge
 
 
 def train(campaign: OpenCampaign, round_: int) -> str:
@@ -47,6 +48,7 @@ def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tupl
     ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device).fit(
         learned.compositions,
         learned.spectra,
+        context=Context(learned.context, config.space.held) if config.space.context else None,
         report=partial(campaign.report, round_=round_),
         train_fn=campaign.cluster and campaign.cluster.train,
     )
@@ -66,7 +68,7 @@ def spectra_to_judge(campaign: OpenCampaign, round_: int) -> SomeSpectra:
     if (test := campaign.at(round_).backend.hold_out()) is None:
         return _of_then(campaign, round_, hold_out=True)
     names = [f"held out {k + 1}" for k in range(len(test.spectra))]
-    return SomeSpectra(names, test.compositions, test.spectra, list(test.wafers))
+    return SomeSpectra(names, test.compositions, test.spectra, list(test.wafers), test.context)
 
 
 def _of_then(campaign: OpenCampaign, round_: int, *, hold_out: bool) -> SomeSpectra:
@@ -75,7 +77,8 @@ def _of_then(campaign: OpenCampaign, round_: int, *, hold_out: bool) -> SomeSpec
     ids, compositions, spectra = store.spectra(hold_out=hold_out, since=campaign.at(round_).since)
     rows = [row for row, id_ in enumerate(ids) if id_ in then]
     ids = [ids[row] for row in rows]
-    return SomeSpectra(ids, compositions[rows], spectra[rows], [then[id_] for id_ in ids])
+    wafers = [then[id_] for id_ in ids]
+    return SomeSpectra(ids, compositions[rows], spectra[rows], wafers, context_of(campaign, ids))
 
 
 def had_come(store: CampaignStore, round_: int) -> list[Measurement]:
@@ -96,7 +99,7 @@ def spectra_of(campaign: OpenCampaign, ids: Sequence[str]) -> SomeSpectra:
     found = [known[id_] for id_ in ids if id_ in known]
     compositions = np.array([one.composition for one in found]).reshape(-1, len(campaign.config.space.elements))
     ids, wafers = [one.id for one in found], [str(one.facts.get(WAFER, "")) for one in found]
-    return SomeSpectra(ids, compositions, campaign.store.spectra_of(ids), wafers)
+    return SomeSpectra(ids, compositions, campaign.store.spectra_of(ids), wafers, context_of(campaign, ids))
 
 
 def models_of(campaign: OpenCampaign) -> Callable[[int], TrainedEnsemble]:

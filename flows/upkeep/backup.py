@@ -13,7 +13,7 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.flows.rounds.orders import order_of
-from glassmap.flows.rounds.recorded_files import artefact_files, kept_files
+from glassmap.flows.rounds.recorded_files import kept_files
 
 TRIES = 5  # a driver may take the archive of the round before away while it is packed
 
@@ -87,7 +87,7 @@ def _referred_to(store: CampaignStore) -> Iterator[Path]:
     """Yield every file that belongs to a campaign but store and orders."""
     if (settings := store.folder / CAMPAIGN_FILE).exists():
         yield settings
-    yield from sorted({file for path in artefact_files(store) for file in parts_of(path)})
+    yield from sorted({file for path in store.artefact_files() for file in parts_of(path)})
     yield from sorted(file for file in kept_files(store) if file.exists())
     for place in ("quarantine", "simulations"):
         whole = (path for path in (store.folder / place).glob("*") if path.is_file())

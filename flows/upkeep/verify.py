@@ -79,7 +79,8 @@ def _check_files(store: CampaignStore) -> Iterator[Checked]:
     yield _check("scans", kept_files(store), harm_of)
     for kind in FOLDERS:
         harm = harm_of_archive if kind == "archive" else harm_of
-        yield _check(f"{kind}s", list(store.artefacts(kind).values()), harm)
+        kinds = store.kinds_of_maps() if kind == "map" else [kind]  # of several process variables there are several
+        yield _check(f"{kind}s", [file for each in kinds for file in store.artefacts(each).values()], harm)
     yield _check_orders(store)
 
 

@@ -46,11 +46,11 @@ class Laboratory(Backend):
         self._space = config.space.build()
         self._steps = Preprocessing("q", **config.spectrum.read())
         self.axis = self._steps.grid()
-        self.since = config.first_own_round
+        self.since, self.held = config.first_own_round, config.space.held
         self.holds_flagged = settings.flagged == "hold"
         bare = self._steps.substrate
         substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
-        content = [self.axis.tolist(), config.spectrum.background, settings.composition, substrate]
+        content: list[Any] = [self.axis.tolist(), config.spectrum.background, settings.composition, substrate]
         self.fingerprint, without_substrate = (
             hashlib.sha256(json.dumps(part).encode()).hexdigest() for part in (content, content[:-1])
         )

@@ -12,13 +12,14 @@ import stat
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
+from glassmap.agent.data.context import Held, Value, is_held, read_value, say_held
 from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
@@ -36,7 +37,7 @@ from glassmap.flows.backends.lab.matching import (
     wafer_of,
 )
 from glassmap.flows.backends.lab.settings import Settings
-from glassmap.flows.backends.protocol import WAFER, Event, Filed, Ledger, LedgerEntry, Measured
+from glassmap.flows.backends.protocol import CONTEXT, WAFER, Event, Filed, Ledger, LedgerEntry, Measured
 
 _COMPUTER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # no room, no handles
 _STEM_BYTES = 100  # of a name in quarantine; a whole name has 255 at most
@@ -49,6 +50,7 @@ class Laboratory(Protocol):
     elements: tuple[str, ...]
     folder: Path  # the campaign's
     since: int  # the first round that is its own
+    held: Held  # the process variables that every sample must say, at the values that are asked for
 
     def prepare(self, scan: RawScan) -> Spectrum:
         """Return a scan on the campaign's axis in q."""
@@ -175,12 +177,14 @@ def _counts_again(
         return by_hand and not is_in_use(ledger, before.hash)
     entry = _entry_of(before)
     _keep(lab, entry, content)
-    samples, compositions, *_ = _read_table(lab, entry)
-    folder = Path(file.name).parent
-    return any(
-        [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1] != [tuple(composition.tolist())]
-        for sample, composition in zip(samples, compositions, strict=True)
-    )
+    table, folder = _read_table(lab, entry), Path(file.name).parent
+
+    def is_said(sample: str, composition: Composition) -> bool:
+        last = [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1]
+        context = [c for path, c in ledger.contexts(sample) if Path(path).parent == folder][:1]
+        return last == [tuple(composition.tolist())] and (context or [{}]) == [table.contexts.get(sample, {})]
+
+    return not all(map(is_said, table.samples, table.compositions))
 
 
 def _kept(lab: Laboratory, entry: LedgerEntry) -> Path:
@@ -254,10 +258,18 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-def _read_table(
-    lab: Laboratory, entry: LedgerEntry
-) -> tuple[list[str], Compositions, tuple[str, ...], Mapping[str, str]]:
-    """Read samples by their plain names, their compositions, notes, and the wafers that a column of that name says."""
+class _Table(NamedTuple):
+    """What a composition table says, by the plain names of samples."""
+
+    samples: list[str]
+    compositions: Compositions
+    notes: tuple[str, ...]
+    wafers: Mapping[str, str]  # that a column of that name says
+    contexts: Mapping[str, Held]  # the process variables that the campaign has, where the table says them
+
+
+def _read_table(lab: Laboratory, entry: LedgerEntry) -> _Table:
+    """Read a composition table of the campaign's elements."""
     settings, kept = lab.settings.table, _copy_of(lab, entry)
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
@@ -271,18 +283,32 @@ def _read_table(
         raise DatasetError(f"It names the sample {repeated} more than once. Keep the row that counts.")
     order = [table.elements.index(element) for element in lab.elements]
     wafers = dict(zip(samples, map(visible, table.others.get(WAFER, ())), strict=False))
-    return samples, table.compositions[:, order], table.notes, wafers
+    contexts: dict[str, dict[str, Value]] = {sample: {} for sample in samples}
+    for name, like in lab.held.items():
+        for sample, cell in zip(samples, table.cells(name), strict=True):
+            if (value := read_value(cell, name, like)) is not None:
+                contexts[sample][name] = value
+    return _Table(samples, table.compositions[:, order], table.notes, wafers, contexts)
 
 
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
-    samples, compositions, notes, wafers = _read_table(lab, entry)
-    said = dict(zip(samples, compositions, strict=True))
-    note = visible(" ".join((f"{len(samples)} samples.", *notes, *_too_late(ledger, entry.path, said))))
-    yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=said, wafers=wafers)
+    table = _read_table(lab, entry)
+    said = dict(zip(table.samples, table.compositions, strict=True))
+    late = _too_late(ledger, entry.path, said, table.contexts)
+    note = visible(" ".join((f"{len(said)} samples.", *table.notes, *late)))
+    yield Filed(
+        entry._replace(reason=note),
+        f"{entry.path}: {note}",
+        samples=said,
+        wafers=table.wafers,
+        contexts=table.contexts,
+    )
 
 
-def _too_late(ledger: Ledger, table: str, said: Mapping[str, Composition]) -> Iterator[str]:
+def _too_late(
+    ledger: Ledger, table: str, said: Mapping[str, Composition], contexts: Mapping[str, Held]
+) -> Iterator[str]:
     """Say what a new table says otherwise of samples whose scans were taken already."""
     for file in ledger.files():
         measured = ledger.measurement(file.measurement) if file.measurement and file.state == "used" else None
@@ -294,6 +320,8 @@ def _too_late(ledger: Ledger, table: str, said: Mapping[str, Composition]) -> It
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not _is_same(now, np.array(measured.composition)):
             yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
+        elif any(measured.facts.get(CONTEXT, {}).get(key) != value for key, value in contexts.get(name, {}).items()):
+            yield f"{measured.id} was measured with {say_held(contexts[name])} otherwise; retract and ingest it again."
 
 
 def _is_same(one: Composition, other: Composition) -> bool:
@@ -302,10 +330,10 @@ def _is_same(one: Composition, other: Composition) -> bool:
 
 def _identify(
     lab: Laboratory, ledger: Ledger, entry: LedgerEntry, scan: RawScan
-) -> tuple[Suggestion | None, Composition | None, str]:
+) -> tuple[Suggestion | None, Composition | None, Held, str]:
     """Find what a scan is of, by this campaign's settings."""
     takes_target = lab.settings.composition == "target"
-    return identify(ledger, entry.path, entry.hash, scan, since=lab.since, takes_target=takes_target)
+    return identify(ledger, entry.path, entry.hash, scan, since=lab.since, takes_target=takes_target, held=lab.held)
 
 
 def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
@@ -317,7 +345,7 @@ def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator
             reason = "Another scan of the same name came while it waited for its composition; that one counts."
             copy = _kept(lab, other := _entry_of(file))
             yield _set_aside(lab, other, copy.read_bytes() if copy.exists() else None, reason)
-    asked, composition, reason = _identify(lab, ledger, entry, scan)
+    asked, composition, context, reason = _identify(lab, ledger, entry, scan)
     if composition is None:
         yield Filed(entry._replace(state="waiting", reason=reason), f"{entry.path}: waits. {reason}")
         return
@@ -329,9 +357,10 @@ def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator
     }
     if wafer := wafer_of(ledger, names_of(ledger, entry.path, entry.hash, scan), Path(entry.path).parent):
         facts[WAFER] = wafer
-    asked = asked or nearest_pending(
-        ledger, composition, since=lab.since, tolerance_at_pct=lab.settings.tolerance_at_pct
-    )
+    if context:
+        facts[CONTEXT] = dict(context)
+    if asked is None and is_held(context, lab.held):
+        asked = nearest_pending(ledger, composition, since=lab.since, tolerance_at_pct=lab.settings.tolerance_at_pct)
     yield lab.measured(asked, composition, spectrum, facts, ledger, file=entry)
 
 
@@ -345,7 +374,7 @@ def _take_waiting(lab: Laboratory, ledger: Ledger, file: DroppedFile) -> Generat
         return
     try:
         scan = read_raw_scan(_copy_of(lab, entry), axis=lab.settings.columns)
-        _, composition, reason = _identify(lab, ledger, entry, scan)
+        _, composition, _, reason = _identify(lab, ledger, entry, scan)
         if composition is not None or reason != file.reason:
             yield from _take_scan(lab, ledger, entry)
     except Exception as error:  # its copy is gone, or the campaign reads scans otherwise now

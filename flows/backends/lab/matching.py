@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glassmap.agent.data.context import Held, Value
 from glassmap.agent.data.scan_files import SUFFIXES, RawScan
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition
@@ -13,9 +14,9 @@ from glassmap.flows.backends.protocol import Ledger
 
 
 def identify(
-    ledger: Ledger, path: str, hash_: str, scan: RawScan, *, since: int, takes_target: bool
-) -> tuple[Suggestion | None, Composition | None, str]:
-    """Find what a scan is of: the alloy that was asked for, its composition, or why that isn't known.
+    ledger: Ledger, path: str, hash_: str, scan: RawScan, *, since: int, takes_target: bool, held: Held
+) -> tuple[Suggestion | None, Composition | None, Held, str]:
+    """Find what a scan is of: the alloy that was asked for, its composition, its process, or why that isn't all known.
 
     It may be called in a table, or an order, by any of its files, the last first, or as the instrument says.
 
@@ -25,14 +26,22 @@ def identify(
         hash_: Of its content.
         scan: What it holds.
         since: The first round that counts.
-        takes_target: Whether a scan that no table names is of the composition that was asked for.
+        takes_target: Whether a scan that no table names is of what was asked for, composition and process.
+        held: The process variables that have to be known, at the values that are asked for.
+
+    Returns:
+        The suggestion if it is of one, the composition and the process variables; no composition, and why, where
+        something isn't known.
     """
     names = names_of(ledger, path, hash_, scan)
     asked = next((s for s in map(ledger.suggestion, names) if s is not None and s.round >= since), None)
     composition, reason = composition_of(ledger, names, Path(path).parent)
     if composition is None and asked is not None and takes_target:
         composition = np.array(asked.composition)
-    return asked, composition, reason
+    context = {**(held if asked is not None and takes_target else {}), **context_of(ledger, names, Path(path).parent)}
+    if composition is not None and (lacking := [name for name in held if name not in context]):
+        return asked, None, {}, f"No composition table says {' and '.join(lacking)} of {' or '.join(names)}."
+    return asked, composition, {name: context[name] for name in held if name in context}, reason
 
 
 def names_of(ledger: Ledger, path: str, hash_: str, scan: RawScan) -> list[str]:
@@ -55,6 +64,22 @@ def wafer_of(ledger: Ledger, names: Sequence[str], folder: Path) -> str:
         if len(found := {*(beside or (wafer for _, wafer in said))}) == 1:
             return found.pop()
     return ""
+
+
+def context_of(ledger: Ledger, names: Sequence[str], folder: Path) -> dict[str, Value]:
+    """Find what composition tables say of the process of a scan in a folder; empty where they don't, or differ.
+
+    Args:
+        ledger: What is recorded.
+        names: That the scan goes by.
+        folder: It lies in, whose own table counts.
+    """
+    for name in names:
+        said = ledger.contexts(name)
+        beside = [values for path, values in said if Path(path).parent == folder][:1] or [values for _, values in said]
+        if beside and all(values == beside[0] for values in beside):
+            return beside[0]
+    return {}
 
 
 def composition_of(

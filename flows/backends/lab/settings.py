@@ -30,6 +30,7 @@ class Settings(BackendSettings):
     )
     can_guide: ClassVar = False
     takes_deliveries: ClassVar = True
+    knows_context: ClassVar = True
 
     drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)  # folders that results arrive in
     columns: Literal["q", "two_theta"]  # what the first column of a scan of text is; instrument files hold 2θ

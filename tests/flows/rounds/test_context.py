@@ -1,0 +1,126 @@
+"""Campaigns with process variables: each spectrum is learned with its own, plans and maps are held at a value."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.data.dataset import read_dataset, write_dataset
+from glassmap.agent.errors import CampaignError, DatasetError
+from glassmap.agent.maps.spectra_archive import read_map
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.planner import Planner
+from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.upkeep.verify import verify
+from tests.support.campaigns import SIMULATED, TINY, rows, run, write_campaign
+from tests.support.lab_campaigns import LAB, drop_scan, drop_table, files, order, states
+from tests.support.laboratory import true_spectrum
+
+BOTH = {"rate": ["high", "low"]}
+
+
+@pytest.fixture(scope="session")
+def two_rates(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small data set, its peaks elsewhere where films were made fast; of one sample the rate isn't known."""
+    spectra = read_dataset(small_dataset)
+    fast = np.random.default_rng(0).random(len(spectra)) < 0.5
+    rate = np.where(fast, "high", "low")
+    rate[7] = ""
+    intensities = np.where(fast[:, None], np.roll(spectra.intensities, 8, axis=1), spectra.intensities)
+    path = tmp_path_factory.mktemp("rates") / "two-rates.nc"
+    write_dataset(replace(spectra, intensities=intensities, coordinates=spectra.coordinates | {"rate": rate}), path)
+    return path
+
+
+def settings(dataset: Path, context: dict[str, Any]) -> dict[str, Any]:
+    backend = {"kind": "replay", "dataset": str(dataset)}
+    return TINY | {"space": TINY["space"] | {"context": context}, "backend": backend, "stop": {"max_rounds": 1}}
+
+
+def test_a_replay_learns_each_spectrum_with_its_own_process_and_maps_every_value(two_rates: Path, tmp_path: Path):
+    write_campaign(tmp_path, two_rates, space={"context": BOTH}, stop={"max_rounds": 1})
+    run(tmp_path)
+    with CampaignStore.read_only(tmp_path) as store:
+        said = {m.facts["context"]["rate"] for m in store.measurements()}
+        maps = {kind: store.artefacts(kind)[1] for kind in store.kinds_of_maps()}
+        log = " ".join(line.detail for line in store.log_lines())
+    assert said == {"high", "low"}
+    assert "Left out 1 samples of which rate isn't known: Row 8 (s007)." in log
+    assert set(maps) == {"map", "map at rate = low"}
+    (fast, of_fast), (slow, of_slow) = (read_map(path) for path in maps.values())
+    assert (of_fast["context"], of_slow["context"]) == ({"rate": "high"}, {"rate": "low"})
+    assert np.nanmedian(fast["q1"] - slow["q1"]) > 0.1, "peaks of films that were made fast lie at larger q"
+    assert {one.kind: (one.looked_at, one.wrong) for one in verify(tmp_path)}["maps"] == (2, ())
+    maps["map at rate = low"].write_bytes(b"harmed")
+    run(tmp_path)
+    assert read_map(maps["map at rate = low"])[1] == of_slow, "what is harmed is made again, at its value"
+
+
+def test_a_campaign_is_held_only_at_what_its_data_set_has(two_rates: Path, tmp_path: Path):
+    for context, reason in (
+        ({"rate": "medium"}, r"No sample has rate = medium, .* the values are high, low"),
+        ({"power": 100.0}, "no process variable 'power'; what it says of samples is rate, wafer"),
+        ({"rate": 3.0}, "rate must be a number, as the campaign is held at rate = 3; got 'high'"),
+    ):
+        config = CampaignConfig.of(settings(two_rates, context), source="test")
+        with pytest.raises((CampaignError, DatasetError), match=reason), open_campaign(tmp_path, config=config):
+            pass
+
+
+def test_what_is_asked_for_says_how_it_is_to_be_made_and_what_is_told_how_it_was(tmp_path: Path):
+    q = np.linspace(1.2, 4.8, 300)
+    config = settings(Path("none"), {"power": 100})
+    config |= {"spectrum": {"low": 1.5, "high": 4.5, "points": 96}, "backend": {"kind": "lab", "columns": "q"}}
+    with Planner(tmp_path, CampaignConfig.of(config, source="test")) as planner:
+        alloy = planner.suggest(1)[0]
+        assert alloy["power"] == 100.0
+        composition = np.array([alloy[element] for element in ("Co", "V", "Zr")]) / 100
+        point = {"_id": alloy["_id"], "q": q, "intensity": true_spectrum(composition, q)}
+        with pytest.raises(CampaignError, match="r001-01 must say its power, as the campaign has it under space"):
+            planner.ingest([point])
+        with pytest.raises(DatasetError, match="power must be a number"):
+            planner.ingest([point | {"power": "much"}])
+        planner.ingest([point | {"power": 90}])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [m.facts["context"] for m in store.measurements()] == [{"power": 90.0}]
+
+
+def test_a_scan_whose_process_no_table_says_waits(tmp_path: Path):
+    config = settings(Path("none"), {"rate": "high"})
+    config |= {"spectrum": {"low": 1.5, "high": 4.5, "points": 96}, "backend": LAB | {"minimum_share": 1.0}}
+    CampaignConfig.of(config, source="test").to_toml(tmp_path / "campaign.toml")
+    run(tmp_path)
+    samples = order(tmp_path)[:2]
+    assert {sample["rate"] for sample in samples} == {"high"}
+    found = {sample["sample"]: drop_scan(tmp_path, sample) for sample in samples}
+    drop_table(tmp_path, found)
+    run(tmp_path)
+    assert files(tmp_path)["r001-01.xy"] == ("waiting", "No composition table says rate of r001-01.")
+    lines = [f"{name},{','.join(f'{100 * x:.4f}' for x in c)}" for name, c in found.items()]
+    text = "\n".join(["sample,Co (at.%),V (at.%),Zr (at.%),rate (nm/s)", f"{lines[0]},high", f"{lines[1]},"])
+    (tmp_path / "drop" / "edx-2.csv").write_text(text)
+    run(tmp_path)
+    assert {id_: states(tmp_path)[id_] for id_ in found} == {"r001-01": "measured", "r001-02": "missing"}
+    assert rows(tmp_path, "SELECT json_extract(facts, '$.context.rate') FROM spectra") == [("high",)]
+
+
+def test_a_simulation_has_no_process(tmp_path: Path):
+    with pytest.raises(CampaignError, match=r"must be 'replay' or 'lab'; take space\.context out"):
+        CampaignConfig.of(SIMULATED | {"space": SIMULATED["space"] | {"context": BOTH}}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("context", "reason"),
+    [
+        ({"Co": 1.0}, "can't be called 'Co'"),
+        ({"rate": []}, "rate must be held at one number or label"),
+        ({"rate": ["high", 1.0]}, "at several different ones of a kind"),
+        ({"rate": True}, "rate"),
+    ],
+)
+def test_a_context_is_numbers_or_labels(tmp_path: Path, context: dict[str, Any], reason: str):
+    with pytest.raises(CampaignError, match=reason):
+        CampaignConfig.of(settings(tmp_path, context), source="test")
