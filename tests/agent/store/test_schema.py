@@ -28,6 +28,7 @@ FROZEN = {  # a migration's name, and the start of the SHA-256 of its text
     "row_checksums": "65f43277a51f186c",
     "flags_of_what_is_used": "9270d018772d76a1",
     "marks_of_spectra": "c46c0a1c621bce5c",
+    "contexts_of_samples": "d4cc941e1c61728f",
 }
 
 

@@ -63,7 +63,7 @@ def test_a_campaign_is_held_only_at_what_its_data_set_has(two_rates: Path, tmp_p
     for context, reason in (
         ({"rate": "medium"}, r"No sample has rate = medium, .* the values are high, low"),
         ({"power": 100.0}, "no process variable 'power'; what it says of samples is rate, wafer"),
-        ({"rate": 3.0}, "rate must be a number, as the campaign is held at rate = 3; got 'high'"),
+        ({"rate": 3.0}, "rate must be a number, as the campaign is held at rate = 3; got 'low'"),
     ):
         config = CampaignConfig.of(settings(two_rates, context), source="test")
         with pytest.raises((CampaignError, DatasetError), match=reason), open_campaign(tmp_path, config=config):
