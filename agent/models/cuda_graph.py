@@ -4,11 +4,24 @@ A training step is hundreds of launches of microseconds each, which the processo
 does them.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
 
 WARM_UP = 3  # calls before it is recorded, in which libraries and optimisers lay out what they need
+
+
+@contextmanager
+def recordable(device: torch.device) -> Generator[None]:
+    """Work within the block on a stream of its own: what a GPU does by default can't be recorded."""
+    stream, before = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(before)
+    with torch.cuda.stream(stream), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*capturable=True")  # the first steps aren't recorded
+        yield
+    before.wait_stream(stream)
 
 
 class Repeated:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.cuda_graph import Repeated
+from glassmap.agent.models.cuda_graph import Repeated, recordable
 from glassmap.agent.models.layers import VECTORS, Sizes, build, tensor_cores
 from glassmap.agent.models.losses import (
     composition_error,
@@ -155,7 +155,7 @@ class Trainer:
         A seed gives the same network again on the same device.
         """
         if self.device.type == "cuda":
-            with tensor_cores(self.device):
+            with tensor_cores(self.device), recordable(self.device):
                 self.run_ahead(report, on_gpu=True)
         while self.done < self.config.steps:
             mse = self.step()
