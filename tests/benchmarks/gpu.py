@@ -1,28 +1,81 @@
-"""What a GPU makes of it: whether it comes to what a CPU comes to, and how fast; the most important first.
+"""Everything that wants a GPU, in one call of minutes; the most important first.
 
-    python -m tests.benchmarks.gpu [SECONDS]
+    python -m tests.benchmarks.gpu [--seconds 450] [--tiny]
 
-A line of JSON a figure, as it goes, so that a run that is cut has told what it knew.
+A line of JSON a figure, as it goes, so that a run that is cut has told what it knew; a part that fails says how, and
+the next goes on. Each part has its share of the time and stops when that is spent. The shared synchrotron sets are
+found by `GLASSMAP_SHARED_DATA`. `--tiny` goes the same way with next to no work, without a GPU: it tells nothing but
+that the way is free.
 """
 
+import argparse
 import json
-import sys
+import os
 import tempfile
 import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.models.config import PRESETS
+from glassmap.agent.models import network_ensemble, networks
+from glassmap.agent.models.base_model import distances_to
+from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
-from tests.benchmarks import speed
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.shapes import Compositions, Spectra
+from glassmap.flows.compare import draw_split, errors_of, read_prepared
+from tests.benchmarks import generative, speed
+from tests.benchmarks.scores import Draws
+from tests.benchmarks.spectra import PAPER_SIZES
+from tests.benchmarks.work import count
 
-SAMPLES, POINTS, GRID = 60, 800, 5  # spectra learned from; their points; at.% of the map's grid
+POINTS, PAPER_POINTS = 800, 3743  # of made-up spectra; the paper's have so many
+SIZES = (10, 160, 40, 20, 80)  # of the learning curve, the ends first
+BLOCKS = (256, 3328, 16384, 65536)  # spectra whose peaks are measured at once
+GRID = 5  # at.%, of the map that is made on both devices
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is run, and for how long at most."""
+
+    device: str
+    seconds: float
+    tiny: bool
+
+    def config(self, preset: str, *, steps: int | None = None, members: int | None = None) -> TrainingConfig:
+        """Return a preset's settings, changed where that is said; next to no work where it is tiny."""
+        changes = {"steps": steps, "members": members} | (
+            {"steps": 2, "members": 2, "batch_size": 4} if self.tiny else {}
+        )
+        return PRESETS[preset].model_copy(update={name: value for name, value in changes.items() if value is not None})
+
+    def few(self, many: int, tiny: int) -> int:
+        """Return a number, or a small one where it is tiny."""
+        return tiny if self.tiny else many
+
+    def while_time(self, cases: Iterator[Any]) -> Iterator[Any]:
+        """Yield cases until this part's time is spent."""
+        start = time.perf_counter()
+        for case in cases:
+            if time.perf_counter() - start > self.seconds:
+                return
+            yield case
 
 
 def show(what: str, **figures: Any) -> None:
@@ -30,81 +83,261 @@ def show(what: str, **figures: Any) -> None:
     print(json.dumps({"what": what, **figures}), flush=True)
 
 
-def agree(preset: str, *, steps: int) -> None:
-    """Tell how far what one device learned and predicts is from what another comes to, from the same seed."""
-    compositions, q, spectra = speed.made_up_spectra(SAMPLES, points=POINTS)
-    asked = np.random.default_rng(1).dirichlet((1, 1, 1), 300)
-    config = PRESETS[preset].model_copy(update={"steps": steps})
-    seconds, predictions = {}, {}
-    for device in ("cpu", "cuda"):
-        if device == "cpu" and preset == "paper":
-            continue  # takes hours
-        start = time.perf_counter()
-        trained = Ensemble(config, device=device).fit(compositions, spectra)
-        seconds[device], predictions[device] = time.perf_counter() - start, trained.predict(asked)
-        with tempfile.TemporaryDirectory() as folder:
-            saved = trained.save(Path(folder), axis=q, record={})
-            for other in ("cuda", "cpu"):
-                again = TrainedEnsemble.load(saved, device=other).predict(asked)
-                off = float(np.abs(again.mean - predictions[device].mean).max())
-                show("checkpoint", preset=preset, learned_on=device, read_on=other, off=off)
-    if len(predictions) == 2:
-        off = {
-            name: float(np.abs(one - two).max())
-            for name, one, two in zip(predictions["cpu"]._fields, *predictions.values(), strict=True)
-        }
-        show("learned on either", preset=preset, steps=steps, **off)
-    show("fit", preset=preset, steps=steps, members=config.members, **seconds)
+def learn_published(run: Run) -> None:
+    """The published network by the published terms: one generated spectrum and the mean of five members, draw by draw."""
+    for seed, (name, spectra) in run.while_time(product(range(run.few(5, 1)), _sets().items())):
+        show("published", **_judged(run, "paper", name, spectra, n=PAPER_SIZES.get(name, 60), seed=seed))
 
 
-def repeat(preset: str, *, steps: int, device: str = "cuda") -> None:
-    """Tell whether the same seed gives the same checkpoint and the same map again, by the hashes in their names."""
-    compositions, q, spectra = speed.made_up_spectra(SAMPLES, points=POINTS)
-    config, space = PRESETS[preset].model_copy(update={"steps": steps}), CompositionSpace(("Co", "Ti", "Zr"), GRID)
-    checkpoints, maps, means = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(3):
-            trained = Ensemble(config, seed=1, device=device).fit(compositions, spectra)
-            checkpoints.append(trained.save(Path(folder), axis=q, record={}).stem)
-            maps.append(PeakMap(trained, space, q, compositions, {}).write(Path(folder)).stem)
-            means.append(trained.predict(compositions).mean)
-    off = max(float(np.abs(mean - means[0]).max()) for mean in means)
-    show("again", preset=preset, steps=steps, device=device, checkpoints=checkpoints, maps=maps, off=off)
+def learn_from_few_and_many(run: Run) -> None:
+    """The learning curve of the published network, beside Fig. 4 of Xie et al.; then of ours for a GPU."""
+    cases = product(("paper", "large"), range(run.few(3, 1)), SIZES[: run.few(5, 1)], _sets().items())
+    for preset, seed, n, (name, spectra) in run.while_time(cases):
+        show("curve", **_judged(run, preset, name, spectra, n=n, seed=seed))
 
 
-def map_on_both() -> None:
-    """Tell how far the maps of one ensemble on either device are from each other, 1/Å."""
-    compositions, q, spectra = speed.made_up_spectra(SAMPLES, points=POINTS)
-    trained = Ensemble(PRESETS["default"].model_copy(update={"steps": 300}), device="cpu").fit(compositions, spectra)
-    space, columns = CompositionSpace(("Co", "Ti", "Zr"), GRID), {}
-    with tempfile.TemporaryDirectory() as folder:
-        saved = trained.save(Path(folder), axis=q, record={})
-        for device in ("cpu", "cuda"):
-            map_ = PeakMap(TrainedEnsemble.load(saved, device=device), space, q, compositions, {})
-            columns[device] = read_map(map_.write(Path(folder) / device))[0]
-    off = {name: float(np.nanmax(np.abs(columns["cpu"][name] - columns["cuda"][name]))) for name in columns["cpu"]}
-    show("map", alloys=len(space), **{name: figure for name, figure in off.items() if name not in space.elements})
+def make_maps(run: Run) -> None:
+    """Seconds of whole maps, peaks and spread included; of a large one some shards are timed and the rest scaled up."""
+    cases = (
+        *product((3, 4), (("paper", PAPER_POINTS), ("large", POINTS), ("compact", POINTS))),
+        *product((5,), (("paper", PAPER_POINTS), ("large", POINTS), ("compact", POINTS))),
+        *product((4, 5), (("large", PAPER_POINTS),)),
+    )
+    for elements, (preset, points) in run.while_time(iter(cases[: run.few(len(cases), 1)])):
+        config, points = run.config(preset, steps=speed.FIT_STEPS), run.few(points, 128)
+        figures = speed.time_map(elements, config, points, run.device, run.seconds / len(cases))
+        show("map", preset=preset, members=config.members, points=points, elements=elements, **figures)
 
 
-def main(seconds: float) -> None:
-    """Tell all of it; of the longest map so many seconds."""
-    show("device", name=torch.cuda.get_device_name(), torch=torch.__version__)
-    agree("default", steps=300)
-    map_on_both()
-    repeat("default", steps=300)
-    repeat("paper", steps=60)
-    agree("paper", steps=100)
-    for preset, points in (("default", POINTS), ("paper", 3743)):
-        speed.run(
-            config=PRESETS[preset],
-            points=points,
-            members=(1, 5),
-            elements=(3, 4) if preset == "default" else (3,),
-            device="cuda",
-            longest_map=seconds,
-            on_record=lambda record, preset=preset: show(preset, figure=record),
+def learn_together(run: Run) -> None:
+    """Training steps a second of members together and in turn, and what share of the device's rate that is."""
+    where = torch.device(run.device)
+    arithmetic, memory = speed.limits_of(where)
+    show("limits", tflops_fp32=arithmetic / 1e12, terabytes=memory / 1e12)
+    with network_ensemble.tensor_cores(where):
+        tensor_cores, _ = speed.limits_of(where)
+    show("limits", tflops_tf32=tensor_cores / 1e12)
+    cases = (("compact", POINTS, 400), ("large", POINTS, 200), ("paper", POINTS, 100), ("paper", PAPER_POINTS, 30))
+    for preset, points, steps in run.while_time(iter(cases[: run.few(4, 1)])):
+        x, _, y = speed.made_up_spectra(60, points=run.few(points, 128))
+        seconds: dict[int, float] = {}
+        for members in (1, run.few(5, 2)):
+            steps, extra = run.few(steps, 2), run.few(steps, 2)  # what comes before the first replay is in both
+            short, long = (
+                speed.trainer_of(x, y, run.config(preset, steps=s), members, where) for s in (steps, steps + extra)
+            )
+            times = [_seconds(trainer.run, where) for trainer in (short, long)]
+            seconds[members] = max(times[1] - times[0], 1e-9) / extra
+            work = count(partial(long._learn, speed.on_device(long.draw(), where), penalised=False))
+            show(
+                "training",
+                preset=preset,
+                points=points,
+                members=members,
+                steps_per_second=1 / seconds[members],
+                launches=len(work.launches),
+                gflop=work.flop / 1e9,
+                share_of_tf32=work.flop / seconds[members] / tensor_cores,
+                share_of_memory=work.bytes / seconds[members] / memory,
+            )
+        show("together", preset=preset, points=points, times_faster=max(seconds) * seconds[1] / seconds[max(seconds)])
+
+
+def find_peaks(run: Run) -> None:
+    """Spectra a second whose first peaks are measured, by how many go at once."""
+    where = torch.device(run.device)
+    for points, n in run.while_time(product((POINTS, PAPER_POINTS)[: run.few(2, 1)], BLOCKS[: run.few(4, 1)])):
+        _, q, y = speed.made_up_spectra(256, points=points)
+        spectra = torch.tensor(y, dtype=torch.float32, device=where).repeat(-(-n // 256), 1)[:n]
+        work = count(partial(measure_peaks, q, spectra))
+        rate = speed.rate_of(partial(measure_peaks, q, spectra), where)
+        show("peaks", points=points, at_once=n, spectra_per_second=rate * n, launches=len(work.launches))
+
+
+def compare_generators(run: Run) -> None:
+    """The generative study of ours for a GPU against ours for a CPU; see `generative`."""
+
+    def fit(preset: str, learn: SpectraSet, seed: int) -> _Drawn:
+        ensemble = Ensemble(run.config(preset), seed=seed, device=run.device)
+        return _Drawn(ensemble.fit(learn.compositions, learn.intensities.astype(np.float64)))
+
+    models = {preset: partial(fit, preset) for preset in ("large", "compact")}
+    for seed, path in run.while_time(product(range(run.few(3, 1)), _paths())):
+        generative.run(
+            [path], seeds=(seed,), models=models, count=run.few(50, 4), on_record=lambda r: show("generative", **r)
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """An ensemble as `generative` asks it."""
+
+    trained: TrainedEnsemble
+
+    def mean(self, compositions: Compositions) -> Spectra:
+        return self.trained.predict(compositions).mean
+
+    def draws(self, compositions: Compositions, count: int, seed: int) -> Draws:
+        return self.trained.draws(compositions, count, seed)
+
+
+def agree(run: Run) -> None:
+    """How far apart both devices are, what rounding costs, and whether a seed gives the same again."""
+    for part in run.while_time(iter((_rounding, _twice, _on_both))):
+        part(run)
+
+
+def _rounding(run: Run) -> None:
+    """What ten bits of each factor and half precision change in what a trained network generates."""
+    name, spectra = next(iter(_sets().items()))
+    learn, test = draw_split(spectra, "random", n=PAPER_SIZES.get(name, 60), seed=0)
+    for preset in ("paper", "large", "compact"):
+        trained = Ensemble(run.config(preset, steps=500, members=2), device=run.device).fit(
+            learn.compositions, learn.intensities.astype(np.float64)
+        )
+        rounded = trained.predict(test.compositions).mean
+        with (
+            patch.object(network_ensemble, "tensor_cores", lambda device: nullcontext()),
+            patch.object(networks, "as_products", lambda h: False),
+        ):
+            exact = trained.predict(test.compositions).mean
+        one, other = _delta_q(test, rounded), _delta_q(test, exact)
+        off = np.abs(one - other)
+        show(
+            "rounding",
+            preset=preset,
+            rms=float(np.sqrt(np.square(rounded - exact).mean())),
+            most=float(np.abs(rounded - exact).max()),
+            delta_q_mean=float(np.nanmean(off)),
+            delta_q_most=float(np.nanmax(off)),
+            found_otherwise=int((np.isnan(one) != np.isnan(other)).sum()),
+        )
+
+
+def _twice(run: Run) -> None:
+    """Whether the same seed gives the same checkpoint and the same map again, by the hashes in their names."""
+    x, q, y = speed.made_up_spectra(60, points=run.few(POINTS, 128))
+    space = CompositionSpace(("Co", "Ti", "Zr"), GRID)
+    for preset in ("compact", "paper"):
+        checkpoints, maps = set[str](), set[str]()
+        with tempfile.TemporaryDirectory() as folder:
+            for _ in range(2):
+                trained = Ensemble(run.config(preset, steps=60), seed=1, device=run.device).fit(x, y)
+                checkpoints.add(trained.save(Path(folder), axis=q, record={}).stem)
+                maps.add(PeakMap(trained, space, q, x, {}).write(Path(folder)).stem)
+        show("again", preset=preset, times=2, checkpoints=len(checkpoints), maps=len(maps))
+
+
+def _on_both(run: Run) -> None:
+    """How far what either device learns is apart, and the maps of one checkpoint on either."""
+    x, q, y = speed.made_up_spectra(60, points=run.few(POINTS, 128))
+    asked, space = np.random.default_rng(1).dirichlet((1, 1, 1), 300), CompositionSpace(("Co", "Ti", "Zr"), GRID)
+    devices = ("cpu", run.device)
+    learned = [Ensemble(run.config("compact", steps=300), device=device).fit(x, y) for device in devices]
+    means = [trained.predict(asked).mean for trained in learned]
+    show("learned on both", preset="compact", steps=300, off=float(np.abs(means[0] - means[1]).max()))
+    with tempfile.TemporaryDirectory() as folder:
+        saved = learned[0].save(Path(folder), axis=q, record={})
+        columns = []
+        for device in devices:
+            map_ = PeakMap(TrainedEnsemble.load(saved, device=device), space, q, x, {})
+            columns.append(read_map(map_.write(Path(folder) / device))[0])
+    off = {name: float(np.nanmax(np.abs(columns[0][name] - columns[1][name]))) for name in columns[0]}
+    show("map on both", alloys=len(space), **{name: value for name, value in off.items() if name not in space.elements})
+
+
+def _judged(run: Run, preset: str, name: str, spectra: SpectraSet, *, n: int, seed: int) -> dict[str, Any]:
+    """Return how a preset does on a draw of a set, beside the nearest measured spectrum and the mean of all."""
+    learn, test = draw_split(spectra, "random", n=n, seed=seed)
+    start, texts = time.perf_counter(), set[str]()
+    trained = Ensemble(run.config(preset), seed=seed, device=run.device).fit(
+        learn.compositions,
+        learn.intensities.astype(np.float64),
+        report=lambda *told, **_: texts.update(text.partition("; ")[2] for text in told[3:]),
+    )
+    seconds = time.perf_counter() - start
+    predicted = trained.predict(test.compositions)
+    draws = torch.cat(
+        [block.predictions["networks"].draws.cpu() for block in trained.stack.predict_blocks(test.compositions)], dim=1
+    ).numpy()  # (k, b, m, q)
+    one = np.square(draws - test.intensities[:, None]).mean((1, 3))  # (k, m)
+    near = distances_to(torch.tensor(learn.compositions), torch.tensor(test.compositions)).argmin(1).numpy()
+    return {
+        "preset": preset,
+        "dataset": name,
+        "n": len(learn),
+        "seed": seed,
+        "one": float(np.median(one)),
+        "one_worst": float(one.max()),
+        "member": float(np.square(draws.mean(0) - test.intensities[:, None]).mean((0, 2)).mean()),
+        **errors_of(predicted.mean, test),
+        "one_delta_q": errors_of(draws[0, :, 0], test).get(DELTA_Q.name),
+        "nearest": _mse(learn.intensities[near], test),
+        "mean_spectrum": _mse(np.broadcast_to(learn.intensities.mean(0), test.intensities.shape), test),
+        "weights": dict(trained.weights),
+        "seconds": seconds,
+        "said": sorted(texts - {""}),
+    }
+
+
+def _mse(generated: Spectra, test: SpectraSet) -> float:
+    return float(np.square(generated - test.intensities).mean())
+
+
+def _delta_q(test: SpectraSet, generated: Spectra) -> np.ndarray:
+    q = q_axis(test.axis_name, test.axis, test.wavelength)
+    assert q is not None, "a synchrotron set has an axis in q"
+    return measure_peaks(q, torch.from_numpy(generated)).figures[DELTA_Q.name].numpy()
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    speed.wait_for(device)
+    start = time.perf_counter()
+    work()
+    speed.wait_for(device)
+    return time.perf_counter() - start
+
+
+def _paths() -> list[Path]:
+    """The shared sets, that without a glass first: there a network has most to learn."""
+    data = Path(os.environ.get("GLASSMAP_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    return sorted((data / "synchrotron").glob("*.nc"), reverse=True)
+
+
+def _sets() -> dict[str, SpectraSet]:
+    return {path.stem: read_prepared(path) for path in _paths()}
+
+
+PARTS: Sequence[tuple[Callable[[Run], None], float]] = (  # and their shares of the time
+    (learn_published, 0.4),
+    (make_maps, 0.18),
+    (learn_from_few_and_many, 0.14),
+    (learn_together, 0.08),
+    (find_peaks, 0.04),
+    (compare_generators, 0.1),
+    (agree, 0.06),
+)
+
+
+def main(seconds: float, *, tiny: bool = False) -> None:
+    """Tell all of it; what one part leaves of its time is the next one's."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and not tiny:
+        raise SystemExit("It takes hours without a GPU. Run it on a machine that has one, or with --tiny.")
+    show("device", name=torch.cuda.get_device_name() if device == "cuda" else "CPU", torch=torch.__version__)
+    start, promised = time.perf_counter(), 0.0
+    for part, share in PARTS:
+        promised += share * seconds
+        begun = time.perf_counter() - start
+        try:
+            part(Run(device, max(promised - begun, 1.0), tiny))
+        except Exception as error:  # whatever it is, the other parts are worth having
+            show("failed", part=part.__name__, error=repr(error), at=traceback.format_exc().splitlines()[-6:])
+        show("part", name=part.__name__, seconds=time.perf_counter() - start - begun)
+
+
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 20.0)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=450.0)
+    parser.add_argument("--tiny", action="store_true")
+    main(**vars(parser.parse_args()))

@@ -16,7 +16,7 @@ from glassmap.agent.models.base_model import BLOCK
 from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, resolve_device
 from glassmap.agent.models.networks import architecture_of
-from glassmap.agent.models.training import Trainer, TrainingData, one_thread
+from glassmap.agent.models.training import Batch, Trainer, TrainingData, one_thread
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.reference import fit_peak
 from glassmap.agent.shapes import Axis, Compositions, Spectra
@@ -61,16 +61,16 @@ def run(
         on_record(records[-1])
 
     compositions, q, spectra = made_up_spectra(samples, points=points)
-    one = _trainer(compositions, spectra, config, 1, where)
+    one = trainer_of(compositions, spectra, config, 1, where)
     with one_thread(one.generator.uses_one_thread):
-        arithmetic, memory = _limits(where)
+        arithmetic, memory = limits_of(where)
     add("the device's limits", f"{where.type}: a matrix product, GFLOP/s", per_second=arithmetic / 1e9)
     add("the device's limits", f"{where.type}: a copy, GB/s", per_second=memory / 1e9)
     for m in members:
-        together, alone = (_trainer(compositions, spectra, config, k, where) for k in (m, 1))
+        together, alone = (trainer_of(compositions, spectra, config, k, where) for k in (m, 1))
         with one_thread(together.generator.uses_one_thread):
             flops, moved = _work(together)
-            rate, in_turn = _rate(together.step, where), _rate(alone.step, where) / m
+            rate, in_turn = rate_of(together.step, where), rate_of(alone.step, where) / m
         add(
             "training steps",
             f"{m} member{'s' * (m > 1)} together",
@@ -85,7 +85,7 @@ def run(
     members_spectra = next(short.predict_blocks(block))[1]
     with FlopCounterMode(display=False) as counter:
         list(short.predict_blocks(block))
-    rate = _rate(lambda: list(short.predict_blocks(block)), where)
+    rate = rate_of(lambda: list(short.predict_blocks(block)), where)
     draws = max(len(prediction.draws) for prediction in predictions)
     weights = sum(tensor.nbytes for model in short.stack.models.values() for tensor in model.save().tensors.values())
     add(
@@ -96,7 +96,7 @@ def run(
         memory=rate * (sum(prediction.draws.nbytes for prediction in predictions) + weights) / memory,
     )
     generated = members_spectra.flatten(0, 1)
-    rate = _rate(lambda: measure_peaks(q, generated), where)
+    rate = rate_of(lambda: measure_peaks(q, generated), where)
     add("peaks measured", "batched", per_second=rate * len(generated), memory=rate * generated.nbytes / memory)
     few = generated[:50].cpu().numpy().astype(np.float64)
     start = time.perf_counter()
@@ -104,7 +104,7 @@ def run(
         fit_peak(q, spectrum)
     add("peaks measured", "lmfit, one by one", per_second=len(few) / (time.perf_counter() - start))
     for n in elements:
-        add("map", f"{n} elements", **_time_map(n, config, points, device, longest_map))
+        add("map", f"{n} elements", **time_map(n, config, points, device, longest_map))
     add("memory", "of this process at most", gib=peak_mib() / 1024)
     return records
 
@@ -118,7 +118,7 @@ def made_up_spectra(n: int, *, points: int, elements: int = 3) -> tuple[Composit
     return compositions, q, 5 + 90 * np.exp(-(((q - center[:, None]) / width) ** 2))
 
 
-def _trainer(
+def trainer_of(
     compositions: Compositions, spectra: Spectra, config: TrainingConfig, members: int, device: torch.device
 ) -> Trainer:
     x, y = (part.astype(np.float32) for part in (compositions, spectra))
@@ -140,7 +140,7 @@ def _work(trainer: Trainer) -> tuple[int, int]:
     return counter.get_total_flops(), 13 * generator + 10 * critic
 
 
-def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest: float) -> dict[str, float]:
+def time_map(n: int, config: TrainingConfig, points: int, device: str, longest: float) -> dict[str, float]:
     """Seconds of a whole map; of a large one some shards are done and the rest is scaled up."""
     compositions, q, spectra = made_up_spectra(80, points=points, elements=n)
     ensemble = Ensemble(config.model_copy(update={"steps": FIT_STEPS}), device=device).fit(compositions, spectra)
@@ -158,19 +158,24 @@ def _time_map(n: int, config: TrainingConfig, points: int, device: str, longest:
     return {"alloys": alloys, "per_second": done / seconds, "seconds": seconds * alloys / done, "done": done / alloys}
 
 
-def _limits(device: torch.device) -> tuple[float, float]:
+def limits_of(device: torch.device) -> tuple[float, float]:
     """Floating-point operations a second of a large matrix product, and bytes a second of a large copy."""
     size = 4096 if device.type == "cuda" else 1024
     a = torch.rand(size, size, device=device)
     big = torch.rand(2**26 if device.type == "cuda" else 2**24, device=device)
     target = torch.empty_like(big)
-    return 2 * size**3 * _rate(lambda: a @ a, device), 2 * big.nbytes * _rate(lambda: target.copy_(big), device)
+    return 2 * size**3 * rate_of(lambda: a @ a, device), 2 * big.nbytes * rate_of(lambda: target.copy_(big), device)
 
 
-def _rate(work: Callable[[], Any], device: torch.device) -> float:
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """Put what is learned from in one step on a device."""
+    return Batch(*(part.to(device) for part in batch))
+
+
+def rate_of(work: Callable[[], Any], device: torch.device) -> float:
     """Times a second, after one time to warm up."""
     work()
-    _wait(device)
+    wait_for(device)
     start, times = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - start) < SECONDS:
         for _ in range(1 + times // 4):  # the device is waited for ever more rarely
@@ -178,11 +183,11 @@ def _rate(work: Callable[[], Any], device: torch.device) -> float:
             times += 1
             if device.type == "cpu" and time.perf_counter() - start > SECONDS:
                 break
-        _wait(device)
-    _wait(device)
+        wait_for(device)
+    wait_for(device)
     return times / max(elapsed, time.perf_counter() - start)
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
