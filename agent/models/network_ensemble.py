@@ -122,14 +122,8 @@ class TrainedNetworks:
 
     def predict_block(self, compositions: Float[Tensor, "b e"]) -> PredictedBlock:
         """Generate with every draw of noise and every member."""
-        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
-        at_once = max(1, MOST_HIDDEN // (self.generator.members * self.generator.widest))
-        draws = torch.empty(len(self.noise), *repeated.shape[:2], self.generator.points, device=repeated.device)
-        with torch.inference_mode(), tensor_cores(repeated.device):
-            for z, own in zip(self.noise, draws, strict=True):
-                for start in range(0, len(repeated), at_once):
-                    asked = repeated[start : start + at_once]
-                    own[start : start + at_once] = self.generator(z.expand(len(asked), -1, -1), asked)
+        many = len(compositions)
+        draws = torch.stack([self._generate(z.expand(many, -1, -1), compositions) for z in self.noise])
         return PredictedBlock(draws if self.chosen is None else draws[:, :, list(self.chosen)])
 
     def draw_block(
@@ -141,14 +135,22 @@ class TrainedNetworks:
         whole = range(self.generator.members) if self.chosen is None else self.chosen
         member = torch.tensor(whole)[torch.randint(len(whole), (count,), generator=stream)]
         turn = (member[:, None] == member).tril(-1).sum(1)  # how often each draw's member was drawn before
-        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
-        size = (*repeated.shape[:2], self.generator.noise)
-        with torch.inference_mode():
-            turns = [
-                self.generator(torch.randn(size, generator=stream).to(repeated.device), repeated)
-                for _ in range(int(turn.max()) + 1)
-            ]
+        size = (len(compositions), self.generator.members, self.generator.noise)
+        turns = [
+            self._generate(torch.randn(size, generator=stream).to(compositions.device), compositions)
+            for _ in range(int(turn.max()) + 1)
+        ]
         return torch.stack([turns[k][:, m] for k, m in zip(turn.tolist(), member.tolist(), strict=True)])
+
+    @torch.inference_mode()
+    def _generate(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b m q"]:
+        """Generate one spectrum an alloy and member, as many alloys at once as `MOST_HIDDEN` allows."""
+        repeated = compositions.float()[:, None].expand(-1, self.generator.members, -1)
+        at_once = max(1, MOST_HIDDEN // (self.generator.members * self.generator.widest))
+        starts = range(0, len(repeated), at_once)
+        with tensor_cores(repeated.device):
+            parts = [self.generator(noise[k : k + at_once], repeated[k : k + at_once]) for k in starts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def predict(self, compositions: Compositions) -> Prediction:
         """Predict mean, members, and their standard deviation; zeros where there is one member."""
