@@ -1,7 +1,8 @@
 """An ensemble that goes from composition to spectrum: fit, predict, tell what it doesn't know, save and load.
 
-By default it is deterministic conditional generators (dense networks fitted to the spectra; no discriminator, no
-noise), stacked with a Gaussian process and randomised trees; the adversarial ccGAN of Xie et al. is the preset `paper`.
+By default it is conditional generators with noise, stacked with a Gaussian process and randomised trees: on a CPU small
+ones that learn by the energy score of their draws, on a GPU convolutional ones that also learn against a discriminator.
+The ccGAN of Xie et al. is the preset `paper`.
 """
 
 import math
@@ -48,7 +49,7 @@ class EnsemblePrediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Base models that learn together: by default deterministic conditional generators, a Gaussian process, and trees.
+    """Base models that learn together: by default conditional generators, a Gaussian process, and trees.
 
     The adversarial ccGAN of Xie et al. is the preset `paper` of `glassmap.agent.models.config.PRESETS`.
 
@@ -150,7 +151,7 @@ class TrainedEnsemble:
         for block in self._blocks(compositions, context):
             (sample,) = self.stack.draw(block, 1, stream)
             epistemic = block.epistemic_std(weights)
-            band, aleatoric = self.stack.band(epistemic), block.aleatoric_std(weights)
+            band, aleatoric = self.stack.band(epistemic), block.aleatoric_std
             parts.append((block.mean(weights), sample, epistemic, aleatoric, band))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
 

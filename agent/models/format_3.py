@@ -7,8 +7,9 @@ from torch import Tensor
 
 from glassmap.agent.models.config import RETIRED
 from glassmap.agent.models.gaussian_process import NOISES
-from glassmap.agent.models.network_ensemble import DRAWS
 from glassmap.agent.models.protocol import stream_seed
+
+DRAWS = 4  # of noise, which a member's mean was taken over
 
 Facts = dict[str, Any]
 Tensors = dict[str, Tensor]

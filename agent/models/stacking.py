@@ -86,14 +86,11 @@ class StackedBlock:
             spread = spread + unknown * _size(self.mean(weights) - self.nearest).square()
         return spread.sqrt()
 
-    def aleatoric_std(self, weights: Weights) -> Float[Tensor, "b q"]:
-        """Standard deviation over draws, root mean square over members."""
-        shares = self._shares(weights)
-        variance = torch.zeros_like(self.nearest)
-        for name, block in self.predictions.items():
-            if len(block.draws) > 1:
-                variance = variance + shares[name] ** 2 * block.draws.var(0).mean(1)
-        return variance.sqrt()
+    @property
+    def aleatoric_std(self) -> Float[Tensor, "b q"]:
+        """Standard deviation over draws, root mean square over members; as in `Stack.draw`, whatever they weigh."""
+        variances = [block.draws.var(0).mean(1) for block in self.predictions.values() if len(block.draws) > 1]
+        return torch.stack(variances).mean(0).sqrt() if variances else torch.zeros_like(self.nearest)
 
     def _shares(self, weights: Weights) -> dict[str, float | Tensor]:
         """Return how much each model counts for each alloy: what one doesn't know goes to those that are cautious."""
