@@ -60,9 +60,9 @@ def test_epistemic_and_aleatoric_std_are_told_apart(monkeypatch: pytest.MonkeyPa
 
 def test_the_default_networks_are_generative_and_those_that_learn_by_fidelity_alone_are_not():
     x, _, y = peaks(30)
-    assert Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.min() > 0
-    by_fidelity = TINY.model_copy(update={"architecture": "compact"})
-    assert not Ensemble(by_fidelity, device="cpu").fit(x, y).predict(x).aleatoric_std.any()
+    default = TINY.model_copy(update={"architecture": "auto"})
+    assert Ensemble(default, device="cpu").fit(x, y).predict(x).aleatoric_std.min() > 0
+    assert not Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.any(), "it learns by fidelity alone"
 
 
 def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch: pytest.MonkeyPatch):
@@ -82,8 +82,7 @@ def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch
 
 def test_deterministic_generators_that_stand_alone_draw_one_of_their_members():
     x, _, y = peaks(12)
-    config = TINY.model_copy(update={"stacked": False, "architecture": "compact"})
-    ensemble = Ensemble(config, device="cpu").fit(x, y)
+    ensemble = Ensemble(TINY.model_copy(update={"stacked": False}), device="cpu").fit(x, y)
     members = next(ensemble.predict_blocks(x))[1].numpy()
     away = np.abs(ensemble.draws(x, 5, 0)[:, :, None] - members).max(3)  # (d, n, m)
     assert away.min(2).max() < 1e-3 and set(away.argmin(2).ravel()) == {0, 1}
