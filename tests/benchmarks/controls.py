@@ -171,10 +171,16 @@ def ours(config: TrainingConfig) -> Fit:
     return lambda learn, seed: EnsembleForecast(fit_ensemble(learn, seed, config))
 
 
+# Points; and what draws: a bootstrap, the ensemble's own recipe without generators (residuals of nearby alloys), a
+# posterior, measured spectra.
 CONTROLS: Mapping[str, Fit] = {
     "regression": lambda learn, seed: PointForecast(fit_ensemble(learn, seed, REGRESSION)),
     CONTROL: lambda learn, seed: PointForecast(fit_without_networks(learn, seed=seed, config=REGRESSION)),
     "left-out residuals": fit_residuals,
+    "without networks, its draws": lambda learn, seed: EnsembleForecast(
+        fit_without_networks(learn, seed=seed, config=REGRESSION)
+    ),
+    "regression, its draws": ours(REGRESSION),
     "pca-gp": fit_posterior,
     "extra-trees": fit_leaves,
 }
