@@ -17,6 +17,8 @@ from glassmap.agent.errors import DatasetError, ModelError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Compositions, EncodedContext, ModelInputs, PerSample, Rows
 
+WAFER = "wafer"  # the column, or fact, that says which wafer a sample lies on
+
 Value = float | str  # a number, or a label
 Held = Mapping[str, Value]  # a value of each variable, by name
 Columns = Mapping[str, np.ndarray]  # of n samples, by variable: numbers, or labels as text; empty without a context

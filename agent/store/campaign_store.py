@@ -73,6 +73,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             flags=self.flags(most=FLAGS_SAID),
             use_changed=tuple(self.use_changed),
             peaks_found=self.peaks_found,
+            mixture=self.mixture,
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
         )
 

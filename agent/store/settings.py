@@ -31,6 +31,7 @@ Key = Literal[
     "use_changed",
     "orders_to_write",
     "peaks_found",
+    "mixture",
 ]
 
 
@@ -249,6 +250,15 @@ class Settings(AuditLog):
     def record_peaks_found(self, found: PeaksFound) -> None:
         """Record how many first peaks the last map has; call within a transaction."""
         self._record("peaks_found", found._asdict())
+
+    @property
+    def mixture(self) -> str:
+        """How samples of one alloy differ by more than their noise, in sentences; empty where none is known to."""
+        return self._setting("mixture") or ""
+
+    def record_mixture(self, said: str) -> None:
+        """Record how samples of one alloy differ; call within a transaction."""
+        self._record("mixture", said or None)
 
     @property
     def orders_to_write(self) -> list[int]:

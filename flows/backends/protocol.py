@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from glassmap.agent.data.scan_files import RawScan
     from glassmap.flows.compute.dask_cluster import Cluster
 
-WAFER = "wafer"  # the fact, or column, that says which wafer a sample lies on
 CONTEXT = "context"  # the fact that says the process variables of a sample, by name
 FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
 
@@ -207,6 +206,10 @@ class Backend(Protocol):
     def archive(self) -> tuple[Compositions, Spectra] | None:
         """Return everything that can be measured, where that is known; to draw a map beside."""
         return None
+
+    def mixture(self) -> str:
+        """Return in sentences how samples of one alloy differ in all that can be measured, where that is known."""
+        return ""
 
     def run_on(self, cluster: "Cluster | None") -> None:
         """Compute on a cluster from here on; a backend that computes nothing needs none."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
-from glassmap.agent.data.context import rows_of
+from glassmap.agent.data.context import WAFER, rows_of
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import CONTEXT, WAFER, Backend, Ledger, Measured, TestSet, name_of_wafer
+from glassmap.flows.backends.protocol import CONTEXT, Backend, Ledger, Measured, TestSet, name_of_wafer
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -81,6 +81,7 @@ class Replay(Backend):
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
+        self._known = context
         self._test = spectra.select(held) if held.any() else None
         self._wafers = wafers_of(self._pool)
         self._context, self._test_context = (rows_of(context, np.flatnonzero(part)) for part in (~held, held))
@@ -118,6 +119,13 @@ class Replay(Backend):
         return (
             None if test is None else TestSet(test.compositions, test.intensities, wafers_of(test), self._test_context)
         )
+
+    def mixture(self) -> str:
+        """Hold the samples of one alloy against each other, those of one context."""
+        from glassmap.agent.data.mixture import mixture_of
+
+        found = mixture_of(self._all, known=self._known)
+        return "" if found is None else found.say()
 
     def archive(self) -> tuple[Compositions, Spectra]:
         """Return every alloy of the data set."""

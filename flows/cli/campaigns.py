@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from glassmap.flows.cli.options import (
+    ContextValues,
     Dataset,
     Folder,
     Json,
@@ -15,6 +16,7 @@ from glassmap.flows.cli.options import (
     ScanRange,
     Split,
     Where,
+    context_of,
     given,
     refuse,
 )
@@ -48,6 +50,7 @@ def replay(
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
     preset: Preset = "default",
     where: Where = None,
+    context: ContextValues = None,
     scan_range: ScanRange = None,
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps a round.")] = None,
@@ -69,6 +72,7 @@ def replay(
             dataset,
             hold_out=hold_out,
             where=where,
+            context=context,
             scan_range=scan_range,
             seed=seed,
             device=device,
@@ -101,6 +105,7 @@ def init(
     ] = None,
     columns: Annotated[Literal["q", "two_theta"], typer.Option(help="First column of scans of text.")] = "two_theta",
     wavelength: Annotated[float | None, typer.Option(help="In Å, of scans over 2θ that don't say theirs.")] = None,
+    context: ContextValues = None,
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
 ) -> None:
     """Write a campaign file, every setting spelled out, to be edited before `glassmap run`.
@@ -119,13 +124,13 @@ def init(
                 "as Co-V-Zr."
             )
         if simulate is not None:
-            refuse("A simulation", range=scan_range)
+            refuse("A simulation", range=scan_range, context=context)
         if dataset is not None:
-            config = _replay_config(folder, dataset, scan_range=scan_range, seed=seed)
+            config = _replay_config(folder, dataset, context=context, scan_range=scan_range, seed=seed)
         elif simulate is not None:
             config = _simulation_config(folder, simulate, potential, seed=seed)
         else:
-            config = _lab_config(folder, str(lab), scan_range, columns, wavelength, seed=seed)
+            config = _lab_config(folder, str(lab), scan_range, columns, wavelength, context=context, seed=seed)
         config.to_toml(folder / FILE_NAME)
         say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
 
@@ -193,6 +198,8 @@ def status(
                 print_learning_curve(curve, store.coverage())
             if reached.decision is not None and reached.decision.state == "continue" and not reached.failure:
                 say(reached.decision.reason)
+            if reached.mixture:
+                say(reached.mixture)
             if reached.ensemble is not None:
                 say(f"Model: {reached.ensemble.sentence} {AS_PUBLISHED}")
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
@@ -254,6 +261,7 @@ def _replay_config(
     *,
     hold_out: str = "random",
     where: str | None = None,
+    context: list[str] | None = None,
     scan_range: tuple[float, float] | None,
     **settings: Any,
 ) -> "CampaignConfig":
@@ -272,14 +280,23 @@ def _replay_config(
     if where is not None:
         spectra = spectra.where(where)
     spectrum: dict[str, float] = {}
-    if scan_range is not None or not ((folder / FILE_NAME).exists() or (folder / STORE_NAME).exists()):
+    is_new = not ((folder / FILE_NAME).exists() or (folder / STORE_NAME).exists())
+    if scan_range is not None or is_new:
         look = look_and_say(spectra, asked=scan_range)
         spectrum = given(low=look.low, high=look.high)
-    space = {"elements": spectra.elements}
-    return CampaignConfig.of(
+    labels = [name for name, values in spectra.coordinates.items() if values.dtype.kind not in "iuf"]
+    space = {"elements": spectra.elements} | ({"context": context_of(context, labels=labels)} if context else {})
+    config = CampaignConfig.of(
         {"name": folder.resolve().name, "space": space, "spectrum": spectrum, "backend": backend, **settings},
         source="settings",
     )
+    if is_new:
+        from glassmap.agent.data.mixture import mixture_of
+
+        spectra, known = spectra.with_context(config.space.held)
+        if (mixture := mixture_of(spectra.prepared(**config.spectrum.read()), known=known)) is not None:
+            say(mixture.say())
+    return config
 
 
 def _simulation_config(folder: Path, system: str, potential: str, *, seed: int) -> "CampaignConfig":
@@ -302,6 +319,7 @@ def _lab_config(
     columns: str,
     wavelength: float | None,
     *,
+    context: list[str] | None,
     seed: int,
 ) -> "CampaignConfig":
     """A campaign in a laboratory, results dropped into the campaign's folder `drop`."""
@@ -314,7 +332,7 @@ def _lab_config(
     settings: dict[str, Any] = {
         "name": folder.resolve().name,
         "seed": seed,
-        "space": {"elements": elements_of(system)},
+        "space": {"elements": elements_of(system), "context": context_of(context)},
         "spectrum": {"low": scan_range[0], "high": scan_range[1], "points": LAB_POINTS},
         "backend": {"kind": "lab", "columns": columns} | ({"wavelength": wavelength} if wavelength else {}),
     }

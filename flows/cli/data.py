@@ -59,6 +59,7 @@ def import_(
     """
     from glassmap.agent.data.dataset import write_dataset
     from glassmap.agent.data.exported import read_exported
+    from glassmap.agent.data.mixture import mixture_of
     from glassmap.agent.data.scan_folder import read_scans
     from glassmap.agent.errors import DatasetError
     from glassmap.agent.peaks.first_look import cut
@@ -75,6 +76,8 @@ def import_(
             spectra = read_scans(source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit)
             spectra = cut(spectra, look_and_say(spectra, asked=scan_range))
         write_dataset(spectra, output)
+        if (mixture := mixture_of(spectra.prepared())) is not None:
+            say(mixture.say())
         for note in spectra.notes:
             say(f"Note: {note}")
         say(f"Wrote {len(spectra)} spectra of {'-'.join(spectra.elements)} to {output}")

@@ -1,5 +1,6 @@
 """What commands have in common: arguments, options, and how they are read."""
 
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,14 @@ Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `gla
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
 Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
 AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
+ContextValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        help="NAME=VALUE: a process variable that every model learns, and the value at which plans and maps are held; "
+        "several, or NAME=VALUE,VALUE for a map each.",
+    ),
+]
 Where = Annotated[str | None, typer.Option(help="Only the samples for which this holds, e.g. `cleaned`.")]
 ScanRange = Annotated[
     tuple[float, float] | None,
@@ -50,6 +59,35 @@ def refuse(what: str, **options: Any) -> None:
 
     if given := [f"--{name}" for name, value in options.items() if value]:
         raise GlassmapError(f"{what} takes no {', '.join(given)}. Leave it out.")
+
+
+def context_of(
+    options: Sequence[str] | None, *, labels: Collection[str] = ()
+) -> dict[str, float | str | list[float | str]]:
+    """`rate=high,low` as the values of a process variable; what reads as a number is one.
+
+    Args:
+        options: As they were given.
+        labels: Variables whose values are labels, whatever they read as.
+    """
+    from glassmap.agent.errors import GlassmapError
+
+    context: dict[str, float | str | list[float | str]] = {}
+    for option in options or ():
+        name, equals, values = option.partition("=")
+        if not equals or not name.strip() or not values.strip():
+            raise GlassmapError(f"Give process variables as NAME=VALUE, such as rate=high; got {option!r}.")
+        name = name.strip()
+        each = [value.strip() if name in labels else _value(value.strip()) for value in values.split(",")]
+        context[name] = each if len(each) > 1 else each[0]
+    return context
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -155,6 +155,7 @@ def _record_settings(
             store.log("campaign started")
             for note in backend.notes:
                 store.log("set aside", note)
+            store.record_mixture(backend.mixture())
         return
     new = config.model_dump(mode="json")
     old = store.config

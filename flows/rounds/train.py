@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
-from glassmap.agent.data.context import Context
+from glassmap.agent.data.context import WAFER, Context
+from glassmap.agent.data.mixture import find_mixture
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
-from glassmap.flows.backends.protocol import WAFER
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.judge import SomeSpectra, context_of, judge
 
@@ -30,15 +30,27 @@ def train(campaign: OpenCampaign, round_: int) -> str:
             store.reopen_measuring(round_)
         return "waiting"
     ensemble, checkpoint = fit_model(campaign, round_, learned)
+    mixture = store.mixture if campaign.backend.archive() is not None else _say_mixture(learned, held)
     judgement = judge(campaign, round_, ensemble, learned=learned, held=held, earlier=models_of(campaign))
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
+        store.record_mixture(mixture)
         judgement.record(store)
         store.toggle_use(changed)
         found = judgement.point.hold_out["mse"].say()
         store.log("trained", f"round {round_}: {len(learned.ids)} spectra, hold-out MSE {found}")
         store.end_stage(round_, "train", "done")
     return "done"
+
+
+def _say_mixture(*parts: SomeSpectra) -> str:
+    """Return how measurements of one alloy differ by more than their noise, where wafers explain it."""
+    wafers = np.array([wafer for part in parts for wafer in part.wafers])
+    known = {name: np.concatenate([part.context[name] for part in parts]) for name in parts[0].context}
+    compositions = np.concatenate([part.compositions for part in parts])
+    spectra = np.concatenate([part.spectra for part in parts])
+    found = find_mixture(compositions, spectra, {WAFER: wafers} if any(wafers) else {}, known=known)
+    return "" if found is None else found.say()
 
 
 def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tuple[TrainedEnsemble, Path]:

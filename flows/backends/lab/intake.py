@@ -19,7 +19,7 @@ import numpy as np
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
-from glassmap.agent.data.context import Held, Value, is_held, read_value, say_held
+from glassmap.agent.data.context import WAFER, Held, Value, is_held, read_value, say_held
 from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
@@ -37,7 +37,7 @@ from glassmap.flows.backends.lab.matching import (
     wafer_of,
 )
 from glassmap.flows.backends.lab.settings import Settings
-from glassmap.flows.backends.protocol import CONTEXT, WAFER, Event, Filed, Ledger, LedgerEntry, Measured
+from glassmap.flows.backends.protocol import CONTEXT, Event, Filed, Ledger, LedgerEntry, Measured
 
 _COMPUTER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # no room, no handles
 _STEM_BYTES = 100  # of a name in quarantine; a whole name has 255 at most
