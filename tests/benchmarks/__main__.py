@@ -180,7 +180,9 @@ def benchmark_spectra(
                 variable=variable,
                 on_record=lambda r: say(f"{r['dataset']} @ {r['n']} seed {r['seed']}: {r['change']} {r['mse']:.4g}"),
             )
-            figures = [name for name in (*MEASURE_NAMES, "rank", "inside") if studied[0].get(name) is not None]
+            figures = [
+                name for name in (*MEASURE_NAMES, "energy_score", "rank", "inside") if studied[0].get(name) is not None
+            ]
             print_summary(studied, by=("dataset", "n", "change"), values=figures, title="Errors, medians")
             write_json(json_file, studied)
             return

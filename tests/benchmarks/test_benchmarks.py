@@ -175,7 +175,7 @@ def test_the_study_sees_one_half_of_the_samples_only(small_dataset: Path, monkey
     assert [record["change"] for record in records] == ["default", "networks alone"] * 2
     assert 0.3 < len(seen) / len(read_dataset(small_dataset)) < 0.7
     for change in spectra.ABLATIONS.values():
-        TrainingConfig(**PRESETS["default"].model_dump() | dict(change))
+        TrainingConfig(**PRESETS["compact"].model_dump() | dict(change))
 
 
 def test_peaks_of_generated_spectra_are_held_against_measured_ones(
