@@ -29,7 +29,7 @@ def test_training_is_repeatable_and_leaves_the_global_random_state_alone():
 def test_unseen_spectra_are_predicted_far_better_than_by_their_mean():
     x, _, y = peaks(40)
     asked, _, truth = peaks(60, seed=1)
-    config = TrainingConfig(members=2, steps=400)
+    config = TrainingConfig(members=2, steps=200)
     predicted = Ensemble(config, device="cpu").fit(x, y).predict(asked).mean
     assert mean_squared_error(predicted, truth) < 0.1 * mean_squared_error(0 * truth + y.mean(0), truth)
 
@@ -68,7 +68,7 @@ def test_spectra_that_are_all_zero_are_learned_too():
 def test_disagreement_is_small_where_it_was_measured():
     x, _, y = peaks(40)
     near_titanium = x[:, 1] > x[:, 0]
-    ensemble = Ensemble(TrainingConfig(members=4, steps=300), device="cpu").fit(x[near_titanium], y[near_titanium])
+    ensemble = Ensemble(TrainingConfig(members=4, steps=150), device="cpu").fit(x[near_titanium], y[near_titanium])
     asked = peaks(200, seed=1)[0]
     disagreement = ensemble.disagreement(asked)
     assert disagreement[asked[:, 0] > 0.7].mean() > 2 * disagreement[asked[:, 1] > 0.6].mean()
@@ -91,7 +91,7 @@ def test_blocks_are_what_the_prediction_is_made_of():
 
 def test_unnormalised_spectra_keep_their_scale():
     x, _, y = peaks(30)
-    predicted = Ensemble(TrainingConfig(members=1, steps=200), device="cpu").fit(x, y / 30).predict(x).mean
+    predicted = Ensemble(TrainingConfig(members=1, steps=120), device="cpu").fit(x, y / 30).predict(x).mean
     assert mean_squared_error(predicted, y / 30) < 0.1 * np.var(y / 30)
 
 
@@ -99,7 +99,7 @@ def test_negative_spectra_are_learned_as_well():
     """A reduced pair distribution swings around zero."""
     x, q, y = peaks(40)
     wave = (y - 50) / 25 * np.cos(4 * q)
-    predicted = Ensemble(TrainingConfig(members=1, steps=600), device="cpu").fit(x, wave).predict(x).mean
+    predicted = Ensemble(TrainingConfig(members=1, steps=300), device="cpu").fit(x, wave).predict(x).mean
     assert mean_squared_error(predicted, wave) < 0.2 * np.var(wave)
     assert predicted.min() < 0.5 * wave.min()
 
