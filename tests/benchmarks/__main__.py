@@ -106,6 +106,7 @@ def benchmark_known(
     datasets: Datasets,
     sizes: Annotated[str, typer.Option(help="Numbers of spectra to learn from.")] = "40,100",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    part: Annotated[list[str] | None, typer.Option(help="Such as half, hole, disc, wafer, p1; see there.")] = None,
     networks: Annotated[bool, typer.Option(help="With networks; without them a case takes seconds.")] = True,
     where: Where = None,
     variable: Variable = "intensity",
@@ -122,6 +123,7 @@ def benchmark_known(
         records = known.run(
             datasets,
             sizes=numbers(sizes),
+            parts=tuple(part or known.PARTS),
             seeds=range(seeds),
             networks=networks,
             where=where,

@@ -20,11 +20,11 @@ from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Mask, PerSample, Rows, Spectra
 from glassmap.flows.compare import fit_without_networks, read_prepared
-from tests.benchmarks.spectra import plan_rows, rank_correlation
+from tests.benchmarks.spectra import PROTOCOLS, plan_rows, protocol_rows, rank_correlation
 
 FIXED_AT_PCT = 10.0  # the rule that was: within so much of an alloy learned from
 HOLE = 0.2  # atomic fraction; radius of what is left out in the middle
-PARTS = ("all", "half", "hole", "disc", "wafer")
+PARTS = ("all", "half", "hole", "disc", "wafer")  # of any set; `PROTOCOLS` of `spectra` are others
 FIFTHS = 5  # groups of test alloys by their expected error
 
 
@@ -52,7 +52,8 @@ def run(
         datasets: NetCDF files.
         sizes: Numbers of spectra to learn from.
         parts: Where they are planned: `all`, `half` (with less of one element), `hole` (none within 20 at.% of some
-            alloy), `disc` (the two fifths nearest to some alloy), `wafer` (all but one, tested on that one).
+            alloy), `disc` (the two fifths nearest to some alloy), `wafer` (all but one, tested on that one), `p1`, `p2`
+            and `p3` as of `spectra.run`.
         seeds: Each gives its own part, plan and model.
         config: Of the ensemble.
         networks: Whether it has networks; without, a case takes seconds.
@@ -78,6 +79,8 @@ def run(
 
 def draw_part(spectra: SpectraSet, part: str, *, seed: int) -> tuple[Rows, Rows]:
     """Rows of the alloys that may be planned, and of those to test on; arguments as of `run`."""
+    if part in PROTOCOLS:
+        return protocol_rows(spectra, part, seed=seed)
     x, rng, everything = spectra.compositions, np.random.default_rng([seed, 7]), np.arange(len(spectra))
     centre = np.linalg.norm(x - x[rng.integers(len(x))], axis=1)
     inside: Mask = np.ones(len(x), dtype=bool)
@@ -142,7 +145,7 @@ def draw(records: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4 * len(names), 3.8), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True)[0]
     for panel, name in zip(panels, names, strict=True):
-        for k, part in enumerate(PARTS):
+        for k, part in enumerate(dict.fromkeys(record["part"] for record in records)):
             mine = [r for r in records if r["dataset"] == name and r["part"] == part and "expected" in r]
             x, y = ([value for r in mine for value in r[what]] for what in ("expected", "actual"))
             panel.scatter(x, y, s=14, color=f"C{k}", alpha=0.7, linewidths=0, label=part)

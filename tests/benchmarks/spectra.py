@@ -219,16 +219,7 @@ def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[Sp
         DatasetError: If the data set lacks what the split learns from or tests on.
     """
     if kind in PROTOCOLS:
-        present = np.count_nonzero(spectra.compositions > SAME_ALLOY, axis=1)
-        lacking = len(spectra.elements) - present
-        whole = np.flatnonzero(lacking == 0)
-        if not len(whole) or not (lacking == 1).any():
-            raise DatasetError(
-                f"The split {kind} needs alloys of all {len(spectra.elements)} elements and such as lack one, got "
-                f"{len(whole)} and {np.count_nonzero(lacking == 1)}. `glassmap sweep … --faces` simulates both."
-            )
-        held = np.random.default_rng(seed).permutation(whole)[: round(TEST_SHARE * len(whole))]
-        pool = np.setdiff1d(np.flatnonzero(np.isin(lacking, PROTOCOLS[kind])), held)
+        pool, held = protocol_rows(spectra, kind, seed=seed)
         return spectra.select(np.random.default_rng([seed, 1]).permutation(pool)[:n]), spectra.select(held)
     if kind == "edge":
         least = spectra.compositions.min(axis=1)  # atomic fraction of the rarest element
@@ -242,6 +233,23 @@ def draw_split(spectra: SpectraSet, kind: str, *, n: int, seed: int) -> tuple[Sp
             held
         )
     return compare.draw_split(spectra, kind, n=n, seed=seed)
+
+
+def protocol_rows(spectra: SpectraSet, kind: str, *, seed: int) -> tuple[Rows, Rows]:
+    """Rows that one of `PROTOCOLS` may learn from, and those it is tested on, the same of all.
+
+    Raises:
+        DatasetError: If the data set has no alloys of all elements, or none that lack one.
+    """
+    lacking = len(spectra.elements) - np.count_nonzero(spectra.compositions > SAME_ALLOY, axis=1)
+    whole = np.flatnonzero(lacking == 0)
+    if not len(whole) or not (lacking == 1).any():
+        raise DatasetError(
+            f"The split {kind} needs alloys of all {len(spectra.elements)} elements and such as lack one, got "
+            f"{len(whole)} and {np.count_nonzero(lacking == 1)}. `glassmap sweep … --faces` simulates both."
+        )
+    held = np.random.default_rng(seed).permutation(whole)[: round(TEST_SHARE * len(whole))]
+    return np.setdiff1d(np.flatnonzero(np.isin(lacking, PROTOCOLS[kind])), held), held
 
 
 def plan_rows(candidates: Compositions, n: int, *, seed: int) -> Rows:
