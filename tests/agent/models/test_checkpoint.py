@@ -93,7 +93,7 @@ def test_a_checkpoint_of_version_0_1_is_saved_as_one_of_today(tmp_path: Path):
 
 
 def test_a_published_network_of_version_0_1_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(network_ensemble, "DRAWS", format_3.DRAWS)
+    monkeypatch.setattr(network_ensemble, "CANDIDATES", format_3.DRAWS)
     x, q, y = peaks(12)
     ensemble = Ensemble(PAPER, seed=4, device="cpu").fit(x, y)
     now = ensemble.save(tmp_path / "now", axis=q, record={})
@@ -124,7 +124,7 @@ def test_a_published_network_of_version_0_1_is_read_too(tmp_path: Path, monkeypa
         save(old),
     )
     for one, other in zip(ensemble.predict(x), TrainedEnsemble.load(path, device="cpu").predict(x), strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, atol=1e-4)  # they draw in another order
 
 
 def write(folder: Path, facts: dict, weights: bytes) -> Path:

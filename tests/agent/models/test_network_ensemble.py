@@ -1,12 +1,15 @@
 """The networks as a base model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from glassmap.agent.models.base_model import FOLDS
 from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.network_ensemble import NetworkEnsemble
+from glassmap.agent.models.network_ensemble import DRAWS, NetworkEnsemble
 from glassmap.agent.models.stacking import assign_folds
 from tests.support.models import CPU, TINY, peaks
 
@@ -63,6 +66,26 @@ def test_the_default_networks_are_generative_and_those_that_learn_by_fidelity_al
     default = TINY.model_copy(update={"architecture": "auto"})
     assert Ensemble(default, device="cpu").fit(x, y).predict(x).aleatoric_std.min() > 0
     assert not Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.any(), "it learns by fidelity alone"
+
+
+def test_the_few_draws_that_make_a_members_mean_come_nearer_to_that_of_many_than_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
+    x, _, y = peaks(30)
+    config = TINY.model_copy(update={"architecture": "noisy", "energy": 1.0, "steps": 60})
+    trained, asked = NetworkEnsemble(config, CPU).fit(x, y, seed=0), peaks(40, seed=1)[0]
+
+    def members(noise: torch.Tensor) -> np.ndarray:
+        found = replace(trained, noise=noise).predict(asked).members
+        assert found is not None
+        return found
+
+    size, stream = trained.noise.shape, torch.Generator().manual_seed(0)
+    many = members(torch.randn(200, *size[1:], generator=stream))
+    others = [members(torch.randn(size, generator=stream)) for _ in range(8)]
+    away, usual = (np.square(one - many).mean() for one in (members(trained.noise), np.stack(others)))
+    assert size == (DRAWS, 1, 2, 3) and away < 0.6 * usual
 
 
 def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch: pytest.MonkeyPatch):
