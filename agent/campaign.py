@@ -21,6 +21,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
+    from glassmap.agent.data.context import Held
     from glassmap.agent.data.dataset import SpectraSet
     from glassmap.agent.models.ensemble import EnsemblePrediction
     from glassmap.agent.store.status import Status
@@ -74,6 +75,7 @@ class Campaign:
             found = store.measurements()
         rows = [
             {name: value for name, value in one.facts.items() if not isinstance(value, dict | list)}
+            | one.facts.get("context", {})
             | {name: value for name, value in one._asdict().items() if name not in ("composition", "facts", "screened")}
             | {element: 100 * share for element, share in zip(self.elements, one.composition, strict=True)}
             for one in found
@@ -120,24 +122,28 @@ class Campaign:
 
         return pd.DataFrame(read_map(self._latest("map"))[0])
 
-    def predict(self, compositions: Compositions | Sequence[str], *, device: str = "cpu") -> EnsemblePrediction:
+    def predict(
+        self, compositions: Compositions | Sequence[str], *, held: Held | None = None, device: str = "cpu"
+    ) -> EnsemblePrediction:
         """Predict spectra with the last round's model, on the campaign's axis.
 
         Args:
             compositions: Names in at.% such as `["Co30V40Zr30"]`, or atomic fractions in the order of `elements`,
                 shape `(n, e)`.
+            held: A value of each process variable, such as `{"rate": "low"}`; by default the campaign's own.
             device: `cpu`, `cuda`, or `auto` for a CUDA device where there is one.
 
         Raises:
             CompositionError: If a name can't be read or holds an element that isn't the campaign's.
             StoreError: If there is no model yet.
-            ModelError: If the model can't be read.
+            ModelError: If the model can't be read, or doesn't know the process variables.
         """
         from glassmap.agent.models.ensemble import TrainedEnsemble
 
         if not isinstance(compositions, np.ndarray):
             compositions = np.array([parse_composition(name, self.elements) for name in compositions])
-        return TrainedEnsemble.load(self._latest("checkpoint"), device=device).predict(compositions)
+        ensemble = TrainedEnsemble.load(self._latest("checkpoint"), device=device)
+        return (ensemble.held_at(held) if held else ensemble).predict(compositions)
 
     def export(self, path: Path | str) -> int:
         """Write all measurements with their spectra, decisions and the log to one file; see docs/operations.md.

@@ -56,6 +56,7 @@ class CampaignSnapshot(NamedTuple):
     running: list[tuple[Suggestion, float]]
     used: Budget
     map: tuple[int, Path] | None
+    other_maps: dict[str, tuple[int, Path]]  # the last at other values of the context, by these in words
     maps: dict[int, Path]  # of every round
     checkpoints: dict[int, Path]
     archive: tuple[int, Path] | None
@@ -159,11 +160,18 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         running=store.progress(),
         used=store.used(),
         map=store.artefact("map"),
+        other_maps=_other_maps(store),
         maps=store.artefacts("map"),
         checkpoints=store.artefacts("checkpoint"),
         archive=store.artefact("archive"),
         flagged_used=store.flagged_used(),
     )
+
+
+def _other_maps(store: CampaignStore) -> dict[str, tuple[int, Path]]:
+    """Return the last maps that are held at other process variables than rounds go by."""
+    kinds = ((kind, store.artefact(kind)) for kind in store.kinds_of_maps() if kind != "map")
+    return {visible(kind.removeprefix("map at ")): found for kind, found in kinds if found is not None}
 
 
 def read_used_alloys(folder: Path, *, check: bool) -> UsedAlloys:
@@ -270,9 +278,15 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
     Raises:
         ModelError: If its file is missing or damaged.
     """
-    if campaign.map is None:
-        return None
-    round_, path = campaign.map
+    return None if campaign.map is None else read_map_of(campaign, *campaign.map)
+
+
+def read_map_of(campaign: CampaignSnapshot, round_: int, path: Path) -> Map:
+    """Return the map in a file of a campaign.
+
+    Raises:
+        ModelError: If its file is missing or damaged.
+    """
     columns, metadata = read_map(path)
     compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
     known_below = metadata.get("known_below")  # came later, and is None where the model could not say

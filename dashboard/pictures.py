@@ -10,16 +10,19 @@ from typing import Literal
 
 import numpy as np
 
+from glassmap.agent.config.campaign import slug
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.failure import say_failure
 from glassmap.agent.maps.knowledge import say_extrapolated
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import (
     CampaignSnapshot,
+    Map,
     colour_limits,
     held_out_examples,
     read_last_archive,
-    read_last_map,
+    read_map_of,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.learning import expected_of, measures_of, say_trend
@@ -66,16 +69,33 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
     Raises:
         ModelError: If the last map is missing or damaged.
     """
-    if len(campaign.elements) != 3 or (archive := read_last_archive(campaign)) is None:
+    if len(campaign.elements) != 3 or campaign.map is None or (archive := read_last_archive(campaign)) is None:
         return []
-    if (map_ := read_last_map(campaign)) is None:
-        return []
-    known, measured, paths = archive.known, archive.measured, []
+    maps = {campaign.settings.held: campaign.map} | campaign.other_maps
+    paths: list[Path] = []
+    for held, (round_, path) in maps.items():
+        ending = "" if path == campaign.map[1] else f"-{slug(held)}"
+        paths += _draw_map(campaign, read_map_of(campaign, round_, path), archive, folder, formats, held, ending)
+    return paths
+
+
+def _draw_map(
+    campaign: CampaignSnapshot,
+    map_: Map,
+    archive: SpectraArchive,
+    folder: Path,
+    formats: Sequence[Format],
+    held: str,
+    ending: str,
+) -> list[Path]:
+    """Draw every figure of one map, `held` at some process variables."""
+    known, measured, paths = archive.known, archive.measured, list[Path]()
     learned, flagged = ~measured.hold_out, campaign.flagged_used
+    title = f"{_title(campaign)}, {held}" if held else _title(campaign)
     for figure in FIGURES:
         if figure.name not in map_.figures or figure.name not in known.figures:
             continue  # what is older than the figure
-        for path in _paths(folder, f"{figure.name.replace('_', '-')}-map", formats):
+        for path in _paths(folder, f"{figure.name.replace('_', '-')}-map{ending}", formats):
             draw_peak_maps(
                 (map_.compositions, map_.values(figure.name)),
                 (known.compositions, known.figures[figure.name]),
@@ -87,7 +107,7 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
                 known=map_.values("known"),
                 extrapolated=say_extrapolated(map_.extrapolated),
                 flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
-                title=f"{_title(campaign)}: {figure.label} of the first peak, learned from {learned.sum()} spectra",
+                title=f"{title}: {figure.label} of the first peak, learned from {learned.sum()} spectra",
                 failure=say_failure(campaign.status.peaks_found),
                 mark_glass=campaign.has_glass_boundary,
             )

@@ -180,12 +180,14 @@ def _facts(campaign: CampaignSnapshot) -> str:
     settings, stop, used, status = campaign.settings, campaign.settings.stop, campaign.used, campaign.status
     rows = {
         "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
+        **({"held at": f"{settings.held}: so are plans and maps"} if settings.held else {}),
         "measured by": campaign.source or settings.backend,
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
         "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",
         "stop rule": f"once {stop.words}; at most {stop.max_rounds} rounds",
         "used": f"{used.spectra} spectra in {used.rounds} rounds"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
+        **({"samples of one alloy": status.mixture} if status.mixture else {}),
     }
     if campaign.checkpoints:
         rows["last model"] = list(campaign.checkpoints.values())[-1].stem
@@ -194,7 +196,8 @@ def _facts(campaign: CampaignSnapshot) -> str:
 
 def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) -> Iterator[str]:
     elements = campaign.elements
-    yield f"<h2>Map of {len(map_.figures)} alloys</h2>"
+    held = f" at {campaign.settings.held}" if campaign.settings.held else ""
+    yield f"<h2>Map of {len(map_.figures)} alloys{escape(held)}</h2>"
     known, flagged = read_used_alloys(campaign.folder, check=True), campaign.flagged_used
     why = {one.id: one.reason for one in flagged}
     marks = Marks(

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.config.campaign import first_own_round, held_of
 from glassmap.agent.config.planning import TOLERANCES, describe_rule
+from glassmap.agent.data.context import say_held
 from glassmap.agent.models.config import AUTO, TrainingConfig
 from glassmap.agent.models.description import kind_of, terms_on
+from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import On
 
 COLD = 300.0  # K, that a melt is quenched to where the protocol doesn't say
@@ -38,6 +40,7 @@ class Settings(NamedTuple):
     """What pages show of a campaign's settings."""
 
     step_at_pct: int
+    held: str  # the process variables at which plans and maps are held, in words; empty without any
     batch: int  # alloys
     method: str  # the planning rule's name
     weights: str
@@ -58,6 +61,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     protocol = next((one.get("protocol") or {} for one in backends if "potential" in one), None)  # of who simulates
     return Settings(
         step_at_pct=config["space"]["step_at_pct"],
+        held=visible(say_held(held_of(config))),
         batch=planning["batch"],
         method=planning["method"],
         weights=planning["weights"],

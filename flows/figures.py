@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.config.campaign import CampaignConfig, slug
 from glassmap.agent.data.composition import label
+from glassmap.agent.data.context import Held, say_held
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.knowledge import say_known
@@ -29,30 +30,42 @@ class GeneratedAlloy(NamedTuple):
     """An alloy's generated spectrum: where it was written, and what is to be said of it."""
 
     paths: list[Path]
+    held: str  # at which process variables; empty where composition is all that the model learned from
     figures: str  # of the first peak, each with its epistemic std
     nearest: str  # the nearest alloy learned from, and the band
     known: str  # whether the alloy is known, and why
 
 
-def generate_alloy(store: CampaignStore, composition: Composition, output: Path | None = None) -> GeneratedAlloy:
+def generate_alloy(
+    store: CampaignStore,
+    composition: Composition,
+    output: Path | None = None,
+    *,
+    held: Held | None = None,
+) -> GeneratedAlloy:
     """Generate one alloy's spectrum by the last checkpoint, as CSV and PNG, and say how far it is to be believed.
 
     Args:
         store: Of the campaign.
         composition: Of the alloy, atomic fractions of the campaign's elements, shape `(e,)`.
         output: File name without ending; in the campaign's folder by default.
+        held: Process variables at other values than the campaign's.
 
     Raises:
-        ModelError: If no model has been trained yet.
+        ModelError: If no model has been trained yet, or it doesn't know the process variables.
     """
     elements = store.elements
     round_, ensemble = _last_ensemble(store)
+    if held:
+        ensemble = ensemble.held_at({**({} if ensemble.context is None else ensemble.context.held), **held})
+    said = "" if ensemble.context is None else say_held(ensemble.context.held)
     space = CampaignConfig.recorded(store.config).space.build()
     block, row = block_of(space, composition, size=ensemble.block_size)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     q = q_axis(*store.axis())
-    output = output or store.folder / "generated" / label(composition, elements)
+    alloy = label(composition, elements)
+    output = output or store.folder / "generated" / (f"{alloy}-{slug(said)}" if held else alloy)
     output.parent.mkdir(parents=True, exist_ok=True)
     csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
     columns = {name: axis} | predicted._asdict()
@@ -68,11 +81,11 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
         else f"Two epistemic std of the spectrum are {half_width.mean():.3g}, mean over the points."
     )
     if len(learned):
-        alloy = label(learned[int(np.argmin(distances))], elements)
-        nearest = f"The nearest alloy learned from is {alloy}, {distance:.1f} at.% away. {nearest}"
+        other = label(learned[int(np.argmin(distances))], elements)
+        nearest = f"The nearest alloy learned from is {other}, {distance:.1f} at.% away. {nearest}"
     error = float(ensemble.expected_errors(block)[row])
     known = say_known(error, ensemble.known_below, distance)
-    title = f"{_title(store)}: {label(composition, elements)}, generated after round {round_}"
+    title = f"{_title(store)}: {alloy}{f', {said}' if said else ''}, generated after round {round_}"
     draw_generated(
         name,
         axis,
@@ -83,7 +96,7 @@ def generate_alloy(store: CampaignStore, composition: Composition, output: Path 
         title=f"{title}\n{figures}".rstrip(),
         warning="" if error < ensemble.known_below else known,
     )
-    return GeneratedAlloy([csv, png], figures, nearest, known)
+    return GeneratedAlloy([csv, png], said and f"held at {said}", figures, nearest, known)
 
 
 def _say_figures(ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:

@@ -212,7 +212,7 @@ def slug(name: str) -> str:
 
 def held_of(settings: Mapping[str, Any]) -> Held:
     """Return the process variables at which a campaign is held; of settings as they are recorded."""
-    context: Mapping[str, Any] = settings["space"].get("context", {})  # came later
+    context: Mapping[str, Any] = settings.get("space", {}).get("context", {})  # came later
     return {name: value[0] if isinstance(value, list | tuple) else value for name, value in context.items()}
 
 

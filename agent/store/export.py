@@ -10,7 +10,7 @@ decided and what people did goes with them: as groups of the NetCDF file, as tex
 # pyright: reportMissingTypeStubs=false
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from glassmap.agent.atomic_file import whole_file
+from glassmap.agent.config.campaign import held_of
 from glassmap.agent.data.dataset import AT_PCT, AXIS_UNITS
 from glassmap.agent.data.exported import EXTRAS, TARGET, check_format, hdf5_text
 from glassmap.agent.errors import DatasetError
@@ -99,8 +100,16 @@ def _blocks(store: CampaignStore) -> Iterator[list[Recorded]]:
         yield block
 
 
+def _extras(store: CampaignStore) -> dict[str, type]:
+    """Return what is exported of a measurement besides, by name: `EXTRAS`, and the process variables if there are."""
+    held = held_of(store.config)
+    return EXTRAS | {name: str if isinstance(value, str) else float for name, value in held.items()}
+
+
 def _value(one: Recorded, name: str) -> Any:
-    """Return what is exported of a measurement under a name of `EXTRAS`."""
+    """Return what is exported of a measurement under a name of `_extras`."""
+    if name not in EXTRAS:
+        return one.measurement.facts.get("context", {}).get(name)
     if name == "facts":
         return json.dumps(one.measurement.facts)
     value = getattr(one.measurement, name)
@@ -113,10 +122,10 @@ def _at_pct(elements: Sequence[str], composition: Sequence[float] | None, ending
     return {f"{element}{ending}": share for element, share in zip(elements, shares, strict=True)}
 
 
-def _row(one: Recorded, elements: Sequence[str]) -> dict[str, Any]:
+def _row(one: Recorded, elements: Sequence[str], extras: Iterable[str]) -> dict[str, Any]:
     """Return a measurement as columns, but for its spectrum."""
     found, asked = _at_pct(elements, one.measurement.composition, ""), _at_pct(elements, one.target, TARGET)
-    return {"id": one.measurement.id} | found | asked | {name: _value(one, name) for name in EXTRAS}
+    return {"id": one.measurement.id} | found | asked | {name: _value(one, name) for name in extras}
 
 
 # --- NetCDF
@@ -127,7 +136,7 @@ def _write_netcdf(store: CampaignStore, path: Path) -> None:
 
     about = _about(store)
     elements, axis_name, units = about["elements"], about["axis_name"], about["units"]
-    unknown = [np.nan] * len(elements)
+    unknown, kinds = [np.nan] * len(elements), _extras(store)
     with hdf5_file(path) as opened, h5netcdf.File(opened, "w") as file:
         file.attrs.update(about["attributes"])
         if about["wavelength"] is not None:
@@ -140,7 +149,7 @@ def _write_netcdf(store: CampaignStore, path: Path) -> None:
         ids = _variable(file, "sample", ("sample",), str)
         found = _variable(file, "composition", ("sample", "element"), float, units=AT_PCT[0])
         asked = _variable(file, "target", ("sample", "element"), float, units=AT_PCT[0])
-        extras = {name: _variable(file, name, ("sample",), kind) for name, kind in EXTRAS.items()}
+        extras = {name: _variable(file, name, ("sample",), kind) for name, kind in kinds.items()}
         spectra = _variable(file, "intensity", ("sample", axis_name), np.float32, units=units.get("intensity"))
         start = 0
         for block in _blocks(store):
@@ -150,7 +159,7 @@ def _write_netcdf(store: CampaignStore, path: Path) -> None:
             asked[rows] = 100 * _array([one.target or unknown for one in block], float)
             spectra[rows] = _array([one.spectrum for one in block], np.float32)
             for name, variable in extras.items():
-                variable[rows] = _array([_value(one, name) for one in block], EXTRAS[name])
+                variable[rows] = _array([_value(one, name) for one in block], kinds[name])
         for name, records in _tables(store).items():
             if records:
                 _write_group(file.create_group(name), records)
@@ -200,14 +209,14 @@ def _write_parquet(store: CampaignStore, path: Path) -> None:
     tables = {name: json.dumps(records) for name, records in _tables(store).items()}  # texts are copied in no time
     kinds: Mapping[type, Any] = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
     columns = {"id": str} | dict.fromkeys(_at_pct(elements, None, ""), float)
-    columns |= dict.fromkeys(_at_pct(elements, None, TARGET), float) | EXTRAS
+    columns |= dict.fromkeys(_at_pct(elements, None, TARGET), float) | _extras(store)
     schema = pa.schema(
         [*((name, kinds[kind]) for name, kind in columns.items()), ("intensity", pa.list_(pa.float32(), points))],
         metadata={"PANDAS_ATTRS": json.dumps(about | tables)},  # which pandas gives as `attrs`
     )
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for block in _blocks(store):
-            rows = [_row(one, elements) for one in block]
+            rows = [_row(one, elements, _extras(store)) for one in block]
             arrays = [pa.array([row[name] for row in rows], kinds[kind]) for name, kind in columns.items()]
             spectra = np.concatenate([one.spectrum for one in block]).astype(np.float32)
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(spectra), points))
@@ -218,7 +227,7 @@ def _write_parquet(store: CampaignStore, path: Path) -> None:
 
 
 def _write_json(store: CampaignStore, path: Path) -> None:
-    about = _about(store)
+    about, extras = _about(store), _extras(store)
     elements = about["elements"]
     with path.open("w") as file:
         for name, value in (about | _tables(store)).items():
@@ -227,7 +236,7 @@ def _write_json(store: CampaignStore, path: Path) -> None:
         separator = "\n"
         for block in _blocks(store):
             for one in block:
-                row = _row(one, elements) | {"facts": one.measurement.facts}
+                row = _row(one, elements, extras) | {"facts": one.measurement.facts}
                 # Nine digits give a float32 back to the bit
                 numbers = ", ".join(["%.9g" % value for value in one.spectrum.tolist()])  # noqa: UP031
                 file.write(f'{separator}{json.dumps(row)[:-1]}, "intensity": [{numbers}]}}')

@@ -9,6 +9,7 @@ import numpy as np
 
 from glassmap.agent.errors import StoreError
 from glassmap.agent.maps.failure import PeaksFound
+from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Axis, AxisName
 from glassmap.agent.store.clock import ClockReading, seconds_between
 from glassmap.agent.store.connection import now
@@ -254,7 +255,7 @@ class Settings(AuditLog):
     @property
     def mixture(self) -> str:
         """How samples of one alloy differ by more than their noise, in sentences; empty where none is known to."""
-        return self._setting("mixture") or ""
+        return visible(self._setting("mixture") or "")
 
     def record_mixture(self, said: str) -> None:
         """Record how samples of one alloy differ; call within a transaction."""

@@ -285,6 +285,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         used = used_alloys_now(campaign)
         nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
         marks = _marks(campaign, used if show_measured else nothing, quantity, known, known_texts)
+        held = f" at {campaign.settings.held}" if campaign.settings.held else ""
         with place:
             if len(campaign.elements) == 3:
                 _ternary(campaign, map_, quantity, marks)
@@ -298,7 +299,7 @@ def _show(campaign: CampaignSnapshot) -> None:
                 else:
                     _slice(campaign, map_, quantity, marks)
             st.caption(
-                f"After round {map_.round}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
+                f"After round {map_.round}{held}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
                 "marks have the colour of what was measured. Click an alloy to see its spectrum."
             )
     with right:

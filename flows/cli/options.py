@@ -61,9 +61,7 @@ def refuse(what: str, **options: Any) -> None:
         raise GlassmapError(f"{what} takes no {', '.join(given)}. Leave it out.")
 
 
-def context_of(
-    options: Sequence[str] | None, *, labels: Collection[str] = ()
-) -> dict[str, float | str | list[float | str]]:
+def context_of(options: Sequence[str] | None, *, labels: Collection[str] = ()) -> dict[str, Any]:
     """`rate=high,low` as the values of a process variable; what reads as a number is one.
 
     Args:
@@ -72,7 +70,7 @@ def context_of(
     """
     from glassmap.agent.errors import GlassmapError
 
-    context: dict[str, float | str | list[float | str]] = {}
+    context: dict[str, Any] = {}
     for option in options or ():
         name, equals, values = option.partition("=")
         if not equals or not name.strip() or not values.strip():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from glassmap.flows.cli.options import Folder
+from glassmap.flows.cli.options import Folder, context_of
 from glassmap.flows.cli.terminal import errors_in_words, progress, say
 
 show = typer.Typer(rich_markup_mode="markdown")
@@ -71,7 +71,10 @@ def map_(folder: Folder) -> None:
                 raise ModelError(f"{harm}, and can't be made again.")
         if campaign.map is None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
-        say(f"Every alloy: {campaign.map[1]}")
+        held = f" at {campaign.settings.held}" if campaign.settings.held else ""
+        say(f"Every alloy{held}: {campaign.map[1]}")
+        for other, (_, path) in campaign.other_maps.items():
+            say(f"Every alloy at {other}: {path}")
         for picture in draw_maps(campaign, folder / "pictures"):
             say(f"Picture: {picture}")
 
@@ -98,6 +101,10 @@ def _make_again(folder: Path, harm: str) -> None:
 def generate(
     folder: Folder,
     alloy: Annotated[str, typer.Argument(help="In at.%, such as Co30V40Zr30.")],
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE: hold it at another value of a process variable than the campaign's."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", help="File name without ending; in the folder by default.")
     ] = None,
@@ -111,10 +118,12 @@ def generate(
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         composition = parse_composition(alloy, store.elements)  # a typo is refused before torch is loaded
+        from glassmap.agent.config.campaign import held_of
         from glassmap.flows.figures import generate_alloy
 
-        generated = generate_alloy(store, composition, output)
-        for sentence in (generated.figures, generated.nearest, generated.known):
+        labels = [name for name, value in held_of(store.config).items() if isinstance(value, str)]
+        generated = generate_alloy(store, composition, output, held=context_of(context, labels=labels))
+        for sentence in (generated.held, generated.figures, generated.nearest, generated.known):
             if sentence:
                 say(f"{sentence[0].upper()}{sentence[1:]}")
         for path in generated.paths:

@@ -156,6 +156,8 @@ def benchmark_spectra(
     published: Annotated[bool, typer.Option(help="Also the published network: takes a GPU to be quick.")] = False,
     picture: Annotated[Path | None, typer.Option(help="PNG of every model's errors.")] = None,
     ablate: Annotated[bool, typer.Option(help="Instead: our preset, changed one setting at a time.")] = False,
+    context: Annotated[str | None, typer.Option(help="Instead: with and without this process variable.")] = None,
+    networks: Annotated[bool, typer.Option(help="With --context: the stack has them; without, a fit is quick.")] = True,
     json_file: Json = None,
 ) -> None:
     """Ours, the baselines and the published network on the same splits and seeds.
@@ -163,12 +165,14 @@ def benchmark_spectra(
     Splits: random; planned (the same test set, half as many spectra, chosen by `plan_batch`); wafer (one held out);
     edge (learned from alloys with little of some element, tested on the others); p1, p2 and p3 (tested on alloys of all
     elements, learned from those that lack one, from others of all, from both). `--ablate` sees one half of each set
-    only, so that what it finds best can be judged on the other.
+    only, so that what it finds best can be judged on the other. `--context deposition_rate` compares the stack by
+    composition alone with one that is told that column, one fitted for each of its values, and one told random labels.
 
     Example: `python -m tests.benchmarks spectra co-v-zr.nc --seeds 5 --split random --json records.json`
     """
     from glassmap.agent.models.base_models import BASE_MODELS
     from glassmap.agent.models.config import PRESETS
+    from tests.benchmarks import context as spectra_context
     from tests.benchmarks import spectra
 
     with errors_in_words():
@@ -189,6 +193,25 @@ def benchmark_spectra(
             write_json(json_file, studied)
             return
         changes = given(members=members, steps=steps)
+        if context is not None:
+            refuse("--context", published=published, picture=picture)
+            told = spectra_context.run(
+                datasets,
+                variable=context,
+                n=n,
+                splits=split,
+                seeds=range(seeds),
+                networks=networks,
+                config=PRESETS["default"].model_copy(update=changes),
+                where=where,
+                on_record=lambda r: say(
+                    f"{r['dataset']} {r['split']} @ {r['n']} seed {r['seed']}: {r['model']} {r['mse']:.4g}"
+                ),
+            )
+            figures = [name for name in ("mse", *NAMES, "right") if told[0].get(name) is not None]
+            print_summary(told, by=("dataset", "split", "n", "model"), values=figures, title=f"Told {context}, medians")
+            write_json(json_file, told)
+            return
         records = spectra.run(
             datasets,
             n=n,

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glassmap.agent.campaign import Campaign
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.data import read_begun_campaign
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.upkeep.verify import verify
@@ -53,6 +55,16 @@ def test_a_replay_learns_each_spectrum_with_its_own_process_and_maps_every_value
     (fast, of_fast), (slow, of_slow) = (read_map(path) for path in maps.values())
     assert (of_fast["context"], of_slow["context"]) == ({"rate": "high"}, {"rate": "low"})
     assert np.nanmedian(fast["q1"] - slow["q1"]) > 0.1, "peaks of films that were made fast lie at larger q"
+    shown = read_begun_campaign(tmp_path)
+    assert shown.settings.held == "rate = high" and [*shown.other_maps] == ["rate = low"]
+    assert "`rate`, which explains" not in shown.status.mixture, "it is told"
+    campaign = Campaign(tmp_path)
+    assert set(campaign.measurements["rate"]) == {"high", "low"}
+    asked = campaign.spectra.compositions
+    slow_spectra = campaign.predict(asked, held={"rate": "low"}).mean
+    assert np.abs(slow_spectra - campaign.predict(asked).mean).max() > 5
+    campaign.export(tmp_path / "export.nc")
+    assert set(read_dataset(tmp_path / "export.nc").coordinates["rate"]) == {"high", "low"}
     assert {one.kind: (one.looked_at, one.wrong) for one in verify(tmp_path)}["maps"] == (2, ())
     maps["map at rate = low"].write_bytes(b"harmed")
     run(tmp_path)
