@@ -18,16 +18,15 @@ from glassmap.agent.peaks.find import (
     check_spectra,
     find_half_widths,
     find_windows,
-    interpolate_rows,
     judge_fits,
-    share_of_variance,
+    ruler_of,
     smooth_spectra,
 )
 from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MEASURES, MSE, SCALE_FREE_MSE
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 
-BLOCK_SIZE = 2048  # spectra
+BLOCK_SIZE = 512  # spectra
 
 
 class Peaks(NamedTuple):
@@ -43,13 +42,8 @@ class _Block(NamedTuple):
 
     smoothed: Smoothed
     windows: Windows
-    parameters: Float[Tensor, "n 4"]  # of `pseudo_voigt`, in units of the windows' estimates
     fit: PeakFit[Float[Tensor, " n"]]
     reason_code: Int64[Tensor, " n"]
-
-    @property
-    def found(self) -> Bool[Tensor, " n"]:
-        return self.reason_code == FOUND
 
 
 def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int = BLOCK_SIZE) -> Peaks:
@@ -58,7 +52,7 @@ def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int =
     Args:
         q: Scattering vector in 1/Å, strictly increasing. Shape `(q,)`.
         intensity: Spectra, background included, on any device. Shape `(n, q)`.
-        block_size: Spectra at a time; bounds the memory, and changes nothing else.
+        block_size: Spectra at a time; bounds the memory, and changes nothing else but the last digits.
 
     Returns:
         Every figure of `FIGURES`, and whether there is a trustworthy peak; float64, on the device of `intensity`.
@@ -120,8 +114,7 @@ def first_peak_windows(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor
     ranges: list[Float[Tensor, "b 2"]] = []
     for spectra in _blocks(intensity, BLOCK_SIZE):
         block = _fit_block(q, spectra)
-        ends = torch.stack([block.windows.low, block.windows.high], dim=1)
-        ranges.append(ends.where(block.found[:, None], math.nan))
+        ranges.append(block.windows.ends.where((block.reason_code == FOUND)[:, None], math.nan))
     return torch.cat(ranges)
 
 
@@ -147,45 +140,45 @@ def fitted_profiles(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor, "
 
 
 def _blocks(intensity: Float[Tensor, "n q"], size: int) -> Iterator[Float[Tensor, "b q"]]:
-    """Yield the spectra some at a time, in double precision; of none, a block of none."""
+    """Yield the spectra some at a time, in single precision; of none, a block of none."""
     for start in range(0, max(1, len(intensity)), size):
-        yield intensity[start : start + size].detach().double()
+        yield intensity[start : start + size].detach().float()
 
 
 def _measure_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Peaks:
     block = _fit_block(q, spectra)
-    figures = {figure.name: figure.read_off(block.fit).where(block.found, math.nan) for figure in FIGURES}
-    return Peaks(figures, block.found, block.reason_code)
+    figures = torch.stack([figure.read_off(block.fit) for figure in FIGURES]).double()
+    found = block.reason_code == FOUND
+    read = figures.where(found, math.nan).unbind()
+    return Peaks(dict(zip((figure.name for figure in FIGURES), read, strict=True)), found, block.reason_code)
 
 
 def _profile_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
     block = _fit_block(q, spectra)
-    smoothed, windows, parameters = block.smoothed, block.windows, block.parameters
-    everywhere = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device).expand_as(spectra)
-    x = (everywhere - windows.center[:, None]) / windows.fwhm[:, None]
-    grid = smoothed.grid
-    background = interpolate_rows(grid, smoothed.background, everywhere.clamp(grid[0], grid[-1]))
-    curve = background + windows.height[:, None] * pseudo_voigt(x, parameters)[0]
-    inside = (everywhere >= windows.low[:, None]) & (everywhere <= windows.high[:, None])
-    return curve.where(inside & block.found[:, None], math.nan)
+    everywhere, fit = ruler_of(q, spectra.device).q, block.fit
+    parameters = torch.stack([fit.height, fit.center, fit.fwhm, fit.lorentzian_share], dim=1)
+    curve = block.smoothed.background_at(everywhere) + pseudo_voigt(everywhere, parameters)
+    low, high = block.windows.ends[:, :1], block.windows.ends[:, 1:]
+    found = (block.reason_code == FOUND)[:, None]
+    return curve.where((everywhere >= low) & (everywhere <= high) & found, math.nan)
 
 
 def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
-    smoothed = smooth_spectra(q, spectra)
-    windows = find_windows(q, spectra, smoothed)
-    x, y = bin_windows(q, smoothed, windows)
-    x = (x - windows.center[:, None]) / windows.fwhm[:, None]  # in units of the estimates, every fit starts alike
-    y = y / windows.height[:, None]
-    parameters = fit_pseudo_voigts(x, y)
-    height, center, fwhm, share = parameters.unbind(1)
-    left, right = find_half_widths(windows, x, y)
+    ruler = ruler_of(q, spectra.device)
+    smoothed = smooth_spectra(ruler, spectra)
+    windows = find_windows(ruler, spectra, smoothed)
+    bins = bin_windows(ruler, smoothed, windows)
+    fits = fit_pseudo_voigts(bins.window / windows.height)
+    left, right = find_half_widths(ruler, windows, bins)
+    low, high = windows.ends.unbind(1)
     fit = PeakFit(
-        center=windows.center + windows.fwhm * center,
-        fwhm=windows.fwhm * fwhm,
-        height=windows.height * height,
-        lorentzian_share=share,
+        center=torch.lerp(low, high, fits.center),
+        fwhm=(high - low) * fits.fwhm,
+        height=windows.height[:, 0] * fits.height,
+        lorentzian_share=fits.share,
         left_half_width=left,
         right_half_width=right,
     )
-    reason_code = judge_fits(q, windows, fit.center, fit.fwhm, share_of_variance(y, pseudo_voigt(x, parameters)[0]))
-    return _Block(smoothed, windows, parameters, fit, reason_code)
+    return _Block(
+        smoothed, windows, fit, judge_fits(ruler, windows, fits.center, fits.fwhm, fit.fwhm, fits.unexplained)
+    )

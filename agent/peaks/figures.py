@@ -86,7 +86,7 @@ AREA = PeakFigure(
     "area of the first peak",
     "intensity · Å⁻¹",
     1,
-    lambda fit: fit.height * fit.fwhm * (fit.lorentzian_share * _LORENTZIAN + (1 - fit.lorentzian_share) * _GAUSSIAN),
+    lambda fit: fit.height * fit.fwhm * (_GAUSSIAN + fit.lorentzian_share * (_LORENTZIAN - _GAUSSIAN)),
 )
 """Of the fitted profile, its tails beyond the window included."""
 ASYMMETRY = PeakFigure(

@@ -10,9 +10,14 @@ so by the tests):
    Lorentzian tails and makes Δq a lottery; see docs/results.md for the figures.
 
 Adding a constant or a slope to a spectrum, or scaling it, changes neither q1 nor Δq.
+
+Every step is a pass over all spectra at once: no spectrum leaves a batch, and nothing is asked of the device before the
+end, so that a GPU never waits and the number of passes doesn't depend on the spectra. What all spectra on an axis share
+is a `Ruler`. Sums over the axis are taken in double precision, all else in single: that is 1e-7 of a spectrum.
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -30,10 +35,13 @@ HIGHEST_Q1 = 4.0  # 1/Å; by Ehrenfest's q1 d = 7.7, metal atoms would be 1.9 Å
 RELATIVE_HEIGHT = 0.45  # of the highest peak; lower ones before it are bumps
 RELATIVE_FALL = 0.05  # of the highest peak; a smaller rise or fall is a ripple
 NOISE_FALL = 6.0  # standard deviations of the noise; a smaller rise or fall is noise
+ROUNDING = 1e-5  # of the largest value; a smaller rise or fall is rounding
+FLANK = 2 * SNIP_HALF_WIDTH  # 1/Å; above its background no peak is longer to one side
+EVEN = 1e-3  # of a step; points of an axis are that near to even steps, or aren't taken for even
 HALF_WINDOW = 0.75  # in estimated FWHM
-TOP = 0.6  # in half widths to either side of a maximum; what its place is read from
-TOP_STEPS = 4  # from the highest point to the maximum
 BINS = 32  # of a window; `measure_peaks` fits them, both doors take R² over them
+TOP = 0.6  # in half widths to either side of a maximum; what its place is read from
+TOPS, TOP_STEP = 33, 0.025  # places where it is looked for, apart in shares of the way between the half heights
 MIN_R_SQUARED = 0.8
 
 REASONS = (
@@ -48,26 +56,67 @@ REASONS = (
 FOUND, NO_MAXIMUM, AT_EDGE, NOT_CONVERGED, TOO_WIDE, TOO_NARROW, POOR_FIT = range(len(REASONS))
 
 
+class Ruler(NamedTuple):
+    """What all spectra on one axis share, on the device where they are."""
+
+    q: Float[Tensor, " q"]  # 1/Å, double precision
+    mean_step: float  # 1/Å
+    longest_step: float
+    is_even: bool  # whether its steps are of one length
+    half_steps: Float[Tensor, " q-1"]  # in steps of STEP
+    smoothing: Float[Tensor, "q g"]  # from a spectrum to its smooth curve
+    grid: Float[Tensor, " g"]  # 1/Å, in steps of STEP, double precision
+    start: Float[Tensor, ""]  # the first of them, in points of the axis
+    below: int  # how many of them are below HIGHEST_Q1
+    room: Float[Tensor, " g"]  # half as many steps as from each to the nearer end
+    flanks: Int64[Tensor, "2 f"]  # steps from a peak to the left and to the right, the last beyond every end
+    edges: Float[Tensor, " p+1"]  # of the bins, as shares of a window, double precision
+    centers: Float[Tensor, " p"]
+    slopes: Float[Tensor, "p t"]  # from the bins between half heights to the slope at each top
+    first_top: Float[Tensor, ""]  # share of the way between the half heights
+    sides: Float[Tensor, " 2"]  # -1, 1
+    pair: Int64[Tensor, " 2"]  # -1, 0
+    objections: Int64[Tensor, " 5"]  # of `judge_fits`, as an index of REASONS
+
+    def place(self, steps: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Return at which point of the axis, and what share of the way to the next, some places of the grid are."""
+        if self.is_even:
+            return self.start.add(steps, alpha=STEP / self.mean_step)
+        q = self.grid[0].add(steps, alpha=STEP)
+        left = torch.searchsorted(self.q[1:-1], q, right=True)
+        return left + (q - self.q[left]) / (self.q[left + 1] - self.q[left])
+
+
 class Smoothed(NamedTuple):
     """Spectra as peaks are looked for in them."""
 
-    cumulative: Float[Tensor, "n q"]  # integral from the start of the axis, trapezoidal rule
+    cumulative: Float[Tensor, "n q"]  # integral from the start of the axis over steps of STEP, trapezoidal rule
     grid: Float[Tensor, " g"]  # 1/Å, in steps of STEP
     smooth: Float[Tensor, "n g"]
     background: Float[Tensor, "n g"]
+
+    def background_at(self, q: Float[Tensor, " p"]) -> Float[Tensor, "n p"]:
+        """Return the backgrounds at some q, linearly between the points of the grid; beyond its ends as there."""
+        places = ((q - self.grid[0]) / STEP).float().clamp(0, len(self.grid) - 1.001)
+        return _interpolate(self.background, places.expand(len(self.background), 1, -1))[:, 0]
 
 
 class Windows(NamedTuple):
     """Where each spectrum is fitted, and from which start."""
 
-    low: Float[Tensor, " n"]  # 1/Å
-    high: Float[Tensor, " n"]  # 1/Å
-    center: Float[Tensor, " n"]  # 1/Å, of the maximum
-    fwhm: Float[Tensor, " n"]  # 1/Å, estimated at half the height
-    height: Float[Tensor, " n"]  # above the background
-    half_left: Float[Tensor, " n"]  # 1/Å, from the maximum to half its height; NaN where a valley comes first
-    half_right: Float[Tensor, " n"]
+    ends: Float[Tensor, "n 2"]  # 1/Å
+    peak: Int64[Tensor, "n 1"]  # steps of the grid, of the maximum
+    height: Float[Tensor, "n 1"]  # above the background
+    halves: Float[Tensor, "n 2"]  # 1/Å, from the maximum to half its height on either side; NaN where a valley is first
+    places: Float[Tensor, "n 2 2"]  # steps of the grid; of the ends, and of where the height is half
     reason_code: Int64[Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
+
+
+class Bins(NamedTuple):
+    """Mean net intensities within each spectrum's window."""
+
+    window: Float[Tensor, "n p"]  # of BINS equal bins of the window
+    top: Float[Tensor, "n p"]  # of as many between the half heights; of no use where a valley comes first
 
 
 def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
@@ -84,22 +133,71 @@ def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
         )
 
 
-def smooth_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> Smoothed:
+def ruler_of(q: Axis, device: torch.device) -> Ruler:
+    """Return the ruler of an axis; made once."""
+    return _ruler(np.asarray(q, dtype=np.float64).tobytes(), device)
+
+
+@lru_cache(maxsize=8)
+def _ruler(axis: bytes, device: torch.device) -> Ruler:
+    q = torch.frombuffer(bytearray(axis), dtype=torch.float64)
+    steps = int((q[-1] - q[0] - 2 * MARGIN) / STEP)
+    edges = q[0] + MARGIN + STEP * torch.arange(steps + 1, dtype=torch.float64)
+    grid = (edges[4:-3] + edges[3:-4]) / 2
+    points = torch.arange(len(grid))
+    kernel = torch.exp(-0.5 * torch.arange(-3.0, 4) ** 2).double()
+    taps = torch.arange(steps)[:, None] - points
+    smoothing = torch.where((taps >= 0) & (taps < 7), (kernel / kernel.sum())[taps.clamp(0, 6)], 0)
+    # A step holds of every stretch between two points of the axis the share that lies within, and its mean intensity
+    within = torch.minimum(q[1:, None], edges[1:]) - torch.maximum(q[:-1, None], edges[:-1])
+    stretches = within.clamp(min=0) @ smoothing / STEP / 2
+    nothing = torch.zeros(1, len(grid))
+    reach = torch.arange(round(FLANK / STEP) + 2)
+    reach[-1] = len(grid)
+    centers = ((torch.arange(BINS) + 0.5) / BINS).double()
+    even = torch.linspace(float(q[0]), float(q[-1]), len(q), dtype=torch.float64)
+    ruler = Ruler(
+        q=q,
+        mean_step=float(even.diff()[0]),
+        longest_step=float(q.diff().max()),
+        is_even=bool((q - even).abs().max() < EVEN * even.diff()[0]),
+        half_steps=(q.diff() / 2 / STEP).float(),
+        smoothing=(torch.cat([stretches, nothing]) + torch.cat([nothing, stretches])).float(),
+        grid=grid,
+        start=(grid[0] - q[0]) / even.diff()[0],
+        below=int((grid <= HIGHEST_Q1).sum()),
+        room=torch.minimum(points, len(grid) - 1 - points) / 2,
+        flanks=torch.stack([1 - reach, 1 + reach]),
+        edges=torch.linspace(0, 1, BINS + 1, dtype=torch.float64),
+        centers=centers.float(),
+        slopes=_slopes_at_tops(centers).float(),
+        first_top=torch.tensor(0.5 - TOP_STEP * (TOPS - 1) / 2),
+        sides=torch.tensor([-1.0, 1.0]),
+        pair=torch.tensor([-1, 0]),
+        objections=torch.tensor([NOT_CONVERGED, TOO_WIDE, TOO_NARROW, POOR_FIT, FOUND]),
+    )
+    moved = [value.to(device) if isinstance(value, Tensor) else value for value in ruler]
+    return Ruler(*cast("list[Any]", moved))
+
+
+def _slopes_at_tops(x: Float[Tensor, " p"]) -> Float[Tensor, "p t"]:
+    """Return what makes of bins at x, 0 and 1 at half the height, the slope at each top of a parabola about it."""
+    tops = (0.5 + TOP_STEP * (torch.arange(TOPS) - (TOPS - 1) / 2)).double()[:, None]
+    offset = x - tops
+    u = offset / torch.where(offset < 0, tops, 1 - tops)
+    weights = (1 - (u / TOP).square()).clamp(min=0).square()
+    powers = torch.stack([torch.ones_like(u), u, u * u], dim=1)  # (t, 3, p)
+    weighted = powers * weights[:, None]
+    return cast(Tensor, cast(Any, torch.linalg).solve(weighted @ powers.mT, weighted))[:, 1].T
+
+
+def smooth_spectra(ruler: Ruler, spectra: Float[Tensor, "n q"]) -> Smoothed:
     """Average to steps of STEP, smooth with a Gaussian of the same standard deviation, find the background."""
-    q_ = torch.as_tensor(q.copy(), dtype=spectra.dtype, device=spectra.device)
-    areas = (spectra[:, 1:] + spectra[:, :-1]) / 2 * q_.diff()
-    cumulative = torch.nn.functional.pad(areas.cumsum(1), (1, 0))
-
-    points = int((q[-1] - q[0] - 2 * MARGIN) / STEP)
-    edges = q[0] + MARGIN + STEP * torch.arange(points + 1, dtype=spectra.dtype, device=spectra.device)
-    left = (torch.searchsorted(q_, edges, right=True) - 1).clamp(0, len(q_) - 2)
-    share = (edges - q_[left]) / (q_[left + 1] - q_[left])
-    averaged = torch.lerp(cumulative[:, left], cumulative[:, left + 1], share).diff(dim=1) / STEP
-
-    kernel = torch.exp(-0.5 * torch.arange(-3, 4, dtype=spectra.dtype, device=spectra.device) ** 2)
-    smooth = torch.nn.functional.conv1d(averaged[:, None], (kernel / kernel.sum())[None, None])[:, 0]
+    areas = (spectra[:, 1:] + spectra[:, :-1]) * ruler.half_steps
+    cumulative = torch.nn.functional.pad(areas, (1, 0)).cumsum(1, dtype=torch.float64)
+    smooth = (ruler.smoothing.T @ spectra.T).T  # points in one piece, as SNIP likes them
     background = snip_background(smooth, round(SNIP_HALF_WIDTH / STEP))
-    return Smoothed(cumulative, (edges[4:-3] + edges[3:-4]) / 2, smooth, background)
+    return Smoothed(cumulative, ruler.grid, smooth, background)
 
 
 def snip_background(spectra: Float[Tensor, "n g"], half_width: int) -> Float[Tensor, "n g"]:
@@ -116,142 +214,125 @@ def snip_background(spectra: Float[Tensor, "n g"], half_width: int) -> Float[Ten
     points, chords = len(background), torch.empty_like(background)
     for w in range(min(half_width, (points - 1) // 2), 0, -1):
         clipped = background[w : points - w]
-        chord = torch.add(background[: points - 2 * w], background[2 * w :], out=chords[: points - 2 * w]).mul_(0.5)
+        chord = torch.lerp(background[: points - 2 * w], background[2 * w :], 0.5, out=chords[: points - 2 * w])
         torch.minimum(clipped, chord, out=clipped)
     return background.T
 
 
-def find_windows(q: Axis, spectra: Float[Tensor, "n q"], smoothed: Smoothed) -> Windows:
+def find_windows(ruler: Ruler, spectra: Float[Tensor, "n q"], smoothed: Smoothed) -> Windows:
     """The window of each first peak; that of a spectrum without one is of no use."""
-    grid, net = smoothed.grid, smoothed.smooth - smoothed.background
-    highest = net[:, grid <= HIGHEST_Q1].amax(1)
-    fall = _least_fall(q, spectra, highest)
+    net = (smoothed.smooth - smoothed.background).contiguous()
+    highest = net[:, : ruler.below].amax(1, keepdim=True)
+    fall = _least_fall(ruler, spectra, highest)
     record, place = net.cummax(1)
-    is_peak = (record >= RELATIVE_HEIGHT * highest[:, None]) & (record - net > fall[:, None])
-    is_peak &= grid[place] <= HIGHEST_Q1
-    peak = place.gather(1, is_peak.int().argmax(1, keepdim=True))[:, 0]
+    is_peak = (record >= RELATIVE_HEIGHT * highest) & (record - net > fall)
+    falls, where = is_peak.max(1, keepdim=True)  # the first place where one has fallen enough
+    peak = place.gather(1, where)
 
-    half_right, valley_right = _flank(net, peak, fall)
-    half_left, valley_left = _flank(net.flip(1), len(grid) - 1 - peak, fall)
-    center = grid[peak]
-    fwhm = 2 * STEP * torch.minimum(half_left, half_right)
-    low = torch.maximum(center - HALF_WINDOW * fwhm, center - STEP * valley_left)
-    high = torch.minimum(center + HALF_WINDOW * fwhm, center + STEP * valley_right)
-    at_edge = (center - fwhm < grid[0]) | (center + fwhm > grid[-1])
-    reason_code = torch.where(at_edge, AT_EDGE, FOUND).where(is_peak.any(1), NO_MAXIMUM)
-    height = net.gather(1, peak[:, None])[:, 0].where(reason_code == FOUND, 1.0)
-    half_left, half_right = (
-        (STEP * half).where(half <= valley, math.nan)
-        for half, valley in ((half_left, valley_left), (half_right, valley_right))
+    height, half, valley = _flanks(net, peak, fall, ruler)
+    narrower = half.amin(1, keepdim=True)
+    reach = torch.minimum(2 * HALF_WINDOW * narrower, valley)
+    places = torch.addcmul(peak[:, :, None], torch.stack([reach, half], dim=1), ruler.sides)
+    places = places.clamp(0, len(ruler.grid) - 1.001)
+    at_edge = (ruler.room[peak] < narrower) * AT_EDGE
+    reason_code = at_edge.where(falls & (peak < ruler.below), NO_MAXIMUM)
+    return Windows(
+        ends=ruler.grid[0].add(places[:, 0], alpha=STEP),
+        peak=peak,
+        height=height,
+        halves=(STEP * half).where(half <= valley, math.nan),
+        places=places,
+        reason_code=reason_code[:, 0],
     )
-    return Windows(low, high, center, fwhm, height, half_left, half_right, reason_code)
 
 
-def _least_fall(q: Axis, spectra: Float[Tensor, "n q"], highest: Float[Tensor, " n"]) -> Tensor:
+def _least_fall(ruler: Ruler, spectra: Float[Tensor, "n q"], highest: Float[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
     """How far the smooth curve has to fall after a maximum for it to be a peak, neither ripple nor noise."""
     # The noise of a point shows in the second difference, to which no peak adds much; smoothing averages it out
-    curvature = cast(Tensor, cast(Any, torch.linalg).vector_norm(spectra.diff(n=2, dim=1), ord=1, dim=1)) / (len(q) - 2)
-    noise = curvature * math.sqrt(math.pi / 2 / 6)
-    points_averaged = 2 * math.sqrt(math.pi) * STEP / float(np.diff(q).mean())
-    noise = noise / math.sqrt(max(1.0, points_averaged))
-    rounding = 1e-6 * torch.maximum(spectra.amax(1), -spectra.amin(1))
-    return torch.maximum(torch.maximum(RELATIVE_FALL * highest, NOISE_FALL * noise), rounding)
+    norm = cast(Any, torch.linalg).vector_norm
+    curvature = cast(Tensor, norm(spectra.diff(n=2, dim=1), ord=1, dim=1, keepdim=True))
+    points_averaged = 2 * math.sqrt(math.pi) * STEP / ruler.mean_step
+    noise_of_smooth = math.sqrt(math.pi / 2 / 6) / math.sqrt(max(1.0, points_averaged)) / (len(ruler.q) - 2)
+    noise = (NOISE_FALL * noise_of_smooth * curvature).add(spectra.abs().amax(1, keepdim=True), alpha=ROUNDING)
+    return torch.maximum(RELATIVE_FALL * highest, noise)
 
 
-def _flank(
-    net: Float[Tensor, "n g"], peak: Int64[Tensor, " n"], rise: Float[Tensor, " n"]
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Points from each peak rightwards to half its height, and to the valley from where the curve rises again."""
-    points = net.shape[1]
-    index = torch.arange(points, device=net.device)
-    beyond = net.where(index >= peak[:, None], math.inf)
-    lowest, place = beyond.cummin(1)
-    rises = (index >= peak[:, None]) & (net - lowest >= rise[:, None])
-    turn = torch.where(rises.any(1), rises.int().argmax(1), points - 1)
-    valley = place.gather(1, turn[:, None])[:, 0] - peak
+def _flanks(
+    net: Float[Tensor, "n g"], peak: Int64[Tensor, "n 1"], rise: Float[Tensor, "n 1"], ruler: Ruler
+) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 2"], Int64[Tensor, "n 2"]]:
+    """Height of each peak, and steps to half of it and to the valley before the curve rises again, left and right."""
+    walled = torch.nn.functional.pad(net, (1, 1), value=math.inf)  # beyond an end it rises
+    index = (peak[:, :, None] + ruler.flanks).clamp(0, walled.shape[1] - 1)
+    flank = walled.gather(1, index.flatten(1)).view(index.shape)  # (n, 2, f), each from its peak
+    lowest, place = flank.cummin(2)
+    turn = (flank - lowest >= rise[:, :, None]).max(2, keepdim=True).indices
+    valley = place.gather(2, turn)[:, :, 0]
 
-    half = net.gather(1, peak[:, None]) / 2
-    below = (beyond <= half).int()
-    after = torch.where(below.any(1), below.argmax(1), points - 1).clamp(min=1)[:, None]
-    upper, lower = net.gather(1, after - 1), net.gather(1, after)
-    share = ((upper - half) / (upper - lower)).nan_to_num(1.0).clamp(0, 1)
-    distance = (after - 1 + share)[:, 0] - peak
-    return distance.clamp(min=1.0), valley.to(net.dtype).clamp(min=1.0)
+    top = flank[:, :1, :1]
+    half = top / 2
+    after = (lowest > half).sum(2, keepdim=True).clamp(1, flank.shape[2] - 1)
+    ends = lowest.gather(2, after + ruler.pair)
+    back = ((half - ends[..., 1:]) / (ends[..., :1] - ends[..., 1:])).nan_to_num(nan=0.0, neginf=0.0)
+    return top[:, 0], (after - back)[:, :, 0], valley
 
 
-def bin_windows(q: Axis, smoothed: Smoothed, windows: Windows) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
-    """Centres and mean net intensities of `BINS` equal bins of each window. Shape `(n, BINS)`."""
-    cumulative = smoothed.cumulative
-    q_ = torch.as_tensor(q.copy(), dtype=cumulative.dtype, device=cumulative.device)
-    shares = torch.linspace(0, 1, BINS + 1, dtype=cumulative.dtype, device=cumulative.device)
-    edges = windows.low[:, None] + (windows.high - windows.low)[:, None] * shares  # (n, BINS + 1)
-    centers = (edges[:, 1:] + edges[:, :-1]) / 2
-    means = interpolate_rows(q_, cumulative, edges).diff(dim=1) / edges.diff(dim=1)
-    return centers, means - interpolate_rows(smoothed.grid, smoothed.background, centers)
+def bin_windows(ruler: Ruler, smoothed: Smoothed, windows: Windows) -> Bins:
+    """Mean net intensities of equal bins of each window, and of equal bins between the half heights."""
+    places = windows.places.double()
+    edges = torch.lerp(places[..., :1], places[..., 1:], ruler.edges)  # (n, 2, p + 1)
+    integral = _interpolate(smoothed.cumulative, ruler.place(edges))
+    means = integral.diff(dim=2) / (edges[..., 1:2] - edges[..., :1])
+    centers = torch.lerp(windows.places[..., :1], windows.places[..., 1:], ruler.centers)
+    under = _interpolate(smoothed.background, centers)
+    return Bins(*(means.float() - under).unbind(1))
 
 
-def find_half_widths(
-    windows: Windows, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Half widths at half maximum of the data, left and right of the maximum; NaN where a valley comes first.
+def _interpolate(values: Float[Tensor, "n q"], places: Float[Tensor, "n k p"]) -> Float[Tensor, "n k p"]:
+    """Return each row's values between two of its points, linearly."""
+    left = places.long()
+    here, there = (values.gather(1, index.flatten(1)).view_as(places) for index in (left, left + 1))
+    return torch.lerp(here, there, places - left)
 
-    The highest point of a noisy halo says little of where its maximum is. So it is the vertex of a parabola through the
-    top of the peak, each side measured in its own half width, which a peak of two sides of one shape meets exactly.
 
-    Args:
-        windows: As of `find_windows`.
-        x: Centres of the bins from the highest point, in estimated FWHM. Shape `(n, BINS)`.
-        y: Net intensities of the bins, in heights of the peak. Shape `(n, BINS)`.
+def find_half_widths(ruler: Ruler, windows: Windows, bins: Bins) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Half widths at half maximum of the data, left and right of the maximum, 1/Å; NaN where a valley comes first.
 
-    Returns:
-        Both in 1/Å, shape `(n,)`.
+    The highest point of a noisy halo says little of where its maximum is. So it is where a parabola through the top of
+    the peak, each side measured in its own half width, has no slope, which a peak of two sides of one shape meets.
     """
-    low, high = -windows.half_left / windows.fwhm, windows.half_right / windows.fwhm
-    top = torch.zeros_like(low)
-    for _ in range(TOP_STEPS):
-        left, right = top - low, high - top
-        u = x - top[:, None]
-        u = u / torch.where(u < 0, left[:, None], right[:, None])
-        powers = torch.stack([torch.ones_like(u), u, u * u], dim=1)  # (n, 3, BINS)
-        weighted = powers * (1 - (u / TOP).square()).clamp(min=0).square()[:, None]
-        moments = weighted @ powers.mT  # (n, 3, 3)
-        (s0, s1, s2), (s3, s4) = moments[:, 0].unbind(1), moments[:, 2, 1:].unbind(1)
-        t0, t1, t2 = (weighted @ y[:, :, None])[:, :, 0].unbind(1)
-        slope = s0 * (t1 * s4 - s3 * t2) - t0 * (s1 * s4 - s2 * s3) + s2 * (s1 * t2 - s2 * t1)  # by Cramer's rule
-        bend = s0 * (s2 * t2 - s3 * t1) - s1 * (s1 * t2 - s2 * t1) + t0 * (s1 * s3 - s2 * s2)
-        vertex = (-slope / (2 * bend)).clamp(-TOP, TOP)
-        top = top + vertex * torch.where(vertex < 0, left, right)
-    return windows.fwhm * (top - low), windows.fwhm * (high - top)
+    slopes = bins.top @ ruler.slopes
+    after = (slopes > 0).sum(1, keepdim=True).clamp(1, TOPS - 1)
+    ends = slopes.gather(1, after + ruler.pair)
+    back = (ends[:, 1:] / (ends[:, 1:] - ends[:, :1])).clamp(0, 1)
+    whole = windows.halves.sum(1)
+    left = whole * ruler.first_top.add((after - back)[:, 0], alpha=TOP_STEP)
+    return left, whole - left
 
 
 def judge_fits(
-    q: Axis,
+    ruler: Ruler,
     windows: Windows,
     center: Float[Tensor, " n"],
+    width: Float[Tensor, " n"],
     fwhm: Float[Tensor, " n"],
-    r_squared: Float[Tensor, " n"],
+    unexplained: Float[Tensor, " n"],
 ) -> Int64[Tensor, " n"]:
-    """Return what is wrong with each fit, as an index of `REASONS`; the first objection counts."""
-    margin = 0.01 * (windows.high - windows.low)
-    objections = {
-        POOR_FIT: ~(r_squared >= MIN_R_SQUARED),
-        TOO_NARROW: fwhm < 3 * float(np.diff(q).max()),
-        TOO_WIDE: fwhm > windows.high - windows.low,
-        NOT_CONVERGED: ~((center > windows.low + margin) & (center < windows.high - margin) & (fwhm > 0)),
-    }
-    reason_code = torch.full_like(windows.reason_code, FOUND)
-    for objection, holds in objections.items():
-        reason_code = torch.where(holds, objection, reason_code)
-    return torch.where(windows.reason_code == FOUND, reason_code, windows.reason_code)
+    """Return what is wrong with each fit, as an index of `REASONS`; the first objection counts.
 
-
-def share_of_variance(y: Float[Tensor, "n p"], model: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
-    """Return R², the share of the variance of each row that the model explains."""
-    return 1 - (y - model).square().sum(1) / (y - y.mean(1, keepdim=True)).square().sum(1)
-
-
-def interpolate_rows(grid: Float[Tensor, " q"], values: Float[Tensor, "n q"], x: Float[Tensor, "n p"]) -> Tensor:
-    """Linear interpolation of each row of `values` on `grid` at its own `x`. Shape `(n, p)`."""
-    left = (torch.searchsorted(grid, x.contiguous(), right=True) - 1).clamp(0, len(grid) - 2)
-    share = (x - grid[left]) / (grid[left + 1] - grid[left])
-    return torch.lerp(values.gather(1, left), values.gather(1, left + 1), share)
+    Args:
+        ruler: Of the axis.
+        windows: In which they were fitted.
+        center: Of the profile, as a share of the way through its window.
+        width: Its FWHM, as a share of its window.
+        fwhm: Its FWHM, 1/Å.
+        unexplained: Share of the variance within the window that the profile leaves.
+    """
+    objections = [
+        center != center.clamp(0.01, 0.99),  # nor is NaN
+        width > 1,
+        fwhm < 3 * ruler.longest_step,
+        unexplained > 1 - MIN_R_SQUARED,
+    ]
+    objections.append(torch.ones_like(objections[0]))
+    code = ruler.objections[torch.stack(objections, dim=1).max(1).indices]
+    return code.where(windows.reason_code == FOUND, windows.reason_code)

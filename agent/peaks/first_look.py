@@ -15,7 +15,7 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import MOST
-from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, STEP, smooth_spectra
+from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, STEP, ruler_of, smooth_spectra
 from glassmap.agent.shapes import Axis, AxisName, Codes, Scan, Scans
 
 LOOKED_AT = 2000  # scans in which a peak is looked for, spread evenly over a larger set
@@ -207,7 +207,8 @@ def _end_of_climb(q: Axis, axis: Axis, scans: Scans, signal: Range) -> float | N
     q, axis, scans = q[points], axis[points], scans[:, points]
     heights = np.abs(scans).max(axis=1, keepdims=True)
     mean = np.mean(scans / np.where(heights > 0, heights, 1), axis=0)
-    smoothed = smooth_spectra(q, torch.as_tensor(mean)[None])
+    mean_scan = torch.as_tensor(mean, dtype=torch.float32)[None]
+    smoothed = smooth_spectra(ruler_of(q, mean_scan.device), mean_scan)
     curve, grid = smoothed.smooth[0].numpy(), smoothed.grid.numpy()
     ahead = round(CLIMB_ENDS / STEP)
     later = np.lib.stride_tricks.sliding_window_view(np.append(curve, np.full(ahead, -np.inf)), ahead + 1).max(axis=1)

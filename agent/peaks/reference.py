@@ -12,6 +12,7 @@ from lmfit.lineshapes import pvoigt  # pyright: ignore[reportMissingTypeStubs, r
 from glassmap.agent.peaks.figures import FIGURES, PeakFit
 from glassmap.agent.peaks.find import (
     FOUND,
+    HALF_WINDOW,
     NOT_CONVERGED,
     REASONS,
     TOO_NARROW,
@@ -20,7 +21,7 @@ from glassmap.agent.peaks.find import (
     find_half_widths,
     find_windows,
     judge_fits,
-    share_of_variance,
+    ruler_of,
     smooth_spectra,
 )
 from glassmap.agent.shapes import Axis, Scan, ScanAxis, Spectrum
@@ -71,17 +72,20 @@ def fitted_profile(q: Axis, intensity: Spectrum) -> tuple[ScanAxis, Scan]:
 
 
 def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
-    spectra = torch.as_tensor(np.array(intensity, dtype=np.float64))[None]
+    spectra = torch.as_tensor(np.array(intensity, dtype=np.float32))[None]
     check_spectra(q, spectra)
-    smoothed = smooth_spectra(q, spectra)
-    windows = find_windows(q, spectra, smoothed)
+    ruler = ruler_of(q, spectra.device)
+    smoothed = smooth_spectra(ruler, spectra)
+    windows = find_windows(ruler, spectra, smoothed)
     if (reason_code := int(windows.reason_code)) != FOUND:
         return _refuse(reason_code)
-    low, high, center, fwhm, height = (float(value) for value in windows[:5])
+    low, high = (float(end) for end in windows.ends[0])
+    center, height = float(ruler.grid[windows.peak]), float(windows.height)
+    fwhm = (high - low) / 2 / HALF_WINDOW
     inside = (q >= low) & (q <= high)
     if inside.sum() <= 4:  # as many as parameters
         return _refuse(TOO_NARROW)
-    background = np.interp(q[inside], smoothed.grid.numpy(), smoothed.background[0].numpy())
+    background = smoothed.background_at(torch.as_tensor(q[inside]))[0].numpy()
     net = (intensity[inside] - background) / height
 
     model = cast(Any, Model)(pvoigt)  # PseudoVoigtModel without its derived parameters, which triple the time
@@ -92,23 +96,26 @@ def _fit(q: Axis, intensity: Spectrum) -> tuple[Peak, ScanAxis, Scan]:
         fraction={"value": 0.5, "min": 0, "max": 1},
     )
     result = model.fit(net, parameters, x=q[inside])
-    x, y = bin_windows(q, smoothed, windows)
-    r_squared = share_of_variance(y / height, torch.as_tensor(result.eval(x=x[0].numpy()))[None])
-    left, right = find_half_widths(windows, (x - center) / fwhm, y / height)
+    bins = bin_windows(ruler, smoothed, windows)
+    y = bins.window[0].double().numpy()
+    model = height * result.eval(x=low + (high - low) * ruler.centers.double().numpy())
+    unexplained = np.square(y - model).sum() / np.square(y - y.mean()).sum()
+    left, right = find_half_widths(ruler, windows, bins)
     half_widths = float(left), float(right)
     fit = _peak_fit(result.best_values, height, half_widths)
     reason_code = NOT_CONVERGED
     if result.success:
-        fitted = torch.tensor([[fit.center], [fit.fwhm]], dtype=torch.float64)
-        reason_code = int(judge_fits(q, windows, fitted[0], fitted[1], r_squared))
+        place, width = (fit.center - low) / (high - low), fit.fwhm / (high - low)
+        judged = torch.tensor([[place], [width], [fit.fwhm], [unexplained]], dtype=torch.float64)
+        reason_code = int(judge_fits(ruler, windows, *judged.unbind()))
     if reason_code != FOUND:
-        return _refuse(reason_code, float(r_squared))
+        return _refuse(reason_code, float(1 - unexplained))
     figures = {figure.name: float(figure.read_off(fit)) for figure in FIGURES}
     errors = dict.fromkeys(figures, math.nan)
     if result.covar is not None:
         uncertain = _peak_fit(result.params.create_uvars(covar=result.covar), height, half_widths)
         errors = {figure.name: float(getattr(figure.read_off(uncertain), "std_dev", math.nan)) for figure in FIGURES}
-    peak = Peak(figures, errors, float(r_squared), "")
+    peak = Peak(figures, errors, float(1 - unexplained), "")
     return peak, q[inside], background + height * np.asarray(result.best_fit)
 
 

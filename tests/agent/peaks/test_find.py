@@ -16,6 +16,7 @@ from glassmap.agent.peaks.find import (
     bin_windows,
     find_half_widths,
     find_windows,
+    ruler_of,
     smooth_spectra,
     snip_background,
 )
@@ -102,14 +103,13 @@ def test_the_half_widths_are_those_of_either_side(left, right, share, noise):
                 BACKGROUND + pseudo_voigt(q1, (left, right), share=share) + noise * rng.normal(size=len(Q))
                 for q1 in np.linspace(2.4, 3.0, 25)
             ]
-        )
+        ),
+        dtype=torch.float32,
     )
-    smoothed = smooth_spectra(Q, spectra)
-    windows = find_windows(Q, spectra, smoothed)
-    x, y = bin_windows(Q, smoothed, windows)
-    sides = find_half_widths(
-        windows, (x - windows.center[:, None]) / windows.fwhm[:, None], y / windows.height[:, None]
-    )
+    ruler = ruler_of(Q, spectra.device)
+    smoothed = smooth_spectra(ruler, spectra)
+    windows = find_windows(ruler, spectra, smoothed)
+    sides = find_half_widths(ruler, windows, bin_windows(ruler, smoothed, windows))
     for found, expected in zip(sides, (left, right), strict=True):
         assert float(found.mean()) == pytest.approx(expected, rel=0.05 + 0.1 * share)  # the background takes tails
         assert float(found.std()) < 0.01 + 0.04 * noise * expected
@@ -117,6 +117,7 @@ def test_the_half_widths_are_those_of_either_side(left, right, share, noise):
 
 def test_there_is_no_half_width_where_a_valley_comes_first():
     spectrum = BACKGROUND + pseudo_voigt(2.4, 0.3) + pseudo_voigt(2.75, 0.3, height=90)
-    spectra = torch.tensor(spectrum)[None]
-    windows = find_windows(Q, spectra, smooth_spectra(Q, spectra))
-    assert windows.half_left.isfinite().all() and windows.half_right.isnan().all()
+    spectra = torch.tensor(spectrum, dtype=torch.float32)[None]
+    ruler = ruler_of(Q, spectra.device)
+    halves = find_windows(ruler, spectra, smooth_spectra(ruler, spectra)).halves
+    assert halves[:, 0].isfinite().all() and halves[:, 1].isnan().all()
