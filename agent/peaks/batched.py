@@ -26,7 +26,7 @@ from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MEASURES, MSE, SCALE_F
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 
-BLOCK_SIZE = 512  # spectra
+BLOCK_SIZES = {"cpu": 1024, "cuda": 65536}  # spectra at a time: what a cache holds, and what hides launches
 
 
 class Peaks(NamedTuple):
@@ -46,13 +46,14 @@ class _Block(NamedTuple):
     reason_code: Int64[Tensor, " n"]
 
 
-def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int = BLOCK_SIZE) -> Peaks:
+def measure_peaks(q: Axis, intensity: Float[Tensor, "n q"], *, block_size: int | None = None) -> Peaks:
     """Measure the first peak of many spectra on one axis, as `fit_peak` would one by one.
 
     Args:
         q: Scattering vector in 1/Å, strictly increasing. Shape `(q,)`.
         intensity: Spectra, background included, on any device. Shape `(n, q)`.
-        block_size: Spectra at a time; bounds the memory, and changes nothing else but the last digits.
+        block_size: Spectra at a time, by default what suits the device; bounds the memory, and changes nothing else but
+            the last digits.
 
     Returns:
         Every figure of `FIGURES`, and whether there is a trustworthy peak; float64, on the device of `intensity`.
@@ -112,7 +113,7 @@ def first_peak_windows(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor
     """
     check_spectra(q, intensity)
     ranges: list[Float[Tensor, "b 2"]] = []
-    for spectra in _blocks(intensity, BLOCK_SIZE):
+    for spectra in _blocks(intensity):
         block = _fit_block(q, spectra)
         ranges.append(block.windows.ends.where((block.reason_code == FOUND)[:, None], math.nan))
     return torch.cat(ranges)
@@ -136,11 +137,12 @@ def fitted_profiles(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor, "
         SpectrumError: As for `fit_peak`.
     """
     check_spectra(q, intensity)
-    return torch.cat([_profile_block(q, block) for block in _blocks(intensity, BLOCK_SIZE)])
+    return torch.cat([_profile_block(q, block) for block in _blocks(intensity)])
 
 
-def _blocks(intensity: Float[Tensor, "n q"], size: int) -> Iterator[Float[Tensor, "b q"]]:
+def _blocks(intensity: Float[Tensor, "n q"], size: int | None = None) -> Iterator[Float[Tensor, "b q"]]:
     """Yield the spectra some at a time, in single precision; of none, a block of none."""
+    size = size or BLOCK_SIZES.get(intensity.device.type, BLOCK_SIZES["cpu"])
     for start in range(0, max(1, len(intensity)), size):
         yield intensity[start : start + size].detach().float()
 

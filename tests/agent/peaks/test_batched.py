@@ -9,8 +9,9 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
+from glassmap.agent.peaks.batched import _measure_block, fitted_profiles, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.peaks.reference import fit_peak, fitted_profile
 from tests.support.peaks import BACKGROUND, Q, measure_peak, pseudo_voigt
@@ -69,6 +70,42 @@ def test_the_block_size_changes_nothing_but_the_last_digits(block_size):
     ours, theirs = measure_peaks(Q, spectra), measure_peaks(Q, spectra, block_size=block_size)
     assert torch.equal(ours.found, theirs.found)
     torch.testing.assert_close(ours.figures, theirs.figures, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+class _Passes(TorchDispatchMode):
+    """Notes what PyTorch is asked for on data, views and empty memory left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view and "empty" not in func.name():
+            self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_block_takes_as_many_passes_whatever_is_in_it_and_nothing_waits_for_the_device():
+    spectra = _noisy_spectra(64).float()
+    spectra[40:] = 7
+    noted = []
+    for part in (spectra[:2], spectra):
+        measure_peaks(Q, part)  # makes the tables of the axis
+        with _Passes() as passes:
+            _measure_block(Q, part)
+        noted.append(passes.names)
+    assert noted[0] == noted[1]
+    assert len(noted[0]) <= 345  # launches on a GPU
+    assert not {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"} & set(noted[0])
+
+
+def test_an_axis_of_uneven_steps_gives_the_same_peaks():
+    uneven = Q + 1e-3 * np.sin(40 * Q)
+    spectra = np.stack([40 - 5 * q + 100 * np.exp(-(((q - 2.7) / 0.2) ** 2)) for q in (Q, uneven)])
+    even, other = (measure_peak(q, spectrum) for q, spectrum in zip((Q, uneven), spectra, strict=True))
+    assert even[1] and other[1]
+    for figure in (Q1.name, DELTA_Q.name):
+        assert other[0][figure] == pytest.approx(even[0][figure], abs=3e-4)
 
 
 def test_single_precision_spectra_measure_the_same():
