@@ -46,10 +46,10 @@ class Described(NamedTuple):
             heaviest = sorted(self.weights.items(), key=lambda item: -item[1])
             told += ", stacked by weight: " + ", ".join(f"{NAMES.get(n, n)} {w:.2f}" for n, w in heaviest)
             told += "; the networks hardly count here" if self.weights.get("networks", 1) < HARDLY else ""
+            drawn = "a draw of a network is, or " if self.noise else ""
+            told += f". A sample is the mean and as far off as {drawn}a spectrum nearby that was left out"
         else:
-            told += ", alone"
-        if not self.noise:
-            told += ". An alloy has one spectrum: nothing is drawn at random"
+            told += ", alone" if self.noise else ", alone. Nothing is drawn at random: samples are its members"
         return f"{told}."
 
     def to_json(self) -> dict[str, Any]:

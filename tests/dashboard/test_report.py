@@ -20,7 +20,9 @@ def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?http', page)
     assert re.search(r"Δq of \d+ held-out alloys: slope .* the 90 % interval .* holds \d+ of \d+", page)
     assert re.search(r"<strong>The 90 % band holds \d+ % of the points of \d+ held-out spectra; \d+", page)
-    assert "nothing is drawn at random" in page and "With `--preset paper` it would be 5 conditional GANs" in page
+    assert (
+        "A sample is the mean and as far off" in page and "With `--preset paper` it would be 5 conditional GANs" in page
+    )
     names = {path.name for path in (tmp_path / "r-figures").iterdir()}
     assert names == {f"{Path(name).stem}.{ending}" for name in PICTURES for ending in ("png", "svg")}
 

@@ -14,10 +14,11 @@ DEFAULT = Described(
 )
 
 
-def test_networks_without_noise_are_no_gan_and_said_to_draw_nothing():
+def test_networks_without_noise_are_no_gan_and_no_source_of_draws():
     assert DEFAULT.sentence == (
         "10 deterministic conditional generators (compact, trained on a CPU by fidelity 1), stacked by weight: "
-        "Gaussian process 0.70, networks 0.20, trees 0.10. An alloy has one spectrum: nothing is drawn at random."
+        "Gaussian process 0.70, networks 0.20, trees 0.10. A sample is the mean and as far off as a spectrum nearby "
+        "that was left out."
     )
     assert not DEFAULT.to_json()["is_generative"] and "GAN" not in DEFAULT.to_json()["sentence"]
 
@@ -31,13 +32,16 @@ def test_networks_without_noise_are_no_gan_and_said_to_draw_nothing():
 )
 def test_only_networks_with_a_discriminator_are_called_gans(terms: dict[str, float], kind: str):
     said = DEFAULT._replace(noise=8, terms=terms, device="cuda").sentence
-    assert said.startswith(f"10 {kind} (compact, trained on a GPU by energy score 1") and "at random" not in said
+    assert said.startswith(f"10 {kind} (compact, trained on a GPU by energy score 1")
+    assert said.endswith("as far off as a draw of a network is, or a spectrum nearby that was left out.")
 
 
 def test_networks_that_the_stack_leaves_aside_are_said_to_hardly_count():
     said = DEFAULT._replace(weights={"networks": 0.0, "gaussian_process": 1.0}).sentence
     assert "Gaussian process 1.00, networks 0.00; the networks hardly count here" in said
     assert "hardly" not in DEFAULT.sentence
+    alone = DEFAULT._replace(weights={"networks": 1.0}).sentence
+    assert alone.endswith(", alone. Nothing is drawn at random: samples are its members.")
 
 
 def test_what_a_checkpoint_became_is_read_without_its_weights(tmp_path: Path):
