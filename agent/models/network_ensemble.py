@@ -32,8 +32,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Compositions, Groups, Spectra
 
 MOST_HIDDEN = 1 << 30  # numbers of the widest layer at once, of all spectra and members; some gigabytes in all
-DRAWS = 4  # of noise, that a member's mean is taken over, where it takes noise
-CANDIDATES = 24  # that they are chosen from
+CANDIDATES = 24  # draws of noise, from which those are chosen that a member's mean is taken over
 PLACES = 64  # alloys by whose spectra they are chosen, at most
 
 
@@ -77,7 +76,7 @@ class NetworkEnsemble:
         stream = torch.Generator().manual_seed(stream_seed(seed, "noise"))
         noise = torch.randn(CANDIDATES if generator.noise else 1, 1, members, generator.noise, generator=stream)
         trained = TrainedNetworks(generator, asdict(data.architecture.widths), noise.to(self.device))
-        return replace(trained, noise=choose_noise(trained, compositions))
+        return replace(trained, noise=choose_noise(trained, compositions, data.architecture.draws))
 
     def leave_out(
         self,
@@ -170,7 +169,7 @@ class TrainedNetworks:
         return Saved({**weights, "noise": self.noise}, {"widths": self.widths})
 
 
-def choose_noise(networks: TrainedNetworks, compositions: Compositions) -> Float[Tensor, "k 1 m z"]:
+def choose_noise(networks: TrainedNetworks, compositions: Compositions, draws: int) -> Float[Tensor, "k 1 m z"]:
     """Return the draws of each member's noise that together come nearest to the mean of all, one after the other.
 
     Four that are so chosen come as near to the mean of many as eight that aren't (docs/results.md), in half the time.
@@ -178,15 +177,17 @@ def choose_noise(networks: TrainedNetworks, compositions: Compositions) -> Float
     Args:
         networks: With all noise that there is to choose from.
         compositions: Alloys by whose spectra they are chosen.
+        draws: How many are chosen.
     """
     every = -(-len(compositions) // PLACES)
     places = next(blocks_of(compositions[::every], networks.noise.device))
-    draws = networks.predict_block(places).draws.transpose(1, 2)  # (k, m, b, q)
-    mean, total, left = draws.mean(0), torch.zeros_like(draws[0]), torch.zeros(draws.shape[:2], device=draws.device)
-    members, chosen = torch.arange(draws.shape[1], device=draws.device), list[Tensor]()
-    for count in range(1, min(DRAWS, len(draws)) + 1):
-        best = (((total + draws) / count - mean).square().mean((2, 3)) + left).argmin(0)  # (m,)
+    generated = networks.predict_block(places).draws.transpose(1, 2)  # (k, m, b, q)
+    total, left = torch.zeros_like(generated[0]), torch.zeros(generated.shape[:2], device=generated.device)
+    mean = generated.mean(0)
+    members, chosen = torch.arange(generated.shape[1], device=generated.device), list[Tensor]()
+    for count in range(1, min(draws, len(generated)) + 1):
+        best = (((total + generated) / count - mean).square().mean((2, 3)) + left).argmin(0)  # (m,)
         left[best, members] = torch.inf
-        total = total + draws[best, members]
+        total = total + generated[best, members]
         chosen.append(networks.noise[best, 0, members])
     return torch.stack(chosen)[:, None]

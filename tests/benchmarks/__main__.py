@@ -316,6 +316,25 @@ def benchmark_speed(
         write_json(json_file, records)
 
 
+@app.command("counted")
+def benchmark_counted(
+    elements: Annotated[str, typer.Option(help="Of the systems to map.")] = "3,4,5",
+    json_file: Json = None,
+) -> None:
+    """What training and maps would take on a GPU, from launches, bytes and arithmetic; none is needed.
+
+    Example: `python -m tests.benchmarks counted --json records.json`
+    """
+    from tests.benchmarks import counted
+
+    with errors_in_words():
+        records = counted.run(
+            elements=numbers(elements), on_record=lambda r: say(f"{r['preset']}, {r['points']} points")
+        )
+        print_records(records)
+        write_json(json_file, records)
+
+
 @app.command("runner")
 def benchmark_runner(
     preset: Preset = "default",

@@ -135,7 +135,7 @@ def learn_together(run: Run) -> None:
                 points=points,
                 members=members,
                 steps_per_second=1 / seconds[members],
-                launches=len(work.launches),
+                launches=round(work.asked),
                 gflop=work.flop / 1e9,
                 share_of_tf32=work.flop / seconds[members] / tensor_cores,
                 share_of_memory=work.bytes / seconds[members] / memory,
@@ -151,7 +151,7 @@ def find_peaks(run: Run) -> None:
         spectra = torch.tensor(y, dtype=torch.float32, device=where).repeat(-(-n // 256), 1)[:n]
         work = count(partial(measure_peaks, q, spectra))
         rate = speed.rate_of(partial(measure_peaks, q, spectra), where)
-        show("peaks", points=points, at_once=n, spectra_per_second=rate * n, launches=len(work.launches))
+        show("peaks", points=points, at_once=n, spectra_per_second=rate * n, launches=round(work.asked))
 
 
 def compare_generators(run: Run) -> None:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from glassmap.agent.models import layers
+from glassmap.agent.models import layers, networks
 
 
 class Device(NamedTuple):
@@ -60,6 +60,8 @@ class Work(TorchDispatchMode):
     launches: list[Launch] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
     """What makes the host wait for the device."""
+    repeats: int = 1
+    """How often the work that is told of was done."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -68,6 +70,9 @@ class Work(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Do what is asked for, and count it."""
+        if func._schema.name == "aten::_local_scalar_dense" and args[0].is_meta:
+            self.waits.append("item")
+            return args[0].dtype == torch.bool or 1  # the answer to whether all is as it should be
         out = func(*args, **(kwargs or {}))
         name, returns = func._schema.name.removeprefix("aten::"), func._schema.returns
         if name in WAITS:
@@ -96,18 +101,23 @@ class Work(TorchDispatchMode):
         return out
 
     @property
-    def bytes(self) -> int:
-        """Read and written."""
-        return sum(one.bytes for one in self.launches)
+    def asked(self) -> float:
+        """How many launches."""
+        return len(self.launches) / self.repeats
 
     @property
-    def flop(self) -> int:
+    def bytes(self) -> float:
+        """Read and written."""
+        return sum(one.bytes for one in self.launches) / self.repeats
+
+    @property
+    def flop(self) -> float:
         """Of products."""
-        return sum(one.flop for one in self.launches)
+        return sum(one.flop for one in self.launches) / self.repeats
 
     def seconds(self, device: Device = H200, *, replayed: bool = False) -> float:
         """How long a device takes, one launch after the other."""
-        return sum(one.seconds(device, replayed=replayed) for one in self.launches)
+        return sum(one.seconds(device, replayed=replayed) for one in self.launches) / self.repeats
 
     def dearest(self, n: int = 8) -> list[tuple[str, int, float]]:
         """Return by name what takes longest: launches, milliseconds."""
@@ -128,7 +138,7 @@ def count(work: Callable[[], Any]) -> Work:
 @contextmanager
 def as_on_a_gpu() -> Generator[None]:
     """Compute within the block as on a GPU, wherever it is."""
-    with patch.object(layers, "as_products", lambda h: True):
+    with patch.object(layers, "as_products", lambda h: True), patch.object(networks, "as_products", lambda h: True):
         yield
 
 

@@ -9,9 +9,9 @@ import torch
 from glassmap.agent.models.base_model import FOLDS
 from glassmap.agent.models.config import ARCHITECTURES, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble
-from glassmap.agent.models.network_ensemble import DRAWS, NetworkEnsemble
+from glassmap.agent.models.network_ensemble import NetworkEnsemble
 from glassmap.agent.models.stacking import assign_folds
-from tests.support.models import CPU, TINY, peaks
+from tests.support.models import CPU, NOISY, TINY, peaks
 
 
 def test_a_member_never_sees_the_spectra_that_it_leaves_out():
@@ -85,7 +85,7 @@ def test_the_few_draws_that_make_a_members_mean_come_nearer_to_that_of_many_than
     many = members(torch.randn(200, *size[1:], generator=stream))
     others = [members(torch.randn(size, generator=stream)) for _ in range(8)]
     away, usual = (np.square(one - many).mean() for one in (members(trained.noise), np.stack(others)))
-    assert size == (DRAWS, 1, 2, 3) and away < 0.6 * usual
+    assert size == (NOISY.draws, 1, 2, 3) and away < 0.6 * usual
 
 
 def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch: pytest.MonkeyPatch):
