@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save
 
 from glassmap.agent.errors import ModelError
-from glassmap.agent.models import format_3, network_ensemble
+from glassmap.agent.models import format_3, network_ensemble, networks
 from glassmap.agent.models.base_models import BASE_MODELS
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
@@ -94,6 +95,7 @@ def test_a_checkpoint_of_version_0_1_is_saved_as_one_of_today(tmp_path: Path):
 
 def test_a_published_network_of_version_0_1_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(network_ensemble, "CANDIDATES", format_3.DRAWS)
+    monkeypatch.setattr(networks, "PAPER", replace(networks.PAPER, draws=format_3.DRAWS))
     x, q, y = peaks(12)
     ensemble = Ensemble(PAPER, seed=4, device="cpu").fit(x, y)
     now = ensemble.save(tmp_path / "now", axis=q, record={})
