@@ -91,7 +91,7 @@ def _draw_map(
     """Draw every figure of one map, `held` at some process variables."""
     known, measured, paths = archive.known, archive.measured, list[Path]()
     learned, flagged = ~measured.hold_out, campaign.flagged_used
-    title = f"{_title(campaign)}, {held}" if held else _title(campaign)
+    title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
     for figure in FIGURES:
         if figure.name not in map_.figures or figure.name not in known.figures:
             continue  # what is older than the figure

@@ -91,6 +91,7 @@ PRESETS = {
         fidelity=1.0,
         adversarial=1.0,
         gradient_penalty=0.15,
+        jitter=0.25,
         averaging=0.995,
     ),
     # The published network. The paper says neither how its parts are paired and held in check, nor for how long, how

@@ -266,24 +266,27 @@ class Trainer:
         _descend(self.optimisers[1][0], loss)
 
     def _step_generator(self, batch: Batch) -> Float[Tensor, ""]:
-        """Let the generator descend on its terms; return the MSE, mean over members."""
+        """Let the generator descend on its terms; return the MSE of single draws, mean over members."""
         c, measured = self.config, self.spectra[batch.rows]
         k, b = batch.noise.shape[:2]
         generated = self.generator(batch.noise.flatten(0, 1), batch.targets.repeat(k, 1, 1)).unflatten(0, (k, b))
-        mse = squared_error(generated, measured)
+        mse = of_a_draw = squared_error(generated, measured)
         loss = c.fidelity * mse / 100
-        if c.energy > 0:
-            loss = loss + c.energy * energy_score(generated, measured) / 10
-        if c.narrowing > 0 and k > 1:
-            loss = loss + c.narrowing * variance_of_draws(generated) / 100
+        if k > 1:
+            variance = variance_of_draws(generated)
+            loss = loss + c.energy * energy_score(generated, measured) / 10 + c.narrowing * variance / 100
+            of_a_draw = mse + variance
         if self.critic is not None:
+            self.critic.requires_grad_(False)  # it doesn't learn now, and half of its work back is spared
             score, seen = self.critic(generated[0], batch.targets)
             with torch.no_grad():
                 real, _ = self.critic(self.spectra[batch.real], batch.targets)
             loss = loss + c.adversarial * outranking(score, real)
             loss = loss + c.composition * composition_error(seen, batch.targets)
         _descend(self.optimisers[0][0], loss)
-        return mse.mean()
+        if self.critic is not None:
+            self.critic.requires_grad_(True)
+        return of_a_draw.mean()
 
     def draw(self) -> Batch:
         """Draw targets near training compositions, and for each what stands for it: measured, and to be generated.

@@ -300,7 +300,8 @@ def _show(campaign: CampaignSnapshot) -> None:
                     _slice(campaign, map_, quantity, marks)
             st.caption(
                 f"After round {map_.round}{held}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
-                "marks have the colour of what was measured. Click an alloy to see its spectrum."
+                f"marks have the colour of what was measured{', at any' if held else ''}. Click an alloy to see its "
+                "spectrum."
             )
     with right:
         if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):

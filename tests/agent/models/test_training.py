@@ -94,11 +94,11 @@ def test_a_discriminator_is_built_where_it_is_used():
             torch.testing.assert_close(trainer.generator.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_both_presets_and_a_discriminator_over_dense_networks_run():
+def test_the_presets_and_a_discriminator_over_dense_networks_run():
     x, _, y = peaks(12, points=128)
     for config in (
         TINY.model_copy(update={"steps": 3, "adversarial": 1.0}),
-        PRESETS["paper"].model_copy(update={"members": 2, "steps": 2, "batch_size": 4}),
+        *(PRESETS[name].model_copy(update={"members": 2, "steps": 2, "batch_size": 4}) for name in ("paper", "large")),
     ):
         mean = Ensemble(config, device="cpu").fit(x, y).predict(x).mean
         assert np.isfinite(mean).all()
