@@ -26,7 +26,7 @@ from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MEASURES, MSE, SCALE_F
 from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 
-BLOCK_SIZES = {"cpu": 1024, "cuda": 65536}  # spectra at a time: what a cache holds, and what hides launches
+BLOCK_SIZES = {"cpu": 2048, "cuda": 65536}  # spectra at a time: what a cache holds, and what hides launches
 
 
 class Peaks(NamedTuple):

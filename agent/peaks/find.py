@@ -43,6 +43,7 @@ BINS = 32  # of a window; `measure_peaks` fits them, both doors take R² over th
 TOP = 0.6  # in half widths to either side of a maximum; what its place is read from
 TOPS, TOP_STEP = 33, 0.025  # places where it is looked for, apart in shares of the way between the half heights
 MIN_R_SQUARED = 0.8
+PARTS = 6  # of the smooth curve on a CPU, each made of a part of the axis; a GPU does with one product of nearly zeros
 
 REASONS = (
     "",
@@ -64,7 +65,7 @@ class Ruler(NamedTuple):
     longest_step: float
     is_even: bool  # whether its steps are of one length
     half_steps: Float[Tensor, " q-1"]  # in steps of STEP
-    smoothing: Float[Tensor, "q g"]  # from a spectrum to its smooth curve
+    smoothing: list[tuple[slice, Float[Tensor, "p c"]]]  # points of the axis, and what makes a part of the smooth curve
     grid: Float[Tensor, " g"]  # 1/Å, in steps of STEP, double precision
     start: Float[Tensor, ""]  # the first of them, in points of the axis
     below: int  # how many of them are below HIGHEST_Q1
@@ -152,6 +153,7 @@ def _ruler(axis: bytes, device: torch.device) -> Ruler:
     within = torch.minimum(q[1:, None], edges[1:]) - torch.maximum(q[:-1, None], edges[:-1])
     stretches = within.clamp(min=0) @ smoothing / STEP / 2
     nothing = torch.zeros(1, len(grid))
+    weights = torch.cat([stretches, nothing]) + torch.cat([nothing, stretches])
     reach = torch.arange(round(FLANK / STEP) + 2)
     reach[-1] = len(grid)
     centers = ((torch.arange(BINS) + 0.5) / BINS).double()
@@ -162,7 +164,7 @@ def _ruler(axis: bytes, device: torch.device) -> Ruler:
         longest_step=float(q.diff().max()),
         is_even=bool((q - even).abs().max() < EVEN * even.diff()[0]),
         half_steps=(q.diff() / 2 / STEP).float(),
-        smoothing=(torch.cat([stretches, nothing]) + torch.cat([nothing, stretches])).float(),
+        smoothing=[(points, part.to(device)) for points, part in _in_parts(weights.float(), device)],
         grid=grid,
         start=(grid[0] - q[0]) / even.diff()[0],
         below=int((grid <= HIGHEST_Q1).sum()),
@@ -180,6 +182,16 @@ def _ruler(axis: bytes, device: torch.device) -> Ruler:
     return Ruler(*cast("list[Any]", moved))
 
 
+def _in_parts(weights: Float[Tensor, "q g"], device: torch.device) -> list[tuple[slice, Float[Tensor, "p c"]]]:
+    """Return a matrix in parts of its columns, each with the rows that aren't zero."""
+    found: list[tuple[slice, Float[Tensor, "p c"]]] = []
+    for part in weights.tensor_split(PARTS if device.type == "cpu" else 1, dim=1):
+        rows = np.flatnonzero(part.numpy().any(axis=1))
+        points = slice(int(rows[0]), int(rows[-1]) + 1)
+        found.append((points, part[points].contiguous()))
+    return found
+
+
 def _slopes_at_tops(x: Float[Tensor, " p"]) -> Float[Tensor, "p t"]:
     """Return what makes of bins at x, 0 and 1 at half the height, the slope at each top of a parabola about it."""
     tops = (0.5 + TOP_STEP * (torch.arange(TOPS) - (TOPS - 1) / 2)).double()[:, None]
@@ -195,7 +207,8 @@ def smooth_spectra(ruler: Ruler, spectra: Float[Tensor, "n q"]) -> Smoothed:
     """Average to steps of STEP, smooth with a Gaussian of the same standard deviation, find the background."""
     areas = (spectra[:, 1:] + spectra[:, :-1]) * ruler.half_steps
     cumulative = torch.nn.functional.pad(areas, (1, 0)).cumsum(1, dtype=torch.float64)
-    smooth = (ruler.smoothing.T @ spectra.T).T  # points in one piece, as SNIP likes them
+    parts = [weights.T @ spectra[:, points].T for points, weights in ruler.smoothing]
+    smooth = torch.cat(parts).T  # points in one piece, as SNIP likes them
     background = snip_background(smooth, round(SNIP_HALF_WIDTH / STEP))
     return Smoothed(cumulative, ruler.grid, smooth, background)
 

@@ -95,7 +95,7 @@ def test_a_block_takes_as_many_passes_whatever_is_in_it_and_nothing_waits_for_th
             _measure_block(Q, part)
         noted.append(passes.names)
     assert noted[0] == noted[1]
-    assert len(noted[0]) <= 345  # launches on a GPU
+    assert len(noted[0]) <= 355
     assert not {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"} & set(noted[0])
 
 
