@@ -85,6 +85,14 @@ def test_spectra_one_setting_changed_at_a_time(benchmark, small_dataset: Path, m
     assert "networks alone" in output and [record["change"] for record in records] == list(changes)
 
 
+def test_spectra_told_a_process_variable(benchmark, small_dataset: Path):
+    words = ["--context", "wafer", "--no-networks", "--n", 12, "--split", "random", "--seeds", 1]
+    output, records = benchmark("spectra", small_dataset, *words)
+    assert "Told wafer" in output and {record["variable"] for record in records} == {"wafer"}
+    names = ["composition alone", "told", "a model a value", "told labels drawn at random"]
+    assert [record["model"] for record in records] == names and all(record["mse"] > 0 for record in records)
+
+
 def test_peaks(benchmark, small_dataset: Path):
     _, records = benchmark("peaks", small_dataset)
     mae = {record["quantity"]: record["mae"] for record in records}

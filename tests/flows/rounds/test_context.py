@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from glassmap.agent.campaign import Campaign
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
-from glassmap.agent.errors import CampaignError, DatasetError
+from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
+from glassmap.flows.cli.app import app
+from glassmap.flows.cli.options import context_of
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.upkeep.verify import verify
@@ -69,6 +72,40 @@ def test_a_replay_learns_each_spectrum_with_its_own_process_and_maps_every_value
     maps["map at rate = low"].write_bytes(b"harmed")
     run(tmp_path)
     assert read_map(maps["map at rate = low"])[1] == of_slow, "what is harmed is made again, at its value"
+
+
+def test_a_set_that_is_a_mixture_says_so_as_a_campaign_is_set_up(two_rates: Path, tmp_path: Path):
+    """A few alloys measured often: at both rates, on wafers of their own."""
+    spectra = read_dataset(two_rates)
+    few = np.flatnonzero(spectra.coordinates["rate"] != "")[:40]
+    rows = np.repeat(few, 4)
+    fast = np.tile([True, True, False, False], len(few))
+    intensities = np.where(fast[:, None], np.roll(spectra.intensities[rows], 8, axis=1), spectra.intensities[rows])
+    often = replace(
+        spectra,
+        ids=tuple(map(str, range(len(rows)))),
+        compositions=spectra.compositions[rows],
+        intensities=intensities,
+        coordinates={"rate": np.where(fast, "high", "low")},
+    )
+    write_dataset(often, tmp_path / "often.nc")
+    words = ["init", str(tmp_path / "campaign"), "--dataset", str(tmp_path / "often.nc")]
+    said = CliRunner().invoke(app, words, env={"COLUMNS": "1000"}).output
+    assert "where they share `rate`, which explains" in said and "--context rate=…" in said
+    (tmp_path / "campaign" / "campaign.toml").unlink()
+    told = CliRunner().invoke(app, [*words, "--context", "rate=high,low"], env={"COLUMNS": "1000"}).output
+    assert "explains" not in told
+    assert CampaignConfig.from_toml(tmp_path / "campaign" / "campaign.toml").space.contexts == [
+        {"rate": "high"},
+        {"rate": "low"},
+    ]
+
+
+def test_options_say_a_context():
+    assert context_of(["rate=high, low", "power=100"]) == {"rate": ["high", "low"], "power": 100.0}
+    assert context_of(["wafer=3"], labels=["wafer"]) == {"wafer": "3"}
+    with pytest.raises(GlassmapError, match="NAME=VALUE, such as rate=high; got 'rate'"):
+        context_of(["rate"])
 
 
 def test_a_campaign_is_held_only_at_what_its_data_set_has(two_rates: Path, tmp_path: Path):
