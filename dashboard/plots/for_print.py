@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, PeakFigure
@@ -368,7 +368,7 @@ def draw_model_curves(
     for axes, (title, mse) in zip(panels, curves.items(), strict=True):
         for model, (name, colour) in MODEL_LABELS.items():
             if by_size := mse.get(model):
-                n, values = list(by_size), list(by_size.values())
+                n, values = sorted(by_size), [by_size[size] for size in sorted(by_size)]
                 medians, lowest, highest = ([of(v) for v in values] for of in (np.median, min, max))
                 axes.plot(n, medians, "o-", color=colour, label=name, linewidth=1.4, markersize=4)
                 axes.fill_between(n, lowest, highest, color=colour, alpha=0.15, lw=0)
@@ -381,9 +381,14 @@ def draw_model_curves(
         ticks = sorted({n for by_size in mse.values() for n in by_size})
         axes.set_xticks(ticks, [str(n) for n in ticks])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("test MSE")
-    panels[0].legend(frameon=False, fontsize=9)
+    if len(curves) == 1:
+        panels[0].legend(frameon=False, fontsize=9)
+    else:
+        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=5, loc="outside lower center")
     _save(figure, path)
 
 
