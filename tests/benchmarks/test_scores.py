@@ -55,7 +55,7 @@ def test_probabilities_are_held_against_what_happened():
 
 def test_a_classifier_is_at_chance_on_draws_of_the_truth_and_finds_other_alloys_and_other_textures():
     rng = np.random.default_rng(4)
-    q, x = np.linspace(1, 3, 40), rng.dirichlet(np.ones(3), 160)
+    q, x = np.linspace(1, 2.4, 32), rng.dirichlet(np.ones(3), 120)
 
     def spectra(alloys: np.ndarray, noise: float) -> np.ndarray:
         halos = 80 * np.exp(-(((q - 1.7 - 0.6 * alloys[:, :1]) / 0.3) ** 2))
@@ -63,7 +63,7 @@ def test_a_classifier_is_at_chance_on_draws_of_the_truth_and_finds_other_alloys_
 
     measured = spectra(x, 0.5)
     groups = scores.alloy_groups(x, 0.01)
-    assert len(np.unique(groups)) < 160
+    assert len(np.unique(groups)) < 120
 
     def auc(generated: np.ndarray) -> float:
         views = [np.concatenate([x, scores.spectrum_view(q, each)], axis=1) for each in (generated, measured)]
@@ -71,4 +71,4 @@ def test_a_classifier_is_at_chance_on_draws_of_the_truth_and_finds_other_alloys_
 
     assert auc(spectra(x, 0.5)) == pytest.approx(0.5, abs=0.12)
     assert auc(spectra(x, 0.1)) > 0.9, "too smooth"
-    assert auc(spectra(np.roll(x, 1, axis=0), 0.5)) > 0.7, "real spectra, of other alloys"
+    assert auc(spectra(np.roll(x, 1, axis=1), 0.5)) > 0.7, "real spectra, of other alloys"
