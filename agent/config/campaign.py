@@ -19,7 +19,7 @@ from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.config.toml_file import read_toml
 from glassmap.agent.data.context import Held
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.models.config import PRESETS, TrainingConfig
+from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds, and the `free` settings of each table; anything else would make those before and
@@ -142,6 +142,8 @@ class CampaignConfig(Settings):
     def continuing(self, earlier: Mapping[str, Any], *, given: Mapping[str, Any] | None) -> "CampaignConfig":
         """Return the settings with which a campaign goes on: what is left out is what it was, whatever the default.
 
+        So is what decides by itself: `model.architecture = "auto"` has decided.
+
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
             given: What was given of those. What was and is no longer has been taken out, and has its default again.
@@ -155,6 +157,9 @@ class CampaignConfig(Settings):
         if known is None:
             known = without_old_defaults(then.model_dump(mode="json", include=then._free))
         whole = _completed(self, then, known)
+        if self.model.architecture == AUTO:
+            model = whole.model.model_copy(update={"architecture": then.model.architecture})
+            whole = whole.model_copy(update={"model": model})
         return self.of(whole.model_dump(mode="json"), source="the campaign's settings, with those of its store")
 
     def to_toml(self, path: Path) -> None:

@@ -47,7 +47,7 @@ class TrainingConfig(BaseModel):
     learning_rate: Rate = 2e-3
     critic_learning_rate: Rate = 5e-4
     momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
-    energy: Weight = 0.0  # weight of the energy score of two draws, per 10 units of RMS intensity
+    energy: Weight = 1.0  # weight of the energy score of two draws, per 10 units of RMS intensity
     fidelity: Weight = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
     narrowing: Weight = 0.0  # weight of the variance of draws, per 100 units; with it they lie nearer to their mean
     adversarial: Weight = 0.0  # weight of passing for a measured spectrum before the discriminator
@@ -65,7 +65,8 @@ class TrainingConfig(BaseModel):
     def on(self, *, gpu: bool) -> "TrainingConfig":
         """Return the settings on a device: `auto` becomes the preset `large` on a GPU, `compact` on a CPU.
 
-        A setting that differs from its default was chosen, and holds on either.
+        The defaults are those of `compact`, so on a CPU every setting holds as it stands. On a GPU one that differs from
+        its default holds, and one that doesn't is the preset's; name an architecture to have them all as they stand.
         """
         if self.architecture != AUTO:
             return self
@@ -77,7 +78,7 @@ PRESETS = {
     "default": TrainingConfig(),
     # Ours, for two CPU cores. Generative by the energy score alone: a discriminator adds nothing to it that would be
     # worth four times the time (docs/results.md).
-    "compact": TrainingConfig(architecture="compact", energy=1.0),
+    "compact": TrainingConfig(architecture="compact"),
     # Ours, for a GPU: the published chain at half its width, as compact and with a discriminator besides.
     "large": TrainingConfig(
         architecture="large",
@@ -106,6 +107,7 @@ PRESETS = {
         learning_rate=7e-4,
         critic_learning_rate=7e-4,
         momentum=0.0,
+        energy=0.0,
         fidelity=1.0,
         adversarial=1.0,
         gradient_penalty=0.15,

@@ -13,6 +13,8 @@ from glassmap.agent.data.context import WAFER, Context
 from glassmap.agent.data.mixture import find_mixture
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.checkpoint import why_unreadable
+from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
+from glassmap.agent.models.description import read_description
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
@@ -56,8 +58,7 @@ def _say_mixture(*parts: SomeSpectra) -> str:
 def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tuple[TrainedEnsemble, Path]:
     """Train on what a round learns from; returns the ensemble and its checkpoint."""
     config, store = campaign.config, campaign.store
-
-    ensemble = Ensemble(config.model, seed=_seed(config, round_), device=config.device).fit(
+    ensemble = Ensemble(model_settings(campaign), seed=_seed(config, round_), device=config.device).fit(
         learned.compositions,
         learned.spectra,
         context=Context(learned.context, config.space.held) if config.space.context else None,
@@ -68,6 +69,15 @@ def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tupl
     axis = store.axis()[1]
     checkpoint = ensemble.save(store.folder / "checkpoints", axis=axis, record=record)
     return replace(ensemble, axis=axis, record=record), checkpoint
+
+
+def model_settings(campaign: OpenCampaign) -> TrainingConfig:
+    """Return the model's settings; what `auto` became for earlier rounds it stays, also on another device."""
+    model = campaign.config.model
+    for checkpoint in reversed(campaign.store.artefacts("checkpoint").values()):
+        if model.architecture == AUTO and (earlier := read_description(checkpoint)):
+            return model.on(gpu=earlier.architecture == PRESETS["large"].architecture)
+    return model
 
 
 def spectra_to_learn(campaign: OpenCampaign, round_: int) -> SomeSpectra:

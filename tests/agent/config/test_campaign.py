@@ -159,10 +159,12 @@ def test_what_is_left_out_is_what_it_was_and_what_is_taken_out_is_as_by_default(
 @pytest.mark.parametrize("table", [{}, {"preset": "default"}], ids=["nothing", "a preset"])
 def test_a_default_that_another_version_changed_is_no_change_of_the_campaign(table: dict[str, Any]):
     earlier = check().model_dump(mode="json")
-    earlier["model"] |= {"steps": 777, "members": 3}  # the defaults of then
+    earlier["model"] |= {"steps": 777, "members": 3, "architecture": "compact"}  # the defaults of then
     now = check(model=table | {"members": 3})
-    assert now.continuing(earlier, given=None).model.steps == 777
-    now.continuing(earlier, given=None).check_continues(earlier)
+    for given in (None, {}, {"model": {"architecture": "compact"}}):  # a preset of then gave its architecture
+        went_on = now.continuing(earlier, given=given)
+        assert (went_on.model.steps, went_on.model.architecture) == (777, "compact")
+        went_on.check_continues(earlier)
     with pytest.raises(CampaignError, match="began: model;"):
         check(model={"preset": "paper"}).continuing(earlier, given=None).check_continues(earlier)
 

@@ -10,6 +10,7 @@ from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
+from glassmap.flows.rounds.train import model_settings
 from tests.support.campaigns import rows, write_campaign
 from tests.support.command_line import does, glassmap
 
@@ -30,6 +31,18 @@ def test_the_last_checkpoint_reloads_and_knows_what_it_learned_from(finished: Pa
     }
     np.testing.assert_array_equal(ensemble.axis, axis)
     assert ensemble.predict(compositions).mean.shape == (24, 96)
+
+
+def test_what_the_networks_became_for_one_round_they_stay_for_the_next_on_whatever_device(continued: Path):
+    with CampaignStore.read_only(continued) as store:
+        for path in store.artefacts("checkpoint").values():
+            path.write_text(path.read_text().replace('"architecture": "compact"', '"architecture": "large"'))
+    with open_campaign(continued) as campaign:
+        assert campaign.config.model.architecture == "auto"
+        assert model_settings(campaign).architecture == "large"
+        for path in campaign.store.artefacts("checkpoint").values():
+            path.unlink()
+        assert model_settings(campaign).architecture == "auto"
 
 
 def harm(folder: Path, round_: int, how: str) -> None:
