@@ -9,7 +9,7 @@ from glassmap.agent.models.config import TrainingConfig
 from glassmap.agent.models.networks import COMPACT, Architecture, DenseGenerator, DenseWidths, Generator
 from glassmap.agent.models.training import TrainingData
 
-TINY = TrainingConfig(architecture="compact", members=2, steps=30, batch_size=8)
+TINY = TrainingConfig(architecture="compact", members=2, steps=30, batch_size=8, energy=0.0)
 CPU = torch.device("cpu")
 NOISY = Architecture(DenseGenerator, DenseWidths(noise=3, hidden=(33, 20)), COMPACT.critic)
 """Dense networks that take noise, of widths that no vector of a processor divides."""

@@ -63,7 +63,7 @@ def test_epistemic_and_aleatoric_std_are_told_apart(monkeypatch: pytest.MonkeyPa
 
 def test_the_default_networks_are_generative_and_those_that_learn_by_fidelity_alone_are_not():
     x, _, y = peaks(30)
-    default = TINY.model_copy(update={"architecture": "auto"})
+    default = TINY.model_copy(update={"architecture": "auto", "energy": 1.0})
     assert Ensemble(default, device="cpu").fit(x, y).predict(x).aleatoric_std.min() > 0
     assert not Ensemble(TINY, device="cpu").fit(x, y).predict(x).aleatoric_std.any(), "it learns by fidelity alone"
 
