@@ -65,8 +65,8 @@ class TrainingConfig(BaseModel):
     def on(self, *, gpu: bool) -> "TrainingConfig":
         """Return the settings on a device: `auto` becomes the preset `large` on a GPU, `compact` on a CPU.
 
-        The defaults are those of `compact`, so on a CPU every setting holds as it stands. On a GPU one that differs from
-        its default holds, and one that doesn't is the preset's; name an architecture to have them all as they stand.
+        The defaults are those of `compact`, so on a CPU every setting holds as it stands. On a GPU one that differs
+        from its default holds, and one that doesn't is the preset's; name an architecture, and all hold as they stand.
         """
         if self.architecture != AUTO:
             return self
