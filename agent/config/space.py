@@ -13,7 +13,7 @@ from glassmap.agent.errors import CompositionError
 
 AtPct = Annotated[float, Field(ge=0, le=100)]
 Factor = Annotated[float, Field(gt=0, le=1e6)]
-ContextValue = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[str, Field(max_length=100)]
+ContextValue = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)] | Annotated[str, Field(max_length=100)]
 OnAxis = Annotated[float, Field(ge=0, le=10_000)]  # 1/Å, degrees or Å
 
 # What a data set, a composition table or a point told from Python calls something else
