@@ -7,6 +7,7 @@ q points, v base models, b alloys of a block, d draws, s sources of a draw.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Row
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 REGIONS = (0.1, 0.2, 0.4, 0.6)  # share of the spectra that is left out at once, all that is nearest to one of them
 CENTRES = 5  # of regions of each size
+ROUGH = 1e-4  # share of the variance of measured spectra, in principal components that a generator's draws leave out
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +157,10 @@ class Stack:
 
         A draw is the mean spectrum and how far a measurement may lie from it, from one of two sources, each as often as
         the other: how far a draw of a generator lies from the mean of all generators, or how far a measured spectrum
-        near that alloy lay from what was expected of it when it was left out. The first alone is too narrow, the second
-        knows no phases that nobody measured nearby (docs/results.md). Where there is neither, members stand for draws.
+        near that alloy lay from what was expected of it when it was left out. Of the former only that is kept in which
+        measured spectra differ: what else networks make of noise is rough, as no spectrum is. The first alone is too
+        narrow, the second knows no phases that nobody measured nearby (docs/results.md). Where there is neither,
+        members stand for draws.
 
         Args:
             block: What is predicted.
@@ -167,7 +171,7 @@ class Stack:
         sources: list[Float[Tensor, "d b q"]] = []
         for name, model in self.models.items():
             if (drawn := model.draw_block(block.asked, count, stream)) is not None:
-                sources.append(self.floor + self.scale * drawn - block.predictions[name].mean)
+                sources.append(self._as_measured(self.floor + self.scale * drawn - block.predictions[name].mean))
         if (residuals := self._residuals()) is not None:
             sources.append(_nearby(residuals, block.asked, count, stream))
         if not sources:
@@ -175,6 +179,18 @@ class Stack:
             sources.append(_one_of([away] * count, stream))
         draws = mean + _one_of([torch.stack(each) for each in zip(*sources, strict=True)], stream)
         return draws.clamp(self.floor, self.floor + 100 * self.scale)
+
+    @cached_property
+    def _components(self) -> Float[Tensor, "c q"]:
+        """The principal components in which measured spectra differ, but for `ROUGH` of their variance."""
+        centred = self.known.spectra - self.known.spectra.mean(0)
+        _, sizes, components = cast(Any, torch.linalg).svd(centred, full_matrices=False)
+        shares = sizes.square().cumsum(0)
+        return components[: 1 + int((shares < (1 - ROUGH) * shares[-1]).sum())]
+
+    def _as_measured(self, away: Float[Tensor, "d b q"]) -> Float[Tensor, "d b q"]:
+        """Return of deviations from the mean what measured spectra show; all of it where networks stand alone."""
+        return away @ self._components.T @ self._components if len(self.models) > 1 else away
 
     def _residuals(self) -> Known | None:
         """Return how far measured spectra lay from what was expected of them when they were left out, and of what."""

@@ -158,6 +158,15 @@ def energy_score(draws: np.ndarray, truth: np.ndarray) -> float:
     return float(away - apart / 2)
 
 
+def test_draws_are_as_smooth_as_what_was_measured():
+    x, _, y = peaks(40)
+    y = y * np.random.default_rng(0).uniform(0.5, 1, (len(y), 1))
+    config = TINY.model_copy(update={"steps": 100, "energy": 1.0})
+    draws = Ensemble(config, device="cpu").fit(x, y).draws(peaks(30, seed=1)[0], 6, 0)
+    measured, drawn = (np.abs(np.diff(z, 2, axis=-1)).mean() for z in (y, draws))
+    assert drawn < 1.5 * measured
+
+
 def test_draws_foretell_unseen_spectra_of_a_kind_that_composition_does_not_determine():
     (x, _, y), (asked, _, truth) = peaks(60), peaks(100, seed=1)
     rng = np.random.default_rng(0)
