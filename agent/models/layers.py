@@ -232,9 +232,9 @@ def _product(
     To learn, all members in one batched product. To generate, there are so many points that each member has enough for
     the device, and a product alone adds the bias and activates before anything is written.
     """
-    if not activate:
-        return torch.baddbmm(bias[:, None], h.flatten(1, 2), weight).view(*h.shape[:3], -1)
     points, weight, bias = h.flatten(1, 2), weight.to(h.dtype), bias.to(h.dtype)
+    if not activate:
+        return torch.baddbmm(bias[:, None], points, weight).view(*h.shape[:3], -1)
     out = points.new_empty(*points.shape[:2], weight.shape[2])
     for own, *factors in zip(out, bias, points, weight, strict=True):
         torch._addmm_activation(*factors, out=own)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

@@ -187,7 +187,7 @@ class ConvGenerator(Generator):
         *chain, last = self._chain
         for layer, norm in zip(chain, cast(list[MemberNorm], list(self.norms)), strict=True):
             h = layer.activated(h, norm)
-        return 100 * torch.sigmoid(self.cropped(last(h).squeeze(2)))
+        return 100 * torch.sigmoid(self.cropped(last(h).squeeze(2).float()))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.maps.peak_map import PeakMap
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.models import network_ensemble, networks
+from glassmap.agent.models import layers, network_ensemble, networks
 from glassmap.agent.models.base_model import distances_to
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
@@ -127,6 +127,7 @@ def learn_together(run: Run) -> None:
                 speed.trainer_of(x, y, run.config(preset, steps=s), members, where) for s in (steps, steps + extra)
             )
             times = [_seconds(trainer.run, where) for trainer in (short, long)]
+            show("products", preset=preset, points=points, members=members, seconds_of_all=times[0])
             seconds[members] = max(times[1] - times[0], 1e-9) / extra
             work = count(partial(long._learn, speed.on_device(long.draw(), where), penalised=False))
             show(
@@ -140,7 +141,11 @@ def learn_together(run: Run) -> None:
                 share_of_tf32=work.flop / seconds[members] / tensor_cores,
                 share_of_memory=work.bytes / seconds[members] / memory,
             )
-        show("together", preset=preset, points=points, times_faster=max(seconds) * seconds[1] / seconds[max(seconds)])
+        most = max(seconds)
+        show("together", preset=preset, points=points, times_faster=most * seconds[1] / seconds[most])
+        with patch.object(layers, "as_products", lambda h: False):  # by cuDNN, every member a group of channels
+            trainer = speed.trainer_of(x, y, run.config(preset, steps=steps), most, where)
+            show("grouped convolutions", preset=preset, points=points, seconds_of_all=_seconds(trainer.run, where))
 
 
 def find_peaks(run: Run) -> None:
