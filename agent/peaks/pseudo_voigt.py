@@ -58,9 +58,9 @@ def fit_pseudo_voigts(y: Float[Tensor, "n p"]) -> Fits:
 
     As a sum of a Gaussian a and a Lorentzian b of one width, the heights a and b enter linearly, and neither may be
     negative. So three fits are made: of the Gaussian alone, of the Lorentzian alone, and of both, which counts where
-    neither height came out negative; else the better of the others does. Each starts from the nearest of some hundred
-    profiles and takes `STEPS` steps, after which Δq is within 0.002 of where it would end, so that the time doesn't
-    depend on the rows.
+    neither height came out negative; else the better of the others does, and one whose equations fail never does. Each
+    starts from the nearest of some hundred profiles and takes `STEPS` steps, after which Δq is within 0.002 of where
+    it would end, so that the time doesn't depend on the rows.
 
     Source: Gauss-Newton as in J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed. (Springer, 2006), ch. 10.
     """
@@ -71,8 +71,8 @@ def fit_pseudo_voigts(y: Float[Tensor, "n p"]) -> Fits:
     left = product  # of no use before the first step
     for _ in range(STEPS):
         parameters, left = _step(y[:, None], parameters, starts)
-    is_negative = parameters[:, :, :2].amin(2) < 0
-    best = left.masked_fill(is_negative, math.inf).argmin(1)[:, None, None]
+    failed = (parameters[:, :, :2].amin(2) < 0) | left.isnan()
+    best = left.masked_fill(failed, math.inf).argmin(1)[:, None, None]
     a, b, v, r, left = torch.cat([parameters, left[:, :, None]], 2).take_along_dim(best, 1)[:, 0].unbind(1)
     height = torch.add(a, b, alpha=1 / _LN2)
     whole = (y - y.mean(1, keepdim=True)).square().sum(1)
