@@ -143,6 +143,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "peaks_found": None,
         "failure": "",
         "ensemble": None,
+        "mixture": "",
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
