@@ -144,7 +144,7 @@ class TrainedNetworks:
             self._generate(torch.randn(size, generator=stream).to(compositions.device), compositions)
             for _ in range(int(turn.max()) + 1)
         ]
-        return torch.stack([turns[k][:, m] for k, m in zip(turn.tolist(), member.tolist(), strict=True)])
+        return torch.stack(turns)[turn, :, member]
 
     @torch.inference_mode()
     def _generate(self, noise: Float[Tensor, "b m z"], compositions: Float[Tensor, "b e"]) -> Float[Tensor, "b m q"]:

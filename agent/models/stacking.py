@@ -196,7 +196,7 @@ class Stack:
         """Return how far measured spectra lay from what was expected of them when they were left out, and of what."""
         if self.left_out is None:
             return None
-        told = torch.from_numpy(~np.isnan(self.left_out[:, 0])).to(self.known.spectra.device)
+        told = torch.as_tensor(~np.isnan(self.left_out[:, 0]), device=self.known.spectra.device)
         expected = torch.as_tensor(self.left_out, dtype=torch.float32, device=told.device)
         away = self.floor + self.scale * self.known.spectra - expected
         return Known(self.known.compositions[told], away[told])
