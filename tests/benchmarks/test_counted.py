@@ -7,10 +7,10 @@ from tests.benchmarks import counted
 from tests.benchmarks.work import H200, count
 
 
-def test_a_step_of_the_compact_networks_is_a_hundred_launches_however_many_members_there_are():
+def test_a_step_of_the_compact_networks_is_a_hundred_and_some_launches_however_many_members_there_are():
     config = PRESETS["compact"]
     one, five = (counted.count_step(config, 800, members=members) for members in (1, 5))
-    assert one.asked == five.asked <= 145
+    assert one.asked == five.asked <= 160
     assert not five.waits
     faster = 5 * one.seconds(replayed=True) / five.seconds(replayed=True)
     assert faster > 3, "members together against in turn"
