@@ -19,7 +19,6 @@ LATER: dict[str, Any] = {
     "architecture": "compact",
     "stacked": False,
     "energy": 0.0,
-    "narrowing": 0.0,
     "gradient_penalty": 0.0,
     "vicinity": "soft",
 }
@@ -49,7 +48,6 @@ class TrainingConfig(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
     energy: Weight = 1.0  # weight of the energy score of two draws, per 10 units of RMS intensity
     fidelity: Weight = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
-    narrowing: Weight = 0.0  # weight of the variance of draws, per 100 units; with it they lie nearer to their mean
     adversarial: Weight = 0.0  # weight of passing for a measured spectrum before the discriminator
     gradient_penalty: Weight = 0.0  # of the discriminator's squared slope a unit of RMS intensity, R1 and R2
     composition: Weight = 0.0  # weight of the composition that the discriminator believes to see

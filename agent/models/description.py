@@ -13,7 +13,6 @@ HARDLY = 0.05  # a weight below which a base model hardly counts
 TERMS = {
     "energy": "energy score",
     "fidelity": "fidelity",
-    "narrowing": "narrowing",
     "adversarial": "discriminator",
     "gradient_penalty": "gradient penalty",
     "composition": "composition head",

@@ -273,9 +273,8 @@ class Trainer:
         mse = of_a_draw = squared_error(generated, measured)
         loss = c.fidelity * mse / 100
         if k > 1:
-            variance = variance_of_draws(generated)
-            loss = loss + c.energy * energy_score(generated, measured) / 10 + c.narrowing * variance / 100
-            of_a_draw = mse + variance
+            loss = loss + c.energy * energy_score(generated, measured) / 10
+            of_a_draw = mse + variance_of_draws(generated)
         if self.critic is not None:
             self.critic.requires_grad_(False)  # it doesn't learn now, and half of its work back is spared
             score, seen = self.critic(generated[0], batch.targets)
@@ -294,7 +293,7 @@ class Trainer:
         On the CPU, whatever the device.
         """
         b, e, z = self.config.batch_size, self.sizes.elements, self.generator.noise
-        k = 2 if z and self.config.energy + self.config.fidelity + self.config.narrowing > 0 else 1
+        k = 2 if z and self.config.energy + self.config.fidelity > 0 else 1
         parts: list[tuple[Tensor, ...]] = []  # of each member, as the fields of `Batch`
         for stream, mine in zip(self.streams, self.seen, strict=True):
             row = mine[torch.randint(len(mine), (b,), generator=stream)]
