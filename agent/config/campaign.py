@@ -1,7 +1,7 @@
 """A campaign's settings, from `campaign.toml`: one typed tree, unknown keys refused by name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,7 +17,7 @@ from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleCon
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.config.toml_file import read_toml
-from glassmap.agent.data.context import Held
+from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 
@@ -217,8 +217,9 @@ def slug(name: str) -> str:
 
 def held_of(settings: Mapping[str, Any]) -> Held:
     """Return the process variables at which a campaign is held; of settings as they are recorded."""
-    context: Mapping[str, Any] = settings.get("space", {}).get("context", {})  # came later
-    return {name: value[0] if isinstance(value, list | tuple) else value for name, value in context.items()}
+    space: Mapping[str, Any] = settings.get("space", {})
+    context: Mapping[str, Value | Sequence[Value]] = space.get("context", {})  # came later
+    return {name: value if isinstance(value, float | int | str) else value[0] for name, value in context.items()}
 
 
 def first_own_round(settings: Mapping[str, Any]) -> int:

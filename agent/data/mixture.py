@@ -10,7 +10,7 @@ Letters: n samples, q points, p pairs.
 import math
 from collections.abc import Mapping
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -126,12 +126,13 @@ def find_mixture(
         columns: What is recorded of the samples, one value each.
         known: What models are told already (the context): only pairs that share all of it are looked at.
     """
+    known = known or {}
     if len(compositions) > MOST_SAMPLES:
         rows = np.linspace(0, len(compositions) - 1, MOST_SAMPLES).astype(np.intp)
         compositions, spectra = compositions[rows], spectra[rows]
-        columns, known = ({name: v[rows] for name, v in part.items()} for part in (columns, known or {}))
-    known = known or {}
-    pairs: Integer[np.ndarray, "p 2"] = KDTree(compositions).query_pairs(ONE_ALLOY_AT_PCT / 100, output_type="ndarray")
+        columns, known = ({name: v[rows] for name, v in part.items()} for part in (columns, known))
+    near = cast(Any, KDTree(compositions)).query_pairs(ONE_ALLOY_AT_PCT / 100, output_type="ndarray")
+    pairs = cast(np.ndarray, near)
     for values in known.values():
         pairs = pairs[values[pairs[:, 0]] == values[pairs[:, 1]]]
     if len(pairs) < 2 * FEWEST_PAIRS:
