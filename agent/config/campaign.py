@@ -157,10 +157,10 @@ class CampaignConfig(Settings):
         if known is None:
             known = without_old_defaults(then.model_dump(mode="json", include=then._free))
         whole = _completed(self, then, known)
+        settings = whole.model_dump(mode="json")
         if self.model.architecture == AUTO:
-            model = whole.model.model_copy(update={"architecture": then.model.architecture})
-            whole = whole.model_copy(update={"model": model})
-        return self.of(whole.model_dump(mode="json"), source="the campaign's settings, with those of its store")
+            settings["model"]["architecture"] = then.model.architecture
+        return self.of(settings, source="the campaign's settings, with those of its store")
 
     def to_toml(self, path: Path) -> None:
         """Write the campaign file, every setting spelled out."""
