@@ -36,6 +36,7 @@ from glassmap.agent.progress import Report, ignore
 
 REPORT_EVERY = 10  # steps
 AHEAD = 50  # steps that are drawn ahead on a GPU; reading the loss, once for all of them, waits for the device
+SAME_CONTEXT = 1e-6  # distance of encoded process variables up to which spectra were made alike
 LEAST_WEIGHT = 1e-3  # what counts less in a soft vicinity doesn't count; Ding et al.'s
 PENALTY_EVERY = 4  # steps; the gradient penalty counts as many times more then (Karras et al., CVPR 2020)
 
@@ -63,6 +64,8 @@ TrainFn = Callable[[TrainingData, Report], Generator]
 
 class Vicinity(NamedTuple):
     """How near a spectrum or a label must be to a target to stand for it, as distances of composition vectors.
+
+    Where there is a context, only spectra of the target's own stand for it: distances are of composition alone.
 
     Source: Ding et al., CcGAN (ICLR 2021; TPAMI 2023), whose labels are scalars. Their σ, a reference rule, would
     smear a sparse set over its neighbours, and κ, the largest gap between neighbouring labels, over borders of phases:
@@ -136,7 +139,8 @@ class Trainer:
         self.on_device = self.compositions.to(device)
         self.seen = [torch.nonzero(torch.tensor(mine)).squeeze(1) for mine in data.seen]
         self.streams = [torch.Generator().manual_seed(seed) for seed in data.seeds]
-        self.vicinity = Vicinity.of(self.compositions, jitter=self.config.jitter, kind=self.config.vicinity)
+        shares = self.compositions[:, : self.sizes.elements]
+        self.vicinity = Vicinity.of(shares, jitter=self.config.jitter, kind=self.config.vicinity)
         architecture, sizes = data.architecture, self.sizes
         self.generator = build(lambda: architecture.generator(sizes, architecture.widths), self.streams).to(device)
         self.generator.start_from(torch.stack([self.spectra[mine.to(device)].mean(0) for mine in self.seen]))
@@ -302,7 +306,10 @@ class Trainer:
             noise = torch.randn(k, b, z, generator=stream)
             real, label = row, target
             if self.critic is not None:
-                weights = self.vicinity.weights(target, self.compositions[mine])
+                known = self.compositions[mine]
+                weights = self.vicinity.weights(target[:, :e], known[:, :e])
+                apart = torch.cdist(target[:, e:], known[:, e:], compute_mode="donot_use_mm_for_euclid_dist")
+                weights[apart > SAME_CONTEXT] = 0
                 alone = weights.sum(1) == 0  # no measured spectrum in the vicinity: the target's own stands for it
                 weights[alone] = (mine == row[alone, None]).float()
                 real = mine[torch.multinomial(weights, 1, generator=stream).squeeze(1)]

@@ -163,6 +163,24 @@ def test_what_the_discriminator_is_shown_is_of_the_targets_vicinity(kind: Litera
     assert (batch.real != batch.rows).any() and (batch.labels != batch.targets).any()
 
 
+def test_what_stands_for_a_target_was_made_as_it_was():
+    x, _, y = peaks(20)
+    config = TINY.model_copy(update={"jitter": 0.5, "adversarial": 0.1, "batch_size": 200})
+    alone = training_data(x, y, [1, 2], config=config)
+    both, power = np.concatenate([alone.compositions] * 2), np.repeat([0.4, -0.6], 20).astype(np.float32)
+    told = alone._replace(
+        compositions=np.column_stack([both, power]),
+        spectra=np.concatenate([alone.spectra] * 2),
+        seen=np.ones((2, 40), dtype=bool),
+        context=1,
+    )
+    trainer = Trainer(told, device=CPU)
+    assert trainer.vicinity.kappa == pytest.approx(Trainer(alone, device=CPU).vicinity.kappa), "of compositions alone"
+    batch, made = trainer.draw(), trainer.compositions[:, 3]
+    assert (made[batch.real] == made[batch.rows]).all() and (batch.real != batch.rows).any()
+    assert (batch.labels[:, :, 3] == made[batch.rows]).all()
+
+
 def test_progress_is_reported_to_the_end():
     x, _, y = peaks(10)
     told = Told()
@@ -174,7 +192,7 @@ def test_progress_is_reported_to_the_end():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_a_gpu_learns_as_well_as_a_cpu():
     x, _, y = peaks(40)
-    config = TrainingConfig(members=2, steps=200)
+    config = TrainingConfig(architecture="compact", members=2, steps=200)
     errors = [
         mean_squared_error(Ensemble(config, device=device).fit(x, y).predict(x).mean, y) for device in ("cpu", "cuda")
     ]
