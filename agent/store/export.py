@@ -209,14 +209,14 @@ def _write_parquet(store: CampaignStore, path: Path) -> None:
     tables = {name: json.dumps(records) for name, records in _tables(store).items()}  # texts are copied in no time
     kinds: Mapping[type, Any] = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
     columns = {"id": str} | dict.fromkeys(_at_pct(elements, None, ""), float)
-    columns |= dict.fromkeys(_at_pct(elements, None, TARGET), float) | _extras(store)
+    columns |= dict.fromkeys(_at_pct(elements, None, TARGET), float) | (extras := _extras(store))
     schema = pa.schema(
         [*((name, kinds[kind]) for name, kind in columns.items()), ("intensity", pa.list_(pa.float32(), points))],
         metadata={"PANDAS_ATTRS": json.dumps(about | tables)},  # which pandas gives as `attrs`
     )
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for block in _blocks(store):
-            rows = [_row(one, elements, _extras(store)) for one in block]
+            rows = [_row(one, elements, extras) for one in block]
             arrays = [pa.array([row[name] for row in rows], kinds[kind]) for name, kind in columns.items()]
             spectra = np.concatenate([one.spectrum for one in block]).astype(np.float32)
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(spectra), points))
