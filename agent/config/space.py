@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.data.composition import SYMBOLS, CompositionSpace
-from glassmap.agent.data.context import Held, Value
+from glassmap.agent.data.context import Held, Value, label_of
+from glassmap.agent.data.exported import EXTRAS
 from glassmap.agent.errors import CompositionError
 
 AtPct = Annotated[float, Field(ge=0, le=100)]
@@ -18,6 +19,7 @@ OnAxis = Annotated[float, Field(ge=0, le=10_000)]  # 1/Å, degrees or Å
 
 # What a data set, a composition table or a point told from Python calls something else
 _TAKEN = {"_id", "file", "sample", "id", "composition", "intensity", "q", "two_theta", "r", "wavelength"}
+_TAKEN |= {"state", "remark", "target", *EXTRAS}  # nor may an order or an export
 
 
 class SpaceConfig(Settings):
@@ -45,7 +47,10 @@ class SpaceConfig(Settings):
                     f"{name} must be held at one number or label, or at several different ones of a kind, got "
                     f"{list(each)}"
                 )
-        return context
+        return {
+            name: tuple(map(_as_read, values)) if isinstance(values, tuple) else _as_read(values)
+            for name, values in context.items()
+        }
 
     @property
     def held(self) -> Held:
@@ -69,6 +74,11 @@ class SpaceConfig(Settings):
     def build(self) -> CompositionSpace:
         """Return the space itself."""
         return CompositionSpace(**self.model_dump(exclude={"context"}))
+
+
+def _as_read(value: Value) -> Value:
+    """Return a label as samples have it."""
+    return label_of(value) if isinstance(value, str) else value
 
 
 class SpectrumConfig(Settings):

@@ -47,9 +47,7 @@ def read_value(said: object, name: str, held: Value) -> Value | None:
     if not text:
         return None
     if isinstance(held, str):
-        if isinstance(said, bool | np.bool_):
-            return text.lower()
-        return f"{float(text):g}" if isinstance(said, int | float | np.number) else visible(text)
+        return label_of(said)
     try:
         number = float(text)
     except ValueError:
@@ -60,6 +58,23 @@ def read_value(said: object, name: str, held: Value) -> Value | None:
             f'hold the campaign at a label (`context = {{{name} = "…"}}`).'
         )
     return number
+
+
+def label_of(said: object) -> str:
+    """Return a label, the same whether a file holds it as a number or as text: 20230115 and `20230115.0` alike.
+
+    Text is taken for a number where a program would write that number so; `007`, `1.10` and `1e3` stay as they are.
+    """
+    text = str(said).strip()
+    if isinstance(said, bool | np.bool_):
+        return text.lower()
+    try:
+        number = float(text)
+    except ValueError:
+        return visible(text)
+    if not math.isfinite(number) or not (isinstance(said, float | np.floating) or repr(number) == text):
+        return visible(text)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def columns_of(values: Sequence[Held], held: Held) -> Columns:
@@ -86,6 +101,35 @@ def is_held(values: Held, held: Held) -> bool:
         values[name] == value or (isinstance(value, float) and abs(float(values[name]) - value) <= 0.05 * abs(value))
         for name, value in held.items()
     )
+
+
+def say_unlearned(learned: Sequence[Held], held: Held) -> str:
+    """Return in sentences where a campaign is held at what was never measured; empty where that is nowhere.
+
+    A number may lie a tenth of the range beyond it, or as near to a measured one as `is_held` asks.
+
+    Args:
+        learned: The values of each spectrum learned from; of none nothing is said.
+        held: The values at which plans and maps are held.
+    """
+    words: list[str] = []
+    for name, value in held.items() if learned else ():
+        there = {one[name] for one in learned}
+        if isinstance(value, str):
+            if value not in there:
+                words.append(
+                    f"Nothing was measured at {name} = {value} yet, only at {', '.join(sorted(map(str, there)))}: what "
+                    "is said there is their mean, and extrapolated."
+                )
+            continue
+        low, high = min(map(float, there)), max(map(float, there))
+        margin = max(0.1 * (high - low), 0.05 * abs(value))
+        if not low - margin <= value <= high + margin:
+            measured = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+            words.append(
+                f"{name} = {value:g} is outside what was measured, {measured}: what is said there is extrapolated."
+            )
+    return " ".join(words)
 
 
 def say_held(held: Held) -> str:
@@ -119,11 +163,12 @@ class Variable(NamedTuple):
     def encode(self, values: np.ndarray) -> EncodedContext:
         """Return a column a label, √½ where it is the sample's, or one of numbers.
 
-        A label that was not learned from has zeros everywhere: it is as near to each of the others.
+        A label that was not learned from is the centre of the others: as near to each.
         """
         if self.labels is None:
             return ((values - self.middle) / self.width)[:, None].astype(np.float64)
-        return (values[:, None] == np.array(self.labels)) * math.sqrt(0.5)
+        known = values[:, None] == np.array(self.labels)
+        return np.where(known.any(1, keepdims=True), known, 1 / len(self.labels)) * math.sqrt(0.5)
 
 
 @dataclass(frozen=True)
@@ -137,24 +182,28 @@ class Encoding:
     def learned_from(cls, context: Context) -> "Encoding":
         """Return the encoding of what a model learns from.
 
+        A label that predictions are held at may come with a later spectrum: until then it is the centre of the others,
+        and `say_unlearned` says so.
+
         Raises:
-            ModelError: If nothing that is learned from has a label that predictions are held at.
+            ModelError: If a variable is missing or unknown.
         """
         variables = tuple(Variable.learned_from(name, values) for name, values in context.columns.items())
-        return cls(variables, {}).held_at(context.held)
+        return cls(variables, context.held).held_at(context.held)
 
     def held_at(self, held: Held) -> "Encoding":
         """Return the same, with predictions of compositions alone held at other values.
 
         Raises:
-            ModelError: If a variable is missing or unknown, or nothing that was learned from has its label.
+            ModelError: If a variable is missing or unknown, or nothing that was learned from has a label that isn't
+                the one of before.
         """
         names = [variable.name for variable in self.variables]
         if sorted(held) != sorted(names):
             given = ", ".join(held) or "none"
             raise ModelError(f"The model learned from {', '.join(names)}; hold it at a value of each, got {given}.")
         for name, labels, *_ in self.variables:
-            if labels is not None and held[name] not in labels:
+            if labels is not None and held[name] not in (*labels, self.held.get(name)):
                 raise ModelError(
                     f"Nothing that the model learned from has {name} = {held[name]}, at which the map is to be held: "
                     f"there are {', '.join(labels)}. Measure some alloys at {held[name]}, or hold it at another value."

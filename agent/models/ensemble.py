@@ -83,8 +83,7 @@ class Ensemble:
             train_fn: Trains the networks elsewhere, as `glassmap.flows.compute.dask_cluster.Cluster.train` does.
 
         Raises:
-            ModelError: If there is no spectrum to learn from, the two differ in length, the device isn't there, or no
-                spectrum has a label that predictions are held at.
+            ModelError: If there is no spectrum to learn from, the two differ in length, or the device isn't there.
         """
         if not 0 < len(compositions) == len(spectra):
             raise ModelError(

@@ -64,7 +64,11 @@ def test_a_process_that_makes_no_difference_does_not_count():
 def test_an_ensemble_is_held_only_at_what_it_learned():
     x, y, columns = LEARNED
     few = np.flatnonzero(columns["rate"] == "low")
-    with pytest.raises(ModelError, match=r"rate = high, .* there are low"):
-        Ensemble(TINY).fit(x[few], y[few], context=Context(rows_of(columns, few), {"rate": "high"}))
+    slow = Ensemble(TINY, device="cpu").fit(x[few], y[few], context=Context(rows_of(columns, few), {"rate": "high"}))
+    low = {"rate": np.full(len(few), "low")}
+    same = slow.predict(x[few], context=low).mean
+    np.testing.assert_allclose(slow.predict(x[few]).mean, same, atol=1e-4, err_msg="until one was made so")
+    with pytest.raises(ModelError, match=r"rate = medium, .* there are low"):
+        slow.held_at({"rate": "medium"})
     with pytest.raises(ModelError, match="learned from compositions alone and can't be held at rate = low"):
         Ensemble(TINY, device="cpu").fit(x, y).held_at({"rate": "low"})

@@ -165,6 +165,8 @@ def test_a_simulation_has_no_process(tmp_path: Path):
     ("context", "reason"),
     [
         ({"Co": 1.0}, "can't be called 'Co'"),
+        ({"state": 1.0}, "can't be called 'state'"),
+        ({"facts": "a"}, "can't be called 'facts'"),
         ({"rate": []}, "rate must be held at one number or label"),
         ({"rate": ["high", 1.0]}, "at several different ones of a kind"),
         ({"rate": True}, "rate"),
