@@ -109,7 +109,7 @@ PRESETS = {
         fidelity=1.0,
         adversarial=1.0,
         gradient_penalty=0.15,
-        composition=0.0,
+        composition=0.1,
         jitter=0.5,
         averaging=0.995,
     ),
