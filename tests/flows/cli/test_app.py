@@ -370,12 +370,12 @@ def test_compare_says_which_model_is_best_and_draws_it(tmp_path: Path, small_dat
     words = ["compare", small_dataset, "--sizes", "10,30", "--seeds", 2, "--members", 2, "--steps", 5]
     result = glassmap(*words, "--json", tmp_path / "found.json", "--picture", tmp_path / "curves.png")
     assert result.exit_code == 0, result.output
-    assert "30 spectra, split 2 of 2: nearest" in result.output, "as it goes"
+    assert "30 spectra, split 2 of 2: mean" in result.output, "as it goes"
     assert "After 30 spectra " in result.output and "`--split wafer` holds a whole wafer out" in result.output
     found = json.loads((tmp_path / "found.json").read_text())
     assert list(found) == ["dataset", "split", "errors", "sentences"]
     assert all(sentence in result.output for sentence in found["sentences"])
-    models = {"nearest", "rbf", "pca-gp", "extra-trees", "ensemble"}
+    models = {"mean", "without-networks", "nearest", "rbf", "pca-gp", "extra-trees", "ensemble"}
     mse = {
         model: np.median([record["mse"] for record in found["errors"] if (record["model"], record["n"]) == (model, 30)])
         for model in models
