@@ -3,8 +3,7 @@
 Where there is a context (`glassmap.agent.data.context`), its encoded columns stand behind the shares wherever a base
 model is given compositions; usual samples that differ in it are about 1 apart, as compositions never are.
 
-Letters: n training spectra, e elements and columns of the context, q points, k draws, m members, b alloys of a block,
-d draws asked for.
+Letters: n training spectra, e elements and columns of the context, q points, k draws, m members, b alloys of a block.
 """
 
 from collections.abc import Iterator
@@ -31,7 +30,10 @@ class PredictedBlock:
     """What a base model predicts of a block of alloys, on its device; intensity 0-100."""
 
     draws: Float[Tensor, "k b m q"]
-    """Several draws of several members; 1 of either where the model is deterministic or single."""
+    """Several draws of several members; 1 of either where the model is deterministic or single.
+
+    They are chosen for their mean, so they scatter less than draws do; those are had from `draw_block`.
+    """
     unknown: Float[Tensor, " b"] | None = None
     """How little the model knows there, from 0 (as at a measurement) to 1 (nothing); None where it can't tell."""
 
@@ -88,16 +90,15 @@ class TrainedBaseModel(Protocol):
         ...
 
     def draw_block(
-        self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
-    ) -> Float[Tensor, "d b q"] | None:
-        """Draw what measurements of a block of alloys may give, 0-100; None where the model knows their mean only.
-
-        Every draw of every alloy is independent of the others.
+        self, compositions: Float[Tensor, "b e"], stream: torch.Generator, *, alike: bool = False
+    ) -> Float[Tensor, "b m q"] | None:
+        """Draw once with every member what a measurement of each alloy may give, 0-100; None where it knows means only.
 
         Args:
             compositions: As of `predict_block`.
-            count: Of draws.
             stream: On the CPU; decides every random number.
+            alike: With the same noise for every alloy, so that what is drawn of one depends on no other; by default
+                alloys are independent.
         """
         ...
 

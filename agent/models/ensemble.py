@@ -150,8 +150,8 @@ class TrainedEnsemble:
         for block in self._blocks(compositions, context):
             (sample,) = self.stack.draw(block, 1, stream)
             epistemic = block.epistemic_std(weights)
-            band, aleatoric = self.stack.band(epistemic), block.aleatoric_std
-            parts.append((block.mean(weights), sample, epistemic, aleatoric, band))
+            aleatoric = self.stack.aleatoric_std(block)
+            parts.append((block.mean(weights), sample, epistemic, aleatoric, self.stack.band(epistemic)))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
 
     def draws(

@@ -136,7 +136,7 @@ class TrainedTrees:
             stds.append((shares @ spectra.square() - (shares @ spectra).square()).clamp(min=0).sqrt())
         return Prediction(on_cpu(means), None, on_cpu(stds))
 
-    def draw_block(self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator) -> None:
+    def draw_block(self, compositions: Float[Tensor, "b e"], stream: torch.Generator, *, alike: bool = False) -> None:
         """Draw nothing: the spectra at the leaves are of other alloys."""
 
     def save(self) -> Saved:

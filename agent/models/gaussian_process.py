@@ -160,7 +160,7 @@ class TrainedGaussianProcess:
             stds.append(predicted.unknown[:, None] * of_spectra)
         return Prediction(on_cpu(means), None, on_cpu(stds))
 
-    def draw_block(self, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator) -> None:
+    def draw_block(self, compositions: Float[Tensor, "b e"], stream: torch.Generator, *, alike: bool = False) -> None:
         """Draw nothing: one kernel for every point says how sure the mean is, not how spectra scatter."""
 
     def save(self) -> Saved:

@@ -38,6 +38,7 @@ from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Row
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 REGIONS = (0.1, 0.2, 0.4, 0.6)  # share of the spectra that is left out at once, all that is nearest to one of them
 CENTRES = 5  # of regions of each size
+SCATTER = 16  # draws of every member that the aleatoric std is taken over
 ROUGH = 1e-4  # share of the variance of measured spectra, in principal components that a generator's draws leave out
 
 
@@ -87,12 +88,6 @@ class StackedBlock:
         if (unknown := self.unknown) is not None:
             spread = spread + unknown * _size(self.mean(weights) - self.nearest).square()
         return spread.sqrt()
-
-    @property
-    def aleatoric_std(self) -> Float[Tensor, "b q"]:
-        """Standard deviation over draws, root mean square over members; as in `Stack.draw`, whatever they weigh."""
-        variances = [block.draws.var(0).mean(1) for block in self.predictions.values() if len(block.draws) > 1]
-        return torch.stack(variances).mean(0).sqrt() if variances else torch.zeros_like(self.nearest)
 
     def _shares(self, weights: Weights) -> dict[str, float | Tensor]:
         """Return how much each model counts for each alloy: what one doesn't know goes to those that are cautious."""
@@ -170,7 +165,7 @@ class Stack:
         mean = block.mean(self.weights)
         sources: list[Float[Tensor, "d b q"]] = []
         for name, model in self.models.items():
-            if (drawn := model.draw_block(block.asked, count, stream)) is not None:
+            if (drawn := _draws(model, block.asked, count, stream)) is not None:
                 sources.append(self._as_measured(self.floor + self.scale * drawn - block.predictions[name].mean))
         if (residuals := self._residuals()) is not None:
             sources.append(_nearby(residuals, block.asked, count, stream))
@@ -179,6 +174,19 @@ class Stack:
             sources.append(_one_of([away] * count, stream))
         draws = mean + _one_of([torch.stack(each) for each in zip(*sources, strict=True)], stream)
         return draws.clamp(self.floor, self.floor + 100 * self.scale)
+
+    def aleatoric_std(self, block: StackedBlock) -> Float[Tensor, "b q"]:
+        """Return the standard deviation over draws of a member, root mean square over members; 0 where none draws.
+
+        As in `draw`, whatever the base models weigh. Noise is the same for all alloys, and at every call.
+        """
+        variances: list[Float[Tensor, "b q"]] = []
+        for model in self.models.values():
+            stream = torch.Generator().manual_seed(stream_seed(0, "scatter"))
+            drawn = [model.draw_block(block.asked, stream, alike=True) for _ in range(SCATTER)]
+            if draws := [each for each in drawn if each is not None]:
+                variances.append(torch.stack(draws).var(0).mean(1))
+        return self.scale * torch.stack(variances).mean(0).sqrt() if variances else torch.zeros_like(block.nearest)
 
     @cached_property
     def _components(self) -> Float[Tensor, "c q"]:
@@ -417,6 +425,18 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regi
 def _shares(compositions: Compositions, context: int) -> np.ndarray:
     """Return the atomic fractions, without the columns of a context behind them."""
     return compositions[:, : compositions.shape[1] - context]
+
+
+def _draws(
+    model: TrainedBaseModel, compositions: Float[Tensor, "b e"], count: int, stream: torch.Generator
+) -> Float[Tensor, "d b q"] | None:
+    """Draw of a model with every alloy's and draw's own member and noise; None where it knows means only."""
+    drawn: list[Float[Tensor, "1 b q"]] = []
+    for _ in range(count):
+        if (members := model.draw_block(compositions, stream)) is None:
+            return None
+        drawn.append(_one_of([members.transpose(0, 1)], stream))
+    return torch.cat(drawn)
 
 
 def _nearby(

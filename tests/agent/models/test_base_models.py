@@ -69,7 +69,7 @@ class TrainedMean:
     def predict_block(self, compositions: torch.Tensor) -> PredictedBlock:
         return PredictedBlock(self.known.spectra.mean(0).expand(1, len(compositions), 1, -1))
 
-    def draw_block(self, compositions: torch.Tensor, count: int, stream: torch.Generator) -> None: ...
+    def draw_block(self, compositions: torch.Tensor, stream: torch.Generator, *, alike: bool = False) -> None: ...
 
     def predict(self, compositions: Compositions) -> Prediction:
         mean = on_cpu([self.predict_block(block).mean for block in blocks_of(compositions, CPU)])

@@ -88,6 +88,36 @@ def test_the_few_draws_that_make_a_members_mean_come_nearer_to_that_of_many_than
     assert size == (NOISY.draws, 1, 2, 3) and away < 0.6 * usual
 
 
+def test_aleatoric_std_is_that_of_many_new_draws_whatever_the_networks_weigh_and_whoever_is_asked_for_with_an_alloy(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
+    (x, _, y), asked = peaks(30), peaks(40, seed=1)[0]
+    config = TINY.model_copy(update={"architecture": "noisy", "energy": 1.0, "steps": 60})
+    ensemble, stream = Ensemble(config, device="cpu").fit(x, 3 * y - 20), torch.Generator().manual_seed(5)
+    networks = ensemble.stack.models["networks"]
+    many = [networks.draw_block(torch.tensor(asked), stream) for _ in range(200)]
+    draws = np.stack([np.asarray(members) for members in many]) * ensemble.stack.scale  # (k, b, m, q)
+    told, true = ensemble.predict(asked).aleatoric_std, np.sqrt(draws.var(0, ddof=1).mean(1))
+    assert told.mean() == pytest.approx(true.mean(), rel=0.15)
+    few = ensemble.predict(asked[7:9]).aleatoric_std
+    np.testing.assert_allclose(few, told[7:9], atol=1e-4)
+    weights = dict.fromkeys(ensemble.weights, 0.0) | {"trees": 1.0}
+    unweighed = replace(ensemble, stack=replace(ensemble.stack, weights=weights))
+    np.testing.assert_array_equal(unweighed.predict(asked).aleatoric_std, told)
+
+
+def test_draws_of_different_alloys_are_of_different_members():
+    x, _, y = peaks(30)
+    config = TINY.model_copy(update={"stacked": False, "energy": 1.0})
+    ensemble = Ensemble(config, device="cpu").fit(x, y)
+    x = np.repeat(x[:1], 200, axis=0)
+    members = next(ensemble.predict_blocks(x[:1]))[1].numpy()[0]  # (m, q)
+    (draws,) = ensemble.draws(x, 1, 0)
+    nearest = np.square(draws[:, None] - members).mean(2).argmin(1)
+    assert 60 < (nearest == 0).sum() < 140, "one draw is not of one member for all alloys"
+
+
 def test_draws_of_generators_that_stand_alone_are_what_they_generate(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(ARCHITECTURES, "noisy", "tests.support.models:NOISY")
     x, _, y = peaks(30)

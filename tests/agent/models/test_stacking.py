@@ -68,14 +68,6 @@ def test_every_member_of_every_model_counts_into_the_spread():
     torch.testing.assert_close(block.epistemic_std(WEIGHTS)[0, 0], values.std())
 
 
-def test_what_differs_between_draws_is_aleatoric_whatever_they_weigh():
-    draws = torch.tensor([70.0, 90.0]).view(2, 1, 1, 1).expand(2, 1, 3, 4)
-    block = stacked([0.0], sure=20.0, cautious=60.0)
-    noisy = replace(block, predictions=block.predictions | {"bold": PredictedBlock(draws)})
-    torch.testing.assert_close(noisy.aleatoric_std[0, 0], draws[:, 0, 0, 0].std())
-    assert not block.aleatoric_std.any()
-
-
 @given(st.integers(0, 10**6))
 def test_weights_are_those_with_which_predictions_together_come_nearest(seed: int):
     rng = np.random.default_rng(seed)
