@@ -180,7 +180,7 @@ def _facts(campaign: CampaignSnapshot) -> str:
     settings, stop, used, status = campaign.settings, campaign.settings.stop, campaign.used, campaign.status
     rows = {
         "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
-        **({"held at": f"{settings.held}: so are plans and maps"} if settings.held else {}),
+        **({"held at": f"{settings.held}: so are plans and maps. {status.unlearned}".strip()} if settings.held else {}),
         "measured by": campaign.source or settings.backend,
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
         "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",

@@ -59,6 +59,7 @@ def generate_alloy(
     if held:
         ensemble = ensemble.held_at({**({} if ensemble.context is None else ensemble.context.held), **held})
     said = "" if ensemble.context is None else say_held(ensemble.context.held)
+    unlearned = "" if ensemble.context is None else store.say_unlearned(ensemble.context.held)
     space = CampaignConfig.recorded(store.config).space.build()
     block, row = block_of(space, composition, size=ensemble.block_size)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
@@ -96,7 +97,9 @@ def generate_alloy(
         title=f"{title}\n{figures}".rstrip(),
         warning="" if error < ensemble.known_below else known,
     )
-    return GeneratedAlloy([csv, png], said and f"held at {said}", figures, nearest, known)
+    return GeneratedAlloy(
+        [csv, png], said and f"held at {said}{unlearned and '. '}{unlearned}", figures, nearest, known
+    )
 
 
 def _say_figures(ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:

@@ -18,8 +18,9 @@ ContextValue = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)] | Annotated
 OnAxis = Annotated[float, Field(ge=0, le=10_000)]  # 1/Å, degrees or Å
 
 # What a data set, a composition table or a point told from Python calls something else
-_TAKEN = {"_id", "file", "sample", "id", "composition", "intensity", "q", "two_theta", "r", "wavelength"}
-_TAKEN |= {"state", "remark", "target", *EXTRAS}  # nor may an order or an export
+_TAKEN = {"_id", "file", "sample", "id", "composition", "intensity", "q", "two_theta", "r", "wavelength"} | {
+    *("state", "remark", "target", "counts", "hash", "notes", *EXTRAS)  # what orders and exports say beside
+}
 
 
 class SpaceConfig(Settings):

@@ -104,7 +104,7 @@ def is_held(values: Held, held: Held) -> bool:
 
 
 def say_unlearned(learned: Sequence[Held], held: Held) -> str:
-    """Return in sentences where a campaign is held at what was never measured; empty where that is nowhere.
+    """Return in sentences where models are held at what they learned nothing of; empty where that is nowhere.
 
     A number may lie a tenth of the range beyond it, or as near to a measured one as `is_held` asks.
 
@@ -118,16 +118,17 @@ def say_unlearned(learned: Sequence[Held], held: Held) -> str:
         if isinstance(value, str):
             if value not in there:
                 words.append(
-                    f"Nothing was measured at {name} = {value} yet, only at {', '.join(sorted(map(str, there)))}: what "
-                    "is said there is their mean, and extrapolated."
+                    f"Nothing was learned at {name} = {value} yet, only at {', '.join(sorted(map(str, there)))}: what "
+                    "is planned and mapped there is extrapolated."
                 )
             continue
         low, high = min(map(float, there)), max(map(float, there))
         margin = max(0.1 * (high - low), 0.05 * abs(value))
         if not low - margin <= value <= high + margin:
-            measured = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+            said = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             words.append(
-                f"{name} = {value:g} is outside what was measured, {measured}: what is said there is extrapolated."
+                f"{name} = {value:g} is outside what was learned, {said}: what is planned and mapped there is "
+                "extrapolated."
             )
     return " ".join(words)
 

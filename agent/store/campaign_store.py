@@ -8,8 +8,11 @@ import math
 
 import numpy as np
 
+from glassmap.agent.config.campaign import held_of
 from glassmap.agent.data.composition import label
+from glassmap.agent.data.context import Held, say_unlearned
 from glassmap.agent.models.description import read_description
+from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.store.connection import is_advanced
 from glassmap.agent.store.files import Files
@@ -74,8 +77,13 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             use_changed=tuple(self.use_changed),
             peaks_found=self.peaks_found,
             mixture=self.mixture,
+            unlearned=self.say_unlearned(held_of(self._setting("config") or {})),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
         )
+
+    def say_unlearned(self, held: Held) -> str:
+        """Return in sentences where some process variables are beyond what is learned from; empty where nowhere."""
+        return visible(say_unlearned(self.contexts_learned(), held)) if held else ""
 
     def to_look_at(self) -> ToLookAt:
         """Return how much there is that a person should see to."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from glassmap.agent.data.context import Held
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Flag, Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
@@ -200,6 +201,14 @@ class Measurements(Settings):
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return what else each measurement found, by its id."""
         return {row["id"]: json.loads(row["facts"]) for row in self._rows("SELECT id, facts FROM spectra")}
+
+    def contexts_learned(self) -> list[Held]:
+        """Return the process variables of each spectrum that is learned from, once each kind."""
+        rows = self._rows(
+            """SELECT DISTINCT json_extract(facts, '$.context') AS context FROM spectra
+            WHERE state = 'used' AND NOT hold_out AND json_extract(facts, '$.context') IS NOT NULL"""
+        )
+        return [json.loads(row["context"]) for row in rows]
 
     def set_measurement_state(self, id_: str, state: MeasurementState, reason: str) -> None:
         """Use a measurement or not, from the next training on, for good; call within a transaction."""

@@ -41,6 +41,7 @@ class Status(NamedTuple):
     use_changed: tuple[str, ...]  # measurements that people took out of use or into it since the last training
     peaks_found: PeaksFound | None  # on the last map, and in the spectra that its model knows of
     mixture: str  # how samples of one alloy differ and what explains it, in sentences; empty where they don't
+    unlearned: str  # where it is held at what nothing was learned of, in sentences; empty where that is nowhere
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
 
     @property

@@ -17,7 +17,7 @@ from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map, colour_limits, measured_values
-from glassmap.dashboard.live import archive_now, chosen, map_now, show_ternary, used_alloys_now
+from glassmap.dashboard.live import archive_now, chosen, map_now, plain, show_ternary, used_alloys_now
 from glassmap.dashboard.plots.maps import (
     QUANTITIES,
     Marks,
@@ -301,7 +301,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             st.caption(
                 f"After round {map_.round}{held}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
                 f"marks have the colour of what was measured{', at any' if held else ''}. Click an alloy to see its "
-                "spectrum."
+                f"spectrum. {plain(campaign.status.unlearned)}"
             )
     with right:
         if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):

@@ -57,6 +57,8 @@ def _show(campaign: CampaignSnapshot) -> None:
         disabled=archive is None or len(archive.measured.ids) > MOST_COMPARED,
         help=f"Fitted here and now, so up to {MOST_COMPARED} spectra.",
     )
+    if is_compared and campaign.settings.held:
+        st.caption("The simpler models learn from composition alone; the campaign's model is told the process as well.")
     simpler = None
     if is_compared and archive is not None:
         try:

@@ -200,6 +200,8 @@ def status(
                 say(reached.decision.reason)
             if reached.mixture:
                 say(reached.mixture)
+            if reached.unlearned:
+                say(reached.unlearned)
             if reached.ensemble is not None:
                 say(f"Model: {reached.ensemble.sentence} {AS_PUBLISHED}")
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}

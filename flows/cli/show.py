@@ -73,6 +73,8 @@ def map_(folder: Folder) -> None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
         held = f" at {campaign.settings.held}" if campaign.settings.held else ""
         say(f"Every alloy{held}: {campaign.map[1]}")
+        if campaign.status.unlearned:
+            say(campaign.status.unlearned)
         for other, (_, path) in campaign.other_maps.items():
             say(f"Every alloy at {other}: {path}")
         for picture in draw_maps(campaign, folder / "pictures"):

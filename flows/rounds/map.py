@@ -76,6 +76,9 @@ def write_maps(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, c
             with campaign.store.transaction():
                 campaign.store.log("no map", f"round {round_}, {say_held(held)}: {error}")
             continue
+        if said := campaign.store.say_unlearned(held):
+            with campaign.store.transaction():
+                campaign.store.log("extrapolated", f"round {round_}: {said}")
         if path is not None:
             maps[kind] = path
     return maps

@@ -92,10 +92,10 @@ def test_values_are_said_in_words():
 def test_where_a_campaign_is_held_at_what_was_never_measured_is_said():
     assert say_unlearned(VALUES, HELD) == say_unlearned(VALUES, HELD | {"power": 124}) == say_unlearned([], HELD) == ""
     assert say_unlearned(VALUES, HELD | {"power": 500.0}) == (
-        "power = 500 is outside what was measured, 80 to 120: what is said there is extrapolated."
+        "power = 500 is outside what was learned, 80 to 120: what is planned and mapped there is extrapolated."
     )
     said = say_unlearned(VALUES, {"rate": "medium", "power": 100.0})
-    assert said.startswith("Nothing was measured at rate = medium yet, only at high, low: ")
+    assert said.startswith("Nothing was learned at rate = medium yet, only at high, low: ")
     nearly = [{"power": 99.0}, {"power": 99.1}]
     assert say_unlearned(nearly, {"power": 100.0}) == "", "what was made as it was asked for is no other value"
 

@@ -144,6 +144,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "failure": "",
         "ensemble": None,
         "mixture": "",
+        "unlearned": "",
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 

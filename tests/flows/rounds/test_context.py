@@ -135,6 +135,7 @@ def test_what_is_asked_for_says_how_it_is_to_be_made_and_what_is_told_how_it_was
         planner.ingest([point | {"power": 90}])
     with CampaignStore.read_only(tmp_path) as store:
         assert [m.facts["context"] for m in store.measurements()] == [{"power": 90.0}]
+        assert store.status().unlearned.startswith("power = 100 is outside what was learned, 90: ")
 
 
 def test_a_scan_whose_process_no_table_says_waits(tmp_path: Path):
