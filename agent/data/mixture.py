@@ -24,6 +24,7 @@ ONE_ALLOY_AT_PCT = 1.0  # distance of composition vectors up to which samples ar
 MOST_SAMPLES = 3000  # that are looked at, drawn evenly; of more, pairs would fill the memory
 FEWEST_PAIRS = 20  # that share a value, and that don't, for a column to be judged by
 EXPLAINS = 0.25  # share of the difference that a column must explain to be named
+PERMUTED = 100  # times that a column is permuted for each that is judged: p < 0.01 over all of them (Bonferroni)
 GOES_WITH = 0.95  # share of the samples whose value of one column follows from that of another
 
 
@@ -118,12 +119,13 @@ def find_mixture(
     """Return how samples of one alloy differ and what explains it; None where nothing that is recorded does.
 
     A column that is as good as different for every sample, as a measured figure is, is left aside: it explains nothing
-    that could be set.
+    that could be set. So is one of which permuted values explain as much in any of a hundred draws a column. Samples of
+    which a column says nothing don't count there.
 
     Args:
         compositions: Atomic fractions `(n, e)`.
         spectra: Prepared, `(n, q)`.
-        columns: What is recorded of the samples, one value each.
+        columns: What is recorded of the samples, one value each; empty text and NaN say nothing.
         known: What models are told already (the context): only pairs that share all of it are looked at.
     """
     known = known or {}
@@ -139,15 +141,25 @@ def find_mixture(
         return None
     differences = _half_squared_differences(spectra, pairs)
     difference = float(differences.mean())
-    found: list[Explained] = []
+    judged: list[tuple[Explained, np.ndarray, Bool[np.ndarray, " p"]]] = []
     for name, values in columns.items():
+        say = ~((values == "") | (values != values))
+        told = say[pairs].all(1)
         alike: Bool[np.ndarray, " p"] = values[pairs[:, 0]] == values[pairs[:, 1]]
-        if name in known or min(alike.sum(), (~alike).sum()) < FEWEST_PAIRS:
+        if name in known or min((alike & told).sum(), (~alike & told).sum()) < FEWEST_PAIRS:
             continue
-        within, across = (float(differences[which].mean()) for which in (alike, ~alike))
-        share = 1 - within / difference if difference else 0.0
-        if share >= EXPLAINS:
-            found.append(Explained(name, within, across, share))
+        within, across = (float(differences[which & told].mean()) for which in (alike, ~alike))
+        of_all = float(differences[told].mean())
+        judged.append((Explained(name, within, across, 1 - within / of_all if of_all else 0.0), say, told))
+    draws = np.random.default_rng(0)
+    found = [
+        one
+        for one, say, told in judged
+        if one.share >= EXPLAINS
+        and not _explains_by_chance(
+            columns[one.column], say, pairs[told], differences[told], one.alike, PERMUTED * len(judged), draws
+        )
+    ]
     if not found:
         return None
     found.sort(key=lambda one: -one.share)
@@ -162,6 +174,26 @@ def find_mixture(
             confounded.append(Confounded(column, other, *means))
     coarsest = min(names, key=lambda name: len(np.unique(columns[name])))
     return Mixture(len(pairs), difference, tuple(found), tuple(confounded), coarsest)
+
+
+def _explains_by_chance(
+    column: np.ndarray,
+    say: Bool[np.ndarray, " n"],
+    pairs: Integer[np.ndarray, "p 2"],
+    differences: Float[np.ndarray, " p"],
+    within: float,
+    times: int,
+    draws: np.random.Generator,
+) -> bool:
+    """Return whether pairs that share a value differ as little when the samples' values are permuted, in any draw."""
+    values = np.full(len(column), -1)
+    values[say] = np.unique(column[say], return_inverse=True)[1]
+    for _ in range(times):
+        values[say] = draws.permutation(values[say])
+        alike = values[pairs[:, 0]] == values[pairs[:, 1]]
+        if alike.any() and differences[alike].mean() <= within:
+            return True
+    return False
 
 
 def _half_squared_differences(spectra: Spectra, pairs: Integer[np.ndarray, "p 2"]) -> Float[np.ndarray, " p"]:

@@ -27,6 +27,21 @@ def test_noise_alone_is_no_mixture():
     assert find_mixture(COMPOSITIONS, NOISE, {"rate": RATE, "wafer": WAFER}) is None
 
 
+def test_samples_of_which_a_column_says_nothing_share_none_of_its_values():
+    half = {"wafer": np.where(RATE == "high", "", "3"), "power": np.where(RATE == "high", np.nan, 3.0)}
+    assert find_mixture(COMPOSITIONS, NOISE + FAST, half) is None
+    found = find_mixture(COMPOSITIONS, NOISE + FAST, half | {"rate": RATE})
+    assert found is not None and [one.column for one in found.explained] == ["rate"]
+
+
+def test_few_pairs_that_are_alike_by_chance_name_no_column():
+    """Of twelve alloys, three samples are far off: where chance puts their partners elsewhere, it seems to explain."""
+    few = slice(0, 4 * 12)
+    spectra = NOISE[few] + 12 * (np.arange(48) % 16 == 0)[:, None]
+    columns = [np.random.default_rng(seed).integers(0, 3, 48) for seed in range(20)]
+    assert not any(find_mixture(COMPOSITIONS[few], spectra, {"batch": column}) for column in columns)
+
+
 def test_columns_of_which_one_says_the_other_cannot_be_told_apart():
     columns = {"rate": RATE, "wafer": np.char.add(WAFER, np.repeat(["a", "b"], 2 * ALLOYS))}
     twice = np.concatenate([COMPOSITIONS, COMPOSITIONS])  # two samples of each wafer
