@@ -142,7 +142,7 @@ class CampaignConfig(Settings):
     def continuing(self, earlier: Mapping[str, Any], *, given: Mapping[str, Any] | None) -> "CampaignConfig":
         """Return the settings with which a campaign goes on: what is left out is what it was, whatever the default.
 
-        So is what decides by itself: `model.architecture = "auto"` has decided.
+        So are the networks of versions that had compact ones alone, where today's would be chosen by the device.
 
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
@@ -158,8 +158,9 @@ class CampaignConfig(Settings):
             known = without_old_defaults(then.model_dump(mode="json", include=then._free))
         whole = _completed(self, then, known)
         settings = whole.model_dump(mode="json")
-        if self.model.architecture == AUTO:
-            settings["model"]["architecture"] = then.model.architecture
+        is_older = "energy" not in earlier.get("model", {})
+        if is_older and (self.model.architecture, then.model.architecture) == (AUTO, "compact"):
+            settings["model"]["architecture"] = "compact"
         return self.of(settings, source="the campaign's settings, with those of its store")
 
     def to_toml(self, path: Path) -> None:

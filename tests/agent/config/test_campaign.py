@@ -161,12 +161,23 @@ def test_a_default_that_another_version_changed_is_no_change_of_the_campaign(tab
     earlier = check().model_dump(mode="json")
     earlier["model"] |= {"steps": 777, "members": 3, "architecture": "compact"}  # the defaults of then
     now = check(model=table | {"members": 3})
+    del earlier["model"]["energy"]  # which came with `auto`
     for given in (None, {}, {"model": {"architecture": "compact"}}):  # a preset of then gave its architecture
         went_on = now.continuing(earlier, given=given)
         assert (went_on.model.steps, went_on.model.architecture) == (777, "compact")
         went_on.check_continues(earlier)
     with pytest.raises(CampaignError, match="began: model;"):
         check(model={"preset": "paper"}).continuing(earlier, given=None).check_continues(earlier)
+
+
+@pytest.mark.parametrize("began", [{"preset": "paper"}, {"preset": "large"}, {"architecture": "compact"}])
+def test_who_chose_the_networks_does_not_go_on_with_others_by_default(began: dict[str, Any]):
+    earlier = check(model=began)
+    now = check(model={"preset": "default"})
+    with pytest.raises(CampaignError, match="began: model;"):
+        now.continuing(earlier.model_dump(mode="json"), given=earlier.given).check_continues(
+            earlier.model_dump(mode="json")
+        )
 
 
 def test_name_device_stop_rule_and_the_place_of_the_data_may_change():
