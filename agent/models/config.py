@@ -94,8 +94,8 @@ PRESETS = {
         averaging=0.995,
     ),
     # The published network. The paper says neither how its parts are paired and held in check, nor for how long, how
-    # fast and on what batches it learns: that is chosen on narrow networks (docs/results.md). Fidelity to the mean of
-    # two draws leaves their spread to the discriminator.
+    # fast and on what batches it learns: terms are chosen on narrow networks, the rate by a run of the full width
+    # (docs/results.md). Fidelity to the mean of two draws leaves their spread to the discriminator.
     "paper": TrainingConfig(
         architecture="paper",
         members=5,

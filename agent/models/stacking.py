@@ -197,8 +197,8 @@ class Stack:
         return components[: 1 + int((shares < (1 - ROUGH) * shares[-1]).sum())]
 
     def _as_measured(self, away: Float[Tensor, "d b q"]) -> Float[Tensor, "d b q"]:
-        """Return of deviations from the mean what measured spectra show; all of it where networks stand alone."""
-        return away @ self._components.T @ self._components if len(self.models) > 1 else away
+        """Return of deviations from the mean what measured spectra show; all of it where few or none were left out."""
+        return away if self.left_out is None else away @ self._components.T @ self._components
 
     def _residuals(self) -> Known | None:
         """Return how far measured spectra lay from what was expected of them when they were left out, and of what."""

@@ -29,6 +29,7 @@ from glassmap.agent.errors import SpectrumError
 from glassmap.agent.shapes import Axis
 
 STEP = 0.02  # 1/Å, of the grid on which peaks are looked for; also the standard deviation of the smoothing
+LEAST_POINTS = 10  # of an axis
 MARGIN = 0.05  # 1/Å left out at either end of the axis, where detectors cut intensity off
 SNIP_HALF_WIDTH = 1.0  # 1/Å; Δq of the widest halos is 0.9, and 0.8 to 1.5 give the same widths within 1 %
 HIGHEST_Q1 = 4.0  # 1/Å; by Ehrenfest's q1 d = 7.7, metal atoms would be 1.9 Å apart, closer than in any metal
@@ -126,6 +127,10 @@ def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
         raise SpectrumError("A spectrum must be finite, got NaN or inf. Mask the bad detector points and interpolate.")
     if not (np.diff(q) > 0).all():
         raise SpectrumError(f"q must increase strictly, got {q[0]:g} to {q[-1]:g} 1/Å. Sort it and average duplicates.")
+    if len(q) < LEAST_POINTS:
+        raise SpectrumError(
+            f"A first peak needs an axis of {LEAST_POINTS} points or more, got {len(q)}. Measure finer."
+        )
     if q[-1] - q[0] < SNIP_HALF_WIDTH or q[0] > HIGHEST_Q1 - SNIP_HALF_WIDTH:
         raise SpectrumError(
             f"q must span at least {SNIP_HALF_WIDTH:g} 1/Å, {SNIP_HALF_WIDTH:g} of it below {HIGHEST_Q1:g} 1/Å, "
