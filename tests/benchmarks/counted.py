@@ -119,7 +119,8 @@ def count_step(config: TrainingConfig, points: int, *, members: int) -> Work:
         if not config.gradient_penalty:
             return plain
         penalised = count(lambda: (trainer._learn(batch, penalised=True), trainer._average(0.1)))
-    return Work((plain.launches * (PENALTY_EVERY - 1) + penalised.launches), repeats=PENALTY_EVERY)
+    launches = plain.launches * (PENALTY_EVERY - 1) + penalised.launches
+    return Work(launches, plain.waits + penalised.waits, PENALTY_EVERY)
 
 
 def count_map(config: TrainingConfig, points: int, *, alloys: int = SHARD, elements: int = 4) -> Work:

@@ -82,8 +82,9 @@ def test_no_trustworthy_peak_is_nan_with_a_reason(spectrum, reason):
         (Q[::-1].copy(), BACKGROUND, "increase strictly, got 5.045 to 0.9"),
         (Q[:100], BACKGROUND[:100], "span at least 1 1/Å.*got 0.9 to 1.395"),
         (20 + 10 * Q, BACKGROUND, "if the axis is 2θ"),
+        (Q[::99], BACKGROUND[::99], "10 points or more, got 9"),
     ],
-    ids=["nan", "decreasing", "short", "two_theta"],
+    ids=["nan", "decreasing", "short", "two_theta", "coarse"],
 )
 def test_an_impossible_spectrum_is_refused(q, spectrum, message):
     with pytest.raises(SpectrumError, match=message):
