@@ -29,6 +29,7 @@ from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion, c
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import (
     composition_of,
+    context_of,
     identify,
     is_in_use,
     names_of,
@@ -181,8 +182,10 @@ def _counts_again(
 
     def is_said(sample: str, composition: Composition) -> bool:
         last = [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1]
-        context = [c for path, c in ledger.contexts(sample) if Path(path).parent == folder][:1]
-        return last == [tuple(composition.tolist())] and (context or [{}]) == [table.contexts.get(sample, {})]
+        context: dict[str, Value] = {}
+        for path, values in reversed(ledger.contexts(sample)):
+            context |= values if Path(path).parent == folder else {}
+        return last == [tuple(composition.tolist())] and context == {**context, **table.contexts.get(sample, {})}
 
     return not all(map(is_said, table.samples, table.compositions))
 
@@ -315,13 +318,17 @@ def _too_late(
         name = plain(Path(file.path).name)
         if name not in said or measured is None or measured.state == "retracted":
             continue
-        now, _ = composition_of(ledger, [name], Path(file.path).parent, newest=(table, said))
+        folder = Path(file.path).parent
+        now, _ = composition_of(ledger, [name], folder, newest=(table, said))
+        context, differing = context_of(ledger, [name], folder, contexts.get(name, {}), newest=(table, contexts))
         if now is None or not _is_same(now, said[name]):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not _is_same(now, np.array(measured.composition)):
             yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
-        elif any(measured.facts.get(CONTEXT, {}).get(key) != value for key, value in contexts.get(name, {}).items()):
-            yield f"{measured.id} was measured with {say_held(contexts[name])} otherwise; retract and ingest it again."
+        elif differing:
+            yield differing
+        elif any(measured.facts.get(CONTEXT, {}).get(key) != value for key, value in context.items()):
+            yield f"{measured.id} was measured with {say_held(context)} otherwise; retract and ingest it again."
 
 
 def _is_same(one: Composition, other: Composition) -> bool:

@@ -1,7 +1,8 @@
 """Which alloy a scan is of: by its name, by composition tables, by what is waited for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.protocol import Ledger
+
+Said = TypeVar("Said")  # of a sample by a table: its composition, or a process variable
 
 
 def identify(
@@ -38,7 +41,10 @@ def identify(
     composition, reason = composition_of(ledger, names, Path(path).parent)
     if composition is None and asked is not None and takes_target:
         composition = np.array(asked.composition)
-    context = {**(held if asked is not None and takes_target else {}), **context_of(ledger, names, Path(path).parent)}
+    said, differing = context_of(ledger, names, Path(path).parent, held)
+    if composition is not None and differing:
+        return asked, None, {}, differing
+    context = {**(held if asked is not None and takes_target else {}), **said}
     if composition is not None and (lacking := [name for name in held if name not in context]):
         return asked, None, {}, f"No composition table says {' and '.join(lacking)} of {' or '.join(names)}."
     return asked, composition, {name: context[name] for name in held if name in context}, reason
@@ -66,20 +72,38 @@ def wafer_of(ledger: Ledger, names: Sequence[str], folder: Path) -> str:
     return ""
 
 
-def context_of(ledger: Ledger, names: Sequence[str], folder: Path) -> dict[str, Value]:
-    """Find what composition tables say of the process of a scan in a folder; empty where they don't, or differ.
+def context_of(
+    ledger: Ledger,
+    names: Sequence[str],
+    folder: Path,
+    variables: Iterable[str],
+    *,
+    newest: tuple[str, Mapping[str, Held]] = ("", {}),
+) -> tuple[dict[str, Value], str]:
+    """Find what composition tables say of the process of a scan in a folder, and in which they differ.
+
+    Each variable is looked up for itself, as a table may say some of them and another the rest; which table counts is
+    as of compositions.
 
     Args:
         ledger: What is recorded.
         names: That the scan goes by.
-        folder: It lies in, whose own table counts.
+        folder: It lies in.
+        variables: That are asked for.
+        newest: A table that isn't recorded yet: its path, and what it says of each sample.
     """
-    for name in names:
-        said = ledger.contexts(name)
-        beside = [values for path, values in said if Path(path).parent == folder][:1] or [values for _, values in said]
-        if beside and all(values == beside[0] for values in beside):
-            return beside[0]
-    return {}
+    found: dict[str, Value] = {}
+    for variable in variables:
+        for name in names:
+            tables = [(newest[0], newest[1].get(name, {})), *ledger.contexts(name)]
+            said = [(path, values[variable]) for path, values in tables if variable in values]
+            said, differing = _that_count(ledger, name, said, folder, of=f"the {variable} of {name}")
+            if differing:
+                return found, differing
+            if said:
+                found[variable] = said[0][1]
+                break
+    return found, ""
 
 
 def composition_of(
@@ -104,15 +128,26 @@ def composition_of(
         said = ledger.samples(name)
         if name in newest[1]:
             said = [(newest[0], tuple(newest[1][name].tolist())), *said]
-        if ledger.suggestion(name) is None:
-            last = {Path(path).parent: (path, composition) for path, composition in reversed(said)}
-            said = [last[folder]] if folder in last else list(last.values())
-            if len({composition for _, composition in said}) > 1:
-                tables = " and ".join(sorted(path for path, _ in said))
-                return None, f"{tables} differ in what they say of {name}. Copy the right one beside the scan."
+        said, differing = _that_count(ledger, name, said, folder, of=name)
+        if differing:
+            return None, differing
         if said:
             return np.array(said[0][1]), ""
     return None, f"No composition table names {' or '.join(names)}."
+
+
+def _that_count(
+    ledger: Ledger, name: str, said: Sequence[tuple[str, Said]], folder: Path, *, of: str
+) -> tuple[Sequence[tuple[str, Said]], str]:
+    """Return what of all that tables say, the last first, counts for a scan in a folder; or how they differ."""
+    if ledger.suggestion(name) is not None:
+        return said, ""
+    last = {Path(path).parent: (path, value) for path, value in reversed(said)}
+    said = [last[folder]] if folder in last else list(last.values())
+    if len({value for _, value in said}) > 1:
+        tables = " and ".join(sorted(path for path, _ in said))
+        return [], f"{tables} differ in what they say of {of}. Copy the right one beside the scan."
+    return said, ""
 
 
 def plain(name: str) -> str:

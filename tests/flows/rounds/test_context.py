@@ -15,6 +15,7 @@ from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
+from glassmap.flows.backends.lab.matching import context_of as said_of
 from glassmap.flows.cli.app import app
 from glassmap.flows.cli.options import context_of
 from glassmap.flows.planner import Planner
@@ -155,6 +156,27 @@ def test_a_scan_whose_process_no_table_says_waits(tmp_path: Path):
     run(tmp_path)
     assert {id_: states(tmp_path)[id_] for id_ in found} == {"r001-01": "measured", "r001-02": "missing"}
     assert rows(tmp_path, "SELECT json_extract(facts, '$.context.rate') FROM spectra") == [("high",)]
+
+
+def test_tables_say_each_process_variable_for_itself_and_what_they_differ_in(tmp_path: Path):
+    alloy, here = np.full(3, 1 / 3), Path("drop")
+    with CampaignStore.open(tmp_path) as store, store.transaction():
+        for path, said in (
+            ("drop/1.csv", {"rate": "high", "power": 80.0}),
+            ("drop/2.csv", {"power": 90.0}),
+            ("drop/3.csv", {}),
+            ("other/4.csv", {"rate": "low", "power": 70.0, "gas": "Ar"}),
+        ):
+            file = store.record_file(path, size=1, modified=1, hash_=path, kind="table", state="used")
+            store.record_sample("s1", alloy, file=file, context=said)
+        both = said_of(store, ["s1"], here, ["rate", "power", "gas"])
+        assert both == ({"rate": "high", "power": 90.0, "gas": "Ar"}, ""), "the last that says it, beside the scan"
+        assert said_of(store, ["s1"], Path("third"), ["gas", "rate"]) == (
+            {"gas": "Ar"},
+            "drop/1.csv and other/4.csv differ in what they say of the rate of s1. Copy the right one beside the scan.",
+        )
+        newest = ("drop/5.csv", {"s1": {"power": 60.0}})
+        assert said_of(store, ["s1"], here, ["power", "rate"], newest=newest)[0] == {"power": 60.0, "rate": "high"}
 
 
 def test_a_simulation_has_no_process(tmp_path: Path):
