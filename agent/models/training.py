@@ -7,7 +7,7 @@ import copy
 import math
 from collections import abc
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.agent.models.cuda_graph import Repeated, recordable
+from glassmap.agent.models.cuda_graph import NotRecorded, Repeated, recordable, refused
 from glassmap.agent.models.layers import VECTORS, Sizes, build, tensor_cores
 from glassmap.agent.models.losses import (
     composition_error,
@@ -134,22 +134,26 @@ class Trainer:
     """
 
     def __init__(self, data: TrainingData, *, device: torch.device) -> None:
-        self.config, self.device, self.sizes = data.config, device, data.sizes
+        self.data, self.config, self.device, self.sizes = data, data.config, device, data.sizes
         self.compositions, self.spectra = torch.tensor(data.compositions), torch.tensor(data.spectra).to(device)
         self.on_device = self.compositions.to(device)
         self.seen = [torch.nonzero(torch.tensor(mine)).squeeze(1) for mine in data.seen]
-        self.streams = [torch.Generator().manual_seed(seed) for seed in data.seeds]
         shares = self.compositions[:, : self.sizes.elements]
         self.vicinity = Vicinity.of(shares, jitter=self.config.jitter, kind=self.config.vicinity)
-        architecture, sizes = data.architecture, self.sizes
-        self.generator = build(lambda: architecture.generator(sizes, architecture.widths), self.streams).to(device)
-        self.generator.start_from(torch.stack([self.spectra[mine.to(device)].mean(0) for mine in self.seen]))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Draw networks from the members' seeds, and take no step."""
+        architecture, sizes, seeds = self.data.architecture, self.sizes, self.data.seeds
+        self.streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.generator = build(lambda: architecture.generator(sizes, architecture.widths), self.streams).to(self.device)
+        self.generator.start_from(torch.stack([self.spectra[mine.to(self.device)].mean(0) for mine in self.seen]))
         self.averaged = copy.deepcopy(self.generator)
         self.optimisers = [(self._optimiser(self.generator), self.config.learning_rate)]
         self.critic = None
         if self.config.adversarial > 0 or self.config.composition > 0:
-            own = [torch.Generator().manual_seed(stream_seed(seed, "discriminator")) for seed in data.seeds]
-            self.critic = build(lambda: Discriminator(sizes, architecture.critic), own).to(device)
+            own = [torch.Generator().manual_seed(stream_seed(seed, "discriminator")) for seed in seeds]
+            self.critic = build(lambda: Discriminator(sizes, architecture.critic), own).to(self.device)
             self.optimisers.append((self._optimiser(self.critic), self.config.critic_learning_rate))
         self.done = 0
 
@@ -159,8 +163,8 @@ class Trainer:
         A seed gives the same network again on the same device.
         """
         if self.device.type == "cuda":
-            with tensor_cores(self.device), recordable(self.device):
-                self.run_ahead(report, on_gpu=True)
+            with tensor_cores(self.device):
+                self.run_recorded(report)
         while self.done < self.config.steps:
             mse = self.step()
             if self.done % REPORT_EVERY == 0 or self.done == self.config.steps:
@@ -179,22 +183,38 @@ class Trainer:
         self.done += 1
         return mse
 
-    def run_ahead(self, report: Report = ignore, *, on_gpu: bool) -> None:
+    def run_recorded(self, report: Report = ignore) -> None:
+        """Train to the last step as CUDA graphs, one of steps with the gradient penalty and one of those without.
+
+        What a GPU refuses to record is done step by step, from the first one: so nothing of the attempt is left in it.
+        """
+        if not refused():
+            with suppress(NotRecorded), recordable(self.device):
+                return self.run_ahead(report, recorded=True)
+            torch.cuda.synchronize(self.device)
+            self._begin()
+        return self.run_ahead(report, said=f"; no CUDA graph: {refused()}")
+
+    def run_ahead(self, report: Report = ignore, *, recorded: bool = False, said: str = "") -> None:
         """Train to the last step with batches drawn and carried to the device some steps ahead of it.
 
         They are those of `step`, and so are its rates, which stand on the device as well: so a step is the same
         launches each time, and a GPU repeats it by itself.
+
+        Args:
+            report: Is told the MSE after every chunk of steps, which is when the processor waits for the device.
+            recorded: Whether steps are recorded and replayed.
+            said: Told as well.
         """
+        on_gpu = self.device.type == "cuda"
         for optimiser, _ in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = torch.zeros((), device=self.device)
         place, mse = torch.zeros(1, dtype=torch.int64, device=self.device), torch.zeros((), device=self.device)
         chunk = self._draw_ahead()
         there = [part.to(self.device) for part in chunk]
-        learn = {
-            penalised: Repeated(partial(self._learn_next, there, place, mse, penalised=penalised), on_gpu=on_gpu)
-            for penalised in (False, True)
-        }
+        works = [partial(self._learn_next, there, place, mse, penalised=penalised) for penalised in (False, True)]
+        learn = [Repeated(work) if recorded else work for work in works]
         while self.done < self.config.steps:
             for part, ahead in zip(there, chunk, strict=True):
                 part[: len(ahead)].copy_(ahead.pin_memory() if on_gpu else ahead, non_blocking=True)
@@ -203,8 +223,6 @@ class Trainer:
                 learn[self._penalises(self.done)]()
                 self.done += 1
             chunk = self._draw_ahead()  # while the device works
-            refused = {one.refused for one in learn.values() if on_gpu and one.refused}
-            said = "".join(f"; no CUDA graph: {reason}" for reason in refused)
             report("train", self.done, self.config.steps, f"MSE {mse.item():.1f}{said}")
 
     def _draw_ahead(self) -> list[Tensor]:
@@ -277,18 +295,18 @@ class Trainer:
         mse = of_a_draw = squared_error(generated, measured)
         loss = c.fidelity * mse / 100
         if k > 1:
-            loss = loss + c.energy * energy_score(generated, measured) / 10
+            if c.energy > 0:
+                loss = loss + c.energy * energy_score(generated, measured) / 10
             of_a_draw = mse + variance_of_draws(generated)
         if self.critic is not None:
-            self.critic.requires_grad_(False)  # it doesn't learn now, and half of its work back is spared
             score, seen = self.critic(generated[0], batch.targets)
-            with torch.no_grad():
-                real, _ = self.critic(self.spectra[batch.real], batch.targets)
-            loss = loss + c.adversarial * outranking(score, real)
-            loss = loss + c.composition * composition_error(seen, batch.targets)
+            if c.adversarial > 0:
+                with torch.no_grad():
+                    real, _ = self.critic(self.spectra[batch.real], batch.targets)
+                loss = loss + c.adversarial * outranking(score, real)
+            if c.composition > 0:
+                loss = loss + c.composition * composition_error(seen, batch.targets)
         _descend(self.optimisers[0][0], loss)
-        if self.critic is not None:
-            self.critic.requires_grad_(True)
         return of_a_draw.mean()
 
     def draw(self) -> Batch:
@@ -331,9 +349,13 @@ class Trainer:
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss_of_members: Float[Tensor, " m"]) -> None:
-    """Let each member descend on its own loss: by the sum's gradient, since members share no weight."""
+    """Let each member descend on its own loss: by the sum's gradient, since members share no weight.
+
+    What else the loss depends on, the other network's weights, costs nothing and is left alone.
+    """
     optimiser.zero_grad(set_to_none=True)
-    loss_of_members.sum().backward()  # pyright: ignore[reportUnknownMemberType]
+    own = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    loss_of_members.sum().backward(inputs=own)  # pyright: ignore[reportUnknownMemberType]
     optimiser.step()
 
 

@@ -16,6 +16,19 @@ def products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "as_products", lambda h: True)
 
 
+@pytest.fixture
+def stream() -> torch.Generator:
+    """Random numbers of a test's own."""
+    return torch.Generator().manual_seed(0)
+
+
+def drawn(layer: nn.Module, stream: torch.Generator) -> nn.Module:
+    """Return a layer with weights and biases from a stream."""
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -0.2, 0.2, generator=stream)
+    return layer
+
+
 def same_and_slopes(layer: nn.Module, plain: nn.Module, h: torch.Tensor) -> None:
     """Hold a layer of members, its gradients and the gradients of those against PyTorch's grouped one."""
     plain.load_state_dict(layer.state_dict())
@@ -32,28 +45,29 @@ def same_and_slopes(layer: nn.Module, plain: nn.Module, h: torch.Tensor) -> None
 
 @pytest.mark.parametrize(("kernel", "stride"), [(5, 3), (7, 5), (15, 1), (4, 2), (6, 3)])
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (32, 1)])
-def test_a_transposed_convolution_as_a_product_is_pytorchs(products, kernel, stride, inputs, outputs):
-    layer = MemberTransposed(MEMBERS, inputs, outputs, kernel, stride)
+def test_a_transposed_convolution_as_a_product_is_pytorchs(products, stream, kernel, stride, inputs, outputs):
+    layer = drawn(MemberTransposed(MEMBERS, inputs, outputs, kernel, stride), stream)
     plain = nn.ConvTranspose1d(
         layer.in_channels, layer.out_channels, kernel, stride, layer.padding, layer.output_padding, groups=MEMBERS
     )
-    h = torch.randn(BATCH, MEMBERS, inputs, 9)
+    h = torch.randn(BATCH, MEMBERS, inputs, 9, generator=stream)
     assert layer(h).shape == (BATCH, MEMBERS, outputs, 9 * stride)
     same_and_slopes(layer, plain, h)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(11, 4), (5, 2), (3, 1), (15, 6)])
 @pytest.mark.parametrize("points", [40, 41, 43])
-def test_a_convolution_as_a_product_is_pytorchs(products, kernel, stride, points):
-    layer = MemberConvolution(MEMBERS, 2, 5, kernel, stride)
+def test_a_convolution_as_a_product_is_pytorchs(products, stream, kernel, stride, points):
+    layer = drawn(MemberConvolution(MEMBERS, 2, 5, kernel, stride), stream)
     plain = nn.Conv1d(layer.in_channels, layer.out_channels, kernel, stride, layer.padding, groups=MEMBERS)
-    same_and_slopes(layer, plain, torch.randn(BATCH, MEMBERS, 2, points))
+    same_and_slopes(layer, plain, torch.randn(BATCH, MEMBERS, 2, points, generator=stream))
 
 
-def test_a_normalisation_beside_products_is_pytorchs_and_goes_into_the_weights(products):
-    layer, norm, plain = MemberTransposed(MEMBERS, 5, 4, 5, 3), MemberNorm(MEMBERS * 4), nn.BatchNorm1d(MEMBERS * 4)
+def test_a_normalisation_beside_products_is_pytorchs_and_goes_into_the_weights(products, stream):
+    layer = drawn(MemberTransposed(MEMBERS, 5, 4, 5, 3), stream)
+    norm, plain = MemberNorm(MEMBERS * 4), nn.BatchNorm1d(MEMBERS * 4)
     for _ in range(3):
-        h = torch.randn(BATCH, MEMBERS, 5, 9)
+        h = torch.randn(BATCH, MEMBERS, 5, 9, generator=stream)
         torch.testing.assert_close(norm(layer(h)).flatten(1, 2), plain(layer(h).flatten(1, 2)), rtol=0, atol=1e-5)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(norm.state_dict()[name], value)
@@ -65,3 +79,12 @@ def test_a_normalisation_beside_products_is_pytorchs_and_goes_into_the_weights(p
         half = layer.activated(h.half(), norm).flatten(1, 2)
     assert half.dtype == torch.float16
     torch.testing.assert_close(half.float(), expected, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (32, 1)], ids=["more out than in", "more in than out"])
+@pytest.mark.parametrize("kind", [MemberTransposed, MemberConvolution])
+def test_layers_take_half_precision_whichever_way_they_form_their_products(products, stream, kind, inputs, outputs):
+    layer = drawn(kind(MEMBERS, inputs, outputs, 5, 3), stream)
+    h = torch.randn(BATCH, MEMBERS, inputs, 9, generator=stream)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(h.half()).float(), layer(h), rtol=0, atol=2e-2)

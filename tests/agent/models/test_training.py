@@ -208,7 +208,7 @@ def test_batches_drawn_ahead_teach_what_they_teach_one_by_one(terms: dict[str, f
         Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU) for _ in range(2)
     )
     told = Told()
-    ahead.run_ahead(told, on_gpu=False)
+    ahead.run_ahead(told)
     assert [done for _, done, *_ in told] == [5, 10, 12]
     for name, value in by_steps.run().state_dict().items():
         torch.testing.assert_close(ahead.averaged.state_dict()[name], value, rtol=1e-3, atol=1e-3)
@@ -223,3 +223,22 @@ def test_a_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
     batch = trainer.draw()
     for penalised in (False, True):
         assert count(lambda: trainer._learn(batch, penalised=penalised)).waits == []  # noqa: B023
+
+
+def test_a_term_without_weight_is_not_computed_and_a_generators_step_leaves_the_discriminator_alone(monkeypatch):
+    def fails(*_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("nobody asked for it")
+
+    monkeypatch.setattr(training, "energy_score", fails)
+    monkeypatch.setattr(training, "composition_error", fails)
+    x, _, y = peaks(20)
+    terms = {"energy": 0.0, "composition": 0.0, "adversarial": 1.0, "gradient_penalty": 0.0}
+    config = TrainingConfig(architecture="compact", members=2, batch_size=8, steps=2, **terms)
+    trainer = Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU)
+    trainer.step()
+    assert trainer.critic is not None
+    kept = [parameter.grad.clone() for parameter in trainer.critic.parameters() if parameter.grad is not None]
+    trainer._step_generator(trainer.draw())
+    left = [parameter.grad for parameter in trainer.critic.parameters() if parameter.grad is not None]
+    assert kept and all(torch.equal(one, other) for one, other in zip(kept, left, strict=True))
+    assert all(parameter.requires_grad for parameter in trainer.critic.parameters())
