@@ -49,7 +49,7 @@ POINTS, PAPER_POINTS = 800, 3743  # of made-up spectra; the paper's have so many
 SIZES = (10, 160, 40, 20, 80)  # of the learning curve, the ends first
 BLOCKS = (256, 3328, 16384, 65536)  # spectra whose peaks are measured at once
 TINY = {"steps": 2, "members": 2, "batch_size": 4, "stacked": False}
-DRAWS = 5  # of every alloy, whose errors are told by their median
+DRAWS = 5  # with every member, whose errors are told by their median
 SECONDS = 1.0  # that each rate is measured for
 GRID = 5  # at.%, of the map that is made on both devices
 
@@ -256,8 +256,8 @@ def _judged(run: Run, preset: str, name: str, spectra: SpectraSet, *, n: int, se
     model, stream = trained.stack.models["networks"], torch.Generator().manual_seed(seed)
     blocks = list(trained.stack.predict_blocks(test.compositions))
     members = on_cpu([block.predictions["networks"].members for block in blocks])  # (b, m, q)
-    draws = on_cpu([_drawn(model, block.asked, stream) for block in blocks], axis=1)  # (d, b, q)
-    one = np.square(draws - test.intensities).mean((1, 2))
+    draws = on_cpu([_drawn(model, block.asked, stream) for block in blocks], axis=1)  # (d, b, m, q)
+    one = np.square(draws - test.intensities[:, None]).mean((1, 3))  # (d, m)
     near = distances_to(torch.tensor(learn.compositions), torch.tensor(test.compositions)).argmin(1).numpy()
     return {
         "preset": preset,
@@ -268,7 +268,7 @@ def _judged(run: Run, preset: str, name: str, spectra: SpectraSet, *, n: int, se
         "one_worst": float(one.max()),
         "member": float(np.square(members - test.intensities[:, None]).mean()),
         **errors_of(predicted.mean, test),
-        "one_delta_q": _median([errors_of(draw, test)[DELTA_Q.name] for draw in draws]),
+        "one_delta_q": _median([errors_of(draw[:, 0], test)[DELTA_Q.name] for draw in draws]),
         "nearest": _mse(learn.intensities[near], test),
         "mean_spectrum": _mse(np.broadcast_to(learn.intensities.mean(0), test.intensities.shape), test),
         "weights": dict(trained.weights),
@@ -278,10 +278,9 @@ def _judged(run: Run, preset: str, name: str, spectra: SpectraSet, *, n: int, se
 
 
 def _drawn(model: TrainedBaseModel, asked: Tensor, stream: torch.Generator) -> Tensor:
-    """Return what generators make of noise that nobody chose, `(d, b, q)`."""
-    drawn = model.draw_block(asked, DRAWS, stream)
-    assert drawn is not None, "both architectures for a GPU take noise"
-    return drawn
+    """Return what every member makes of noise that nobody chose, `(d, b, m, q)`."""
+    drawn = [model.draw_block(asked, stream) for _ in range(DRAWS)]
+    return torch.stack([one for one in drawn if one is not None])
 
 
 def _median(errors: Sequence[float | None]) -> float | None:

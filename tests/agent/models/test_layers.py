@@ -1,5 +1,7 @@
 """The layers of several members: convolutions as matrix products are the convolutions that they stand for."""
 
+from typing import TypeVar
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from glassmap.agent.models import layers
 from glassmap.agent.models.layers import MemberConvolution, MemberNorm, MemberTransposed
 
 MEMBERS, BATCH = 3, 4
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def stream() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def drawn(layer: nn.Module, stream: torch.Generator) -> nn.Module:
+def drawn(layer: Layer, stream: torch.Generator) -> Layer:
     """Return a layer with weights and biases from a stream."""
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -0.2, 0.2, generator=stream)
