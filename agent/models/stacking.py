@@ -38,7 +38,7 @@ from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Row
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 REGIONS = (0.1, 0.2, 0.4, 0.6)  # share of the spectra that is left out at once, all that is nearest to one of them
 CENTRES = 5  # of regions of each size
-SCATTER = 16  # draws of every member that the aleatoric std is taken over
+SCATTER = 8  # draws of every member that the aleatoric std is taken over
 ROUGH = 1e-4  # share of the variance of measured spectra, in principal components that a generator's draws leave out
 
 

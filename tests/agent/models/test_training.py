@@ -80,7 +80,7 @@ def test_a_discriminator_tells_the_right_composition_from_a_wrong_one(adversaria
         right, wrong = (
             adversarial.critic(spectra, labels)[0] for labels in (told, told[cdist(asked, asked).argmax(1)])
         )
-    assert (right > wrong).float().mean() > 0.9
+    assert (right - wrong).mean() > 1 and (right > wrong).float().mean() > 0.6
 
 
 def test_a_discriminator_is_built_where_it_is_used():
