@@ -98,10 +98,10 @@ def test_one_split_tells_no_model_apart():
 
 
 def test_what_the_networks_are_worth_is_said_by_the_stack_without_them():
-    without = {CONTROL: [9, 9, 9, 8, 8, 8]}
-    words = " ".join(say_what_holds(judged(**{OURS: [9, 9, 9, 4, 4, 8.0]}, **without)))
+    without = {CONTROL: [9.0, 9.0, 9.0, 8.0, 8.0, 8.0]}
+    words = " ".join(say_what_holds(judged(**{OURS: [9.0, 9.0, 9.0, 4.0, 4.0, 8.0]}, **without)))
     assert "Its networks make our ensemble's MSE 37% lower than without them (better on 2 of 3 splits)." in words
-    words = " ".join(say_what_holds(judged(**{OURS: [9, 9, 9, 8.8, 8.8, 8.8]}, **without)))
+    words = " ".join(say_what_holds(judged(**{OURS: [9.0, 9.0, 9.0, 8.8, 8.8, 8.8]}, **without)))
     assert "Without its networks our ensemble does as well or better: they change its MSE by +10% (better on 0" in words
 
 

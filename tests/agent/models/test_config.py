@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -38,7 +39,7 @@ def test_the_networks_are_compact_on_a_cpu_and_large_on_a_gpu_each_with_its_own_
 
 
 def test_a_setting_that_was_chosen_holds_whatever_the_architecture_becomes():
-    chosen = {"members": 3, "steps": 7}
+    chosen: dict[str, Any] = {"members": 3, "steps": 7}
     for gpu, preset in ((False, "compact"), (True, "large")):
         assert TrainingConfig(**chosen).on(gpu=gpu) == PRESETS[preset].model_copy(update=chosen)
 
@@ -49,5 +50,6 @@ def test_the_paper_learns_from_its_discriminator():
 
 def test_only_terms_that_reward_a_spread_give_the_networks_noise():
     for terms, noise in (({"energy": 1}, 8), ({"adversarial": 1, "fidelity": 0}, 8), ({"composition": 1}, 0), ({}, 0)):
-        config = TrainingConfig(**{"energy": 0, "adversarial": 0, "fidelity": 1} | terms, architecture="compact")
+        settings: dict[str, Any] = {"energy": 0, "adversarial": 0, "fidelity": 1} | terms
+        config = TrainingConfig(**settings, architecture="compact")
         assert architecture_of(config).widths.noise == noise

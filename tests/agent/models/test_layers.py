@@ -1,6 +1,6 @@
 """The layers of several members: convolutions as matrix products are the convolutions that they stand for."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -41,6 +41,7 @@ def same_and_slopes(layer: nn.Module, plain: nn.Module, h: torch.Tensor) -> None
     for outcome, given in ((out, mine), (expected, theirs)):
         (slope,) = torch.autograd.grad(outcome.square().sum(), given, create_graph=True)
         slope.square().mean().backward()
+    assert mine.grad is not None
     torch.testing.assert_close(mine.grad.flatten(1, 2), theirs.grad, rtol=1e-4, atol=1e-5)
     for one, other in zip(layer.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
@@ -50,9 +51,8 @@ def same_and_slopes(layer: nn.Module, plain: nn.Module, h: torch.Tensor) -> None
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (32, 1)])
 def test_a_transposed_convolution_as_a_product_is_pytorchs(products, stream, kernel, stride, inputs, outputs):
     layer = drawn(MemberTransposed(MEMBERS, inputs, outputs, kernel, stride), stream)
-    plain = nn.ConvTranspose1d(
-        layer.in_channels, layer.out_channels, kernel, stride, layer.padding, layer.output_padding, groups=MEMBERS
-    )
+    sizes: Any = (layer.in_channels, layer.out_channels, kernel, stride, layer.padding, layer.output_padding)
+    plain = nn.ConvTranspose1d(*sizes, groups=MEMBERS)
     h = torch.randn(BATCH, MEMBERS, inputs, 9, generator=stream)
     assert layer(h).shape == (BATCH, MEMBERS, outputs, 9 * stride)
     same_and_slopes(layer, plain, h)
@@ -62,7 +62,8 @@ def test_a_transposed_convolution_as_a_product_is_pytorchs(products, stream, ker
 @pytest.mark.parametrize("points", [40, 41, 43])
 def test_a_convolution_as_a_product_is_pytorchs(products, stream, kernel, stride, points):
     layer = drawn(MemberConvolution(MEMBERS, 2, 5, kernel, stride), stream)
-    plain = nn.Conv1d(layer.in_channels, layer.out_channels, kernel, stride, layer.padding, groups=MEMBERS)
+    sizes: Any = (layer.in_channels, layer.out_channels, kernel, stride, layer.padding)
+    plain = nn.Conv1d(*sizes, groups=MEMBERS)
     same_and_slopes(layer, plain, torch.randn(BATCH, MEMBERS, 2, points, generator=stream))
 
 
@@ -74,7 +75,9 @@ def test_a_normalisation_beside_products_is_pytorchs_and_goes_into_the_weights(p
         torch.testing.assert_close(norm(layer(h)).flatten(1, 2), plain(layer(h).flatten(1, 2)), rtol=0, atol=1e-5)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(norm.state_dict()[name], value)
-    norm.eval(), plain.eval()
+    norm.eval()
+    plain.eval()
+    h = torch.randn(BATCH, MEMBERS, 5, 9, generator=stream)
     expected = plain(layer(h).flatten(1, 2)).relu()
     torch.testing.assert_close(norm(layer(h)).flatten(1, 2).relu(), expected, rtol=0, atol=1e-5)
     with torch.inference_mode():

@@ -1,7 +1,7 @@
 """How the networks learn."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -200,7 +200,7 @@ def test_a_gpu_learns_as_well_as_a_cpu():
 
 
 @pytest.mark.parametrize("terms", [{}, {"energy": 1.0, "adversarial": 0.1, "gradient_penalty": 0.1, "jitter": 0.5}])
-def test_batches_drawn_ahead_teach_what_they_teach_one_by_one(terms: dict[str, float], monkeypatch):
+def test_batches_drawn_ahead_teach_what_they_teach_one_by_one(terms: dict[str, Any], monkeypatch):
     monkeypatch.setattr(training, "AHEAD", 5)
     x, _, y = peaks(20)
     config = TrainingConfig(architecture="compact", members=2, steps=12, batch_size=8, **terms)
@@ -217,7 +217,13 @@ def test_batches_drawn_ahead_teach_what_they_teach_one_by_one(terms: dict[str, f
 def test_a_step_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)  # on a GPU it counts its steps there
     x, _, y = peaks(20)
-    terms = {"energy": 1.0, "adversarial": 0.1, "composition": 1.0, "gradient_penalty": 0.1, "fidelity": 0.1}
+    terms: dict[str, Any] = {
+        "energy": 1.0,
+        "adversarial": 0.1,
+        "composition": 1.0,
+        "gradient_penalty": 0.1,
+        "fidelity": 0.1,
+    }
     config = TrainingConfig(architecture="compact", members=2, batch_size=8, **terms)
     trainer = Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU)
     batch = trainer.draw()
@@ -232,7 +238,7 @@ def test_a_term_without_weight_is_not_computed_and_a_generators_step_leaves_the_
     monkeypatch.setattr(training, "energy_score", fails)
     monkeypatch.setattr(training, "composition_error", fails)
     x, _, y = peaks(20)
-    terms = {"energy": 0.0, "composition": 0.0, "adversarial": 1.0, "gradient_penalty": 0.0}
+    terms: dict[str, Any] = {"energy": 0.0, "composition": 0.0, "adversarial": 1.0, "gradient_penalty": 0.0}
     config = TrainingConfig(architecture="compact", members=2, batch_size=8, steps=2, **terms)
     trainer = Trainer(training_data(x, y, [1, 2], config=config, architecture=NOISY), device=CPU)
     trainer.step()

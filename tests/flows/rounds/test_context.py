@@ -37,7 +37,7 @@ def two_rates(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     rate[7] = ""
     intensities = np.where(fast[:, None], np.roll(spectra.intensities, 8, axis=1), spectra.intensities)
     path = tmp_path_factory.mktemp("rates") / "two-rates.nc"
-    write_dataset(replace(spectra, intensities=intensities, coordinates=spectra.coordinates | {"rate": rate}), path)
+    write_dataset(replace(spectra, intensities=intensities, coordinates={**spectra.coordinates, "rate": rate}), path)
     return path
 
 
