@@ -252,8 +252,8 @@ def benchmark_generative(
 ) -> None:
     """How good draws of spectra are, ours and the controls': energy score, CRPS and intervals of Δq and q1, classifier.
 
-    Of each alloy 50 spectra are drawn. *measured again* is what measurements of one alloy say of each other: nothing
-    can be better. *again*: on alloys learned from, measured on another wafer.
+    Of each alloy 50 spectra are drawn. *measured again* is what measurements of one alloy say of each other,
+    where samples overlap: a yardstick. *again*: on alloys learned from, measured on another wafer.
 
     Example: `python -m tests.benchmarks generative co-v-zr.nc fe-ti-nb.nc --seeds 3 --json records.json`
     """

@@ -98,7 +98,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """One record a data set, seed and model; scores as of `judge`.
 
-    `measured again` is what no model can be better than: measurements of one alloy as forecasts of each other.
+    `measured again` is a yardstick: measurements of one alloy, where samples overlap, as forecasts of each other.
     `gp on the figure` is a Gaussian process on Δq and on q1 themselves.
 
     Args:
