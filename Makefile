@@ -9,7 +9,7 @@ demo: .venv/installed  ## the main job, from spectra to the Δq map; of your own
 	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
 
 test: .venv/installed check  ## everything that CI runs
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed  ## style and types, seconds
 	$(BIN)/ruff check .
