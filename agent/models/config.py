@@ -72,7 +72,7 @@ class TrainingConfig(BaseModel):
         return PRESETS["large" if gpu else "compact"].model_copy(update=chosen)
 
 
-PRESETS = {
+PRESETS = {  # each says what differs from the defaults
     "default": TrainingConfig(),
     # Ours, for two CPU cores. Generative by the energy score alone: a discriminator adds nothing to it that would be
     # worth four times the time (docs/results.md).
@@ -80,14 +80,9 @@ PRESETS = {
     # Ours, for a GPU: the published chain at half its width, as compact and with a discriminator besides.
     "large": TrainingConfig(
         architecture="large",
-        members=5,
-        steps=2500,
-        batch_size=32,
         learning_rate=1e-3,
         critic_learning_rate=1e-3,
         momentum=0.0,
-        energy=1.0,
-        fidelity=1.0,
         adversarial=1.0,
         gradient_penalty=0.15,
         jitter=0.25,
@@ -98,15 +93,11 @@ PRESETS = {
     # (docs/results.md). Fidelity to the mean of two draws leaves their spread to the discriminator.
     "paper": TrainingConfig(
         architecture="paper",
-        members=5,
         stacked=False,
-        steps=2500,
-        batch_size=32,
         learning_rate=7e-4,
         critic_learning_rate=7e-4,
         momentum=0.0,
         energy=0.0,
-        fidelity=1.0,
         adversarial=1.0,
         gradient_penalty=0.15,
         composition=0.1,

@@ -167,7 +167,7 @@ class Stack:
         for name, model in self.models.items():
             if (drawn := _draws(model, block.asked, count, stream)) is not None:
                 sources.append(self._as_measured(self.floor + self.scale * drawn - block.predictions[name].mean))
-        if (residuals := self._residuals()) is not None:
+        if (residuals := self._residuals) is not None:
             sources.append(_nearby(residuals, block.asked, count, stream))
         if not sources:
             away = (block.members() - mean[:, None]).transpose(0, 1)  # (v, b, q)
@@ -200,8 +200,9 @@ class Stack:
         """Return of deviations from the mean what measured spectra show; all of it where few or none were left out."""
         return away if self.left_out is None else away @ self._components.T @ self._components
 
+    @cached_property
     def _residuals(self) -> Known | None:
-        """Return how far measured spectra lay from what was expected of them when they were left out, and of what."""
+        """How far measured spectra lay from what was expected of them when they were left out, and of what."""
         if self.left_out is None:
             return None
         told = torch.as_tensor(~np.isnan(self.left_out[:, 0]), device=self.known.spectra.device)

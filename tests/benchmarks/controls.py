@@ -72,14 +72,8 @@ class EnsembleForecast:
 
 
 @dataclass(frozen=True, eq=False)
-class PointForecast:
+class PointForecast(EnsembleForecast):
     """An ensemble's mean, as if there were nothing else."""
-
-    ensemble: TrainedEnsemble
-
-    def mean(self, compositions: Compositions) -> Spectra:
-        """Return the ensemble mean."""
-        return self.ensemble.predict(compositions).mean
 
     def draws(self, compositions: Compositions, count: int, seed: int) -> Draws:
         """Return the mean."""
