@@ -450,6 +450,28 @@ def benchmark_peaks(
             peaks.scatter_plot(datasets, picture)
 
 
+@app.command("widths")
+def benchmark_widths(
+    n: Annotated[int, typer.Option(min=1, help="Spectra a case.")] = 400,
+    fitted: Annotated[int, typer.Option(min=0, help="As many of them also one by one, 10 ms each.")] = 40,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the errors of Δq.")] = None,
+    json_file: Json = None,
+) -> None:
+    """First peaks of made-up spectra, which are known: by width, profile, asymmetry, background, noise, lines.
+
+    Example: `python -m tests.benchmarks widths --picture widths.png --json records.json`
+    """
+    from tests.benchmarks import widths
+
+    with errors_in_words():
+        records = widths.run(n=n, fitted=fitted)
+        shown = ("family", "level", "way", "refused", "bias", "scatter", "worst", "share_worst", "covered")
+        print_records([{name: record[name] for name in shown} for record in records])
+        write_json(json_file, records)
+        if picture is not None:
+            widths.draw(records, picture)
+
+
 @app.command("curve")
 def benchmark_curve(
     dataset: Dataset,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
-from tests.benchmarks import controls, generative, noise, peaks, screening, spectra, speed
+from tests.benchmarks import controls, generative, noise, peaks, screening, spectra, speed, widths
 from tests.benchmarks.__main__ import app
 from tests.support.glasses import TINY
 from tests.support.pictures import shows_something
@@ -60,6 +60,15 @@ def test_known(benchmark, small_dataset: Path, tmp_path: Path):
     assert all(record["known"] < record["extrapolated"] for record in ours if record["part"] in ("half", "disc"))
     assert all(len(record["expected"]) == len(record["actual"]) == 5 and record["rank"] > 0.3 for record in ours)
     assert shows_something(tmp_path / "known.png")
+
+
+def test_widths(benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(widths, "CASES", [case for case in widths.CASES if case.family in ("profile", "crystal")])
+    output, records = benchmark("widths", "--n", 6, "--fitted", 1, "--picture", tmp_path / "widths.png")
+    by_case = {(record["family"], record["level"]): record for record in records if record["way"] == "measure_peaks"}
+    assert len(records) == 2 * len(by_case) == 8 and "covered" in output
+    assert abs(by_case["profile", "Gaussian"]["bias"]) < 0.02
+    assert shows_something(tmp_path / "widths.png")
 
 
 def test_curve(benchmark, small_dataset: Path, tmp_path: Path):
