@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q, read_map
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
+from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import PerAlloy
 

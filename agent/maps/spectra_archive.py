@@ -27,7 +27,6 @@ from glassmap.agent.hdf5_file import hdf5_file
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
 
-GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 KEPT_ALLOYS = 6_000  # of a larger space; a ternary at 1 at.% is kept whole
 READS_ALIKE_AT_PCT = 0.051  # labels give one decimal; what is closer than this reads alike
 _CHUNK = 16  # spectra

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, PeakFigure
 from glassmap.agent.peaks.measures import MSE, Measure
 from glassmap.agent.planning.convergence import CurvePoint, Estimate

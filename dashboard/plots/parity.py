@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREY, LEGEND_BELOW, ORANGE, set_style

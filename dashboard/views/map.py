@@ -9,8 +9,8 @@ import streamlit as st
 
 from glassmap.agent.data.composition import close_compositions, label, parse_composition
 from glassmap.agent.errors import CompositionError
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.maps.knowledge import say_extrapolated
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Compositions, Mask, PerAlloy
 from glassmap.agent.store.records import UsedAlloys

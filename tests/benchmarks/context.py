@@ -10,7 +10,7 @@ import torch
 from glassmap.agent.data.context import Columns, Context, rows_of
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.models.config import PRESETS, TrainingConfig
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks

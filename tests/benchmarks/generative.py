@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, Q1

@@ -13,7 +13,7 @@ from glassmap.agent.data.dataset import read_dataset
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.maps.agreement import agreement
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from glassmap.agent.config.planning import TOLERANCES
-from glassmap.agent.maps.spectra_archive import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.planning.convergence import AHEAD, Budget, Marks, On, decide
 from glassmap.agent.shapes import PerSample
 from tests.benchmarks.traces import SCENARIOS, Trace, replay_all

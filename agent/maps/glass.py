@@ -1,0 +1,148 @@
+"""What counts as a glass: the threshold of Δq, the probability of an alloy, and the share of a map. Needs no torch.
+
+An alloy is called a glass by the width of its first peak. A rule says how likely an alloy of a known Δq is one: not
+below a threshold and surely above it, or less sharply where the threshold itself is uncertain or was learnt from
+labels. The probability of an alloy is the mean of that over what its Δq may be. SciPy has no types.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from glassmap.agent.shapes import PerAlloy
+
+GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
+LIKELY, SURELY, POSSIBLY = (
+    0.5,
+    0.9,
+    0.1,
+)  # from which probability on an alloy is called a glass, surely one, possibly one
+SAID_UNREADABLE = 0.01  # share of a map without a first peak that is said
+
+Atoms = Float[np.ndarray, " k"]  # quantiles of an error in units of its standard deviation, equally likely
+_ATOMS = 199
+NORMAL_ATOMS: Atoms = np.array([NormalDist().inv_cdf((k + 0.5) / _ATOMS) for k in range(_ATOMS)])
+"""Of an error of which no more is known than its standard deviation."""
+
+
+@dataclass(frozen=True)
+class GlassRule:
+    """How likely an alloy of a known Δq is a glass."""
+
+    threshold: float = GLASS_DELTA_Q
+    """Δq in 1/Å at which it is as likely as not."""
+    threshold_std: float = 0.0
+    """Its standard uncertainty in 1/Å; of labels that of the fitted threshold, which the curve needn't hold."""
+    curve: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Learnt from labels: rising Δq in 1/Å, and the probability at each, never falling; straight between them."""
+
+    def chance(self, delta_q: PerAlloy) -> PerAlloy:
+        """Return how likely alloys are a glass whose Δq is known exactly; NaN where it is."""
+        if self.curve is not None:
+            chance = np.interp(delta_q, *self.curve)
+        elif self.threshold_std > 0:
+            from scipy.special import ndtr
+
+            chance = np.asarray(ndtr((delta_q - self.threshold) / self.threshold_std), dtype=np.float64)
+        else:
+            chance = (delta_q >= self.threshold).astype(np.float64)
+        return np.where(np.isnan(delta_q), np.nan, chance)
+
+    def probability(self, mean: PerAlloy, std: PerAlloy, atoms: Atoms | None = None) -> PerAlloy:
+        """Return how likely alloys are a glass: the mean of `chance` over mean + std · atoms.
+
+        Args:
+            mean: Δq that is expected, 1/Å; NaN where none can be read.
+            std: Standard deviation of the error of a new measurement, 1/Å; NaN where it isn't known.
+            atoms: Quantiles of that error; `NORMAL_ATOMS` by default.
+
+        Returns:
+            NaN where either isn't known.
+        """
+        atoms = NORMAL_ATOMS if atoms is None else atoms
+        total = np.zeros(len(mean))
+        for atom in atoms.tolist():  # one at a time, as the map of a quinary has millions of rows
+            total += self.chance(mean + std * atom)
+        return total / len(atoms)
+
+    def is_glass(self, delta_q: PerAlloy) -> np.ndarray:
+        """Return which alloys of a known Δq are a glass rather than not; False where it is NaN."""
+        return np.asarray(delta_q >= self.threshold)
+
+    def say(self) -> str:
+        """Return the rule in a phrase, such as `Δq ≥ 0.57 Å⁻¹` or `Δq ≥ 0.570 ± 0.020 Å⁻¹`."""
+        if self.threshold_std > 0:
+            return f"Δq ≥ {self.threshold:.3f} ± {self.threshold_std:.3f} Å⁻¹"
+        return f"Δq ≥ {self.threshold:g} Å⁻¹"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule in JSON types, as a map's metadata have it under `glass`."""
+        curve = None if self.curve is None else [list(values) for values in self.curve]
+        return {"threshold": self.threshold, "threshold_std": self.threshold_std, "curve": curve}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any] | None) -> "GlassRule":
+        """Return the rule of `to_json`; the default one where a map is older than rules."""
+        if found is None:
+            return cls()
+        curve = None if found["curve"] is None else (tuple(found["curve"][0]), tuple(found["curve"][1]))
+        return cls(found["threshold"], found["threshold_std"], curve)
+
+
+class GlassShares(NamedTuple):
+    """How much of a map is a glass, each a share of all its alloys; the surely ones are among the others."""
+
+    glass: float  # rather than not
+    surely: float | None  # None where nobody can say how sure Δq is
+    possibly: float | None
+    unreadable: float  # without a Δq
+
+
+def glass_shares(p_glass: PerAlloy) -> GlassShares:
+    """Return how much of a map is a glass.
+
+    Args:
+        p_glass: Probability of each alloy; NaN where Δq can't be read.
+    """
+    glass, surely, possibly = (float(np.mean(p_glass >= least)) for least in (LIKELY, SURELY, POSSIBLY))
+    return GlassShares(glass, surely, possibly, float(np.mean(np.isnan(p_glass))))
+
+
+def shares_of_map(columns: Mapping[str, PerAlloy], rule: GlassRule) -> GlassShares:
+    """Return how much of a map is a glass; of one that doesn't say how sure its Δq is, by Δq alone.
+
+    Args:
+        columns: Of the map.
+        rule: Of the map.
+    """
+    p_glass, delta_q = columns.get("p_glass"), columns["delta_q"]
+    if p_glass is not None and np.isnan(p_glass).sum() == np.isnan(delta_q).sum():
+        return glass_shares(p_glass)
+    return GlassShares(float(np.mean(rule.is_glass(delta_q))), None, None, float(np.mean(np.isnan(delta_q))))
+
+
+def say_glass(shares: GlassShares) -> str:
+    """Return the headline, such as `glass: 31 % of the space (8 % surely, 42 % possibly)`."""
+    if shares.surely is None or shares.possibly is None:
+        more = ["how surely isn't known"]
+    else:
+        more = [f"{_percent(shares.surely)} surely", f"{_percent(shares.possibly)} possibly"]
+    if shares.unreadable > SAID_UNREADABLE:
+        more.append(f"{_percent(shares.unreadable)} can't be read")
+    return f"glass: {_percent(shares.glass)} of the space ({', '.join(more)})"
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent; below one per cent to one digit, and never 0 or 100 where it isn't."""
+    percent = 100 * share
+    if 0 < percent < 1:
+        return f"{percent:.1g} %" if percent >= 0.1 else "< 0.1 %"
+    return f"{math.floor(percent) if 99 < percent < 100 else round(percent)} %"
