@@ -472,6 +472,20 @@ def benchmark_widths(
             widths.draw(records, picture)
 
 
+@app.command("states")
+def benchmark_states(datasets: Datasets, json_file: Json = None) -> None:
+    """Glass, crystal or both: what spectra are called against a hundred of each shared set labelled by eye.
+
+    Example: `python -m tests.benchmarks states co-v-zr.nc fe-ti-nb.nc co-ti-zr.nc --json records.json`
+    """
+    from tests.benchmarks import states
+
+    with errors_in_words():
+        records = states.run(datasets)
+        print_records([{name: value for name, value in r.items() if name != "confusion"} for r in records])
+        write_json(json_file, records)
+
+
 @app.command("curve")
 def benchmark_curve(
     dataset: Dataset,
