@@ -1,5 +1,6 @@
 """`python -m tests.benchmarks NAME`: how good and how fast the parts are, side by side with what else there is."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -455,6 +456,8 @@ def benchmark_widths(
     n: Annotated[int, typer.Option(min=1, help="Spectra a case.")] = 400,
     fitted: Annotated[int, typer.Option(min=0, help="As many of them also one by one, 10 ms each.")] = 40,
     picture: Annotated[Path | None, typer.Option(help="PNG of the errors of Δq.")] = None,
+    before: Annotated[Path | None, typer.Option(help="Records of another version, to draw beside.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="PNG of a spectrum of each kind.")] = None,
     json_file: Json = None,
 ) -> None:
     """First peaks of made-up spectra, which are known: by width, profile, asymmetry, background, noise, lines.
@@ -469,7 +472,9 @@ def benchmark_widths(
         print_records([{name: record[name] for name in shown} for record in records])
         write_json(json_file, records)
         if picture is not None:
-            widths.draw(records, picture)
+            widths.draw(records, picture, before=json.loads(before.read_text()) if before else ())
+        if examples is not None:
+            widths.draw_examples(examples)
 
 
 @app.command("states")

@@ -63,12 +63,12 @@ def test_known(benchmark, small_dataset: Path, tmp_path: Path):
 
 
 def test_widths(benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(widths, "CASES", [case for case in widths.CASES if case.family in ("profile", "crystal")])
+    monkeypatch.setattr(widths, "CASES", [case for case in widths.CASES if case.family in ("profile", "noise")])
     output, records = benchmark("widths", "--n", 6, "--fitted", 1, "--picture", tmp_path / "widths.png")
     by_case = {(record["family"], record["level"]): record for record in records if record["way"] == "measure_peaks"}
-    assert len(records) == 2 * len(by_case) == 8 and "covered" in output
+    assert len(records) == 2 * len(by_case) == 14 and "covered" in output
     assert abs(by_case["profile", "Gaussian"]["bias"]) < 0.02
-    assert shows_something(tmp_path / "widths.png")
+    assert shows_something(tmp_path / "widths.png", colours=3)
 
 
 def test_curve(benchmark, small_dataset: Path, tmp_path: Path):

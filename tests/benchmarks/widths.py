@@ -16,7 +16,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from glassmap.agent.data.spectrum import q_from_two_theta
-from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.batched import fitted_profiles, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, Q1
 from glassmap.agent.peaks.find import RELATIVE_HEIGHT
 from glassmap.agent.peaks.reference import fit_peak
@@ -112,11 +112,11 @@ CASES: tuple[Case, ...] = (
     *(Case("axis", name, {"axis": name}) for name in AXES),
     Case("all at once", "halos", {"lorentzian": None, "ratio": None, "background": None, "noise": None}),
     *(
-        Case("lines on a halo", f"one, {line:.0%} of it", {"line": line, "lines": 1, "widths": (0.35, 0.8)})
+        Case("lines", f"one, {line:.0%} of the halo", {"line": line, "lines": 1, "widths": (0.35, 0.8)})
         for line in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
     ),
     *(
-        Case("lines on a halo", f"three, {line:.0%}", {"line": line, "lines": 3, "widths": (0.35, 0.8)})
+        Case("lines", f"three, {line:.0%} of the halo", {"line": line, "lines": 3, "widths": (0.35, 0.8)})
         for line in (0.2, 1.0)
     ),
     Case(
@@ -136,7 +136,7 @@ CASES: tuple[Case, ...] = (
         Case("shoulder", f"{height:.0%} of the halo", {"shoulder": height, "widths": (0.3, 0.6)})
         for height in (0.2, 0.4, 0.6)
     ),
-    Case("crystal", "lines alone", {"halo": False, "line": 1.0, "lines": 3}),
+    Case("lines", "alone", {"halo": False, "line": 1.0, "lines": 3}),
 )
 
 
@@ -283,27 +283,62 @@ def _spread(values: PerSample) -> float:
     return (_quantile(values, 0.84) - _quantile(values, 0.16)) / 2
 
 
-def draw(records: Iterable[dict[str, Any]], picture: Path) -> None:
-    """Draw bias and scatter of Δq by `measure_peaks`, a panel a family, to a PNG."""
+def draw(records: Iterable[dict[str, Any]], picture: Path, *, before: Iterable[dict[str, Any]] = ()) -> None:
+    """Draw bias and scatter of Δq by `measure_peaks`, a panel a family, to a PNG; `before` in grey beside."""
+    then = {(one["family"], one["level"]): one for one in before if one["way"] == "measure_peaks"}
     ours = [record for record in records if record["way"] == "measure_peaks"]
     families = list(dict.fromkeys(record["family"] for record in ours))
-    columns = 3
-    figure = Figure(figsize=(4.2 * columns, 3.0 * math.ceil(len(families) / columns)), layout="constrained")
-    panels = figure.subplots(math.ceil(len(families) / columns), columns, squeeze=False, sharex=True).ravel()
+    columns = min(3, len(families))
+    rows = math.ceil(len(families) / columns)
+    figure = Figure(figsize=(4.4 * columns, 2.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in panels[len(families) :]:
         panel.set_axis_off()
     for panel, family in zip(panels, families, strict=False):
-        rows = [record for record in ours if record["family"] == family]
-        bias = 100 * np.array([row["bias"] for row in rows])
+        mine = [record for record in ours if record["family"] == family]
         panel.axvspan(-100 * ALLOWED, 100 * ALLOWED, color="#d8e6f2", linewidth=0)
-        panel.errorbar(
-            bias, range(len(rows)), xerr=[100 * row["scatter"] for row in rows], fmt="o", color="#1f5f99", capsize=2
-        )
+        old = [then.get((family, record["level"])) for record in mine]
+        for found, color, shift in ((old, "0.6", 0.12), (mine, "#1f5f99", -0.12)):
+            for place, record in enumerate(found):
+                if record is not None:
+                    at, wide = 100 * record["bias"], 100 * record["scatter"]
+                    panel.errorbar(at, place + shift, xerr=wide, fmt="o", color=color, markersize=4, capsize=2)
         panel.set_yticks(
-            range(len(rows)), [f"{row['level']} ({row['refused']:.0%} refused)" for row in rows], fontsize=8
+            range(len(mine)),
+            [record["level"] + (f" ({record['refused']:.0%} refused)" if record["refused"] else "") for record in mine],
+            fontsize=8,
         )
-        panel.invert_yaxis()
-        panel.set(title=family, xlabel="error of Δq (%)", xlim=(-40, 40))
-        panel.tick_params(labelbottom=True)
+        panel.set(title=family, xlabel="error of Δq (%)", xlim=(-50, 50), ylim=(len(mine) - 0.5, -0.5))
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=150)
+    figure.savefig(picture, dpi=110)
+
+
+EXAMPLES: dict[str, Settings] = {
+    "symmetric": {"widths": (0.55, 0.56)},
+    "leaning": {"widths": (0.6, 0.61), "ratio": 2.0},
+    "on a rise towards low q": {"widths": (0.6, 0.61), "background": "exponential rise"},
+    "beside a shoulder": {"widths": (0.5, 0.51), "shoulder": 0.4},
+    "with a line on it": {"widths": (0.6, 0.61), "line": 0.5, "lines": 1},
+    "a crystal": {"halo": False, "line": 1.0, "lines": 3},
+}
+
+
+def draw_examples(picture: Path) -> None:
+    """Draw a spectrum of each kind with the curve that is fitted, and Δq as made and as read, to a PNG."""
+    figure = Figure(figsize=(13.2, 6.4), layout="constrained")
+    for panel, (name, settings) in zip(figure.subplots(2, 3).ravel(), EXAMPLES.items(), strict=True):
+        made = make(1, np.random.default_rng(5), **settings)
+        spectra = torch.as_tensor(made.spectra)
+        peaks = measure_peaks(made.q, spectra)
+        panel.plot(made.q, made.spectra[0], color="0.6", linewidth=1)
+        panel.plot(made.q, fitted_profiles(made.q, spectra)[0], color="#1f5f99", linewidth=1.6)
+        said = {key: values.item() for key, values in peaks.figures.items()}
+        share = f", read {said[SHARE]:.2f}" if SHARE in said else ""
+        panel.set_title(
+            f"{name}: Δq made {made.delta_q[0]:.3f}, read {said[DELTA_Q.name]:.3f} Å$^{{-1}}$\n"
+            f"crystalline share made {made.crystalline_share[0]:.2f}{share}",
+            fontsize=9,
+        )
+        panel.set(xlim=(1.2, 4.8), yticks=[], xlabel="q (Å$^{-1}$)")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
