@@ -16,8 +16,15 @@ import pandas as pd
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
+from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule
 from glassmap.agent.maps.knowledge import extrapolated_share
-from glassmap.agent.maps.spectra_archive import SpectraArchive, harm_of_archive, read_archive, read_map
+from glassmap.agent.maps.spectra_archive import (
+    PeakFigures,
+    SpectraArchive,
+    harm_of_archive,
+    read_archive,
+    read_map,
+)
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
@@ -28,7 +35,8 @@ from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus, UsedAlloys
 from glassmap.agent.store.status import Status
 from glassmap.agent.store.trouble import refuse_lost
-from glassmap.dashboard.plots.ternary import colour_range
+from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.plots.ternary import Boundary, colour_range
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
@@ -261,10 +269,30 @@ class Map(NamedTuple):
     compositions: Compositions  # atomic fraction, shape (g, e)
     figures: pd.DataFrame  # a row an alloy: the map's columns, without at.%
     known_below: float  # the expected error below which an alloy is known; NaN where that wasn't recorded
+    rule: GlassRule  # by which P(glass) was made
 
     def values(self, column: str) -> PerAlloy:
         """Return a column."""
         return self.figures[column].to_numpy(dtype=np.float64)
+
+    def measured(self, figures: PeakFigures, column: str) -> PerSample | None:
+        """Return what was measured of a column, of P(glass) what the rule says of each; None where that is nothing.
+
+        Args:
+            figures: Of the measured spectra.
+            column: Of the map.
+        """
+        if column != P_GLASS:
+            return figures.get(column)
+        return self.rule.chance(figures[DELTA_Q.name])
+
+    @property
+    def boundary(self) -> Boundary:
+        """Return the boundary of the glass: where P(glass) is even, and where it is sure; by Δq on older maps."""
+        if P_GLASS in self.figures:
+            name = f"P(glass) = {LIKELY:g}, thin: {POSSIBLY:g} and {SURELY:g}; a glass has {self.rule.say()}"
+            return Boundary(self.values(P_GLASS), (LIKELY, POSSIBLY, SURELY), name)
+        return Boundary(self.values(DELTA_Q.name), (self.rule.threshold,), f"boundary of the glass, {self.rule.say()}")
 
     @property
     def extrapolated(self) -> float | None:
@@ -290,7 +318,13 @@ def read_map_of(campaign: CampaignSnapshot, round_: int, path: Path) -> Map:
     columns, metadata = read_map(path)
     compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
     known_below = metadata.get("known_below")  # came later, and is None where the model could not say
-    return Map(round_, compositions, pd.DataFrame(columns), math.nan if known_below is None else known_below)
+    return Map(
+        round_,
+        compositions,
+        pd.DataFrame(columns),
+        math.nan if known_below is None else known_below,
+        GlassRule.from_json(metadata.get("glass")),
+    )
 
 
 def read_last_archive(campaign: CampaignSnapshot) -> SpectraArchive | None:
@@ -343,21 +377,29 @@ def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tupl
 def colour_limits(map_: Map, archive: SpectraArchive | None, column: str) -> tuple[float, float]:
     """Return where the colours of a map's column begin and end, in print and in the browser.
 
-    Where alloys have a measured value of it, as of a peak figure, that counts, too.
+    Where alloys have a measured value of it, as of a peak figure, that counts, too. A probability goes from 0 to 1.
     """
-    measured = {} if archive is None else archive.known.figures
-    return colour_range(np.concatenate([map_.values(column), measured.get(column, np.empty(0))]))
+    if column == P_GLASS:
+        return 0.0, 1.0
+    measured = None if archive is None else map_.measured(archive.known.figures, column)
+    return colour_range(np.concatenate([map_.values(column), np.empty(0) if measured is None else measured]))
 
 
-def measured_values(archive: SpectraArchive | None, ids: Sequence[str], quantity: str) -> PerSample | None:
-    """Return what was measured of a peak figure, by the measurements' ids; None where it is no such figure.
+def measured_values(map_: Map, archive: SpectraArchive | None, ids: Sequence[str], column: str) -> PerSample | None:
+    """Return what was measured of a column of the map, by the measurements' ids; None where nothing is.
 
     NaN where there is no peak, or where a measurement is newer than the archive.
     """
-    if archive is None or quantity not in archive.measured.figures:
+    values = None if archive is None else map_.measured(archive.measured.figures, column)
+    if archive is None or values is None:
         return None
-    found = dict(zip(archive.measured.ids, archive.measured.figures[quantity].tolist(), strict=True))
+    found = dict(zip(archive.measured.ids, values.tolist(), strict=True))
     return np.array([found.get(id_, np.nan) for id_ in ids], dtype=np.float64)
+
+
+def boundary_over(campaign: CampaignSnapshot, map_: Map, column: str) -> Boundary | None:
+    """Return the boundary of the glass as it is drawn over a column of the map; None where it isn't."""
+    return map_.boundary if campaign.has_glass_boundary and QUANTITIES[column].has_boundary else None
 
 
 def held_out_examples(archive: SpectraArchive) -> dict[str, int]:

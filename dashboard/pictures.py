@@ -13,12 +13,14 @@ import numpy as np
 from glassmap.agent.config.campaign import slug
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.failure import say_failure
+from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
+    boundary_over,
     colour_limits,
     held_out_examples,
     read_last_archive,
@@ -33,6 +35,7 @@ from glassmap.dashboard.plots.for_print import (
     draw_parity,
     draw_peak_maps,
 )
+from glassmap.dashboard.plots.quantities import QUANTITIES
 
 Format = Literal["png", "svg"]
 
@@ -88,28 +91,31 @@ def _draw_map(
     held: str,
     ending: str,
 ) -> list[Path]:
-    """Draw every figure of one map, `held` at some process variables."""
-    known, measured, paths = archive.known, archive.measured, list[Path]()
+    """Draw P(glass) and every figure of one map, `held` at some process variables."""
+    measured, paths = archive.measured, list[Path]()
     learned, flagged = ~measured.hold_out, campaign.flagged_used
     title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
-    for figure in FIGURES:
-        if figure.name not in map_.figures or figure.name not in known.figures:
+    drawn = {P_GLASS: ("p-glass", "P(glass)")} if campaign.has_glass_boundary else {}
+    drawn |= {f.name: (f"{f.name.replace('_', '-')}-map", f"{f.label} of the first peak") for f in FIGURES}
+    for column, (name, words) in drawn.items():
+        everywhere, here = map_.measured(archive.known.figures, column), map_.measured(measured.figures, column)
+        if column not in map_.figures or everywhere is None or here is None:
             continue  # what is older than the figure
-        for path in _paths(folder, f"{figure.name.replace('_', '-')}-map{ending}", formats):
+        for path in _paths(folder, f"{name}{ending}", formats):
             draw_peak_maps(
-                (map_.compositions, map_.values(figure.name)),
-                (known.compositions, known.figures[figure.name]),
-                (measured.compositions[learned], measured.figures[figure.name][learned]),
+                (map_.compositions, map_.values(column)),
+                (archive.known.compositions, everywhere),
+                (measured.compositions[learned], here[learned]),
                 path,
-                figure=figure,
+                quantity=QUANTITIES[column],
                 elements=campaign.elements,
-                limits=colour_limits(map_, archive, figure.name),
+                limits=colour_limits(map_, archive, column),
                 known=map_.values("known"),
                 extrapolated=say_extrapolated(map_.extrapolated),
                 flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
-                title=f"{title}: {figure.label} of the first peak, learned from {learned.sum()} spectra",
+                title=f"{title}: {words}, learned from {learned.sum()} spectra",
                 failure=say_failure(campaign.status.peaks_found),
-                mark_glass=campaign.has_glass_boundary,
+                boundary=boundary_over(campaign, map_, column),
             )
             paths.append(path)
     return paths

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
+from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.description import AS_PUBLISHED
@@ -24,6 +25,7 @@ from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
+    boundary_over,
     colour_limits,
     held_out_examples,
     measured_values,
@@ -49,7 +51,6 @@ from glassmap.dashboard.pictures import draw_pictures
 from glassmap.dashboard.plots.curves import draw_learning_curve
 from glassmap.dashboard.plots.for_print import band_about
 from glassmap.dashboard.plots.maps import (
-    QUANTITIES,
     TERNARY_HEIGHT,
     Marks,
     draw_parallel,
@@ -57,6 +58,7 @@ from glassmap.dashboard.plots.maps import (
     draw_tetrahedron,
 )
 from glassmap.dashboard.plots.parity import draw_parity
+from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
@@ -213,9 +215,9 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     yield f"<p>{escape(extrapolated)}: there the map is faded and hatched.</p>" if map_.extrapolated else ""
     if len(elements) == 3:
         known_figures = [figure.name for figure in FIGURES if figure.name in map_.figures]
-        for quantity in (*known_figures, DELTA_Q.std_name, "distance"):
+        chances = [P_GLASS] if P_GLASS in map_.figures else []
+        for quantity in (*chances, *known_figures, DELTA_Q.std_name, "distance"):
             yield f"<h3>{escape(QUANTITIES[quantity].title)}</h3>"
-            shows_glass = campaign.has_glass_boundary and quantity == DELTA_Q.name
             yield _figure(
                 draw_ternary(
                     map_.compositions,
@@ -225,8 +227,8 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
                     limits=colour_limits(map_, archive, quantity),
                     known=map_.values("known"),
                     extrapolated=extrapolated,
-                    glass_widths=map_.values(DELTA_Q.name) if shows_glass else None,
-                    marks=marks._replace(measured_values=measured_values(archive, known.ids, quantity)),
+                    boundary=boundary_over(campaign, map_, quantity),
+                    marks=marks._replace(measured_values=measured_values(map_, archive, known.ids, quantity)),
                 ),
                 height=TERNARY_HEIGHT.format(width="100vw"),
             )

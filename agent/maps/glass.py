@@ -20,11 +20,12 @@ from jaxtyping import Float
 from glassmap.agent.shapes import PerAlloy
 
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
-LIKELY, SURELY, POSSIBLY = (
+P_GLASS = "p_glass"  # the map's column
+LIKELY, SURELY, POSSIBLY = 0.5, 0.9, 0.1  # from which probability on an alloy is a glass, surely one, possibly one
     0.5,
     0.9,
     0.1,
-)  # from which probability on an alloy is called a glass, surely one, possibly one
+)  # probability from which on an alloy is called a glass, surely one, possibly one
 SAID_UNREADABLE = 0.01  # share of a map without a first peak that is said
 
 Atoms = Float[np.ndarray, " k"]  # quantiles of an error in units of its standard deviation, equally likely
@@ -123,7 +124,7 @@ def shares_of_map(columns: Mapping[str, PerAlloy], rule: GlassRule) -> GlassShar
         columns: Of the map.
         rule: Of the map.
     """
-    p_glass, delta_q = columns.get("p_glass"), columns["delta_q"]
+    p_glass, delta_q = columns.get(P_GLASS), columns["delta_q"]
     if p_glass is not None and np.isnan(p_glass).sum() == np.isnan(delta_q).sum():
         return glass_shares(p_glass)
     return GlassShares(float(np.mean(rule.is_glass(delta_q))), None, None, float(np.mean(np.isnan(delta_q))))

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from glassmap.agent.maps.glass import GLASS_DELTA_Q
-from glassmap.agent.peaks.figures import DELTA_Q, PeakFigure
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MSE, Measure
 from glassmap.agent.planning.convergence import CurvePoint, Estimate
 from glassmap.agent.shapes import (
@@ -36,13 +36,14 @@ from glassmap.agent.shapes import (
 )
 from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.learning import Expected, measures_of
+from glassmap.dashboard.plots.quantities import Quantity
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
     HEIGHT,
     NO_PEAK,
     TICK_LABEL_EMS,
     TITLE_EMS,
-    VIRIDIS,
+    Boundary,
     TernaryAxis,
     axes_of,
     colours_of,
@@ -125,7 +126,7 @@ def draw_peak_maps(
     learned: tuple[TakenCompositions, PerSample],
     path: Path,
     *,
-    figure: PeakFigure,
+    quantity: Quantity,
     elements: Sequence[str],
     limits: tuple[float, float],
     known: PerAlloy,
@@ -133,16 +134,16 @@ def draw_peak_maps(
     flagged: Compositions,
     title: str,
     failure: str,
-    mark_glass: bool,
+    boundary: Boundary | None,
 ) -> None:
-    """Draw the map of a peak figure of a ternary beside the measured one, on one colour scale.
+    """Draw the map of a figure of a ternary beside the measured one, on one colour scale.
 
     Args:
         generated: Atomic fractions of the grid `(g, 3)` and the figure; NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
         learned: The same of what the model learned from, drawn on top of the generated map.
         path: PNG or SVG to write.
-        figure: Which it is.
+        quantity: Which it is.
         elements: Top, left, right corner.
         limits: Of the colours.
         known: 0 where the model extrapolates, which is faded and hatched; NaN where nobody can say. Shape `(g,)`.
@@ -150,40 +151,36 @@ def draw_peak_maps(
         flagged: Atomic fractions of what screening flagged and the model learned from nevertheless.
         title: Above both.
         failure: Said below the title, in red, where the map says nothing of its system; empty else.
-        mark_glass: Whether to draw the boundary of what a sputtered film is called a glass by.
+        boundary: Of the glass; None leaves it out.
     """
     page = Figure(figsize=(12, 6), layout="constrained")
     left, right = page.subplots(1, 2)
     compositions, values = generated
-    cells = paint(
-        compositions,
-        colours_of(values, limits),
-        known == 0,
-        widths=values if mark_glass and figure == DELTA_Q else None,
-        level=GLASS_DELTA_Q,
-    )
+    cells = paint(compositions, colours_of(values, limits, quantity.colours), known == 0, boundary=boundary)
     left.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
     left.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
-    for line, dash in ((cells.boundary, "-"), (cells.boundary_outside, (0, (3, 2)))):
-        left.plot(*line.T, color="white", linewidth=3)
-        left.plot(*line.T, color="black", linewidth=1.4, linestyle=dash)
+    for contour in cells.contours:
+        wide, thin = (3, 1.4) if contour.is_strong else (1.8, 0.7)
+        for line, dash in ((contour.inside, "-"), (contour.outside, (0, (3, 2)))):
+            left.plot(*line.T, color="white", linewidth=wide)
+            left.plot(*line.T, color="black", linewidth=thin, linestyle=dash)
     dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
-    left.scatter(*positions(learned[0]).T, s=24, c=colours_of(learned[1], limits) / 255, **dots)
+    left.scatter(*positions(learned[0]).T, s=24, c=colours_of(learned[1], limits, quantity.colours) / 255, **dots)
     if len(flagged):
         flag = {"marker": "^", "facecolors": _RED, "edgecolors": "white", "linewidths": 1.0}
         left.scatter(*positions(flagged).T, s=190, zorder=2.9, clip_on=False, **flag)
     has_peak = np.isfinite(measured[1])
     for rows in (~has_peak, has_peak):  # grey below
-        colours = colours_of(measured[1][rows], limits) / 255
-        right.scatter(*positions(measured[0][rows]).T, s=9, c=colours, linewidths=0, clip_on=False)
+        inks = colours_of(measured[1][rows], limits, quantity.colours) / 255
+        right.scatter(*positions(measured[0][rows]).T, s=9, c=inks, linewidths=0, clip_on=False)
     for panel, name in (
         (left, f"generated, {len(compositions)} alloys"),
         (right, f"measured, {len(measured[0])} alloys"),
     ):
         _draw_ternary_axes(panel, axes_of(elements))
         panel.set_title(name, pad=24)
-    scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("viridis", VIRIDIS))
-    page.colorbar(scale, ax=[left, right], shrink=0.75, label=figure.titled_unit)
+    scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("map", quantity.colours))
+    page.colorbar(scale, ax=[left, right], shrink=0.75, label=quantity.label)
     keys: list[Artist] = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
     names = ["learned from, in the colour of what was measured"]
     if len(flagged):
@@ -197,9 +194,9 @@ def draw_peak_maps(
     if not has_peak.all() or np.isnan(values).any():
         keys.append(Patch(facecolor=NO_PEAK))
         names.append("no trustworthy first peak")
-    if len(cells.boundary) or len(cells.boundary_outside):
+    if boundary is not None and cells.contours:
         keys.append(Line2D([], [], color="black", linewidth=1.4))
-        names.append(f"glass boundary, {figure.label} = {GLASS_DELTA_Q:g} {figure.unit}; dashed: extrapolated")
+        names.append(f"{boundary.name}; dashed: extrapolated")
     page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
     _save(page, path)

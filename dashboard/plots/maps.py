@@ -11,18 +11,16 @@ import pandas as pd
 import PIL.Image
 import plotly.graph_objects as go
 
-from glassmap.agent.maps.glass import GLASS_DELTA_Q
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Composition, Compositions, GridCompositions, Mask, PerAlloy, PerSample
+from glassmap.dashboard.plots.quantities import QUANTITIES, Quantity
 from glassmap.dashboard.plots.style import GREY, PINK, set_style
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
-    GLASS,
     HEIGHT,
     NO_PEAK,
     TICK_LABEL_EMS,
     TITLE_EMS,
-    VIRIDIS,
+    Boundary,
     TernaryAxis,
     axes_of,
     colours_of,
@@ -38,28 +36,6 @@ LEGEND_LETTERS = 40  # a line of the legend, so that a phone has room for it
 FONT = 12  # pixels, beside a ternary
 RED = "#d00000"
 HATCH = {"color": "rgba(110,110,110,0.9)", "width": 0.9}
-
-
-class Quantity(NamedTuple):
-    """A figure of an alloy that a map can show."""
-
-    title: str
-    unit: str
-    digits: int
-
-    @property
-    def label(self) -> str:
-        """Return title and unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-
-QUANTITIES = {
-    **{f.name: Quantity(f.title, f.unit, f.digits) for f in FIGURES},
-    **{f.std_name: Quantity(f"epistemic std of {f.label}", f.unit, f.digits) for f in FIGURES},
-    "distance": Quantity("distance to the nearest measured alloy", "at.%", 1),
-    "peak_share": Quantity("share of the model that finds a peak", "", 2),
-    "glass": Quantity("glass", "", 0),
-}
 
 
 class Marks(NamedTuple):
@@ -113,7 +89,7 @@ def draw_ternary(
     limits: tuple[float, float],
     known: PerAlloy | None = None,
     extrapolated: str = "",
-    glass_widths: PerAlloy | None = None,
+    boundary: Boundary | None = None,
     marks: Marks | None = None,
     names: tuple[str, str] = ("measured", "next batch"),
 ) -> go.Figure:
@@ -127,15 +103,14 @@ def draw_ternary(
         limits: Of the colours.
         known: 0 where the model extrapolates, which is faded and hatched; NaN where nobody can say. Shape (g,).
         extrapolated: Said of it, such as "37 % of the map is extrapolated".
-        glass_widths: Δq of each, for the boundary of the glass; None leaves it out. Shape (g,).
+        boundary: Of the glass; None leaves it out.
         marks: Alloys to mark, as `compositions`.
         names: What the first two kinds of marks are called.
     """
-    marks, what, is_glass = marks or Marks(), QUANTITIES[quantity], quantity == "glass"
-    limits, scale = ((0.0, 1.0), GLASS) if is_glass else (limits, VIRIDIS)
+    marks, what = marks or Marks(), QUANTITIES[quantity]
     outside = np.zeros(len(values), dtype=bool) if known is None else known == 0
-    colours = colours_of(values, limits, scale)
-    cells = paint(compositions, colours, outside, widths=glass_widths, level=GLASS_DELTA_Q)
+    colours = colours_of(values, limits, what.colours)
+    cells = paint(compositions, colours, outside, boundary=boundary)
     total = 100 * float(compositions[0].sum()) if len(compositions) else 100.0
     figure = go.Figure()
     _add_axes(figure, axes_of(elements, total))
@@ -161,15 +136,17 @@ def draw_ternary(
             name="<br>".join(wrap(extrapolated, LEGEND_LETTERS)),
             marker={"pattern": pattern, "line": {"width": 0}},
         )
-    if len(cells.boundary) or len(cells.boundary_outside):
-        for line, dash in ((cells.boundary, "solid"), (cells.boundary_outside, "4px,3px")):
-            for colour, width, style in (("white", 4, "solid"), ("black", 1.8, dash)):
+    for contour in cells.contours:
+        wide, thin = (4, 1.8) if contour.is_strong else (2.4, 0.9)
+        for line, dash in ((contour.inside, "solid"), (contour.outside, "4px,3px")):
+            for colour, width, style in (("white", wide, "solid"), ("black", thin, dash)):
                 ink = {"color": colour, "width": width, "dash": style}
                 figure.add_scatter(**_line(line), mode="lines", line=ink, hoverinfo="skip", showlegend=False)
-        name = f"glass boundary, {DELTA_Q.label} = {GLASS_DELTA_Q:g} {DELTA_Q.unit}"
+    if boundary is not None and cells.contours:
+        name = "<br>".join(wrap(boundary.name, LEGEND_LETTERS))
         figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": GREY, "width": 2})
     _add_alloys(figure, compositions, values, outside, what, elements)
-    _add_marks(figure, marks, names, elements, limits, scale)
+    _add_marks(figure, marks, names, elements, limits, what.colours)
     set_style(figure, height=TERNARY_PIXELS)
     hidden = {"visible": False, "fixedrange": True}
     figure.update_xaxes(range=[0, 1], constrain="domain", **hidden)
@@ -187,7 +164,7 @@ def draw_ternary(
         coloraxis={
             "cmin": limits[0],
             "cmax": limits[1],
-            "colorscale": _steps(GLASS) if is_glass else list(VIRIDIS),
+            "colorscale": list(what.colours),
             "colorbar": {
                 "orientation": "h",
                 "thickness": 12,
@@ -196,8 +173,6 @@ def draw_ternary(
                 "y": 0.0,
                 "yanchor": "bottom",
                 "ypad": 4,
-                "tickvals": [0.25, 0.75] if is_glass else None,
-                "ticktext": ["no", f"{DELTA_Q.label} ≥ {GLASS_DELTA_Q:g}"] if is_glass else None,
             },
         },
         clickmode="event+select",
@@ -329,11 +304,6 @@ def _line(points: np.ndarray) -> dict[str, np.ndarray]:
 
 def _css(colours: Iterable[Iterable[int]]) -> list[str]:
     return ["rgb({},{},{})".format(*colour) for colour in colours]
-
-
-def _steps(colours: Sequence[str]) -> list[tuple[float, str]]:
-    """Return a colour scale that steps from one colour to the next."""
-    return [(end / len(colours), colour) for k, colour in enumerate(colours) for end in (k, k + 1)]
 
 
 def _hover(elements: Sequence[str], text: str) -> str:

@@ -28,7 +28,7 @@ PIXELS = (780, 900)  # of the picture of the cells, rows and columns
 NO_PEAK = "#bababa"  # grey of an alloy without a value
 FADED = 0.42  # opacity of an alloy that is extrapolated
 HATCH_APART = 0.024
-GLASS = ("#56b4e9", "#d55e00")  # no, yes
+CHANCES = ("#0072b2", "#56b4e9", "#f3ecd0", "#e69f00", "#d55e00")  # of a probability; pale where it is undecided
 TICK_LABEL_EMS, TITLE_EMS, CORNER_EMS = 1.5, 3.2, 1.4  # from the triangle to a text's middle
 VIRIDIS = (  # of matplotlib, to 2 %
     *("#440154", "#48186a", "#472d7b", "#424086", "#3b528b", "#33638d", "#2c728e", "#26828e", "#21918c"),
@@ -62,13 +62,32 @@ class TernaryAxis(NamedTuple):
     corner: Label
 
 
+class Boundary(NamedTuple):
+    """What of a map is drawn as the boundary of the glass: a figure of every alloy, and the levels that it crosses."""
+
+    values: PerAlloy  # NaN where there is none
+    levels: tuple[float, ...]  # the first drawn strong, the others thin
+    name: str  # what the lines are, in the legend
+
+    def of(self, rows: Mask) -> "Boundary":
+        """Return that of some alloys."""
+        return self._replace(values=self.values[rows])
+
+
+class Contour(NamedTuple):
+    """Where a figure crosses a level."""
+
+    inside: Line
+    outside: Line  # the same where that is extrapolated
+    is_strong: bool
+
+
 class Cells(NamedTuple):
     """A figure of every alloy, painted."""
 
     image: Picture  # over the triangle's width and height, the top row first
     hatch: Line  # over what is extrapolated
-    boundary: Line  # where a figure crosses a level
-    boundary_outside: Line  # the same where that is extrapolated
+    contours: list[Contour]  # of the boundary, thin ones first; levels that nothing crosses are left out
 
 
 def positions(compositions: Compositions) -> Points:
@@ -207,32 +226,34 @@ def paint(
     colours: Colours,
     extrapolated: Mask,
     *,
-    widths: PerAlloy | None = None,
-    level: float = 0.0,
+    boundary: Boundary | None = None,
 ) -> Cells:
-    """Paint every alloy's cell, hatch what is extrapolated, and draw where a figure crosses a level.
+    """Paint every alloy's cell, hatch what is extrapolated, and draw the boundary of the glass.
 
     Args:
         compositions: A grid of three elements, all of a sum; shape (g, 3).
         colours: Of each.
         extrapolated: Which of them are faded and hatched.
-        widths: The figure whose boundary is drawn, NaN where there is none; None for no boundary.
-        level: Of the boundary.
+        boundary: Of these alloys.
     """
     nothing = np.empty((0, 2))
     if not len(compositions):
-        return Cells(np.zeros((*PIXELS, 4), dtype=np.uint8), nothing, nothing, nothing)
+        return Cells(np.zeros((*PIXELS, 4), dtype=np.uint8), nothing, [])
     lattice = _lattice(compositions)
     opacity = np.where(extrapolated, round(255 * FADED), 255).astype(np.uint8)
     painted = np.concatenate([np.column_stack([colours, opacity]), np.zeros((1, 4), dtype=np.uint8)])
     image = painted[lattice.rows_of_pixels()].reshape(*PIXELS, 4)
-    inside, outside = [], []
-    for line in [] if widths is None else _contour(lattice, widths, level):
-        rows = lattice.rows_at((line[1:] + line[:-1]) / 2)
-        is_outside = np.append(extrapolated, False)[rows]
-        inside += _runs(line, ~is_outside)
-        outside += _runs(line, is_outside)
-    return Cells(image, _hatch(lattice, extrapolated), _joined(inside), _joined(outside))
+    contours: list[Contour] = []
+    for level in () if boundary is None else boundary.levels[::-1]:
+        inside, outside = [], []
+        for line in _contour(lattice, boundary.values, level):
+            rows = lattice.rows_at((line[1:] + line[:-1]) / 2)
+            is_outside = np.append(extrapolated, False)[rows]
+            inside += _runs(line, ~is_outside)
+            outside += _runs(line, is_outside)
+        if inside or outside:
+            contours.append(Contour(_joined(inside), _joined(outside), level == boundary.levels[0]))
+    return Cells(image, _hatch(lattice, extrapolated), contours)
 
 
 def _hatch(lattice: _Lattice, extrapolated: Mask) -> Line:
@@ -248,8 +269,8 @@ def _hatch(lattice: _Lattice, extrapolated: Mask) -> Line:
     return _pen_lifted(points[line, first], points[line, past - 1])
 
 
-def _contour(lattice: _Lattice, widths: PerAlloy, level: float) -> list[Line]:
-    known = np.append(widths.astype(np.float64), np.nan)[lattice.rows]
+def _contour(lattice: _Lattice, values: PerAlloy, level: float) -> list[Line]:
+    known = np.append(values.astype(np.float64), np.nan)[lattice.rows]
     top, right = np.meshgrid(*2 * [np.arange(lattice.steps + 1) / lattice.steps], indexing="ij")
     z = np.ma.masked_invalid(known)
     lines = contour_generator(right + top / 2, top * HEIGHT, z, corner_mask=True).lines(level)

@@ -9,22 +9,16 @@ import streamlit as st
 
 from glassmap.agent.data.composition import close_compositions, label, parse_composition
 from glassmap.agent.errors import CompositionError
-from glassmap.agent.maps.glass import GLASS_DELTA_Q
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
-from glassmap.agent.shapes import Compositions, Mask, PerAlloy
+from glassmap.agent.shapes import Compositions, Mask
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
 from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
-from glassmap.dashboard.data import CampaignSnapshot, Map, colour_limits, measured_values
+from glassmap.dashboard.data import CampaignSnapshot, Map, boundary_over, colour_limits, measured_values
 from glassmap.dashboard.live import archive_now, chosen, map_now, plain, show_ternary, used_alloys_now
-from glassmap.dashboard.plots.maps import (
-    QUANTITIES,
-    Marks,
-    draw_parallel,
-    draw_ternary,
-    draw_tetrahedron,
-)
+from glassmap.dashboard.plots.maps import Marks, draw_parallel, draw_ternary, draw_tetrahedron
+from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.plots.ternary import colour_range, positions
 
 COLUMNS = {  # of the best candidates: title and format
@@ -39,13 +33,6 @@ COLUMNS = {  # of the best candidates: title and format
 }
 TERNARY = "ternary"  # key of the picture
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
-
-
-def _values(map_: Map, quantity: str) -> PerAlloy:
-    if quantity == "glass":
-        widths = map_.values(DELTA_Q.name)
-        return np.where(np.isnan(widths), np.nan, (widths >= GLASS_DELTA_Q).astype(np.float64))
-    return map_.values(quantity)
 
 
 def _known_glasses(elements: tuple[str, ...]) -> tuple[Compositions, list[str]]:
@@ -97,7 +84,7 @@ def _pick_row(shares: pd.DataFrame) -> None:
 
 
 def _marks(
-    campaign: CampaignSnapshot, used: UsedAlloys, quantity: str, known: Compositions, known_texts: list[str]
+    campaign: CampaignSnapshot, map_: Map, used: UsedAlloys, quantity: str, known: Compositions, known_texts: list[str]
 ) -> Marks:
     e = len(campaign.elements)
     batch, alloy = campaign.awaited, st.session_state.get("alloy")
@@ -106,7 +93,7 @@ def _marks(
     return Marks(
         measured=used.compositions,
         measured_texts=[f"{id_}: {why[id_]}" if id_ in why else id_ for id_ in used.ids],
-        measured_values=measured_values(archive_now(campaign), used.ids, quantity),
+        measured_values=measured_values(map_, archive_now(campaign), used.ids, quantity),
         held_out=used.hold_out,
         flagged=np.array([one.composition for one in flagged]).reshape(-1, e),
         flagged_texts=[one.id for one in flagged],
@@ -120,17 +107,16 @@ def _marks(
 
 def _draw(campaign: CampaignSnapshot, map_: Map, quantity: str, rows: Mask, columns: list[int], marks: Marks) -> None:
     """Draw the alloys of some rows of the map, by three of their elements."""
-    values, widths = _values(map_, quantity), _values(map_, DELTA_Q.name)
-    shows_glass = campaign.has_glass_boundary and quantity in (DELTA_Q.name, "glass")
+    values, boundary = map_.values(quantity), boundary_over(campaign, map_, quantity)
     figure = draw_ternary(
         map_.compositions[rows][:, columns],
         values[rows],
         quantity=quantity,
         elements=[campaign.elements[k] for k in columns],
-        limits=(0.0, 1.0) if quantity == "glass" else colour_limits(map_, archive_now(campaign), quantity),
+        limits=colour_limits(map_, archive_now(campaign), quantity),
         known=map_.values("known")[rows],
         extrapolated=say_extrapolated(map_.extrapolated),
-        glass_widths=widths[rows] if shows_glass else None,
+        boundary=boundary and boundary.of(rows),
         marks=marks,
     )
     pick = partial(_pick, TERNARY, map_.compositions[rows], columns)
@@ -182,7 +168,7 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
 
 
 def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str, used: UsedAlloys) -> None:
-    values = _values(map_, quantity)
+    values = map_.values(quantity)
     top = top_alloys(values)
     st.caption(f"The {100 * TOP_SHARE:g} % of alloys where {QUANTITIES[quantity].title} is largest.")
     figure = draw_tetrahedron(
@@ -273,7 +259,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         return
     left, right = st.columns([1, 1])
     with left:
-        there = [name for name in QUANTITIES if name in map_.figures or name == "glass"]
+        there = [name for name in QUANTITIES if name in map_.figures]
         quantity = (
             st.selectbox("Shown", there, format_func=lambda name: QUANTITIES[name].label, key="quantity")
             or DELTA_Q.name
@@ -284,7 +270,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             known, known_texts = _known_glasses(campaign.elements)
         used = used_alloys_now(campaign)
         nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
-        marks = _marks(campaign, used if show_measured else nothing, quantity, known, known_texts)
+        marks = _marks(campaign, map_, used if show_measured else nothing, quantity, known, known_texts)
         held = f" at {campaign.settings.held}" if campaign.settings.held else ""
         with place:
             if len(campaign.elements) == 3:
