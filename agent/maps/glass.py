@@ -22,10 +22,6 @@ from glassmap.agent.shapes import PerAlloy
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 P_GLASS = "p_glass"  # the map's column
 LIKELY, SURELY, POSSIBLY = 0.5, 0.9, 0.1  # from which probability on an alloy is a glass, surely one, possibly one
-    0.5,
-    0.9,
-    0.1,
-)  # probability from which on an alloy is called a glass, surely one, possibly one
 SAID_UNREADABLE = 0.01  # share of a map without a first peak that is said
 
 Atoms = Float[np.ndarray, " k"]  # quantiles of an error in units of its standard deviation, equally likely

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from glassmap.agent.content_hash import harm_of, is_named_by_content
 from glassmap.agent.errors import ModelError
 from glassmap.agent.hdf5_file import hdf5_file
+from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.shapes import Axis, Composition, Compositions, Mask, PerAlloy, PerSample, Ranks, Spectra, Spectrum
 
@@ -83,7 +84,8 @@ class MeasuredAlloys(NamedTuple):
     intensity: Spectra
     fit: Spectra
     figures: PeakFigures
-    generated: PeakFigures  # of the spectra generated at the same compositions, with the std of each
+    generated: PeakFigures  # of the spectra generated at the same compositions, with the std of each and P(glass)
+    left_out: PeakFigures  # the same as parts of the model say that left each out; NaN of those that none did
     wafers: list[str]  # that each lies on, empty where that isn't known
 
 
@@ -94,7 +96,8 @@ class MeasuredNames(NamedTuple):
     compositions: Compositions
     hold_out: Mask
     figures: PeakFigures
-    generated: PeakFigures  # with the std of each; empty in archives that are older
+    generated: PeakFigures  # with the std of each and P(glass); empty in archives that are older
+    left_out: PeakFigures  # empty where nothing was left out, and in archives that are older
     inside: PerSample  # share of each measured spectrum's points within the generated band; NaN where that isn't known
     wafers: list[str]  # that each lies on, empty where that isn't known
 
@@ -206,6 +209,8 @@ def write_archive(
             file[f"measured/{name}"] = values
         for name, values in measured.generated.items():
             file[f"measured/generated/{name}"] = values
+        for name, values in measured.left_out.items():
+            file[f"measured/left_out/{name}"] = values
         file["measured/inside"] = np.where(np.isfinite(band).all(axis=1), inside, np.nan)
         if known is not None:
             file["known/compositions"] = known.compositions
@@ -230,6 +235,7 @@ def read_archive(path: Path) -> SpectraArchive:
             _read(file, "measured/hold_out"),
             _read_figures(file, "measured"),
             _read_figures(file, "measured/generated"),
+            _read_figures(file, "measured/left_out"),
             _read(file, "measured/inside") if "measured/inside" in file else np.full(len(ids), np.nan),
             [w.decode() for w in _read(file, "measured/wafer")] if "measured/wafer" in file else [""] * len(ids),
         )
@@ -290,8 +296,9 @@ def _stored(file: h5py.File, name: str) -> str:
 
 
 def _read_figures(file: h5py.File, group: str) -> PeakFigures:
-    """Return the figures that there are, and their std; an archive may be older than a figure."""
-    places = {name: f"{group}/{name}" for figure in FIGURES for name in (figure.name, figure.std_name)}
+    """Return the figures that there are, their std and P(glass); an archive may be older than any of them."""
+    names = [name for figure in FIGURES for name in (figure.name, figure.std_name, figure.predictive_std_name)]
+    places = {name: f"{group}/{name}" for name in (*names, P_GLASS)}
     return {name: _read(file, place) for name, place in places.items() if place in file}
 
 

@@ -52,6 +52,11 @@ class PeakFigure:
         return f"{self.name}_std"
 
     @property
+    def predictive_std_name(self) -> str:
+        """The name of the standard deviation of a new measurement's error in a map."""
+        return f"{self.name}_predictive_std"
+
+    @property
     def head(self) -> str:
         """Symbol and unit, as the head of a column."""
         return f"{self.label} ({self.unit})" if self.unit else self.label

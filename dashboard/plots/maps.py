@@ -11,6 +11,7 @@ import pandas as pd
 import PIL.Image
 import plotly.graph_objects as go
 
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Composition, Compositions, GridCompositions, Mask, PerAlloy, PerSample
 from glassmap.dashboard.plots.quantities import QUANTITIES, Quantity
 from glassmap.dashboard.plots.style import GREY, PINK, set_style

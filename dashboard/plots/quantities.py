@@ -26,6 +26,7 @@ class Quantity(NamedTuple):
 QUANTITIES = {  # by the map's columns
     P_GLASS: Quantity("P(glass), probability that a sample is a glass", "", 2, CHANCES, has_boundary=True),
     **{f.name: Quantity(f.title, f.unit, f.digits, has_boundary=f == DELTA_Q) for f in FIGURES},
+    **{f.predictive_std_name: Quantity(f"std of a new measurement of {f.label}", f.unit, f.digits) for f in FIGURES},
     **{f.std_name: Quantity(f"epistemic std of {f.label}", f.unit, f.digits) for f in FIGURES},
     "distance": Quantity("distance to the nearest measured alloy", "at.%", 1),
     "peak_share": Quantity("share of the model that finds a peak", "", 2),

@@ -9,7 +9,7 @@ which its element keeps that share, and has the colour of its element.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -243,8 +243,12 @@ def paint(
     opacity = np.where(extrapolated, round(255 * FADED), 255).astype(np.uint8)
     painted = np.concatenate([np.column_stack([colours, opacity]), np.zeros((1, 4), dtype=np.uint8)])
     image = painted[lattice.rows_of_pixels()].reshape(*PIXELS, 4)
-    contours: list[Contour] = []
-    for level in () if boundary is None else boundary.levels[::-1]:
+    contours = [] if boundary is None else list(_contours(lattice, extrapolated, boundary))
+    return Cells(image, _hatch(lattice, extrapolated), contours)
+
+
+def _contours(lattice: _Lattice, extrapolated: Mask, boundary: Boundary) -> Iterator[Contour]:
+    for level in boundary.levels[::-1]:
         inside, outside = [], []
         for line in _contour(lattice, boundary.values, level):
             rows = lattice.rows_at((line[1:] + line[:-1]) / 2)
@@ -252,8 +256,7 @@ def paint(
             inside += _runs(line, ~is_outside)
             outside += _runs(line, is_outside)
         if inside or outside:
-            contours.append(Contour(_joined(inside), _joined(outside), level == boundary.levels[0]))
-    return Cells(image, _hatch(lattice, extrapolated), contours)
+            yield Contour(_joined(inside), _joined(outside), level == boundary.levels[0])
 
 
 def _hatch(lattice: _Lattice, extrapolated: Mask) -> Line:

@@ -140,6 +140,7 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     fits, measured_fit = np.full_like(predicted.mean, np.nan), np.full_like(intensity, np.nan)
     figures: PeakFigures = {}
     generated: PeakFigures = {}
+    left_out: PeakFigures = {}
     everything = None
     if (q := q_axis(*store.axis())) is not None:
         fits = fitted_profiles(q, torch.from_numpy(predicted.mean)).numpy()
@@ -152,7 +153,7 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
     views = ArchivedSpectra(predicted.mean, predicted.epistemic_std, predicted.aleatoric_std, predicted.band, fits)
     measured = MeasuredAlloys(
-        names, known, hold_out, intensity, measured_fit, figures, generated, [*learned.wafers, *held.wafers]
+        names, known, hold_out, intensity, measured_fit, figures, generated, left_out, [*learned.wafers, *held.wafers]
     )
 
     def write(place: Path) -> None:

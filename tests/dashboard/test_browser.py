@@ -14,7 +14,8 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.app import PAGES
 from glassmap.dashboard.plots import for_print
 from glassmap.dashboard.plots.maps import draw_ternary
-from glassmap.dashboard.plots.ternary import positions
+from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.plots.ternary import Boundary, positions
 from glassmap.dashboard.report import write_report
 from tests.support.browser import FLAGS, find_browser
 
@@ -92,7 +93,7 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
     grid = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)]) / n
     widths = np.where(grid[:, 2] > 0.8, np.nan, 0.3 + 0.5 * grid[:, 0])
     known, elements, limits = (grid[:, 1] < 0.5).astype(float), ("Co", "V", "Zr"), (0.3, 0.8)
-    printed = []
+    boundary, printed = Boundary(widths, (0.57, 0.4), "widths"), []
     save = for_print._save
     monkeypatch.setattr(for_print, "_save", lambda page, path: (save(page, path), printed.append(page)))
     for_print.draw_peak_maps(
@@ -100,7 +101,7 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
         (grid, widths),
         (grid[:0], widths[:0]),
         tmp_path / "map.png",
-        figure=DELTA_Q,
+        quantity=QUANTITIES[DELTA_Q.name],
         elements=elements,
         limits=limits,
         known=known,
@@ -108,11 +109,11 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
         flagged=grid[:0],
         title="map",
         failure="",
-        mark_glass=True,
+        boundary=boundary,
     )
     in_print, axes = imread(tmp_path / "map.png")[..., :3], printed[0].axes[0]
     figure = draw_ternary(
-        grid, widths, quantity="delta_q", elements=elements, limits=limits, known=known, glass_widths=widths
+        grid, widths, quantity="delta_q", elements=elements, limits=limits, known=known, boundary=boundary
     )
     (tmp_path / "map.html").write_text(figure.to_html())
     page = browser.new_page(viewport={"width": 700, "height": 700})
@@ -137,10 +138,11 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
             ]
         )
 
-    inner = positions(grid[(grid > 0.04).all(axis=1) & (known == 1) & ~np.isclose(widths, 0.57, atol=0.03)])
+    away = ~np.isclose(widths, 0.57, atol=0.03) & ~np.isclose(widths, 0.4, atol=0.03)  # from the lines
+    inner = positions(grid[(grid > 0.04).all(axis=1) & (known == 1) & away])
     apart = mean_colour(in_print, to_print(inner), 2) - mean_colour(on_screen, to_screen(inner), 1)
     assert len(inner) > 80 and np.abs(apart).max() < 0.03, "each alloy has the same colour in the same place"
-    hatched = positions(grid[(grid > 0.04).all(axis=1) & (known == 0) & ~np.isclose(widths, 0.57, atol=0.03)])
+    hatched = positions(grid[(grid > 0.04).all(axis=1) & (known == 0) & away])
     apart = mean_colour(in_print, to_print(hatched), 10) - mean_colour(on_screen, to_screen(hatched), 7)
     assert np.abs(apart).mean() < 0.03, "what is extrapolated is as pale in both"
     printed_texts = {

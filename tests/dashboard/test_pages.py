@@ -16,8 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import StoreError
+from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.maps.spectra_archive import KnownAlloys
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -25,7 +26,7 @@ from glassmap.dashboard.app import FOLDERS, PAGES
 from glassmap.dashboard.data import read_batch, read_last_archive
 from glassmap.dashboard.learning import published_for
 from glassmap.dashboard.live import plain
-from glassmap.dashboard.plots.maps import QUANTITIES
+from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.report import write_report
 from glassmap.flows.actions import abandon, retract, retry
 from tests.support.harm import flip, spectrum_in
@@ -114,11 +115,18 @@ def test_a_comparison_begins_with_campaigns_that_are_judged_alike(monkeypatch: p
     assert len(drawn) == 1 and min(drawn[0]["error_y"]["array"]) > 0
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
-def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns: Path, quantity: str):
+def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "map", campaign="converged")
-    test.selectbox(key="quantity").set_value(quantity).run()
-    assert not test.exception and len(test.get("plotly_chart")) == 1
+    assert test.selectbox(key="quantity").value == P_GLASS, "the question of the whole"
+    shown = {name: quantity.label for name, quantity in QUANTITIES.items()}
+    offered = [name for name, label in shown.items() if label in test.selectbox(key="quantity").options]
+    assert {P_GLASS, DELTA_Q.name, DELTA_Q.predictive_std_name, "distance"} <= {*offered}
+    for name in offered:
+        test.selectbox(key="quantity").set_value(name).run()
+        assert not test.exception and len(test.get("plotly_chart")) == 1
+        lines = [trace.get("name") for trace in json.loads(test.get("plotly_chart")[0].proto.spec)["data"]]
+        drawn = any("P(glass) = 0.5" in str(line) for line in lines)
+        assert drawn == (name in (P_GLASS, DELTA_Q.name))
 
 
 def test_a_map_that_is_older_than_a_figure_is_shown_without_it(
@@ -128,7 +136,8 @@ def test_a_map_that_is_older_than_a_figure_is_shown_without_it(
     figure = next(figure for figure in FIGURES if figure != DELTA_Q)
     with CampaignStore.read_only(folder) as store:
         _, path = store.artefact("map") or (0, Path())
-    table = pq.read_table(path).drop_columns([figure.name, figure.std_name])
+    later = [P_GLASS, DELTA_Q.predictive_std_name, Q1.predictive_std_name]
+    table = pq.read_table(path).drop_columns([figure.name, figure.std_name, *later])
     older = table.rename_columns([name.replace("_std", "_spread") for name in table.column_names])
     pq.write_table(older.replace_schema_metadata(table.schema.metadata), path)
     test = look(monkeypatch, tmp_path, "map", campaign="older")

@@ -26,6 +26,7 @@ from glassmap.dashboard.data import (
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_held_out_figures, draw_maps
 from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve
+from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
@@ -49,11 +50,11 @@ def replayed(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> P
 def test_a_replay_is_drawn_without_its_data_set_beside_every_alloy_that_was_measured(
     replayed: Path, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    measured_maps = {}
+    measured_maps, names = {}, {quantity.title: name for name, quantity in QUANTITIES.items()}
     monkeypatch.setattr(
         pictures,
         "draw_peak_maps",
-        lambda _, measured, *__, figure, **___: measured_maps.update({figure.name: measured}),
+        lambda _, measured, *__, quantity, **___: measured_maps.update({names[quantity.title]: measured}),
     )
     draw_maps(read_begun_campaign(replayed), tmp_path)
     everything = read_dataset(small_dataset).prepared(**SpectrumConfig().read())  # an area hangs on the scale
@@ -88,7 +89,7 @@ def test_an_archive_of_an_earlier_version_is_drawn_without_what_it_lacks(tmp_pat
     archive = read_last_archive(campaign)
     assert archive is not None and archive.view(0).epistemic_std[0] == 1
     np.testing.assert_array_equal(archive.known.compositions, archive.measured.compositions)
-    assert len(draw_maps(campaign, tmp_path)) == len(FIGURES) and draw_held_out_figures(campaign, tmp_path) == []
+    assert len(draw_maps(campaign, tmp_path)) == 1 + len(FIGURES) and draw_held_out_figures(campaign, tmp_path) == []
     assert held_out_pairs(archive) == [] and say_coverage(archive) == ""
 
 
@@ -138,6 +139,6 @@ def test_a_map_s_colours_end_alike_in_print_and_on_the_page_whatever_was_measure
     wide = archive._replace(known=archive.known._replace(figures={DELTA_Q.name: np.full(200, 2.0)}))
     assert colour_limits(map_, archive, DELTA_Q.name)[1] < 1 < colour_limits(map_, wide, DELTA_Q.name)[1]
     assert colour_limits(map_, wide, "distance") == colour_limits(map_, None, "distance")
-    values = measured_values(archive, ["r001-02", "newer"], DELTA_Q.name)
+    values = measured_values(map_, archive, ["r001-02", "newer"], DELTA_Q.name)
     assert values is not None and np.isfinite(values).tolist() == [True, False]
-    assert measured_values(archive, ["r001-02"], "distance") is None
+    assert measured_values(map_, archive, ["r001-02"], "distance") is None

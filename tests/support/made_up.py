@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, PeakFigures, write_archive
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
@@ -20,6 +21,7 @@ from glassmap.agent.store.records import JudgedSpectra, Suggestion
 from glassmap.agent.store.results import SAMPLE
 
 AXIS = np.round(np.arange(1.5, 5.0001, 0.01), 2)  # 1/Å
+SURE_TO = 0.03  # 1/Å, std of a new measurement of any figure
 KNOWN_WITHIN_AT_PCT = 10.0  # of an alloy learned from, on the maps made up here
 
 
@@ -180,6 +182,7 @@ def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round
     distance = np.full(len(space), 5.0) if len(space) > KEPT_ALLOYS else _nearest(compositions, learned)
     figures |= {DELTA_Q.name: figures[DELTA_Q.name] + wave}
     figures |= {figure.std_name: np.abs(wave) if figure == DELTA_Q else np.full_like(wave, 0.01) for figure in FIGURES}
+    figures |= _sure(figures)
     figures |= {"peak_share": np.ones_like(wave), "distance": distance, "expected_error": distance}
     columns = dict(zip(space.elements, (100 * compositions.T).round().astype(np.uint8), strict=True))
     columns |= {name: values.astype(np.float32) for name, values in figures.items()}
@@ -190,6 +193,13 @@ def _write_map(path: Path, space: CompositionSpace, learned: Compositions, round
         path,
     )
     return path
+
+
+def _sure(figures: PeakFigures) -> PeakFigures:
+    """How sure a new measurement of Δq and q1 is, and how likely a glass."""
+    std = np.full_like(figures[DELTA_Q.name], SURE_TO)
+    chance = GlassRule().probability(figures[DELTA_Q.name], std)
+    return {figure.predictive_std_name: std for figure in (DELTA_Q, Q1)} | {P_GLASS: chance}
 
 
 def _nearest(compositions: Compositions, learned: Compositions) -> PerSample:
@@ -210,6 +220,7 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
     off = 0.01 * np.sin(40 * known[:, 0])  # what is generated isn't quite what was measured
     generated = {name: values + off for name, values in figures.items()}
     generated |= {figure.std_name: np.full(len(known), 0.005) for figure in FIGURES}
+    generated |= _sure(generated)
     measured = MeasuredAlloys(
         [m.id for m in used],
         known,
@@ -218,6 +229,7 @@ def _write_archive(store: CampaignStore, space: CompositionSpace, round_: int) -
         fit[-len(known) :],
         figures,
         generated,
+        {name: np.where(hold_out, np.nan, values) for name, values in generated.items()},
         [""] * len(known),
     )
     path = store.folder / "maps" / f"round-{round_:03d}.h5"

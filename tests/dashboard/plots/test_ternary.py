@@ -11,6 +11,7 @@ from glassmap.dashboard.plots.ternary import (
     NO_PEAK,
     PIXELS,
     VIRIDIS,
+    Boundary,
     axes_of,
     colours_of,
     paint,
@@ -89,13 +90,16 @@ def test_the_hatching_covers_what_is_extrapolated_and_nothing_else():
 def test_the_boundary_is_where_the_figure_crosses_the_level_and_apart_where_that_is_extrapolated():
     compositions = grid()
     widths, outside = compositions[:, 1].copy(), compositions[:, 0] > 0.55
-    cells = paint(compositions, colours_of(widths, (0, 1)), outside, widths=widths, level=0.25)
-    for line, is_outside in ((cells.boundary, False), (cells.boundary_outside, True)):
+    edges = Boundary(widths, (0.25, 0.65, 2.0), "widths")
+    thin, strong = paint(compositions, colours_of(widths, (0, 1)), outside, boundary=edges).contours
+    assert (thin.is_strong, strong.is_strong) == (False, True), "what nothing crosses isn't drawn"
+    for line, level, is_outside in ((strong.inside, 0.25, False), (strong.outside, 0.25, True)):
         shares = shares_at(line[np.isfinite(line[:, 0])])
-        np.testing.assert_allclose(shares[:, 1], 0.25, atol=1e-9)
+        np.testing.assert_allclose(shares[:, 1], level, atol=1e-9)
         assert (shares[:, 0].min() > 0.4) == is_outside
+    np.testing.assert_allclose(shares_at(thin.inside[np.isfinite(thin.inside[:, 0])])[:, 1], 0.65, atol=1e-9)
     widths[compositions[:, 0] < 0.35] = np.nan
-    known = paint(compositions, colours_of(widths, (0, 1)), NOWHERE, widths=widths, level=0.25).boundary
+    known = paint(compositions, colours_of(widths, (0, 1)), NOWHERE, boundary=edges).contours[-1].inside
     assert np.nanmin(known[:, 1]) > 0.3, "where there is no peak, nothing is drawn"
 
 
