@@ -26,22 +26,36 @@ from scipy.special import ndtri
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.glass import LIKELY, POSSIBLY, SURELY, GlassRule
-from glassmap.agent.maps.spectra_archive import MeasuredNames
+from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.maps.wish import Wish, densities, has_density
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.shapes import Compositions, Parts, PerAlloy, Rows, TakenCompositions
+from glassmap.agent.shapes import Compositions, Parts, PerAlloy, PerTaken, Rows, TakenCompositions
 
 REACH_AT_PCT = 15.0  # over which the correlation of two alloys' errors of Δq falls to 1/e on wafers that were left out
 MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
 TOP_SHARE = 0.05  # of the alloys, by Δq, where no width says what a glass is
 MOST_PLACES = 20
-_PREDICTIVE_STD = f"{DELTA_Q.name}_predictive_std"
 _DRAWS = 20_000  # of a set's errors, for its joint probability
 _INTERVAL = (0.05, 0.95)
 
 State = Literal["open", "confirmed", "mixed", "refuted", "measured"]
 """Nothing measured there; of what was, most, some or hardly anything a glass; measured, where no width says that."""
 _Places = Integer[np.ndarray, " n"]
+
+
+class MeasuredAlloys(NamedTuple):
+    """What was measured, learned from or held out."""
+
+    ids: list[str]
+    compositions: TakenCompositions
+    delta_q: PerTaken  # 1/Å, NaN without a first peak
+
+    @classmethod
+    def of(cls, archive: SpectraArchive | None) -> "MeasuredAlloys | None":
+        """Return what an archive knows of."""
+        if archive is None:
+            return None
+        return cls(archive.measured.ids, archive.measured.compositions, archive.measured.figures[DELTA_Q.name])
 
 
 class Place(NamedTuple):
@@ -156,7 +170,7 @@ def find_candidates(
     *,
     step_at_pct: int,
     rule: GlassRule | None,
-    measured: MeasuredNames | None = None,
+    measured: MeasuredAlloys | None = None,
     wish: Wish | None = None,
     only_known: bool = True,
     level: float = LIKELY,
@@ -245,7 +259,7 @@ class _Map:
     @cached_property
     def delta_q_std(self) -> PerAlloy:
         """What a new measurement is off by; of a map older than that the epistemic std."""
-        return self.columns.get(_PREDICTIVE_STD, self.columns[DELTA_Q.std_name]).astype(np.float64)
+        return self.columns.get(DELTA_Q.predictive_std_name, self.columns[DELTA_Q.std_name]).astype(np.float64)
 
     @cached_property
     def p_glass(self) -> PerAlloy:
@@ -267,7 +281,7 @@ class _Map:
         region_alloys: int,
         *,
         rule: GlassRule | None,
-        measured: MeasuredNames | None,
+        measured: MeasuredAlloys | None,
         wish: Wish,
     ) -> Place:
         """Return what is to be said of a place whose alloys are in some rows."""
@@ -284,10 +298,10 @@ class _Map:
             else:
                 nearest = int(away.argmin())
             id_, near = measured.ids[nearest], label(measured.compositions[nearest], elements)
-            delta_q, distance = float(measured.figures[DELTA_Q.name][nearest]), float(away[nearest])
+            delta_q, distance = float(measured.delta_q[nearest]), float(away[nearest])
         glasses = None
         if rule is not None and measured is not None:
-            glasses = int(rule.is_glass(measured.figures[DELTA_Q.name][found]).sum())
+            glasses = int(rule.is_glass(measured.delta_q[found]).sum())
         return Place(
             region=region,
             alloy=label(centre, elements),
@@ -314,13 +328,13 @@ class _Map:
         )
 
 
-def _measured_in(alloys: Compositions, step_at_pct: int, measured: MeasuredNames | None) -> Rows:
+def _measured_in(alloys: Compositions, step_at_pct: int, measured: MeasuredAlloys | None) -> Rows:
     """Return the rows of the measured alloys with a first peak that are nearest to one of some alloys of a grid."""
     if measured is None or not len(measured.ids):
         return np.empty(0, dtype=np.int64)
     off = KDTree(alloys).query(measured.compositions, p=np.inf)[0]
     within = off <= (0.5 + 1e-6) * step_at_pct / 100
-    return np.flatnonzero(within & np.isfinite(measured.figures[DELTA_Q.name]))
+    return np.flatnonzero(within & np.isfinite(measured.delta_q))
 
 
 def _farthest(alloys: Compositions, measured: TakenCompositions, step_at_pct: int) -> int | None:

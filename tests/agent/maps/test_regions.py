@@ -10,10 +10,10 @@ from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.maps.regions import (
     REACH_AT_PCT,
     Candidates,
+    MeasuredAlloys,
     find_candidates,
     joint_chance,
 )
-from glassmap.agent.maps.spectra_archive import MeasuredNames
 from glassmap.agent.maps.wish import Wish
 from glassmap.agent.shapes import Compositions
 
@@ -44,13 +44,10 @@ def candidates(more: np.ndarray, others: dict[str, np.ndarray] | None = None, **
     return find_candidates(ALLOYS, columns(more, **(others or {})), ELEMENTS, **wanted)  # pyright: ignore[reportArgumentType]
 
 
-def measured(**delta_q: float) -> MeasuredNames:
+def measured(**delta_q: float) -> MeasuredAlloys:
     """Measured alloys by their names."""
     shares = np.array([parse_composition(alloy, ELEMENTS) for alloy in delta_q])
-    known = {"delta_q": np.array(list(delta_q.values()))}
-    n = len(delta_q)
-    ids = [f"r001-{k:02d}" for k in range(1, n + 1)]
-    return MeasuredNames(ids, shares, np.zeros(n, dtype=bool), known, {}, np.full(n, np.nan), [""] * n)
+    return MeasuredAlloys([f"r001-{k:02d}" for k in range(1, len(shares) + 1)], shares, np.array([*delta_q.values()]))
 
 
 TWO = hill("Co20V20Zr60", 6) + hill("Co60V20Zr20", 6, height=0.25)
