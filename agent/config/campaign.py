@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
+from glassmap.agent.config.glass import GlassConfig
 from glassmap.agent.config.messages import explain
 from glassmap.agent.config.planning import PlanningConfig, StopConfig
 from glassmap.agent.config.retired import without_old_defaults, without_retired
@@ -24,7 +25,7 @@ from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 FILE_NAME = "campaign.toml"
 # What may change between two rounds, and the `free` settings of each table; anything else would make those before and
 # after incomparable.
-FREE_SETTINGS = ("name", "device", "runner", "dask", "stop", "schedule", "notify")
+FREE_SETTINGS = ("name", "device", "runner", "dask", "glass", "stop", "schedule", "notify")
 
 
 class CampaignConfig(Settings):
@@ -41,6 +42,7 @@ class CampaignConfig(Settings):
     guide: GuideConfig | None = None
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
+    glass: GlassConfig = GlassConfig()
     stop: StopConfig = StopConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     notify: NotifyConfig = NotifyConfig()
@@ -126,6 +128,7 @@ class CampaignConfig(Settings):
             resolved: dict[str, Any] = {
                 "backend": config.backend.resolved(folder),
                 "spectrum": config.spectrum.resolved(folder),
+                "glass": config.glass.resolved(folder),
             }
             if config.guide is not None:
                 guide = config.guide.model_copy(update={"backend": config.guide.backend.resolved(folder)})

@@ -40,6 +40,8 @@ class GlassRule:
     """Its standard uncertainty in 1/Å; of labels that of the fitted threshold, which the curve needn't hold."""
     curve: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Learnt from labels: rising Δq in 1/Å, and the probability at each, never falling; straight between them."""
+    note: str = ""
+    """How it was learnt from labels, or why it wasn't, in words that begin small; empty without labels."""
 
     def chance(self, delta_q: PerAlloy) -> PerAlloy:
         """Return how likely alloys are a glass whose Δq is known exactly; NaN where it is."""
@@ -83,7 +85,8 @@ class GlassRule:
     def to_json(self) -> dict[str, Any]:
         """Return the rule in JSON types, as a map's metadata have it under `glass`."""
         curve = None if self.curve is None else [list(values) for values in self.curve]
-        return {"threshold": self.threshold, "threshold_std": self.threshold_std, "curve": curve}
+        numbers = {"threshold": self.threshold, "threshold_std": self.threshold_std}
+        return {**numbers, "curve": curve, "note": self.note}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any] | None) -> "GlassRule":
@@ -91,7 +94,7 @@ class GlassRule:
         if found is None:
             return cls()
         curve = None if found["curve"] is None else (tuple(found["curve"][0]), tuple(found["curve"][1]))
-        return cls(found["threshold"], found["threshold_std"], curve)
+        return cls(found["threshold"], found["threshold_std"], curve, found["note"])
 
 
 class GlassShares(NamedTuple):
@@ -113,14 +116,14 @@ def glass_shares(p_glass: PerAlloy) -> GlassShares:
     return GlassShares(glass, surely, possibly, float(np.mean(np.isnan(p_glass))))
 
 
-def shares_of_map(columns: Mapping[str, PerAlloy], rule: GlassRule) -> GlassShares:
+def shares_of_map(delta_q: PerAlloy, p_glass: PerAlloy | None, rule: GlassRule) -> GlassShares:
     """Return how much of a map is a glass; of one that doesn't say how sure its Δq is, by Δq alone.
 
     Args:
-        columns: Of the map.
+        delta_q: The map's column.
+        p_glass: The map's column; None of an older one.
         rule: Of the map.
     """
-    p_glass, delta_q = columns.get(P_GLASS), columns["delta_q"]
     if p_glass is not None and np.isnan(p_glass).sum() == np.isnan(delta_q).sum():
         return glass_shares(p_glass)
     return GlassShares(float(np.mean(rule.is_glass(delta_q))), None, None, float(np.mean(np.isnan(delta_q))))

@@ -28,6 +28,7 @@ from glassmap import __version__
 from glassmap.agent.atomic_file import write_by_content, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.context import Columns
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.models.base_model import LARGEST_BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
@@ -95,6 +96,11 @@ class PeakMap:
     """What the ensemble learned from, atomic fraction; distances are to the nearest."""
     metadata: dict[str, Any]
     """Said in the file under the key `glassmap`; JSON types. Shards of other metadata are another map's."""
+
+    @property
+    def glass(self) -> GlassRule:
+        """What is called a glass, as the metadata say it under `glass`."""
+        return GlassRule.from_json(self.metadata.get("glass"))
 
     @property
     def shards(self) -> range:

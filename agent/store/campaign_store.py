@@ -44,6 +44,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
         if stage is not None and stage.status == "waiting":
             is_approved = ordered is None and self.batch_time(stage.round, "approved") is not None
             waiting_for = "order" if stage.waiting_for == "approval" and is_approved else stage.waiting_for
+        shares, rule = self.glass or (None, None)
         state = "running"
         if paused is not None:
             state = "paused"
@@ -76,6 +77,8 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             flags=self.flags(most=FLAGS_SAID),
             use_changed=tuple(self.use_changed),
             peaks_found=self.peaks_found,
+            glass=shares,
+            glass_rule=rule,
             mixture=self.mixture,
             unlearned=self.say_unlearned(held_of(self._setting("config") or {})),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),

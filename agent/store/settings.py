@@ -9,6 +9,7 @@ import numpy as np
 
 from glassmap.agent.errors import StoreError
 from glassmap.agent.maps.failure import PeaksFound
+from glassmap.agent.maps.glass import GlassRule, GlassShares
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Axis, AxisName
 from glassmap.agent.store.clock import ClockReading, seconds_between
@@ -32,6 +33,7 @@ Key = Literal[
     "use_changed",
     "orders_to_write",
     "peaks_found",
+    "glass",
     "mixture",
 ]
 
@@ -251,6 +253,21 @@ class Settings(AuditLog):
     def record_peaks_found(self, found: PeaksFound) -> None:
         """Record how many first peaks the last map has; call within a transaction."""
         self._record("peaks_found", found._asdict())
+
+    @property
+    def glass(self) -> tuple[GlassShares, GlassRule] | None:
+        """How much of the last map is a glass, and by what rule; None where it has no such thing, or is older."""
+        found: dict[str, Any] | None = self._setting("glass")
+        return None if found is None else (GlassShares(**found["shares"]), GlassRule.from_json(found["rule"]))
+
+    def record_glass(self, shares: GlassShares | None, rule: GlassRule) -> None:
+        """Record how much of the last map is a glass; call within a transaction.
+
+        Args:
+            shares: None where its peaks are no measure of that.
+            rule: Of the map.
+        """
+        self._record("glass", None if shares is None else {"shares": shares._asdict(), "rule": rule.to_json()})
 
     @property
     def mixture(self) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from glassmap.agent.maps.failure import PeaksFound, why_nothing_is_said
+from glassmap.agent.maps.glass import GlassRule, GlassShares, say_glass
 from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
@@ -40,6 +41,8 @@ class Status(NamedTuple):
     flags: tuple[Flag, ...]  # the first `FLAGS_SAID` of those that are used, and of those that wait for a person
     use_changed: tuple[str, ...]  # measurements that people took out of use or into it since the last training
     peaks_found: PeaksFound | None  # on the last map, and in the spectra that its model knows of
+    glass: GlassShares | None  # how much of the last map is; None before, of g(r) and of simulations without a rule
+    glass_rule: GlassRule | None  # by which it is said
     mixture: str  # how samples of one alloy differ and what explains it, in sentences; empty where they don't
     unlearned: str  # where it is held at what nothing was learned of, in sentences; empty where that is nowhere
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
@@ -48,6 +51,15 @@ class Status(NamedTuple):
     def failure(self) -> str:
         """The sentences for a person where the map says nothing of its system; empty where it does."""
         return visible(why_nothing_is_said(self.peaks_found, folder=self.folder))
+
+    @property
+    def headline(self) -> str:
+        """How much of the last map is a glass, by what rule, in a sentence; empty where nothing can be said."""
+        if self.glass is None or self.glass_rule is None or self.failure:
+            return ""
+        said = f"{say_glass(self.glass)} by {self.glass_rule.say()}"
+        note = f", {self.glass_rule.note}" if self.glass_rule.note else ""
+        return visible(f"{said[0].upper()}{said[1:]}{note}.")
 
     @property
     def reason(self) -> str:
@@ -73,7 +85,10 @@ class Status(NamedTuple):
             "to_look_at": self.to_look_at._asdict(),
             "flags": [flag._asdict() for flag in self.flags],
             "peaks_found": self.peaks_found and self.peaks_found._asdict(),
+            "glass": self.glass and self.glass._asdict(),
+            "glass_rule": self.glass_rule and self.glass_rule.to_json(),
             "failure": self.failure,
+            "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
@@ -103,6 +118,8 @@ def describe_status(status: Status) -> str:
         by, since, reason = status.paused
         sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M} by {by}: {reason}.")
     sentences.append(_describe_stage(status))
+    if status.headline:
+        sentences.append(status.headline)
     if status.state in STOPPED and status.use_changed:
         changed = ", ".join(status.use_changed[:IDS_SAID]) + ", …" * (len(status.use_changed) > IDS_SAID)
         sentences.append(

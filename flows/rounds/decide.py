@@ -67,7 +67,11 @@ def _changes(campaign: OpenCampaign, at: RoundContext) -> list[float]:
     if campaign.config.stop.on != "glass" or at.is_guide:
         return []
     maps = {round_: path for round_, path in campaign.store.artefacts("map").items() if harm_of(path) is None}
-    return shares_that_change([maps.get(round_) for round_ in range(at.since, at.number + 1)])
+    rounds = range(at.since, at.number + 1)
+    found = campaign.store.glass
+    return shares_that_change(
+        [maps.get(one) for one in rounds], campaign.config.glass.rule if found is None else found[1]
+    )
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:

@@ -15,6 +15,7 @@ from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError, SpectrumError
 from glassmap.agent.maps.failure import PeaksFound
+from glassmap.agent.maps.glass import GlassRule, say_glass, shares_of_map
 from glassmap.agent.maps.peak_map import PeakMap, map_block
 from glassmap.agent.maps.spectra_archive import (
     ArchivedSpectra,
@@ -49,11 +50,26 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
             store.record_artefact(round_, kind, made)
         if found is not None:
             store.record_peaks_found(found)
+        said = "" if path is None else record_glass(campaign, path)
         store.record_only_artefact(round_, "archive", archive)
-        store.log("mapped", f"round {round_}")
+        store.log("mapped", f"round {round_}{said and '; '}{said}")
         store.end_stage(round_, "map", "done")
     drop_other_archives(archive)
     return "done"
+
+
+def record_glass(campaign: OpenCampaign, map_: Path) -> str:
+    """Record how much of the last map is a glass, and return it in words; call within a transaction.
+
+    Of simulated spectra nothing is said, and nothing returned, where no `[glass]` says what a glass is among them:
+    their first peaks have other widths than those of sputtered films.
+    """
+    columns, metadata = read_map(map_)
+    rule = GlassRule.from_json(metadata["glass"])
+    applies = campaign.config.glass.is_given or not campaign.store.source
+    shares = shares_of_map(columns[DELTA_Q.name], columns.get("p_glass"), rule) if applies else None
+    campaign.store.record_glass(shares, rule)
+    return "" if shares is None else say_glass(shares)
 
 
 def values_of_maps(campaign: OpenCampaign) -> dict[str, Held]:
@@ -109,6 +125,7 @@ def write_map(
             "checkpoint": checkpoint.stem,
             "config": config.binding(),
             "known_below": None if math.isnan(ensemble.known_below) else ensemble.known_below,
+            "glass": config.glass.rule.to_json(),
             **({"context": dict(held)} if held else {}),
         },
     )

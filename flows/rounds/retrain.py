@@ -4,7 +4,7 @@ from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.loop import run_round
-from glassmap.flows.rounds.map import MAP, drop_other_archives, values_of_maps, write_alloys, write_maps
+from glassmap.flows.rounds.map import MAP, drop_other_archives, record_glass, values_of_maps, write_alloys, write_maps
 from glassmap.flows.rounds.measure import receive
 from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.screen import screen_new
@@ -52,6 +52,8 @@ def retrain(campaign: OpenCampaign) -> str:
         store.record_artefact(round_, "checkpoint", checkpoint)
         for kind, made in maps.items():
             store.record_artefact(round_, kind, made)
+        if path is not None:
+            record_glass(campaign, path)
         store.record_only_artefact(round_, "archive", archive)
         store.toggle_use(changed)
         store.log("retrained", f"during round {round_}: {len(ids)} spectra{judged}")

@@ -41,6 +41,6 @@ def test_the_headline_says_how_much_is_a_glass_surely_and_possibly():
 def test_of_a_map_that_does_not_say_how_sure_it_is_the_share_is_counted_by_width_alone():
     widths = np.array([0.6, 0.5, 0.5, NAN])
     expected = GlassShares(0.25, None, None, 0.25)
-    assert shares_of_map({"delta_q": widths}, GlassRule()) == expected
-    assert shares_of_map({"delta_q": widths, "p_glass": np.full(4, NAN)}, GlassRule()) == expected
+    assert shares_of_map(widths, None, GlassRule()) == expected
+    assert shares_of_map(widths, np.full(4, NAN), GlassRule()) == expected
     assert "how surely isn't known" in say_glass(expected)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from glassmap.agent.maps.failure import PeaksFound
+from glassmap.agent.maps.glass import GlassRule, GlassShares
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import FileState, Flag, Running, ToLookAt, WaitingFor
@@ -156,7 +158,21 @@ def test_a_status_as_json_has_every_field_and_the_sentence(store: CampaignStore)
         store.record_decision(1, Decision("continue", "Go on."))
     status = store.status()
     written = json.loads(json.dumps(status.to_json()))
-    assert set(written) == {*Status._fields, "reason", "failure"}
+    assert set(written) == {*Status._fields, "reason", "failure", "headline"}
     assert (written["reason"], written["state"], written["missing"]) == (status.reason, "paused", 3)
     assert written["paused"]["by"] == "glassmap" and written["decision"]["state"] == "continue"
     assert datetime.fromisoformat(written["ordered"]) == status.ordered
+
+
+def test_the_headline_of_the_last_map_stands_in_every_sentence_but_where_the_map_says_nothing(store: CampaignStore):
+    waits(store, "measurements")
+    assert (store.status().glass, store.status().headline) == (None, "")
+    with store.transaction():
+        store.record_glass(GlassShares(0.31, 0.08, 0.42, 0.0), GlassRule(0.55, 0.02, note="learnt from 43 labels"))
+    status = store.status()
+    headline = "Glass: 31 % of the space (8 % surely, 42 % possibly) by Δq ≥ 0.550 ± 0.020 Å⁻¹, learnt from 43 labels."
+    assert status.headline == headline and headline in status.reason
+    assert json.loads(json.dumps(status.to_json()))["glass"]["surely"] == 0.08
+    with store.transaction():
+        store.record_peaks_found(PeaksFound(1, 100, 10, 20, 2, "It is noise.", None, is_simulated=False))
+    assert store.status().failure and not store.status().headline

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -21,7 +22,8 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
     config = metadata.pop("config")
     assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
     assert not {"stop", "device", "name"} & set(config) and "dataset" not in config["backend"]
-    below = metadata.pop("known_below")
+    below, rule = metadata.pop("known_below"), GlassRule.from_json(metadata.pop("glass"))
+    assert rule == GlassRule(0.57)
     assert metadata == {"campaign": "small", "round": 3, "checkpoint": checkpoint.stem} and round_ == 3
     np.testing.assert_array_equal(columns["known"] == 1, columns["expected_error"] < below)
     assert columns["known"].dtype == np.uint8 and columns["expected_error"].min() > 0

@@ -1,0 +1,39 @@
+"""What a campaign calls a glass."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from glassmap.agent.config.settings import Settings
+from glassmap.agent.maps.glass import GLASS_DELTA_Q, GlassRule
+
+Width = Annotated[float, Field(gt=0, lt=10)]  # 1/Å
+WidthStd = Annotated[float, Field(ge=0, lt=1)]  # 1/Å
+
+
+class GlassConfig(Settings):
+    """The threshold of Δq, or the table that it is learnt from; may change at any time, and the next map goes by it."""
+
+    threshold: Width | None = None  # 0.57 by default, of sputtered films; see docs/method.md for others
+    threshold_std: WidthStd = 0.0  # how uncertain the threshold is, a standard deviation
+    labels: Path | None = None  # a table of alloys or samples with a column `glass`; the threshold is learnt from them
+    calibration: Literal["logistic", "isotonic"] = "logistic"  # how
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> "GlassConfig":
+        if self.labels is not None and (self.threshold is not None or self.threshold_std):
+            raise ValueError(
+                "glass.labels say what the threshold is: take out glass.threshold and threshold_std, or the labels"
+            )
+        return self
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a person said what a glass is; unless so, simulated spectra, of other widths, aren't told apart."""
+        return self.threshold is not None or self.labels is not None
+
+    @property
+    def rule(self) -> GlassRule:
+        """The rule as it stands in the file; where labels are given that by which it goes until there are enough."""
+        return GlassRule(GLASS_DELTA_Q if self.threshold is None else self.threshold, self.threshold_std)
