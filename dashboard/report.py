@@ -190,6 +190,7 @@ def _facts(campaign: CampaignSnapshot) -> str:
         "used": f"{used.spectra} spectra in {used.rounds} rounds"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
         **({"samples of one alloy": status.mixture} if status.mixture else {}),
+        **({"first peaks": status.misplaced} if status.misplaced else {}),
     }
     if campaign.checkpoints:
         rows["last model"] = list(campaign.checkpoints.values())[-1].stem

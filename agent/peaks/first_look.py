@@ -10,13 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from glassmap.agent.data.context import WAFER
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError, SpectrumError
-from glassmap.agent.peaks.batched import measure_peaks
-from glassmap.agent.peaks.figures import MOST
+from glassmap.agent.peaks.batched import Peaks, measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q, MOST, Q1
 from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, STEP, ruler_of, smooth_spectra
-from glassmap.agent.shapes import Axis, AxisName, Codes, Scan, Scans
+from glassmap.agent.peaks.volume_check import VolumeCheck, check_volumes
+from glassmap.agent.shapes import Axis, AxisName, Codes, Rows, Scan, Scans
 
 LOOKED_AT = 2000  # scans in which a peak is looked for, spread evenly over a larger set
 FEWEST_EMPTY = 4  # points without signal at an end of a scan; fewer are noise, or do no harm
@@ -49,6 +51,7 @@ class FirstLook(NamedTuple):
     taken: Range
     with_peak: tuple[int, int] | None  # scans with a first peak, over the whole axis and over what is taken; None for r
     often: str  # why most of the others have none, over what is taken; empty where all have one
+    volumes: VolumeCheck | None = None  # whether peaks lie where they can; None where too few are wide enough to tell
 
     @property
     def low(self) -> float | None:
@@ -135,26 +138,42 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     rows = np.unique(np.linspace(0, len(spectra) - 1, LOOKED_AT).astype(np.int64))
     some = spectra.intensities[rows].astype(np.float64)
 
-    def reasons(part: Range) -> Codes:
+    def measured(part: Range) -> Peaks:
         points = part.of(axis)
-        return measure_peaks(q[points], torch.as_tensor(some[:, points].copy())).reason_code.numpy()
+        return measure_peaks(q[points], torch.as_tensor(some[:, points].copy()))
 
-    before = now = reasons(whole)
+    before = now = measured(whole)
     shadow = None
     if asked is not None:
-        now = before if taken == whole else reasons(taken)
+        now = before if taken == whole else measured(taken)
     else:
         if (signal := _range_of_signal(q, spectra)) != whole:
-            taken, now = signal, reasons(signal)
+            taken, now = signal, measured(signal)
         if (begins := _end_of_climb(q, axis, some, signal)) is not None:
             behind = Range(begins, signal.high)
-            then = reasons(behind)
-            if (then == FOUND).sum() - (now == FOUND).sum() >= GAIN * len(some):
+            then = measured(behind)
+            if then.found.sum() - now.found.sum() >= GAIN * len(some):
                 taken, now, shadow = behind, then, begins
-    codes, counts = np.unique(now[now != FOUND], return_counts=True)
+    reasons: Codes = now.reason_code.numpy()
+    codes, counts = np.unique(reasons[reasons != FOUND], return_counts=True)
     often = REASONS[int(codes[np.argmax(counts)])] if codes.size else ""
-    with_peak = int((before == FOUND).sum()), int((now == FOUND).sum())
-    return FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
+    with_peak = int(before.found.sum()), int(now.found.sum())
+    volumes = _volumes(spectra, rows, now)
+    return FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often, volumes)
+
+
+def _volumes(spectra: SpectraSet, rows: Rows, peaks: Peaks) -> VolumeCheck | None:
+    """Return what the volume of atoms says of the samples' first peaks."""
+    wafers = spectra.coordinates.get(WAFER)
+    return check_volumes(
+        spectra.compositions[rows],
+        spectra.elements,
+        peaks.figures[Q1.name].numpy(),
+        peaks.figures[DELTA_Q.name].numpy(),
+        ids=[spectra.ids[row] for row in rows],
+        groups=None if wafers is None else wafers[rows],
+        wavelength=spectra.wavelength,
+    )
 
 
 def cut(spectra: SpectraSet, look: FirstLook) -> SpectraSet:

@@ -80,6 +80,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             glass=shares,
             glass_rule=rule,
             mixture=self.mixture,
+            misplaced=self.misplaced,
             unlearned=self.say_unlearned(held_of(self._setting("config") or {})),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
         )

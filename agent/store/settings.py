@@ -35,6 +35,7 @@ Key = Literal[
     "peaks_found",
     "glass",
     "mixture",
+    "misplaced",
 ]
 
 
@@ -277,6 +278,15 @@ class Settings(AuditLog):
     def record_mixture(self, said: str) -> None:
         """Record how samples of one alloy differ; call within a transaction."""
         self._record("mixture", said or None)
+
+    @property
+    def misplaced(self) -> str:
+        """Where first peaks don't lie as the volume of their atoms puts them, in sentences; empty where they do."""
+        return visible(self._setting("misplaced") or "")
+
+    def record_misplaced(self, said: str) -> None:
+        """Record where first peaks don't lie as the volume of their atoms puts them; call within a transaction."""
+        self._record("misplaced", said or None)
 
     @property
     def orders_to_write(self) -> list[int]:

@@ -44,6 +44,7 @@ class Status(NamedTuple):
     glass: GlassShares | None  # how much of the last map is; None before, of g(r) and of simulations without a rule
     glass_rule: GlassRule | None  # by which it is said
     mixture: str  # how samples of one alloy differ and what explains it, in sentences; empty where they don't
+    misplaced: str  # where first peaks lie off, and the likely fault, in sentences; empty where they don't
     unlearned: str  # where it is held at what nothing was learned of, in sentences; empty where that is nowhere
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
 

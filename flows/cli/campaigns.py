@@ -200,6 +200,8 @@ def status(
                 say(reached.decision.reason)
             if reached.mixture:
                 say(reached.mixture)
+            if reached.misplaced:
+                say(reached.misplaced)
             if reached.unlearned:
                 say(reached.unlearned)
             if reached.ensemble is not None:

@@ -7,15 +7,20 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.context import WAFER, Context
 from glassmap.agent.data.mixture import find_mixture
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 from glassmap.agent.models.description import read_description
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
+from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.agent.peaks.figures import DELTA_Q, Q1
+from glassmap.agent.peaks.volume_check import check_volumes
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
 from glassmap.flows.rounds.campaign import OpenCampaign
@@ -33,10 +38,12 @@ def train(campaign: OpenCampaign, round_: int) -> str:
         return "waiting"
     ensemble, checkpoint = fit_model(campaign, round_, learned)
     mixture = store.mixture if campaign.backend.archive() is not None else _say_mixture(learned, held)
+    misplaced = _say_misplaced(campaign, learned, held)
     judgement = judge(campaign, round_, ensemble, learned=learned, held=held, earlier=models_of(campaign))
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
         store.record_mixture(mixture)
+        store.record_misplaced(misplaced)
         judgement.record(store)
         store.toggle_use(changed)
         found = judgement.point.hold_out["mse"].say()
@@ -53,6 +60,28 @@ def _say_mixture(*parts: SomeSpectra) -> str:
     spectra = np.concatenate([part.spectra for part in parts])
     found = find_mixture(compositions, spectra, {WAFER: wafers} if any(wafers) else {}, known=known)
     return "" if found is None else found.say()
+
+
+def _say_misplaced(campaign: OpenCampaign, *parts: SomeSpectra) -> str:
+    """Return where first peaks don't lie as the volume of their atoms puts them, as a whole, by wafers or by rounds."""
+    name, axis, wavelength = campaign.store.axis()
+    q = q_axis(name, axis, wavelength)
+    if q is None or not campaign.backend.needs_screening:
+        return ""  # a simulation has neither wavelength nor zero
+    ids = [id_ for part in parts for id_ in part.ids]
+    wafers = np.array([wafer for part in parts for wafer in part.wafers])
+    rounds = {one.id: f"round {one.round}" for one in campaign.store.measurements()}
+    figures = measure_peaks(q, torch.as_tensor(np.concatenate([part.spectra for part in parts]))).figures
+    found = check_volumes(
+        np.concatenate([part.compositions for part in parts]),
+        campaign.config.space.elements,
+        figures[Q1.name].numpy(),
+        figures[DELTA_Q.name].numpy(),
+        ids=ids,
+        groups=wafers if all(wafers) else np.array([rounds.get(id_, "the test set") for id_ in ids]),
+        wavelength=wavelength,
+    )
+    return "" if found is None or found.is_right else str(found)
 
 
 def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tuple[TrainedEnsemble, Path]:

@@ -58,10 +58,13 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
 def test_replaying_again_does_nothing_over_and_more_rounds_go_on(replayed: tuple[Path, Result], small_dataset: Path):
     folder, first = replayed
     again = glassmap("replay", small_dataset, "--folder", folder, *TINY)
-    look, *rounds = first.output.splitlines()[:3]
+    look, volumes, *rounds = first.output.splitlines()[:4]
     assert look == "A first peak is found over q 1 to 5 1/Å in 150 of 150 scans."
+    assert "the volume of their atoms" in volumes and volumes.split(". ")[-1] in glassmap("status", folder).output
     assert all(line.startswith("round ") for line in rounds)
-    assert first.output == "\n".join([look, *rounds, again.output]), "but for its first look, and its rounds as they go"
+    assert first.output == "\n".join([look, volumes, *rounds, again.output]), (
+        "but for its first look, and its rounds as they go"
+    )
     more = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--rounds", 3)
     assert "24 spectra in 3 rounds" in more.output
     assert rows(folder, "SELECT max(attempts) FROM stages WHERE name != 'decide'") == [(1,)]
@@ -144,6 +147,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "failure": "",
         "ensemble": None,
         "mixture": "",
+        "misplaced": "",
         "unlearned": "",
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
