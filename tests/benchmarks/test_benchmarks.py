@@ -207,8 +207,10 @@ def test_speed_is_measured_beside_the_limits_of_the_device(monkeypatch: pytest.M
     assert ternary["done"] == 1 and quaternary["done"] < 1, "a large one is scaled up from its first shards"
 
 
-def test_a_cluster_is_timed_beside_this_process():
+def test_a_cluster_is_timed_beside_this_process(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
+    monkeypatch.setattr(runner, "EMPTY_TASKS", 10)
+    monkeypatch.setattr(runner, "PRESETS", {"quick": TINY})
     config = PRESETS["default"].model_copy(update={"members": 2, "steps": 5})
     here, there, faster = runner.run(config=config, workers=(1,), alloys=1, atoms=200, elements=3, step_at_pct=10)
     assert here["runner"].startswith("local") and there["runner"] == "dask, 1 worker"

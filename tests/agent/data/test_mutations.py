@@ -1,4 +1,4 @@
-"""Ten thousand harmed files: each is read or refused with a reason, at once, and touches nothing else."""
+"""Four thousand harmed files: each is read or refused with a reason, at once, and touches nothing else."""
 
 import contextlib
 import io
@@ -149,10 +149,10 @@ TABLE = f"sample,Co (at.%),V (at.%),Zr (at.%),wafer\n{ROWS}"
 @pytest.mark.parametrize(
     ("name", "times"),
     [
-        ("XRD-918-16_10.xrdml", 2500),
-        ("m54313_om2th_10.xrdml", 2500),
-        ("TwoTheta_scan_powder.rasx", 500),
-        ("23-012-AG_2thomegascan_long.brml", 150),
+        ("XRD-918-16_10.xrdml", 1000),
+        ("m54313_om2th_10.xrdml", 1000),
+        ("TwoTheta_scan_powder.rasx", 200),
+        ("23-012-AG_2thomegascan_long.brml", 60),
     ],
 )
 def test_harmed_instrument_files_are_read_or_refused(name: str, times: int, shared_data: Path, tmp_path: Path):
@@ -168,15 +168,15 @@ def test_harmed_instrument_files_are_read_or_refused(name: str, times: int, shar
 def test_harmed_scans_of_text_are_read_or_refused(suffix: str, tmp_path: Path):
     rng = np.random.default_rng(1)
     content = scan_text(np.array([0.3, 0.3, 0.4]), rng, suffix).encode()
-    taken, refused = hold(tmp_path / f"scan{suffix}", (mutate(content, rng) for _ in range(1000)), check_scan)
-    assert taken + refused == 1000 and refused > 100
+    taken, refused = hold(tmp_path / f"scan{suffix}", (mutate(content, rng) for _ in range(400)), check_scan)
+    assert taken + refused == 400 and refused > 40
 
 
 def test_harmed_tables_are_read_or_refused(tmp_path: Path):
     rng = np.random.default_rng(2)
-    contents = (mutate(TABLE.encode(), rng) for _ in range(1200))
+    contents = (mutate(TABLE.encode(), rng) for _ in range(400))
     taken, refused = hold(tmp_path / "edx.csv", contents, check_table)
-    assert taken + refused == 1200 and refused > 120
+    assert taken + refused == 400 and refused > 40
 
 
 def test_harmed_excel_files_are_read_or_refused(tmp_path: Path):
@@ -190,6 +190,6 @@ def test_harmed_excel_files_are_read_or_refused(tmp_path: Path):
     path = tmp_path / "edx.xlsx"
     path.write_bytes(packed.getvalue())
     check_table(path)
-    contents = (mutate_archive(packed.getvalue(), rng) for _ in range(400))
+    contents = (mutate_archive(packed.getvalue(), rng) for _ in range(150))
     taken, refused = hold(path, contents, check_table)
-    assert taken + refused == 400 and refused > 40
+    assert taken + refused == 150 and refused > 15

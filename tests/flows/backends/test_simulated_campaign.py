@@ -120,7 +120,7 @@ def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        if kills < 3:
+        if kills < 2:
             begun = len(starts.read_text().split()) if starts.exists() else 0
             wait_until(
                 lambda before=begun: starts.exists() and len(starts.read_text().split()) > before + 1, seconds=120
@@ -137,10 +137,10 @@ def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
         succeeded = results
         if process.returncode == 0:
             break
-    assert kills == 3 and fingerprint(folder) == fingerprint(finished)
+    assert kills == 2 and fingerprint(folder) == fingerprint(finished)
     begun_runs = starts.read_text().split()
     cut = len(begun_runs) - len(set(begun_runs))
-    assert len(set(begun_runs)) == 12 and 1 <= cut <= 6, (
+    assert len(set(begun_runs)) == 12 and 1 <= cut <= 4, (
         f"only what a kill had cut is begun again, two at a time: {begun_runs}"
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from glassmap.flows.rounds.loop import STAGES
 from tests.support.campaigns import fingerprint, processes, rows, run_and_tell, write_campaign
 
-KILLS = 30
+KILLS = 15
 PLACES = (*STAGES, "anywhere")
 
 
@@ -42,7 +42,7 @@ def durations(folder: Path) -> dict[str, float]:
     return longest
 
 
-def test_thirty_kills_change_nothing(tmp_path: Path, small_dataset: Path):
+def test_kills_change_nothing(tmp_path: Path, small_dataset: Path):
     untouched = tmp_path / "untouched"
     write_campaign(untouched, small_dataset)
     assert not run_until_killed(untouched, "end", 0)
@@ -63,4 +63,4 @@ def test_thirty_kills_change_nothing(tmp_path: Path, small_dataset: Path):
         assert fingerprint(folder) == expected
         assert files(folder) == files(untouched), "nothing half written, nothing superfluous"
         assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
-    assert len(cut) >= 4, f"the kills struck {cut} only"
+    assert len(cut) >= 3, f"the kills struck {cut} only"

@@ -1,4 +1,4 @@
-"""Ten campaigns side by side on one Prefect server that keeps its records in PostgreSQL."""
+"""Campaigns side by side on one Prefect server that keeps its records in PostgreSQL."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import fingerprint, rows, write_campaign
 from tests.support.services import Services, free_port, running, state_of, wait_until
 
-CAMPAIGNS = 10
+CAMPAIGNS = 4
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def completed(address: str) -> int:
         await connection.close()
 
 
-def test_ten_campaigns_reach_their_stop_side_by_side(tmp_path: Path, small_dataset: Path, postgresql: str):
+def test_campaigns_reach_their_stop_side_by_side(tmp_path: Path, small_dataset: Path, postgresql: str):
     served, plain = ([tmp_path / kind / f"c{seed}" for seed in range(CAMPAIGNS)] for kind in ("served", "plain"))
     for seed in range(CAMPAIGNS):
         for folder in (served[seed], plain[seed]):

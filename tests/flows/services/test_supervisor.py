@@ -20,8 +20,6 @@ from tests.support.laboratory import deliver
 from tests.support.processes import listening
 from tests.support.services import Services, answers, running, state_of, wait_until
 
-KILLS_OF_EACH = 2
-
 
 def lab_campaign(folder: Path, **changes: Any) -> Path:
     settings = TINY | {
@@ -133,7 +131,7 @@ def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset
         services.start()
 
     try:
-        for wanted in rng.permutation(["up", *commands] * KILLS_OF_EACH):
+        for wanted in rng.permutation(["up", *commands]):
             wait_until(partial(find, "run"), seconds=120)  # there is something to be cut
             time.sleep(rng.uniform(0, 9))  # from its first import to some rounds later
             if wanted == "up":
