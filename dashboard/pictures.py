@@ -24,6 +24,7 @@ from glassmap.dashboard.data import (
     colour_limits,
     held_out_examples,
     read_last_archive,
+    read_last_map,
     read_map_of,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
@@ -34,8 +35,10 @@ from glassmap.dashboard.plots.for_print import (
     draw_learning_curve,
     draw_parity,
     draw_peak_maps,
+    draw_reliability,
 )
 from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.reliability import evidence_of
 
 Format = Literal["png", "svg"]
 
@@ -51,6 +54,7 @@ def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
         *draw_maps(campaign, folder, formats),
         *draw_best_median_worst(campaign, folder, formats),
         *draw_held_out_figures(campaign, folder, formats),
+        *draw_how_sure(campaign, folder, formats),
     ]
 
 
@@ -156,6 +160,24 @@ def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Seq
     paths = _paths(folder, "parity", formats)
     for path in paths:
         draw_parity(panels, path, title=title, mark_glass=not campaign.source)
+    return paths
+
+
+def draw_how_sure(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw what P(glass) and the intervals of Δq are worth; nothing without alloys that were held out or left out.
+
+    Raises:
+        ModelError: If the last map is missing or damaged.
+    """
+    map_, archive = read_last_map(campaign), read_last_archive(campaign)
+    if map_ is None or archive is None:
+        return []
+    if not (found := evidence_of(archive, map_.rule if campaign.has_glass_boundary else None)):
+        return []
+    title = f"{_title(campaign)}, round {archive.round}: what was said of alloys, and what was measured of them"
+    paths = _paths(folder, "reliability", formats)
+    for path in paths:
+        draw_reliability(found, path, title=title)
     return paths
 
 

@@ -59,10 +59,12 @@ from glassmap.dashboard.plots.maps import (
 )
 from glassmap.dashboard.plots.parity import draw_parity
 from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.plots.reliability import draw_coverage, draw_reliability
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
 from glassmap.dashboard.plots.words import AXIS_TITLES
+from glassmap.dashboard.reliability import evidence_of, say_kinds
 
 CANDIDATES = 20
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
@@ -142,6 +144,8 @@ def _sections(
         if panels := held_out_pairs(archive):
             yield "<h3>Peak figures of all alloys that were never learned from</h3>"
             yield f"<div class=panels>{''.join(_parity(campaign, pairs) for pairs in panels)}</div>"
+    if map_ is not None and archive is not None:
+        yield from _how_sure(campaign, map_, archive)
     yield "<h2>Rounds</h2>"
     yield _table(_rounds(campaign))
     if decided := [line for line in log if line.person != DRIVER]:
@@ -265,6 +269,19 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
         "distance": "nearest measured (at.%)",
     }
     yield _table(best.loc[:, list(columns)].head(CANDIDATES).rename(columns=columns))
+
+
+def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> Iterator[str]:
+    if not (found := evidence_of(archive, map_.rule if campaign.has_glass_boundary else None)):
+        return
+    yield "<h2>Can it be believed?</h2>"
+    for one in found:
+        yield f"<p>{escape(' '.join(one.say()))}</p>"
+    figures = [draw_coverage(found)]
+    if any(one.of_glass is not None for one in found):
+        figures.insert(0, draw_reliability(found))
+    yield f"<div class=panels>{''.join(f'<div>{_figure(figure)}</div>' for figure in figures)}</div>"
+    yield f"<p class=note>{escape(say_kinds(found))}</p>"
 
 
 def _parity(campaign: CampaignSnapshot, pairs: Pairs) -> str:

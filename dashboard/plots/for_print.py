@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,6 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from glassmap.agent.maps.glass import GLASS_DELTA_Q
+from glassmap.agent.maps.reliability import EDGES, Share
+from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MSE, Measure
 from glassmap.agent.planning.convergence import CurvePoint, Estimate
@@ -51,6 +54,7 @@ from glassmap.dashboard.plots.ternary import (
     positions,
 )
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, INTERVAL, TWO_EPISTEMIC
+from glassmap.dashboard.reliability import Evidence
 
 MODEL_LABELS = {  # of a comparison, and their colours
     "mean": ("mean spectrum", "#d9d9d9"),
@@ -181,7 +185,16 @@ def draw_peak_maps(
         panel.set_title(name, pad=24)
     scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("map", quantity.colours))
     page.colorbar(scale, ax=[left, right], shrink=0.75, label=quantity.label)
-    keys: list[Artist] = [Line2D([], [], marker="o", color="none", markerfacecolor="#21918c", markeredgecolor="black")]
+    keys: list[Artist] = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            color="none",
+            markerfacecolor=quantity.colours[len(quantity.colours) // 4],
+            markeredgecolor="black",
+        )
+    ]
     names = ["learned from, in the colour of what was measured"]
     if len(flagged):
         keys.append(
@@ -287,6 +300,60 @@ def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: 
         axes.set_title(fill(pairs.say().replace(" %", "\u00a0%"), 64), fontsize=8.5, loc="left", parse_math=False)
     page.suptitle(title, parse_math=False)
     _save(page, path)
+
+
+def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> None:
+    """Draw what P(glass) and the intervals of Δq are worth: what was said of alloys against what was measured.
+
+    Args:
+        found: At least one kind of alloys.
+        path: PNG or SVG to write.
+        title: Above all.
+    """
+    groups = list(dict.fromkeys(name for one in found for name in one.of_delta_q))
+    page = Figure(figsize=(11, max(4.8, 2.2 + 0.34 * len(groups))), layout="constrained")
+    left, right = page.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color=_GREY, linewidth=0.9)
+    right.axvline(CONFIDENCE, color=_GREY, linewidth=0.9)
+    for one, colour, side in zip(found, (_BLUE, _ORANGE), (-1, 1), strict=False):
+        look = {"fmt": "o", "color": colour, "capsize": 3, "elinewidth": 1, "clip_on": False}
+        look |= {"markerfacecolor": colour if one.kind == "held out" else "white"}
+        if one.of_glass is not None:
+            classes = [each for each in one.of_glass.classes if each.measured.of]
+            at = [each.said + 0.008 * side for each in classes]
+            shares = [each.measured for each in classes]
+            left.errorbar(at, [share.value for share in shares], _bars(shares), **look)
+            for x, share in zip(at, shares, strict=True):
+                place = {"xytext": (7 * side, 0), "textcoords": "offset points", "va": "center"}
+                left.annotate(
+                    str(share.of),
+                    (x, share.value),
+                    ha="right" if side < 0 else "left",
+                    fontsize=8,
+                    color=colour,
+                    **place,
+                )
+        shares = [*one.of_delta_q.values()]
+        at = [-groups.index(name) - 0.14 * side for name in one.of_delta_q]
+        name = f"{one.kind}, {one.of_delta_q['all'].of} alloys; bars: {100 * CONFIDENCE:g} % interval of the share"
+        right.errorbar([share.value for share in shares], at, xerr=_bars(shares), label=name, **look)
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=EDGES, yticks=EDGES, aspect="equal")
+    left.set(xlabel="P(glass) that was said", ylabel="share measured to be a glass")
+    right.set(xlim=(-0.02, 1.02), xlabel=f"share inside the {100 * CONFIDENCE:g} % interval of {DELTA_Q.label}")
+    right.set_yticks([-number for number in range(len(groups))], groups, parse_math=False)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    page.legend(*right.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
+    said = [fill(" ".join(one.say()).replace(" %", "\u00a0%"), 150) for one in found]
+    page.suptitle("\n".join([title, *said]), fontsize=9, parse_math=False)
+    _save(page, path)
+
+
+def _bars(shares: Sequence[Share]) -> Float[np.ndarray, "2 n"]:
+    """Return how far each share's interval reaches to either side."""
+    low, high = np.array([share.interval for share in shares]).T
+    values = np.array([share.value for share in shares])
+    return np.maximum(0, [values - low, high - values])
 
 
 def band_about(band: Spectrum, epistemic_std: Spectrum) -> tuple[Spectrum, str]:
