@@ -77,8 +77,8 @@ class CampaignSnapshot(NamedTuple):
 
     @property
     def has_glass_boundary(self) -> bool:
-        """Return whether the Δq above which a sputtered film is called a glass says something of these spectra."""
-        return not self.source
+        """Return whether it can be said what a glass is: of measured spectra, and of simulated ones by a given rule."""
+        return self.settings.is_glass_given or not self.source
 
     @property
     def state(self) -> str:

@@ -223,11 +223,13 @@ def badge_of(campaign: CampaignSnapshot | Unreadable) -> str:
 
 
 def sentences_of(campaign: CampaignSnapshot | Unreadable) -> str:
-    """Return where a campaign stands as Markdown, in red that its map says nothing."""
+    """Return where a campaign stands as Markdown: in red that its map says nothing, bold the headline."""
     if isinstance(campaign, Unreadable):
         return plain(campaign.reason)
-    failure, reason = campaign.status.failure, campaign.status.reason
-    return f":red[{plain(failure)}]{plain(reason.removeprefix(failure))}" if failure else plain(reason)
+    failure, headline, reason = campaign.status.failure, campaign.status.headline, plain(campaign.status.reason)
+    if failure:
+        return f":red[{plain(failure)}]{reason.removeprefix(plain(failure))}"
+    return reason.replace(plain(headline), f"**{plain(headline)}**") if headline else reason
 
 
 def plain(text: str) -> str:

@@ -33,8 +33,8 @@ class Evidence(NamedTuple):
     def say(self) -> list[str]:
         """Return it in sentences, the verdict first."""
         sentences = [] if self.of_glass is None else _say_glass(self.of_glass, self.kind)
-        everything = self.of_delta_q["all"]
-        if everything.of:
+        everything = self.of_delta_q.get("all")
+        if everything is not None and everything.of:
             sentences.append(
                 f"The {100 * CONFIDENCE:g} % interval of a new measurement of {DELTA_Q.label} holds {everything.say()}."
             )

@@ -120,7 +120,9 @@ def _sections(
     campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None, log: list[LogLine]
 ) -> Iterator[str]:
     status = campaign.status
-    rest = escape(status.reason.removeprefix(status.failure))
+    rest, headline = escape(status.reason.removeprefix(status.failure)), escape(status.headline)
+    if headline:
+        rest = rest.replace(headline, f"<strong>{headline}</strong>")
     if status.failure:
         yield f"<p><strong class=failure>{escape(status.failure)}</strong>{rest}</p>"
     else:

@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     hold_out: str | None  # of a replay: `random`, `wafer` or `batch`
     scale: str  # what of a spectrum becomes 100
     first_own_round: int  # after the guide's; 1 without one
+    is_glass_given: bool  # whether a person said what a glass is
     quench_temperature: float | None  # K, that simulated alloys are to have; None where nothing is simulated
 
 
@@ -72,6 +73,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         hold_out=backend.get("hold_out"),
         scale=config["spectrum"].get("scale", "maximum"),
         first_own_round=first_own_round(config),
+        is_glass_given=any(config.get("glass", {}).get(name) is not None for name in ("threshold", "labels")),
         quench_temperature=None if protocol is None else protocol.get("cold", COLD),
     )
 

@@ -185,16 +185,8 @@ def draw_peak_maps(
         panel.set_title(name, pad=24)
     scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("map", quantity.colours))
     page.colorbar(scale, ax=[left, right], shrink=0.75, label=quantity.label)
-    keys: list[Artist] = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            color="none",
-            markerfacecolor=quantity.colours[len(quantity.colours) // 4],
-            markeredgecolor="black",
-        )
-    ]
+    ink = quantity.colours[len(quantity.colours) // 4]
+    keys: list[Artist] = [Line2D([], [], marker="o", color="none", markerfacecolor=ink, markeredgecolor="black")]
     names = ["learned from, in the colour of what was measured"]
     if len(flagged):
         keys.append(
@@ -337,14 +329,14 @@ def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> No
         at = [-groups.index(name) - 0.14 * side for name in one.of_delta_q]
         name = f"{one.kind}, {one.of_delta_q['all'].of} alloys; bars: {100 * CONFIDENCE:g} % interval of the share"
         right.errorbar([share.value for share in shares], at, xerr=_bars(shares), label=name, **look)
-    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=EDGES, yticks=EDGES, aspect="equal")
+    left.set(xlim=(-0.06, 1.02), ylim=(-0.02, 1.02), xticks=EDGES, yticks=EDGES, aspect="equal")
     left.set(xlabel="P(glass) that was said", ylabel="share measured to be a glass")
     right.set(xlim=(-0.02, 1.02), xlabel=f"share inside the {100 * CONFIDENCE:g} % interval of {DELTA_Q.label}")
     right.set_yticks([-number for number in range(len(groups))], groups, parse_math=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     page.legend(*right.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
-    said = [fill(" ".join(one.say()).replace(" %", "\u00a0%"), 150) for one in found]
+    said = [fill(one.say()[0].replace(" %", "\u00a0%"), 140) for one in found]
     page.suptitle("\n".join([title, *said]), fontsize=9, parse_math=False)
     _save(page, path)
 

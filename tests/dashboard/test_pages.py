@@ -210,6 +210,33 @@ def test_all_held_out_alloys_say_how_well_generated_figures_agree_with_measured_
     assert len(test.get("plotly_chart")) == 3
 
 
+def test_a_page_says_what_p_glass_and_the_interval_were_worth_and_how_many_say_so(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    name = "a_rather-long*name of [many] rounds"
+    test = look(monkeypatch, campaigns, "reliability", campaign=name)
+    said = words(test)
+    assert re.search(r"Nothing speaks against P\(glass\)\. By \d+ alloys that were held out: .* are one\.", said)
+    assert re.search(r"Brier score 0\.\d+, where the share of glasses said of every alloy would have 0\.\d+", said)
+    assert said.count("The 90 % interval of a new measurement of Δq holds") == 2, "of those held out and those left out"
+    tables = [frame.value for frame in test.dataframe]
+    archive = read_last_archive(known(campaigns / name))
+    assert archive is not None
+    assert [table["alloys"].sum() for table in tables] == [
+        archive.measured.hold_out.sum(),
+        (~archive.measured.hold_out).sum(),
+    ]
+    assert len(test.get("plotly_chart")) == 2
+    few = words(look(monkeypatch, campaigns, "reliability", campaign="converged"))
+    assert "Of so few alloys hardly anything can be told of P(glass). By 3 alloys that were held out" in few
+
+
+def test_how_much_is_a_glass_stands_first_on_every_page(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    headline = r"\*\*Glass: \d+ % of the space \(\d+ % surely, \d+ % possibly\) by Δq ≥ 0\.57 Å⁻¹\.\*\*"
+    for page in ("campaigns", "map"):
+        assert re.search(headline, words(look(monkeypatch, campaigns, page, campaign="converged")))
+
+
 def test_a_spectrum_that_isn_t_kept_names_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "spectra", campaign="converged")
     test.segmented_control(key="way").set_value("by name").run()

@@ -24,7 +24,7 @@ from glassmap.dashboard.data import (
     read_last_map,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
-from glassmap.dashboard.pictures import draw_held_out_figures, draw_maps
+from glassmap.dashboard.pictures import draw_held_out_figures, draw_how_sure, draw_maps
 from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.flows.rounds.campaign import open_campaign
@@ -79,18 +79,18 @@ def test_an_archive_of_an_earlier_version_is_drawn_without_what_it_lacks(tmp_pat
     make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=2, batch=5)
     campaign = read_begun_campaign(tmp_path / "made-up")
     assert (archive := read_last_archive(campaign)) is not None
-    assert len(draw_held_out_figures(campaign, tmp_path)) == 1
+    assert len(draw_held_out_figures(campaign, tmp_path)) == len(draw_how_sure(campaign, tmp_path)) == 1
     assert len(held_out_pairs(archive)) == 2 and "band holds" in say_coverage(archive)
     assert campaign.archive is not None
     with h5py.File(campaign.archive[1], "a") as file:
         file.move("generated/epistemic_std", "generated/between")
         file.move("generated/aleatoric_std", "generated/within")
-        del file["measured/generated"], file["measured/inside"]
+        del file["measured/generated"], file["measured/left_out"], file["measured/inside"]
     archive = read_last_archive(campaign)
     assert archive is not None and archive.view(0).epistemic_std[0] == 1
     np.testing.assert_array_equal(archive.known.compositions, archive.measured.compositions)
     assert len(draw_maps(campaign, tmp_path)) == 1 + len(FIGURES) and draw_held_out_figures(campaign, tmp_path) == []
-    assert held_out_pairs(archive) == [] and say_coverage(archive) == ""
+    assert held_out_pairs(archive) == [] and say_coverage(archive) == "" and draw_how_sure(campaign, tmp_path) == []
 
 
 def test_the_band_is_the_calibrated_one_where_there_is_one():

@@ -10,8 +10,15 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
-from glassmap.agent.maps.glass import P_GLASS, GlassRule
-from glassmap.agent.maps.spectra_archive import KEPT_ALLOYS, ArchivedSpectra, MeasuredAlloys, PeakFigures, write_archive
+from glassmap.agent.maps.glass import P_GLASS, GlassRule, shares_of_map
+from glassmap.agent.maps.spectra_archive import (
+    KEPT_ALLOYS,
+    ArchivedSpectra,
+    MeasuredAlloys,
+    PeakFigures,
+    read_map,
+    write_archive,
+)
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate
@@ -153,6 +160,8 @@ def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ran
         path = _write_map(store.folder / "maps" / f"round-{round_:03d}.parquet", space, learned, round_)
         with store.transaction():
             store.record_artefact(round_, "map", path)
+            columns = read_map(path)[0]
+            store.record_glass(shares_of_map(columns[DELTA_Q.name], columns[P_GLASS], GlassRule()), GlassRule())
     if last:
         path = _write_archive(store, space, round_)
         with store.transaction():
