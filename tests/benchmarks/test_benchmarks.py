@@ -1,5 +1,6 @@
 """What the benchmarks compute, on small material."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,8 @@ def test_a_cluster_is_timed_beside_this_process(monkeypatch: pytest.MonkeyPatch)
     pytest.importorskip("distributed", reason="needs Dask: pip install 'glassmap[dask]'")
     monkeypatch.setattr(runner, "EMPTY_TASKS", 10)
     monkeypatch.setattr(runner, "PRESETS", {"quick": TINY})
+    few = partial(speed.made_up_spectra, 20)
+    monkeypatch.setattr(runner, "made_up_spectra", lambda _, *, points, elements: few(points=128, elements=elements))
     config = PRESETS["default"].model_copy(update={"members": 2, "steps": 5})
     here, there, faster = runner.run(config=config, workers=(1,), alloys=1, atoms=200, elements=3, step_at_pct=10)
     assert here["runner"].startswith("local") and there["runner"] == "dask, 1 worker"
