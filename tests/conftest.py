@@ -24,6 +24,11 @@ settings.register_profile("glassmap", deadline=None)
 settings.load_profile("glassmap")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the file that takes longest and mostly waits, so that others are at work meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_supervisor.py")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The measured data sets; they are no part of the repository."""
