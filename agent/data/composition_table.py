@@ -76,7 +76,7 @@ def read_composition_table(
         DatasetError: If the table can't be read, a column is missing or a unit isn't said.
         CompositionError: If a share is missing or negative, or a row misses 100 % by more than 0.5.
     """
-    table = _read_cells(path)
+    table = read_cells(path)
     name = sample or next(iter(table))
     try:
         if name not in table:
@@ -98,6 +98,24 @@ def read_composition_table(
     return CompositionTable(tuple(samples), shares.elements, fractions, rest, tuple(notes))
 
 
+def read_shares(
+    table: Mapping[str, Sequence[str]], columns: Sequence[str], names: Sequence[str]
+) -> tuple[tuple[str, ...], Compositions]:
+    """Return elements and atomic fractions `(n, e)` of a table's rows, by those of some columns that hold shares.
+
+    Args:
+        table: The cells of each column.
+        columns: Among which those such as `Zr (at.%)` are looked for.
+        names: Of the rows, for messages.
+
+    Raises:
+        DatasetError: If no column holds a share, or its unit isn't said.
+        CompositionError: As for `close_compositions`.
+    """
+    shares = _share_columns(columns, None)
+    return shares.elements, _fractions(table, shares, names)[0]
+
+
 def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
     """Tell whether a file is meant as a composition table: Excel, or CSV with the column of sample names."""
     if path.suffix.lower() in EXCEL_SUFFIXES:
@@ -110,8 +128,8 @@ def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
     return sample in names if sample else bool(names) and names[0].lower() in NAME_COLUMNS
 
 
-def _read_cells(path: Path) -> _Cells:
-    """Read the columns of a file, in its order.
+def read_cells(path: Path) -> _Cells:
+    """Read the columns of a CSV or Excel file, in its order.
 
     Raises:
         DatasetError: If it can't be read, is too large, or a row has too many or few cells.
@@ -215,7 +233,9 @@ def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
     return _Shares(tuple(elements.values()), tuple(elements), said[0])
 
 
-def _fractions(table: _Cells, shares: _Shares, names: Sequence[str]) -> tuple[Compositions, list[str]]:
+def _fractions(
+    table: Mapping[str, Sequence[str]], shares: _Shares, names: Sequence[str]
+) -> tuple[Compositions, list[str]]:
     """Return atomic fractions, shape `(n, e)`, and what was done to get them.
 
     Raises:

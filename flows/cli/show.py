@@ -54,7 +54,8 @@ def report_(
 def map_(folder: Folder) -> None:
     """Draw the last maps of the peak figures of a ternary campaign and say where the file of all alloys is.
 
-    What is lost or harmed of models, maps and spectra is made again first.
+    What is lost or harmed of models, maps and spectra is made again first, and so are the maps where `[glass]` of the
+    campaign file has changed.
 
     Example: `glassmap map campaigns/co-v-zr`
     """
@@ -69,8 +70,13 @@ def map_(folder: Folder) -> None:
             campaign = read_begun_campaign(folder)
             if harm := harm_of_map(campaign):
                 raise ModelError(f"{harm}, and can't be made again.")
+        if campaign.map is not None and _may_mean_another_glass(folder):
+            _map_again(folder)
+            campaign = read_begun_campaign(folder)
         if campaign.map is None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")
+        if campaign.status.headline:
+            say(campaign.status.headline)
         held = f" at {campaign.settings.held}" if campaign.settings.held else ""
         say(f"Every alloy{held}: {campaign.map[1]}")
         if campaign.status.unlearned:
@@ -79,6 +85,28 @@ def map_(folder: Folder) -> None:
             say(f"Every alloy at {other}: {path}")
         for picture in draw_maps(campaign, folder / "pictures"):
             say(f"Picture: {picture}")
+
+
+def _may_mean_another_glass(folder: Path) -> bool:
+    """Return whether a campaign's file may call something else a glass than its newest map does."""
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    if not (folder / FILE_NAME).exists():
+        return False
+    glass = CampaignConfig.from_toml(folder / FILE_NAME).glass
+    with CampaignStore.read_only(folder) as store:
+        return glass.labels is not None or glass != CampaignConfig.recorded(store.config).glass
+
+
+def _map_again(folder: Path) -> None:
+    """Make a campaign's maps again by what its file calls a glass."""
+    from glassmap.flows.actions import current_user
+    from glassmap.flows.rounds.campaign import open_campaign
+    from glassmap.flows.rounds.map import map_again
+
+    with progress() as report, open_campaign(folder, report=report, person=current_user()) as campaign:
+        map_again(campaign)
 
 
 def _make_again(folder: Path, harm: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.glass_labels import read_labels
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignBusy, CampaignError
 from glassmap.agent.planning.convergence import Budget
@@ -85,6 +86,7 @@ def open_campaign(
 
     Raises:
         CampaignError: If the campaign file is wrong, or a setting changed that the recorded rounds depend on.
+        DatasetError: If the table of labels that the file names can't be read, or contradicts itself.
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
@@ -94,6 +96,8 @@ def open_campaign(
         config.check_continues(start.config)
     backend, guide = open_backend(config.backend, config, folder), None
     check_stop(config, backend)
+    if config.glass.labels is not None:
+        read_labels(config.glass.labels, config.space.elements)
     if config.guide is not None:
         guide = open_backend(config.guide.backend, config, folder)
         check_guide(backend, guide)
@@ -161,7 +165,9 @@ def _record_settings(
     old = store.config
     if new != old:
         with store.transaction():
-            if config.stop != CampaignConfig.recorded(old).stop and next_round(store) is None:
+            then = CampaignConfig.recorded(old)
+            is_other_rule = config.stop != then.stop or (config.stop.on == "glass" and config.glass != then.glass)
+            if is_other_rule and next_round(store) is None:
                 store.reopen_decision()
             store.record_config(new)
             store.log("settings changed")

@@ -68,10 +68,9 @@ def _changes(campaign: OpenCampaign, at: RoundContext) -> list[float]:
         return []
     maps = {round_: path for round_, path in campaign.store.artefacts("map").items() if harm_of(path) is None}
     rounds = range(at.since, at.number + 1)
-    found = campaign.store.glass
-    return shares_that_change(
-        [maps.get(one) for one in rounds], campaign.config.glass.rule if found is None else found[1]
-    )
+    settings, glass = campaign.config.glass, campaign.store.glass
+    rule = settings.rule if settings.labels is None or glass is None else glass[1]
+    return shares_that_change([maps.get(one) for one in rounds], rule)
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:

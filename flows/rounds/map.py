@@ -32,6 +32,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, MOST
 from glassmap.agent.peaks.first_look import look_at_scans
 from glassmap.agent.shapes import Axis, Spectra
 from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.glass import glass_rule
 from glassmap.flows.rounds.train import load_model, spectra_of, spectra_to_judge
 
 MAP = "map"  # the kind of artefact that rounds go by; those of other values of the context are called after them
@@ -56,6 +57,28 @@ def map_alloys(campaign: OpenCampaign, round_: int) -> str:
         store.end_stage(round_, "map", "done")
     drop_other_archives(archive)
     return "done"
+
+
+def map_again(campaign: OpenCampaign) -> None:
+    """Make the newest maps again where the campaign's `[glass]`, or its labels, now say something else than they do."""
+    store = campaign.store
+    if (found := store.artefact(MAP)) is None:
+        return
+    round_ = found[0]
+    ensemble, checkpoint = load_model(campaign, round_)
+    rule = glass_rule(campaign, round_, ensemble)
+    if read_map(found[1])[1].get("glass") == rule.to_json():
+        return
+    before = [store.artefact(kind, round_) for kind in values_of_maps(campaign)]
+    maps = write_maps(campaign, round_, ensemble, checkpoint)
+    with store.transaction():
+        for kind, made in maps.items():
+            store.record_artefact(round_, kind, made)
+        said = record_glass(campaign, maps[MAP])
+        store.log("mapped again", f"round {round_}, by {rule.say()}{said and '; '}{said}")
+    for other in filter(None, before):
+        if other[1] not in maps.values():
+            other[1].unlink(missing_ok=True)
 
 
 def record_glass(campaign: OpenCampaign, map_: Path) -> str:
@@ -107,11 +130,13 @@ def write_map(
 
     Raises:
         ModelError: If the model learned from nothing that has such a label.
+        DatasetError: If the table of glasses can't be read, or contradicts itself.
     """
     config, store = campaign.config, campaign.store
     q = q_axis(*store.axis())
     if q is None:
         return None
+    rule = glass_rule(campaign, round_, ensemble)  # of the values that rounds go by, so that all maps have one
     if held:
         ensemble = ensemble.held_at(held)
     peak_map = PeakMap(
@@ -125,7 +150,7 @@ def write_map(
             "checkpoint": checkpoint.stem,
             "config": config.binding(),
             "known_below": None if math.isnan(ensemble.known_below) else ensemble.known_below,
-            "glass": config.glass.rule.to_json(),
+            "glass": rule.to_json(),
             **({"context": dict(held)} if held else {}),
         },
     )
