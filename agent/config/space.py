@@ -82,6 +82,30 @@ def _as_read(value: Value) -> Value:
     return label_of(value) if isinstance(value, str) else value
 
 
+class CorrectionsConfig(Settings):
+    """What of a diffractometer is taken off every scan; see `glassmap.agent.data.corrections.Corrections`."""
+
+    anode: Literal["Cr", "Fe", "Co", "Cu", "Mo", "Ag"]
+    polarization: Literal["removed", "kept"] | None = None  # divided out of scans, or put on simulated spectra
+    lorentz: Literal["removed", "kept"] | None = None  # the same; halos have none
+    monochromator: Annotated[float, Field(gt=0, lt=180)] | None = None  # its 2θ in degrees; graphite, Cu Kα: 26.6
+    k_alpha2: Annotated[float, Field(gt=0, lt=1)] | None = None  # stripped; its intensity over that of Kα1, near 0.5
+    instrument_width: Annotated[float, Field(gt=0, le=5)] | None = None  # degrees of 2θ, at half maximum; taken off
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "CorrectionsConfig":
+        if self.monochromator is not None and self.polarization is None:
+            raise ValueError(
+                f"a monochromator changes the polarization alone, got one at {self.monochromator:g}° and no "
+                'polarization: set polarization = "removed", or leave it out'
+            )
+        if not (self.polarization or self.lorentz or self.k_alpha2 or self.instrument_width):
+            raise ValueError(
+                "corrections need one to make besides the anode: polarization, lorentz, k_alpha2 or instrument_width"
+            )
+        return self
+
+
 class SpectrumConfig(Settings):
     """The common axis of all spectra; what isn't set is the data set's own."""
 
@@ -92,6 +116,7 @@ class SpectrumConfig(Settings):
     points: Annotated[int, Field(gt=0, le=100_000)] | None = None
     substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum …
     substrate_scale: Factor | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
+    corrections: CorrectionsConfig | None = None  # of a diffractometer's scans
     background: OnAxis | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
     scale: Literal["maximum", "smoothed maximum", "window"] = "smoothed maximum"  # what of each becomes 100 …
     scale_window: tuple[OnAxis, OnAxis] | None = None  # … of "window": its mean over this range, such as the halo's
@@ -105,4 +130,8 @@ class SpectrumConfig(Settings):
 
             scale = None if self.substrate_scale == "fit" else self.substrate_scale
             given["substrate"] = Substrate(*read_scan(self.substrate), scale)
+        if self.corrections is not None:
+            from glassmap.agent.data.corrections import Corrections
+
+            given["corrections"] = Corrections(**self.corrections.model_dump())
         return given

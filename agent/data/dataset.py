@@ -15,6 +15,7 @@ import numpy as np
 from glassmap.agent.atomic_file import whole_file
 from glassmap.agent.data.composition import SYMBOLS, close_compositions
 from glassmap.agent.data.context import Columns, Held, Value, columns_of, read_value
+from glassmap.agent.data.corrections import Corrections
 from glassmap.agent.data.spectrum import Preprocessing, ScaleRule, Substrate
 from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.hdf5_file import hdf5_file
@@ -212,6 +213,7 @@ class SpectraSet:
         high: float | None = None,
         points: int | None = None,
         substrate: Substrate | None = None,
+        corrections: Corrections | None = None,
         background: float | None = None,
         scale: ScaleRule = "maximum",
         scale_window: tuple[float, float] | None = None,
@@ -224,6 +226,7 @@ class SpectraSet:
             points: Length of every spectrum; by default the paper's 3743 in 2θ, else as many as the axis has within
                 the range.
             substrate: Subtracted where given.
+            corrections: What of the diffractometer is taken off next; put on, where the spectra were simulated.
             background: Half-width of the SNIP background taken off next, in the unit of the axis; none by default.
             scale: What of each spectrum becomes 100; see `glassmap.agent.data.spectrum.ScaleRule`.
             scale_window: Of the rule `window`, in the unit of the axis.
@@ -231,6 +234,8 @@ class SpectraSet:
         Raises:
             SpectrumError: If the range isn't covered, or a spectrum can't be prepared.
         """
+        if corrections is not None and self.attributes.get("potential"):
+            corrections = replace(corrections, is_simulated=True)
         steps = Preprocessing.over(
             self.axis_name,
             self.axis,
@@ -239,6 +244,7 @@ class SpectraSet:
             points=points,
             wavelength=self.wavelength,
             substrate=substrate,
+            corrections=corrections,
             background=background,
             scale=scale,
             scale_window=scale_window,
@@ -248,6 +254,8 @@ class SpectraSet:
         units = dict(self.units)
         if substrate is not None:
             done.append("substrate subtracted")
+        if corrections is not None:
+            done.append(str(corrections))
         if background is not None:
             done.append(f"SNIP background of half-width {background:g} removed")
         if self.axis_name != "r":

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from glassmap.agent.data.corrections import Corrections
 from glassmap.agent.errors import SpectrumError
 from glassmap.agent.shapes import Axis, AxisName, PerSample, Scan, ScanAxis, Scans, Spectra, Spectrum
 
@@ -128,6 +129,7 @@ class Preprocessing:
         points: Length of every spectrum. 3743 is the paper's.
         wavelength: In Å; mandatory for 2θ, so that a spectrum can always be brought to q.
         substrate: Subtracted where given.
+        corrections: What of the diffractometer is taken off after the substrate, where given.
         background: Where given, the SNIP background is taken off after the substrate: what lies under the chords over
             peaks narrower than twice this width (unit of the axis, some times the width of the widest halo). For sets
             whose background changes from scan to scan for reasons other than the alloy.
@@ -149,6 +151,7 @@ class Preprocessing:
     points: int = STANDARD_POINTS
     wavelength: float | None = None
     substrate: Substrate | None = None
+    corrections: Corrections | None = None
     background: float | None = None
     scale: ScaleRule = "maximum"
     scale_window: tuple[float, float] | None = None
@@ -169,6 +172,10 @@ class Preprocessing:
             q_axis(self.axis, np.array([self.low, self.high]), self.wavelength)  # refuses what is no 2θ
         elif self.wavelength is not None:
             raise SpectrumError(f"Only 2θ has a wavelength, got {self.wavelength:g} Å with {self.axis}. Leave it out.")
+        if self.corrections is not None:
+            if self.axis == "r":
+                raise SpectrumError("A g(r) has nothing of a diffractometer, got corrections. Leave them out.")
+            self.corrections.check_wavelength(self.wavelength)
         self._check_scale()
 
     @classmethod
@@ -182,6 +189,7 @@ class Preprocessing:
         points: int | None = None,
         wavelength: float | None = None,
         substrate: Substrate | None = None,
+        corrections: Corrections | None = None,
         background: float | None = None,
         scale: ScaleRule = "maximum",
         scale_window: tuple[float, float] | None = None,
@@ -202,6 +210,7 @@ class Preprocessing:
             points or STANDARD_POINTS,
             wavelength=wavelength if axis_name == "two_theta" else None,
             substrate=substrate,
+            corrections=corrections,
             background=background,
             scale=scale,
             scale_window=scale_window,
@@ -238,6 +247,10 @@ class Preprocessing:
         spectra = _interpolate(grid, axis, intensity, "scan")
         if self.substrate is not None:
             spectra = spectra - self._scaled_substrate(grid, spectra)
+        if self.corrections is not None:
+            q = q_axis(self.axis, grid, self.corrections.wavelength)
+            assert q is not None, "a g(r) has no corrections"
+            spectra = self.corrections.apply(q, spectra)
         if self.background is not None:
             spectra = spectra - _snip_backgrounds(grid, spectra, self.background)
         if self.axis == "r":

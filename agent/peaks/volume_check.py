@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]
 
+from glassmap.agent.data.corrections import DOUBLETS
 from glassmap.agent.peaks.atomic_volume import FEWEST, VolumeLaw, halos, q1_by_volume
 from glassmap.agent.shapes import CandidateCompositions, Compositions, Distances, Mask, Neighbours, PerSample
 
-ANODES = {"Cr": 2.28970, "Fe": 1.93604, "Co": 1.78897, "Cu": 1.54056, "Mo": 0.70930, "Ag": 0.55941}
-"""Wavelength of Kα1 in Å, of the usual anodes."""
+ANODES: dict[str, float] = {anode: lines.alpha1 for anode, lines in DOUBLETS.items()}  # Å, of Kα1
 SURELY = 3.0  # standard errors
 SYSTEMS = 0.015  # standard deviation of ln factor between systems whose halos lie round the middle of the triangle …
 AWAY = 0.12  # … and more for each unit of atomic fraction that the mean of the halos is away from it

@@ -82,7 +82,10 @@ class MolecularDynamics(Backend):
         )
         self.wavelength, self.source = settings.wavelength, f"simulated with {self._potential.name}"
         self._raw_axis = axis
-        self._steps = Preprocessing.over(self.axis_name, axis, wavelength=self.wavelength, **config.spectrum.read())
+        steps = config.spectrum.read()
+        if (corrections := steps["corrections"]) is not None:
+            steps["corrections"] = replace(corrections, is_simulated=True)
+        self._steps = Preprocessing.over(self.axis_name, axis, wavelength=self.wavelength, **steps)
         self.axis = self._steps.grid()
         self._steps.prepare(axis, np.ones_like(axis))  # refuses a range that simulations don't cover
         content = [asdict(self._protocol), settings.spectra, self._potential.digest, self.axis.tolist()]

@@ -96,6 +96,8 @@ class Laboratory(Backend):
             raise DatasetError(
                 "The scan is over 2θ and the file says no wavelength. Set backend.wavelength in the campaign file."
             )
+        if self._steps.corrections is not None:
+            self._steps.corrections.check_wavelength(wavelength)
         q = q_axis(scan.axis_name, scan.axis, wavelength)
         assert q is not None, "a lab's scans are over q or 2θ"
         return self._steps.prepare(q, scan.intensity)

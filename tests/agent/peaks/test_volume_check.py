@@ -69,6 +69,7 @@ def test_crystals_and_few_halos_are_not_judged():
 
 def test_the_first_look_holds_scans_against_it():
     good = read_dataset(BUNDLED)
+    good = good.select(np.arange(len(good)) % 10 == 0)
     assert (said := look_at_scans(good).volumes) is not None and said.is_right, str(said)
     wrong = replace(good, axis=good.axis * ANODES["Co"] / CU)
     said = look_at_scans(wrong).volumes
