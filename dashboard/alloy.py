@@ -7,17 +7,23 @@ import streamlit as st
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.errors import ModelError
+from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.maps.knowledge import say_known
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
+from glassmap.dashboard.held_out import sure_to
 from glassmap.dashboard.live import archive_now, map_now, used_alloys_now
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
 from glassmap.dashboard.plots.words import ALEATORIC, AXIS_TITLES, BAND, EPISTEMIC
 
 NEIGHBOURS = 3
+BEHIND = (
+    "Of the mean spectrum. Behind ± of Δq and q₁ stands how far a new measurement may lie from it, a std "
+    "learned from what was left out; of other figures and on older maps how far base models and members disagree."
+)
 
 
 def show_alloy(
@@ -95,10 +101,12 @@ def _show_peak(found: dict[str, float]) -> None:
         st.markdown("Its mean spectrum has no trustworthy first peak.")
         return
     known = [figure for figure in FIGURES if figure.name in found]
-    words = [f"**{figure.label} {figure.say(found[figure.name], found[figure.std_name])}**" for figure in known]
+    words = [f"**{figure.label} {figure.say(found[figure.name], found[sure_to(figure, found)])}**" for figure in known]
+    if not np.isnan(chance := found.get(P_GLASS, np.nan)):
+        words.insert(0, f"**P(glass) {chance:.2f}**")
     if not np.isnan(found["distance"]):  # of the first maps
         words.append(f"{found['distance']:.1f} at.% from the nearest learned from")
-    st.markdown(" · ".join(words), help="Of the mean spectrum, ± epistemic std over the base models' members.")
+    st.markdown(" · ".join(words), help=BEHIND)
 
 
 def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
@@ -114,7 +122,7 @@ def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
     kind = "held out" if measured.hold_out[row] else "learned from"
     rows = [["", "generated", f"measured ({kind})"], ["---"] * 3]
     for figure in figures:
-        made, std = measured.generated[figure.name][row], measured.generated[figure.std_name][row]
+        made, std = (measured.generated[name][row] for name in (figure.name, sure_to(figure, measured.generated)))
         rows.append([figure.label, figure.say(made, std), figure.say(measured.figures[figure.name][row])])
     st.markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
 

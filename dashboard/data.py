@@ -397,6 +397,11 @@ def measured_values(map_: Map, archive: SpectraArchive | None, ids: Sequence[str
     return np.array([found.get(id_, np.nan) for id_ in ids], dtype=np.float64)
 
 
+def rule_of(campaign: CampaignSnapshot, map_: Map | None) -> GlassRule | None:
+    """Return by what an alloy is called a glass; None where that can't be said of these spectra, or without a map."""
+    return map_.rule if map_ is not None and campaign.has_glass_boundary else None
+
+
 def boundary_over(campaign: CampaignSnapshot, map_: Map, column: str) -> Boundary | None:
     """Return the boundary of the glass as it is drawn over a column of the map; None where it isn't."""
     return map_.boundary if campaign.has_glass_boundary and QUANTITIES[column].has_boundary else None

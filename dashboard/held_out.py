@@ -1,8 +1,10 @@
 """What the alloys say that were never learned from: generated against measured, in numbers and in words."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from glassmap.agent.maps.agreement import STDS_OF_INTERVAL, Agreement, agreement
 from glassmap.agent.maps.spectra_archive import SpectraArchive
@@ -10,6 +12,7 @@ from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.peaks.figures import DELTA_Q, Q1, PeakFigure
 from glassmap.agent.shapes import Compositions, PerSample
 from glassmap.agent.store.results import groups_of
+from glassmap.dashboard.plots.words import EPISTEMIC_INTERVAL, INTERVAL
 
 PARITY = (DELTA_Q, Q1)
 OLDER = "These spectra were kept by an older version, without the figures of what is generated; the next map has them."
@@ -23,6 +26,7 @@ class Pairs(NamedTuple):
     measured: PerSample
     generated: PerSample
     half_width: PerSample  # of the interval about the generated figure; NaN where it isn't known
+    interval: str  # what that is
     agreement: Agreement
     only_measured: int  # alloys whose measured spectrum alone has a trustworthy peak
     only_generated: int
@@ -45,8 +49,8 @@ class Pairs(NamedTuple):
         ]
         if found.judged:
             words.append(
-                f"the {100 * CONFIDENCE:g} % interval (± {STDS_OF_INTERVAL:.2f} epistemic std) holds {found.inside} of "
-                f"{found.judged} ({100 * found.inside / found.judged:.0f} %)"
+                f"the {self.interval} (± {STDS_OF_INTERVAL:.2f} std) holds {found.inside} of {found.judged} "
+                f"({100 * found.inside / found.judged:.0f} %)"
             )
         alone = [
             f"{n} more {'has' if n == 1 else 'have'} a peak only as {what}"
@@ -54,6 +58,17 @@ class Pairs(NamedTuple):
             if n
         ]
         return "; ".join([*words, *alone]) + "."
+
+
+def sure_to(figure: PeakFigure, columns: Mapping[str, Any] | pd.DataFrame) -> str:
+    """Return the column that stands behind ±: how far a new measurement may lie, or, where that isn't known, the std.
+
+    Args:
+        figure: Of which.
+        columns: Of a map, of some of its alloys or of one.
+    """
+    name = figure.predictive_std_name
+    return name if name in columns and np.isfinite(columns[name]).any() else figure.std_name
 
 
 def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
@@ -66,7 +81,8 @@ def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
             continue
         theirs = measured.figures[figure.name][measured.hold_out]
         ours = measured.generated[figure.name][measured.hold_out]
-        std = measured.generated[figure.std_name][measured.hold_out]
+        std_name = sure_to(figure, measured.generated)
+        std = measured.generated[std_name][measured.hold_out]
         there, made = np.isfinite(theirs), np.isfinite(ours)
         both = there & made
         if both.any():
@@ -77,6 +93,7 @@ def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
                     theirs[both],
                     ours[both],
                     STDS_OF_INTERVAL * std[both],
+                    EPISTEMIC_INTERVAL if std_name == figure.std_name else INTERVAL,
                     agreement(ours, theirs, std, groups),
                     int((there & ~made).sum()),
                     int((made & ~there).sum()),

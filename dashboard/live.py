@@ -28,6 +28,7 @@ from glassmap.dashboard.data import (
     read_last_map,
     read_used_alloys,
 )
+from glassmap.dashboard.held_out import sure_to
 from glassmap.dashboard.plots.maps import TERNARY_HEIGHT
 
 Shown = TypeVar("Shown")
@@ -250,11 +251,11 @@ def widest(campaign: CampaignSnapshot) -> str | None:
 def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None:
     map_ = map_now(_campaign)
     found = None if map_ is None else best_alloys(_campaign.elements, map_, n=1)
-    if found is None or found.empty:
+    if map_ is None or found is None or found.empty:
         return None
     best = found.iloc[0]
     return (
-        f"{best['alloy']}: {DELTA_Q.say(best[DELTA_Q.name], best[DELTA_Q.std_name])} (epistemic std), "
+        f"{best['alloy']}: {DELTA_Q.say(best[DELTA_Q.name], best[sure_to(DELTA_Q, map_.figures)])}, "
         f"{best['distance']:.1f} at.% from the nearest measured"
     )
 

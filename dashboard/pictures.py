@@ -26,6 +26,7 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_map_of,
+    rule_of,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.learning import expected_of, measures_of, say_trend
@@ -157,9 +158,10 @@ def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Seq
     if archive is None or not (panels := held_out_pairs(archive)):
         return []
     title = f"{_title(campaign)}, round {archive.round}: alloys never learned from"
+    rule = rule_of(campaign, read_last_map(campaign))
     paths = _paths(folder, "parity", formats)
     for path in paths:
-        draw_parity(panels, path, title=title, mark_glass=not campaign.source)
+        draw_parity(panels, path, title=title, rule=rule)
     return paths
 
 
@@ -172,7 +174,7 @@ def draw_how_sure(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
     map_, archive = read_last_map(campaign), read_last_archive(campaign)
     if map_ is None or archive is None:
         return []
-    if not (found := evidence_of(archive, map_.rule if campaign.has_glass_boundary else None)):
+    if not (found := evidence_of(archive, rule_of(campaign, map_))):
         return []
     title = f"{_title(campaign)}, round {archive.round}: what was said of alloys, and what was measured of them"
     paths = _paths(folder, "reliability", formats)

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from glassmap import __version__
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import label
-from glassmap.agent.maps.glass import P_GLASS
+from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.description import AS_PUBLISHED
@@ -34,8 +34,9 @@ from glassmap.dashboard.data import (
     read_last_map,
     read_log,
     read_used_alloys,
+    rule_of,
 )
-from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage
+from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage, sure_to
 from glassmap.dashboard.learning import (
     PAPER,
     UNKNOWN,
@@ -145,7 +146,8 @@ def _sections(
             yield _figure(_example(campaign, archive, row))
         if panels := held_out_pairs(archive):
             yield "<h3>Peak figures of all alloys that were never learned from</h3>"
-            yield f"<div class=panels>{''.join(_parity(campaign, pairs) for pairs in panels)}</div>"
+            rule = rule_of(campaign, map_)
+            yield f"<div class=panels>{''.join(_parity(campaign, pairs, rule) for pairs in panels)}</div>"
     if map_ is not None and archive is not None:
         yield from _how_sure(campaign, map_, archive)
     yield "<h2>Rounds</h2>"
@@ -223,7 +225,7 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     if len(elements) == 3:
         known_figures = [figure.name for figure in FIGURES if figure.name in map_.figures]
         chances = [P_GLASS] if P_GLASS in map_.figures else []
-        for quantity in (*chances, *known_figures, DELTA_Q.std_name, "distance"):
+        for quantity in (*chances, *known_figures, sure_to(DELTA_Q, map_.figures), "distance"):
             yield f"<h3>{escape(QUANTITIES[quantity].title)}</h3>"
             yield _figure(
                 draw_ternary(
@@ -274,7 +276,7 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
 
 
 def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> Iterator[str]:
-    if not (found := evidence_of(archive, map_.rule if campaign.has_glass_boundary else None)):
+    if not (found := evidence_of(archive, rule_of(campaign, map_))):
         return
     yield "<h2>Can it be believed?</h2>"
     for one in found:
@@ -286,8 +288,8 @@ def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) ->
     yield f"<p class=note>{escape(say_kinds(found))}</p>"
 
 
-def _parity(campaign: CampaignSnapshot, pairs: Pairs) -> str:
-    picture = draw_parity(pairs, elements=campaign.elements, mark_glass=not campaign.source)
+def _parity(campaign: CampaignSnapshot, pairs: Pairs, rule: GlassRule | None) -> str:
+    picture = draw_parity(pairs, elements=campaign.elements, rule=rule)
     return f"<div>{_figure(picture)}<p class=note>{escape(pairs.say())}</p></div>"
 
 

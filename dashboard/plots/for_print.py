@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from glassmap.agent.maps.glass import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.maps.reliability import EDGES, Share
 from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.peaks.figures import DELTA_Q
@@ -53,7 +53,7 @@ from glassmap.dashboard.plots.ternary import (
     paint,
     positions,
 )
-from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, INTERVAL, TWO_EPISTEMIC
+from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
 from glassmap.dashboard.reliability import Evidence
 
 MODEL_LABELS = {  # of a comparison, and their colours
@@ -266,14 +266,14 @@ def draw_examples(
     _save(figure, path)
 
 
-def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: bool) -> None:
+def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, rule: GlassRule | None) -> None:
     """Draw figures of held-out alloys, generated against measured, a panel each.
 
     Args:
         panels: At least one.
         path: PNG or SVG to write.
         title: Above all.
-        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
+        rule: Whose threshold is marked; None marks nothing.
     """
     page = Figure(figsize=(5.4 * len(panels), 6.2), layout="constrained")
     for axes, pairs in zip(page.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -281,10 +281,10 @@ def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, mark_glass: 
         axes.plot(limits, limits, color=_GREY, linewidth=0.9, label="generated = measured")
         axes.axline((0, 0), slope=pairs.agreement.slope, color=_ORANGE, linewidth=1.2, linestyle="--", label="fit")
         bars = {"ecolor": "#0072b250", "elinewidth": 0.5, "color": _BLUE, "markersize": 2.5}
-        axes.errorbar(pairs.measured, pairs.generated, pairs.half_width, fmt="o", label=f"± {INTERVAL}", **bars)
-        if mark_glass and pairs.figure == DELTA_Q and limits[0] < GLASS_DELTA_Q < limits[1]:
+        axes.errorbar(pairs.measured, pairs.generated, pairs.half_width, fmt="o", label=f"± {pairs.interval}", **bars)
+        if rule is not None and pairs.figure == DELTA_Q and limits[0] < rule.threshold < limits[1]:
             for draw in (axes.axhline, axes.axvline):
-                draw(GLASS_DELTA_Q, color=_GREY, linewidth=0.8, linestyle=":")
+                draw(rule.threshold, color=_GREY, linewidth=0.8, linestyle=":")
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set(xlabel=f"{pairs.figure.head}, measured", ylabel=f"{pairs.figure.head}, generated")
         axes.spines[["top", "right"]].set_visible(False)

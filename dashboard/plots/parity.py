@@ -4,20 +4,19 @@ import numpy as np
 import plotly.graph_objects as go
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.maps.glass import GLASS_DELTA_Q
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREY, LEGEND_BELOW, ORANGE, set_style
-from glassmap.dashboard.plots.words import INTERVAL
 
 
-def draw_parity(pairs: Pairs, *, elements: tuple[str, ...], mark_glass: bool) -> go.Figure:
+def draw_parity(pairs: Pairs, *, elements: tuple[str, ...], rule: GlassRule | None) -> go.Figure:
     """Draw one figure, generated against measured, with the intervals and the line through zero.
 
     Args:
         pairs: At least one.
         elements: Of the alloys, which are named as one hovers over them.
-        mark_glass: Whether to mark the Δq above which a sputtered film is called a glass.
+        rule: Whose threshold is marked; None marks nothing.
     """
     peak_figure, (low, high) = pairs.figure, pairs.limits()
     figure, ends = go.Figure(), np.array([low, high])
@@ -37,15 +36,15 @@ def draw_parity(pairs: Pairs, *, elements: tuple[str, ...], mark_glass: bool) ->
         x=pairs.measured,
         y=pairs.generated,
         error_y={"type": "data", "array": pairs.half_width, "color": BLUE_VEIL, "thickness": 1, "width": 0},
-        name=f"± {INTERVAL}",
+        name=f"± {pairs.interval}",
         mode="markers",
         marker={"color": BLUE, "size": 5},
         customdata=[label(composition, elements) for composition in pairs.compositions],
         hovertemplate=f"%{{customdata}}<br>measured %{{x:.{peak_figure.digits}f}}, generated "
         f"%{{y:.{peak_figure.digits}f}} {peak_figure.unit}<extra></extra>",
     )
-    if mark_glass and peak_figure == DELTA_Q and low < GLASS_DELTA_Q < high:
-        for line in (figure.add_hline(GLASS_DELTA_Q), figure.add_vline(GLASS_DELTA_Q)):
+    if rule is not None and peak_figure == DELTA_Q and low < rule.threshold < high:
+        for line in (figure.add_hline(rule.threshold), figure.add_vline(rule.threshold)):
             line.update_shapes(line={"color": GREY, "dash": "dot", "width": 1})
     set_style(figure, height=440)
     figure.update_layout(legend=LEGEND_BELOW)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from glassmap.dashboard.data import CampaignSnapshot
+from glassmap.dashboard.data import CampaignSnapshot, rule_of
 from glassmap.dashboard.live import archive_now, chosen, map_now, plain
 from glassmap.dashboard.plots.reliability import draw_coverage, draw_reliability
 from glassmap.dashboard.reliability import evidence_of, say_kinds, table_of
@@ -18,8 +18,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     if campaign.q is None:
         st.info("g(r) has no Δq, so there is nothing to be sure of here.")
         return
-    rule = map_.rule if map_ is not None and campaign.has_glass_boundary else None
-    found = [] if archive is None or map_ is None else evidence_of(archive, rule)
+    found = [] if archive is None else evidence_of(archive, rule_of(campaign, map_))
     if not found:
         st.info(NOTHING.format(folder=campaign.folder))
         return

@@ -7,9 +7,9 @@ from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CompositionError
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.data import CampaignSnapshot, held_out_examples
+from glassmap.dashboard.data import CampaignSnapshot, held_out_examples, rule_of
 from glassmap.dashboard.held_out import OLDER, held_out_pairs, say_coverage
-from glassmap.dashboard.live import archive_now, chosen
+from glassmap.dashboard.live import archive_now, chosen, map_now
 from glassmap.dashboard.plots.parity import draw_parity
 
 COPPER = 1.5406  # Å, Kα1
@@ -69,8 +69,9 @@ def _show_held_out(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
     if not (panels := held_out_pairs(archive)):
         st.caption("No held-out alloy has a trustworthy first peak both as measured and as generated.")
         return
+    rule = rule_of(campaign, map_now(campaign))
     for column, pairs in zip(st.columns(len(panels)), panels, strict=True):
-        picture = draw_parity(pairs, elements=campaign.elements, mark_glass=not campaign.source)
+        picture = draw_parity(pairs, elements=campaign.elements, rule=rule)
         column.plotly_chart(picture, width="stretch", key=f"parity {pairs.figure.name}")
         column.caption(pairs.say())
 

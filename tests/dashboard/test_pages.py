@@ -205,7 +205,7 @@ def test_all_held_out_alloys_say_how_well_generated_figures_agree_with_measured_
         assert re.search(
             rf"{figure} of 3 held-out alloys: slope [\d.]+ ± [\d.]+; R² .* about the mean, .* about zero", said
         )
-    assert "the 90 % interval (± 1.64 epistemic std) holds" in said
+    assert "the 90 % interval of a new measurement (± 1.64 std) holds" in said
     assert "The 90 % band holds 100 % of the points of 3 held-out spectra; 3 (100 %) have" in said
     assert len(test.get("plotly_chart")) == 3
 
