@@ -16,7 +16,7 @@ import pandas as pd
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
-from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule
+from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
 from glassmap.agent.maps.knowledge import extrapolated_share
 from glassmap.agent.maps.spectra_archive import (
     PeakFigures,
@@ -285,6 +285,12 @@ class Map(NamedTuple):
         if column != P_GLASS:
             return figures.get(column)
         return self.rule.chance(figures[DELTA_Q.name])
+
+    @property
+    def glass(self) -> GlassShares:
+        """Return how much of it is a glass."""
+        p_glass = self.values(P_GLASS) if P_GLASS in self.figures else None
+        return shares_of_map(self.values(DELTA_Q.name), p_glass, self.rule)
 
     @property
     def boundary(self) -> Boundary:

@@ -13,7 +13,7 @@ import numpy as np
 from glassmap.agent.config.campaign import slug
 from glassmap.agent.data.composition import label
 from glassmap.agent.maps.failure import say_failure
-from glassmap.agent.maps.glass import P_GLASS
+from glassmap.agent.maps.glass import P_GLASS, say_glass
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import FIGURES
@@ -100,12 +100,14 @@ def _draw_map(
     measured, paths = archive.measured, list[Path]()
     learned, flagged = ~measured.hold_out, campaign.flagged_used
     title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
+    headline = "" if say_failure(campaign.status.peaks_found) else f"\n{say_glass(map_.glass)}"
     drawn = {P_GLASS: ("p-glass", "P(glass)")} if campaign.has_glass_boundary else {}
     drawn |= {f.name: (f"{f.name.replace('_', '-')}-map", f"{f.label} of the first peak") for f in FIGURES}
     for column, (name, words) in drawn.items():
         everywhere, here = map_.measured(archive.known.figures, column), map_.measured(measured.figures, column)
         if column not in map_.figures or everywhere is None or here is None:
             continue  # what is older than the figure
+        boundary = boundary_over(campaign, map_, column)
         for path in _paths(folder, f"{name}{ending}", formats):
             draw_peak_maps(
                 (map_.compositions, map_.values(column)),
@@ -118,9 +120,9 @@ def _draw_map(
                 known=map_.values("known"),
                 extrapolated=say_extrapolated(map_.extrapolated),
                 flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
-                title=f"{title}: {words}, learned from {learned.sum()} spectra",
+                title=f"{title}: {words}, learned from {learned.sum()} spectra{headline if boundary else ''}",
                 failure=say_failure(campaign.status.peaks_found),
-                boundary=boundary_over(campaign, map_, column),
+                boundary=boundary,
             )
             paths.append(path)
     return paths
