@@ -142,7 +142,8 @@ def fit_without_networks(
     if encoding is not None and context is not None:
         inputs = encoding.beside(inputs, context.columns)
     spectra = learn.intensities.astype(np.float64)
-    stack = fit_stack(models, inputs, spectra, seed=seed, device=setup.device, context=setup.context)
+    q = q_axis(learn.axis_name, learn.axis, learn.wavelength)
+    stack = fit_stack(models, inputs, spectra, seed=seed, device=setup.device, context=setup.context, q=q)
     return TrainedEnsemble(config, seed, stack, context=encoding)
 
 

@@ -104,7 +104,7 @@ def generate_alloy(
 
 def _say_figures(ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:
     """Return the peak figures of an alloy of a block, each with its epistemic std."""
-    found = {name: float(values[row]) for name, values in map_block(ensemble, block, q=q).items()}
+    found = {name: float(values[row]) for name, values in map_block(ensemble.forecasting(q), block, q=q).items()}
     if math.isnan(found[DELTA_Q.name]):
         return f"no trustworthy first peak; {100 * found['peak_share']:.0f} % of the members have one"
     words = [f"{figure.label} {figure.say(found[figure.name], found[figure.std_name])}" for figure in FIGURES]

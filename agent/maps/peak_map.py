@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -31,21 +31,34 @@ from glassmap.agent.data.context import Columns
 from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.models.base_model import LARGEST_BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
+from glassmap.agent.models.figure_forecast import FORECAST, FigureForecast, Said, std_about
 from glassmap.agent.peaks.batched import measure_peaks
-from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import Axis, Composition, Compositions, PerSample
 
 SHARD = LARGEST_BLOCK  # alloys measured and written at once; whole blocks, or a spectrum's last bits differ
 
+AS_PUBLISHED = GlassRule()
 
-MAP_FIGURES = (*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share", "expected_error")
+MAP_FIGURES = (
+    *(name for figure in FIGURES for name in (figure.name, figure.std_name)),
+    "peak_share",
+    "expected_error",
+    *(figure.predictive_std_name for figure in FORECAST),
+    "p_glass",
+)
 
 
 def map_block(
-    ensemble: TrainedEnsemble, compositions: Compositions, *, q: Axis, context: Columns | None = None
+    ensemble: TrainedEnsemble,
+    compositions: Compositions,
+    *,
+    q: Axis,
+    context: Columns | None = None,
+    glass: GlassRule = AS_PUBLISHED,
 ) -> dict[str, PerSample]:
-    """Return the peak figures of each alloy's mean spectrum, and how far the ensemble's members agree.
+    """Return the peak figures of each alloy's mean spectrum, how far the ensemble's members agree, and how sure it is.
 
     The epistemic standard deviation is about the mean spectrum's figure: a mean of peaks at different places is wider
     than each of them. Spectra stay on the ensemble's device; only the figures of an alloy leave it.
@@ -55,31 +68,46 @@ def map_block(
         compositions: Atomic fractions `(n, e)`.
         q: The ensemble's axis in 1/Å.
         context: The process variables of each; by default those at which the ensemble is held.
+        glass: What counts as a glass.
 
     Returns:
         The columns `MAP_FIGURES`: each figure (NaN where the mean spectrum has no trustworthy peak), the standard
         deviation of the members' figures about it (NaN where fewer than two have a peak), the share of members with
         a trustworthy peak, and the root mean squared error expected of the mean spectrum, in its unit (NaN where the
-        ensemble can't say).
+        ensemble can't say); of Δq and q1 how far a new measurement is expected to lie from it, a standard deviation,
+        and the probability of a glass (NaN where the mean spectrum has no peak, or the ensemble can't say).
     """
     blocks: list[Tensor] = []
-    for mean, members, expected_error in ensemble.predict_blocks(compositions, context=context):
+    for mean, members, expected_error, unknown, inputs in ensemble.predict_blocks(compositions, context=context):
         peaks = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1))
-        columns: list[Tensor] = []
-        for values in peaks.figures.values():
-            mean_figure, member_figures = values.view(len(mean), -1).tensor_split([1], dim=1)
-            columns += [mean_figure[:, 0], _std_about(mean_figure[:, 0], member_figures)]
+        columns: dict[str, Tensor] = {}
+        for figure in FIGURES:
+            of_mean, of_members = peaks.figures[figure.name].view(len(mean), -1).tensor_split([1], dim=1)
+            columns[figure.name] = of_mean[:, 0]
+            columns[figure.std_name] = std_about(of_mean[:, 0], of_members)
+        foretold: list[Tensor] = []
+        for figure in FORECAST:
+            said = Said(inputs, columns[figure.name], columns[figure.std_name], unknown)
+            foretold += _foretold(ensemble.forecasts.get(figure.name), said)
         found = peaks.found.view(len(mean), -1).double()
-        blocks.append(torch.stack([*columns, found[:, 1:].mean(1), expected_error]))
-    return dict(zip(MAP_FIGURES, torch.cat(blocks, dim=1).cpu().numpy(), strict=True))
+        blocks.append(torch.stack([*columns.values(), found[:, 1:].mean(1), expected_error, *foretold]))
+    values = torch.cat(blocks, dim=1).cpu().numpy()
+    foretold_of = values[-2 * len(FORECAST) :].reshape(len(FORECAST), 2, -1)
+    table = dict(zip(MAP_FIGURES, values[: -2 * len(FORECAST)], strict=False))
+    for figure, (expected, size) in zip(FORECAST, foretold_of, strict=True):
+        table[figure.predictive_std_name] = np.hypot(size, expected - table[figure.name])
+    expected, size = foretold_of[FORECAST.index(DELTA_Q)]
+    forecast = ensemble.forecasts.get(DELTA_Q.name)
+    table["p_glass"] = glass.probability(expected, size, None if forecast is None else forecast.atoms)
+    return table
 
 
-def _std_about(mean_figure: Float[Tensor, " b"], member_figures: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
-    """Standard deviation of the members' figures from the mean spectrum's; NaN where fewer than two have one."""
-    known = ~member_figures.isnan()
-    squares = (member_figures - mean_figure[:, None]).square().where(known, 0).sum(1)
-    count = known.sum(1)
-    return (squares / (count - 1).clamp(min=1)).sqrt().where(count > 1, torch.nan)
+def _foretold(forecast: FigureForecast | None, said: Said) -> tuple[Tensor, Tensor]:
+    """Return what is expected of a new measurement's figure, and the size of its error; NaN where nobody can say."""
+    if forecast is None:
+        nothing = torch.full_like(said.figure, torch.nan)
+        return nothing, nothing
+    return forecast.at(said)
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,8 @@ class PeakMap:
     """What the ensemble learned from, atomic fraction; distances are to the nearest."""
     metadata: dict[str, Any]
     """Said in the file under the key `glassmap`; JSON types. Shards of other metadata are another map's."""
+    glass: GlassRule = AS_PUBLISHED
+    """What counts as a glass; said among the metadata under `glass`."""
 
     @property
     def glass(self) -> GlassRule:
@@ -109,7 +139,7 @@ class PeakMap:
 
     def shard_folder(self, folder: Path) -> Path:
         """Where a map's shards are until all are there; the same for every process that makes this map."""
-        text = json.dumps([self.metadata, repr(self.space), __version__], sort_keys=True)
+        text = json.dumps([self._said, repr(self.space), __version__], sort_keys=True)
         digest = hashlib.sha256(text.encode() + self.measured.tobytes() + self.q.tobytes()).hexdigest()[:16]
         return folder / f".shards-{digest}"
 
@@ -140,7 +170,7 @@ class PeakMap:
         """
         rows = np.arange(ranks.start, ranks.stop)
         compositions = self.space.compositions(rows)
-        block = map_block(self.ensemble, compositions, q=self.q)
+        block = map_block(self._forecasting, compositions, q=self.q, glass=self.glass)
         distance = 100 * KDTree(self.measured).query(compositions)[0]
         at_pct = (self.space.parts(rows) * self.space.step_at_pct).astype(np.uint8)
         error = block["expected_error"]
@@ -189,8 +219,18 @@ class PeakMap:
         fields = [(element, whole) for element in self.space.elements]
         fields += [(name, single) for name in (*MAP_FIGURES, "distance")]
         return pa.schema([*fields, ("known", whole)]).with_metadata(
-            {"glassmap": json.dumps(self.metadata, sort_keys=True)}
+            {"glassmap": json.dumps(self._said, sort_keys=True)}
         )
+
+    @cached_property
+    def _forecasting(self) -> TrainedEnsemble:
+        """The ensemble; one that is older than forecasts learns them first."""
+        return self.ensemble.forecasting(self.q)
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """What is said of the map in its file."""
+        return {**self.metadata, "glass": self.glass.to_json()}
 
 
 def block_of(space: CompositionSpace, composition: Composition, *, size: int) -> tuple[Compositions, int]:

@@ -21,6 +21,7 @@ from glassmap.agent.models.base_model import Known, Saved
 from glassmap.agent.models.base_models import BASE_MODELS, Setup
 from glassmap.agent.models.config import LATER, TrainingConfig
 from glassmap.agent.models.expected_error import ExpectedError
+from glassmap.agent.models.figure_forecast import FigureForecast
 from glassmap.agent.models.format_3 import upgrade
 from glassmap.agent.models.stacking import Stack
 from glassmap.agent.shapes import Axis
@@ -53,6 +54,9 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     }
     if stack.left_out is not None:
         tensors["left_out"] = torch.tensor(stack.left_out, dtype=torch.float32)  # as it was computed
+    forecasts = None if stack.forecasts is None else {name: one.save() for name, one in stack.forecasts.items()}
+    for name, one in (forecasts or {}).items():
+        tensors |= {f"forecasts.{name}.{part}": tensor for part, tensor in one.tensors.items()}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -64,6 +68,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "oof_mse": _or_none(stack.oof_mse),
             "conformal_quantile": _or_none(stack.conformal_quantile),
             "expected_error": None if stack.expected_error is None else stack.expected_error._asdict(),
+            **({} if forecasts is None else {"forecasts": {name: one.facts for name, one in forecasts.items()}}),
             **({} if checkpoint.context is None else {"context": checkpoint.context.to_json()}),
             "models": {name: model.facts for name, model in saved.items()},
             "device": stack.known.compositions.device.type,
@@ -135,8 +140,16 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
         expected_error=ExpectedError(**said) if (said := facts.get("expected_error")) else None,  # came later
         left_out=tensors["left_out"].double().numpy() if "left_out" in tensors else None,  # came later
+        forecasts=_forecasts(facts, tensors, device) if "forecasts" in facts else None,  # came later
     )
     return Checkpoint(config, facts["seed"], stack, tensors["axis"].numpy(), facts["record"], context)
+
+
+def _forecasts(facts: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> dict[str, FigureForecast]:
+    return {
+        name: FigureForecast.restored(Saved(_part(tensors, f"forecasts.{name}"), kept), device)
+        for name, kept in facts["forecasts"].items()
+    }
 
 
 def _refuse_gone(facts: dict[str, Any]) -> None:

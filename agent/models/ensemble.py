@@ -6,7 +6,7 @@ The ccGAN of Xie et al. is the preset `paper`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,12 @@ from glassmap.agent.models.base_model import block_size, on_cpu
 from glassmap.agent.models.base_models import Setup, base_models
 from glassmap.agent.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from glassmap.agent.models.config import TrainingConfig
+from glassmap.agent.models.figure_forecast import FigureForecast
 from glassmap.agent.models.protocol import stream_seed
-from glassmap.agent.models.stacking import Stack, StackedBlock, Weights, fit_stack
+from glassmap.agent.models.stacking import Stack, StackedBlock, Weights, fit_stack, with_forecasts
 from glassmap.agent.models.training import TrainFn
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
+from glassmap.agent.shapes import Axis, Compositions, Groups, PerSample, Spectra
 
 
 class PredictedAlloys(NamedTuple):
@@ -35,6 +36,8 @@ class PredictedAlloys(NamedTuple):
     mean: Float[Tensor, "b q"]
     members: Float[Tensor, "b v q"]  # every member of every base model
     expected_error: Float[Tensor, " b"]  # root mean squared error expected of the mean; NaN where nobody can say
+    unknown: Float[Tensor, " b"]  # how little is known there, 0 to 1; 0 where no base model tells
+    inputs: Float[Tensor, "b i"]  # what was asked: atomic fractions, and an encoded context behind them
 
 
 class EnsemblePrediction(NamedTuple):
@@ -69,6 +72,8 @@ class Ensemble:
         spectra: Spectra,
         *,
         context: Context | None = None,
+        wafers: Sequence[str] | None = None,
+        q: Axis | None = None,
         report: Report = ignore,
         train_fn: TrainFn | None = None,
     ) -> "TrainedEnsemble":
@@ -79,6 +84,8 @@ class Ensemble:
             spectra: Intensities, 0-100 or not normalised (g(r)), `(n, q)`, on one axis.
             context: Process variables of the spectra, and at which values predictions are held; None where composition
                 is all that is known.
+            wafers: Which wafer each spectrum is of, empty where that isn't known; what a new one costs is learned.
+            q: The spectra's axis in 1/Å, by which Δq and q1 of new measurements are foretold; None where it is no q.
             report: Is told every few steps how far training is.
             train_fn: Trains the networks elsewhere, as `glassmap.flows.compute.dask_cluster.Cluster.train` does.
 
@@ -97,7 +104,17 @@ class Ensemble:
             inputs, width = encoding.beside(compositions, context.columns), encoding.width
         config = self.config.on(gpu=device.type == "cuda")
         models = base_models(Setup(config, device, train_fn, width))
-        stack = fit_stack(models, inputs, spectra, seed=self.seed, device=device, context=width, report=report)
+        stack = fit_stack(
+            models,
+            inputs,
+            spectra,
+            seed=self.seed,
+            device=device,
+            context=width,
+            wafers=None if wafers is None else _numbered(wafers),
+            q=q,
+            report=report,
+        )
         return TrainedEnsemble(config, self.seed, stack, context=encoding)
 
 
@@ -186,7 +203,9 @@ class TrainedEnsemble:
             ModelError: If the compositions have another number of elements.
         """
         for block in self._blocks(compositions, context):
-            yield PredictedAlloys(block.mean(self.stack.weights), block.members(), self.stack.expect(block))
+            mean, unknown = block.mean(self.stack.weights), block.unknown
+            unknown = torch.zeros(len(mean), device=mean.device) if unknown is None else unknown
+            yield PredictedAlloys(mean, block.members(), self.stack.expect(block), unknown, block.asked)
 
     def disagreement(self, compositions: Compositions) -> PerSample:
         """Return the epistemic standard deviation of each composition's intensity, mean over the axis; shape `(n,)`.
@@ -208,6 +227,27 @@ class TrainedEnsemble:
     def expected_errors(self, compositions: Compositions) -> PerSample:
         """Return the root mean squared error expected of each composition's mean; NaN where nobody can say."""
         return on_cpu([self.stack.expect(block) for block in self._blocks(compositions)])
+
+    @property
+    def forecasts(self) -> Mapping[str, FigureForecast]:
+        """What it says of a new measurement's figures, by their names, where it can say."""
+        return self.stack.forecasts or {}
+
+    def forecasting(self, q: Axis) -> "TrainedEnsemble":
+        """Return the same ensemble, which also says how sure Δq and q1 are, if it is older than that.
+
+        It leaves out again what it learned from, wafers aside, which it doesn't know; some seconds.
+
+        Args:
+            q: The axis of its spectra in 1/Å.
+        """
+        if self.stack.forecasts is not None or not self.config.stacked:
+            return self
+        width = 0 if self.context is None else self.context.width
+        device = self.stack.known.compositions.device
+        models = base_models(Setup(self.config, device, None, width))
+        models = {name: models[name] for name in self.stack.models}
+        return replace(self, stack=with_forecasts(self.stack, models, seed=self.seed, q=q, context=width))
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.
@@ -256,6 +296,12 @@ def resolve_device(device: str) -> torch.device:
             f"device must be auto, cpu or a CUDA device that is there, got {device!r} ({error})."
         ) from error
     return torch.device(device)
+
+
+def _numbered(wafers: Sequence[str]) -> Groups:
+    """Return a number for each wafer's spectra, -1 where the wafer isn't known."""
+    names = np.array(wafers)
+    return np.where(names == "", -1, np.unique(names, return_inverse=True)[1])
 
 
 def _stream(seed: int) -> torch.Generator:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -31,9 +31,18 @@ from glassmap.agent.models.base_model import (
 )
 from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.expected_error import ExpectedError, LeftOut
+from glassmap.agent.models.figure_forecast import (
+    FORECAST,
+    FigureForecast,
+    LeftOutFigures,
+    Said,
+    learn_forecast,
+    std_about,
+)
 from glassmap.agent.models.protocol import stream_seed
+from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import Compositions, Groups, PerPoint, PerSample, Rows, Spectra
+from glassmap.agent.shapes import Axis, Compositions, Groups, Mask, PerPoint, PerSample, Rows, Spectra
 
 Weights = Mapping[str, float]  # of base models by name; they sum to 1
 REGIONS = (0.1, 0.2, 0.4, 0.6)  # share of the spectra that is left out at once, all that is nearest to one of them
@@ -114,6 +123,23 @@ class StackedBlock:
         return total
 
 
+class LeftOutBlocks(NamedTuple):
+    """Spectra that were left out, and what is predicted of them by what had not seen them."""
+
+    rows: Rows  # in the order of the blocks; a spectrum may be left out several times
+    groups: Groups  # those that were left out together share a number
+    blocks: list[StackedBlock]
+    weights: Weights
+
+
+class Evidence(NamedTuple):
+    """All that was left out."""
+
+    singles: LeftOutBlocks  # a fold at a time, of all base models; its weights are yet to be found
+    regions: LeftOutBlocks | None  # all that is near to one of them, of the models that tell what they don't know
+    wafers: LeftOutBlocks | None  # the same of a whole wafer; None where fewer than two are known
+
+
 @dataclass(frozen=True, eq=False)
 class Stack:
     """Trained base models, how much each counts, and how far off they are together."""
@@ -137,6 +163,9 @@ class Stack:
     left_out: Spectra | None = None
     """Out-of-fold mean of each spectrum learned from, `(n, q)`, NaN where it was left out of none; None where nothing
     could be left out, and where the stack is older."""
+    forecasts: Mapping[str, FigureForecast] | None = None
+    """By figure, what a new measurement's is expected to be, without those of which too few were left out to say; None
+    where the axis was no q or not told, nothing could be left out, and where the stack is older."""
 
     def predict_blocks(self, compositions: Compositions) -> Iterator[StackedBlock]:
         """Ask every base model, a block of alloys at a time, on the models' device."""
@@ -239,6 +268,8 @@ def fit_stack(
     seed: int,
     device: torch.device,
     context: int = 0,
+    wafers: Groups | None = None,
+    q: Axis | None = None,
     report: Report = ignore,
 ) -> Stack:
     """Fit every base model, weigh them by what they predict of spectra that they have not seen, and size the band.
@@ -251,6 +282,8 @@ def fit_stack(
         device: Of the base models.
         context: How many of the columns are of the context. Folds and regions go by the shares alone: what one alloy
             is like by another process is not given away.
+        wafers: Which wafer each spectrum is of, -1 where that isn't known; None where it is known of none.
+        q: The axis of the spectra in 1/Å, by which figures of first peaks are foretold; None where it is no q.
         report: Is told how far training is.
     """
     floor = min(0.0, float(spectra.min()))
@@ -275,21 +308,34 @@ def fit_stack(
         oof_rmse=np.zeros(len(spectra[0])),
         conformal_quantile=math.nan,
     )
-    rows: list[Rows] = []
-    predicted: list[StackedBlock] = []
-    for fold in range(FOLDS):
-        left_out = folds == fold
-        if left_out.any() and (left := _leave_out(base_models, stack, compositions, scaled, seed, folds, fold)):
-            rows.append(np.flatnonzero(left_out))
-            predicted += left.predict_blocks(compositions[left_out])
-    if not rows:
+    evidence = _leave_all_out(base_models, stack, compositions, scaled, seed, folds, context, wafers)
+    if evidence is None:
         return stack
-    told = np.concatenate(rows)
-    regions = _leave_regions_out(base_models, stack, compositions, spectra, scaled, seed, context)
-    stack = _calibrate(stack, predicted, spectra[told], regions)
+    stack = _calibrate(stack, evidence, spectra)
     left_out = np.full(spectra.shape, np.nan)
-    left_out[told] = on_cpu([block.mean(stack.weights) for block in predicted])
-    return replace(stack, left_out=left_out)
+    left_out[evidence.singles.rows] = on_cpu([block.mean(stack.weights) for block in evidence.singles.blocks])
+    stack = replace(stack, left_out=left_out)
+    return stack if q is None else _learn_forecasts(stack, evidence, q, context)
+
+
+def with_forecasts(
+    stack: Stack, base_models: Mapping[str, BaseModel], *, seed: int, q: Axis, context: int = 0
+) -> Stack:
+    """Return an older stack that foretells figures, too, by leaving out again what it learned from.
+
+    Args:
+        stack: As a checkpoint kept it.
+        base_models: Those of which it was made.
+        seed: With which it was fitted.
+        q: The axis of its spectra in 1/Å.
+        context: As of `fit_stack`.
+    """
+    compositions, scaled = stack.known.compositions.cpu().numpy(), on_cpu([stack.known.spectra])
+    if len(base_models) < 2 or not len(compositions):
+        return stack
+    folds = assign_folds(_shares(compositions, context), seed=seed)
+    evidence = _leave_all_out(base_models, stack, compositions, scaled, seed, folds, context, None)
+    return stack if evidence is None else _learn_forecasts(stack, evidence, q, context)
 
 
 def assign_folds(compositions: Compositions, *, seed: int) -> Groups:
@@ -330,71 +376,95 @@ def fit_stacking_weights(predictions: Mapping[str, Spectra], truth: Spectra) -> 
     return dict(zip(predictions, (weights / weights.sum()).tolist(), strict=True))
 
 
-def _leave_out(
+def _leave_all_out(
     base_models: Mapping[str, BaseModel],
     stack: Stack,
     compositions: Compositions,
     scaled: Spectra,
     seed: int,
     folds: Groups,
-    fold: int,
-) -> Stack | None:
-    """Return the stack without a fold; None where one of its models has seen all folds."""
-    models: dict[str, TrainedBaseModel] = {}
-    for name, model in base_models.items():
-        left = model.leave_out(fold, stack.models[name], compositions, scaled, seed=seed, folds=folds)
-        if left is None:
-            return None
-        models[name] = left
-    known = Known.of(compositions[folds != fold], scaled[folds != fold], stack.known.compositions.device)
-    return replace(stack, models=models, known=known)
-
-
-def _leave_regions_out(
-    base_models: Mapping[str, BaseModel],
-    stack: Stack,
-    compositions: Compositions,
-    spectra: Spectra,
-    scaled: Spectra,
-    seed: int,
     context: int,
-) -> LeftOut | None:
-    """Return how far off what is far from all measurements is, by the models that tell; None where none does.
-
-    All that is nearest to some spectrum is left out at once, `REGIONS` of the whole round each of `CENTRES`.
-    """
+    wafers: Groups | None,
+) -> Evidence | None:
+    """Leave out folds, regions and wafers; None where nothing can be left out."""
+    masks = [folds == fold for fold in range(FOLDS) if (folds == fold).any()]
+    singles = _leave_each_out(base_models, stack, compositions, scaled, seed, masks) if masks else None
+    if singles is None:
+        return None
     telling = {
         name: model
         for name, model in base_models.items()
         if stack.models[name].predict_block(stack.known.compositions[:1]).unknown is not None
     }
     if not telling:
-        return None
-    centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(compositions))[:CENTRES]
+        return Evidence(singles, None, None)
     shares = _shares(compositions, context)
-    errors: list[PerSample] = []
+    regions = _leave_each_out(telling, stack, compositions, scaled, seed, _regions(shares, seed))
+    of_wafers = None if wafers is None else [wafers == wafer for wafer in np.unique(wafers[wafers >= 0])]
+    if of_wafers is None or len(of_wafers) < 2:
+        return Evidence(singles, regions, None)
+    return Evidence(singles, regions, _leave_each_out(telling, stack, compositions, scaled, seed, of_wafers))
+
+
+def _leave_each_out(
+    base_models: Mapping[str, BaseModel],
+    stack: Stack,
+    compositions: Compositions,
+    scaled: Spectra,
+    seed: int,
+    masks: Sequence[Mask],
+) -> LeftOutBlocks | None:
+    """Return what the stack without each group of spectra predicts of it; None where there is none.
+
+    A group of which one of the models has seen all is passed over.
+
+    Args:
+        base_models: Those to do it with, which count alike.
+        stack: Of them, and maybe others.
+        compositions: As of `fit_stack`.
+        scaled: Spectra in the models' unit.
+        seed: As of `fit_stack`.
+        masks: Which spectra make up each group; fold k where they are folds.
+    """
+    rows: list[Rows] = []
     blocks: list[StackedBlock] = []
+    for number, mask in enumerate(masks):
+        models: dict[str, TrainedBaseModel] = {}
+        for name, model in base_models.items():
+            folds = np.where(mask, number, -1)
+            left = model.leave_out(number, stack.models[name], compositions, scaled, seed=seed, folds=folds)
+            if left is not None:
+                models[name] = left
+        if len(models) < len(base_models):
+            continue
+        known = Known.of(compositions[~mask], scaled[~mask], stack.known.compositions.device)
+        blocks += replace(stack, models=models, known=known).predict_blocks(compositions[mask])
+        rows.append(np.flatnonzero(mask))
+    if not rows:
+        return None
+    groups = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+    return LeftOutBlocks(np.concatenate(rows), groups, blocks, dict.fromkeys(base_models, 1 / len(base_models)))
+
+
+def _regions(shares: Compositions, seed: int) -> list[Mask]:
+    """Return which spectra are left out at once: all that is nearest to one, `REGIONS` of the whole round each."""
+    centres = np.random.default_rng(stream_seed(seed, "regions")).permutation(len(shares))[:CENTRES]
+    masks: list[Mask] = []
     for distances, share in product(cdist(shares[centres], shares), REGIONS):
         reach = np.sort(distances)[max(1, round(share * len(distances))) - 1]
-        region = distances <= reach
-        if region.all():
-            continue
-        left = _leave_out(telling, stack, compositions, scaled, seed, region.astype(np.int64), 1)
-        assert left is not None, "what tells how little it knows has not seen what it was not conditioned on"
-        predicted = list(left.predict_blocks(compositions[region]))
-        mean = on_cpu([block.mean(dict.fromkeys(telling, 1 / len(telling))) for block in predicted])
-        errors.append(np.square(mean - spectra[region]).mean(1))
-        blocks += predicted
-    return LeftOut(np.concatenate(errors), _unknown(blocks)) if errors else None
+        masks.append(distances <= reach)
+    return [mask for mask in masks if not mask.all()]
 
 
-def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regions: LeftOut | None) -> Stack:
+def _calibrate(stack: Stack, evidence: Evidence, spectra: Spectra) -> Stack:
     """Weigh the base models by their out-of-fold predictions, size the band, and learn what error to expect where.
 
     The band is in the manner of conformal prediction (Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
     quantile of residual over expected size (`Stack.band`). Weights and band come from the same residuals, so what it
     really holds is measured (docs/results.md). All of it is of intensities as they are scaled: the MSE's measure.
     """
+
+    predicted, truth = evidence.singles.blocks, spectra[evidence.singles.rows]
 
     def mean(weights: Weights) -> Spectra:
         return on_cpu([block.mean(weights) for block in predicted])
@@ -413,14 +483,68 @@ def _calibrate(stack: Stack, predicted: list[StackedBlock], truth: Spectra, regi
         oof_rmse=rmse,
         conformal_quantile=float(np.quantile(np.abs(residuals) / np.maximum(expected, 1e-9), CONFIDENCE)),
         expected_error=None
-        if regions is None
+        if evidence.regions is None
         else ExpectedError.learned_from(
             LeftOut(np.square(residuals).mean(1), _unknown(predicted)),
-            regions,
+            _errors_of(evidence.regions, spectra),
             spreads=on_cpu([block.spread(weights) for block in predicted]),
             guess=float(truth.var(0).mean()),
         ),
     )
+
+
+def _errors_of(left_out: LeftOutBlocks, spectra: Spectra) -> LeftOut:
+    """Return how far off spectra are that were left out, and how little was known of them."""
+    mean = on_cpu([block.mean(left_out.weights) for block in left_out.blocks])
+    return LeftOut(np.square(mean - spectra[left_out.rows]).mean(1), _unknown(left_out.blocks))
+
+
+def _learn_forecasts(stack: Stack, evidence: Evidence, q: Axis, context: int) -> Stack:
+    """Learn how far figures of left-out spectra lie from what is said of them."""
+    known = stack.known
+    measured = measure_peaks(q, stack.floor + stack.scale * known.spectra).figures
+    parts = [evidence.singles._replace(weights=stack.weights), evidence.regions, evidence.wafers]
+    left_out = [_figures_of(part, q, measured) for part in parts if part is not None]
+    compositions = known.compositions.cpu().numpy()
+    forecasts = {
+        figure.name: learn_forecast(
+            compositions,
+            on_cpu([measured[figure.name]]),
+            [part[figure.name] for part in left_out],
+            context=context,
+            device=known.compositions.device,
+        )
+        for figure in FORECAST
+    }
+    return replace(stack, forecasts={name: one for name, one in forecasts.items() if one is not None})
+
+
+def _figures_of(left_out: LeftOutBlocks, q: Axis, measured: Mapping[str, Tensor]) -> dict[str, LeftOutFigures]:
+    """Return by its name each figure of spectra that were left out."""
+    said = [what_is_said(block, left_out.weights, q) for block in left_out.blocks]
+    return {
+        figure.name: LeftOutFigures(
+            left_out.rows,
+            left_out.groups,
+            on_cpu([measured[figure.name]])[left_out.rows],
+            *(on_cpu([getattr(one[figure.name], part) for one in said]) for part in ("figure", "spread", "unknown")),
+        )
+        for figure in FORECAST
+    }
+
+
+def what_is_said(block: StackedBlock, weights: Weights, q: Axis) -> dict[str, Said]:
+    """Return by its name each figure that is foretold, as a block's mean spectra and members have it."""
+    mean, members, unknown = block.mean(weights), block.members(), block.unknown
+    found = measure_peaks(q, torch.cat([mean[:, None], members], dim=1).flatten(0, 1)).figures
+    if unknown is None:
+        unknown = torch.zeros(len(mean), device=mean.device)
+    said: dict[str, Said] = {}
+    for figure in FORECAST:
+        of_mean, of_members = found[figure.name].view(len(mean), -1).tensor_split([1], dim=1)
+        of_mean = of_mean[:, 0]
+        said[figure.name] = Said(block.asked, of_mean, std_about(of_mean, of_members), unknown)
+    return said
 
 
 def _shares(compositions: Compositions, context: int) -> np.ndarray:

@@ -91,6 +91,8 @@ def fit_model(campaign: OpenCampaign, round_: int, learned: SomeSpectra) -> tupl
         learned.compositions,
         learned.spectra,
         context=Context(learned.context, config.space.held) if config.space.context else None,
+        wafers=learned.wafers,
+        q=q_axis(*store.axis()),
         report=partial(campaign.report, round_=round_),
         train_fn=campaign.cluster and campaign.cluster.train,
     )

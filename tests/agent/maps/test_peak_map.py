@@ -8,6 +8,7 @@ import torch
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.maps import peak_map as peak_map
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.maps.peak_map import PeakMap, block_of, map_block
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
@@ -56,9 +57,9 @@ def test_a_map_that_was_cut_goes_on_with_the_shards_that_are_missing(trained, tm
     assert told == [(256, 1176), (512, 1176)]
     assert not list(tmp_path.glob("*.parquet")) and not list(tmp_path.glob(".partial*"))
 
-    def counted(ensemble, compositions, *, q):
+    def counted(ensemble, compositions, **more):
         mapped.append(len(compositions))
-        return map_block(ensemble, compositions, q=q)
+        return map_block(ensemble, compositions, **more)
 
     monkeypatch.setattr(peak_map, "map_block", counted)
     path = a_map(trained).write(tmp_path)
@@ -99,7 +100,7 @@ def test_the_distance_is_to_the_nearest_alloy_learned_from(trained, tmp_path: Pa
     alloys = np.stack([columns[element] for element in ("Co", "V", "Zr")], axis=1)
     expected = np.linalg.norm(alloys[:, None] - 100 * trained[1], axis=2).min(axis=1)
     np.testing.assert_allclose(columns["distance"], expected, rtol=1e-5)
-    assert metadata == {"round": 1}
+    assert metadata == {"round": 1, "glass": GlassRule().to_json()}
 
 
 def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Path):
@@ -109,7 +110,7 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     whole = torch.cat([mean for mean, *_ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
     for rank in (0, 255, 256, 700, 1175):
         block, row = block_of(space, space.compositions(np.array([rank]))[0], size=ensemble.block_size)
-        ((mean, members, _),) = ensemble.predict_blocks(block)
+        ((mean, members, *_),) = ensemble.predict_blocks(block)
         assert torch.equal(mean[row], whole[rank]), "to the bit"
         found, alone = measure_peaks(q, mean[row : row + 1]), measure_peaks(q, members[row])
         assert columns["peak_share"][rank] == pytest.approx(alone.found.double().mean())

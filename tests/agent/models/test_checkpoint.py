@@ -44,7 +44,7 @@ def test_each_base_model_stands_under_its_name_and_the_spectra_once(tmp_path: Pa
     assert set(facts["models"]) == set(facts["weights"]) == set(BASE_MODELS)
     owners = {name.split(".")[0] for name in tensors}
     assert {"networks", "gaussian_process", "trees", "known", "axis", "oof_rmse"} <= owners
-    assert owners <= {*BASE_MODELS, "known", "axis", "oof_rmse", "left_out"}, (
+    assert owners <= {*BASE_MODELS, "known", "axis", "oof_rmse", "left_out", "forecasts"}, (
         "a model may need no more than the spectra"
     )
     assert [name for name, tensor in tensors.items() if tensor.shape == (20, 96)] == ["known.spectra", "left_out"]

@@ -17,7 +17,7 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
     columns, metadata = read_map(path)
     figures = [*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share"]
-    figures += ["expected_error", "distance", "known"]
+    figures += ["expected_error", "delta_q_predictive_std", "q1_predictive_std", "p_glass", "distance", "known"]
     assert list(columns) == ["Co", "V", "Zr", *figures]
     config = metadata.pop("config")
     assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
