@@ -124,8 +124,6 @@ class PeakMap:
     """What the ensemble learned from, atomic fraction; distances are to the nearest."""
     metadata: dict[str, Any]
     """Said in the file under the key `glassmap`; JSON types. Shards of other metadata are another map's."""
-    glass: GlassRule = AS_PUBLISHED
-    """What counts as a glass; said among the metadata under `glass`."""
 
     @property
     def glass(self) -> GlassRule:
@@ -139,7 +137,7 @@ class PeakMap:
 
     def shard_folder(self, folder: Path) -> Path:
         """Where a map's shards are until all are there; the same for every process that makes this map."""
-        text = json.dumps([self._said, repr(self.space), __version__], sort_keys=True)
+        text = json.dumps([self.metadata, repr(self.space), __version__], sort_keys=True)
         digest = hashlib.sha256(text.encode() + self.measured.tobytes() + self.q.tobytes()).hexdigest()[:16]
         return folder / f".shards-{digest}"
 
@@ -219,18 +217,13 @@ class PeakMap:
         fields = [(element, whole) for element in self.space.elements]
         fields += [(name, single) for name in (*MAP_FIGURES, "distance")]
         return pa.schema([*fields, ("known", whole)]).with_metadata(
-            {"glassmap": json.dumps(self._said, sort_keys=True)}
+            {"glassmap": json.dumps(self.metadata, sort_keys=True)}
         )
 
     @cached_property
     def _forecasting(self) -> TrainedEnsemble:
         """The ensemble; one that is older than forecasts learns them first."""
         return self.ensemble.forecasting(self.q)
-
-    @property
-    def _said(self) -> dict[str, Any]:
-        """What is said of the map in its file."""
-        return {**self.metadata, "glass": self.glass.to_json()}
 
 
 def block_of(space: CompositionSpace, composition: Composition, *, size: int) -> tuple[Compositions, int]:

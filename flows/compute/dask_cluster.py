@@ -222,7 +222,7 @@ class Cluster:
         space = {field.name: getattr(peak_map.space, field.name) for field in fields(CompositionSpace) if field.init}
         files = {path.name: path.read_bytes() for path in (checkpoint, checkpoint.with_suffix(".safetensors"))}
         held = None if peak_map.ensemble.context is None else dict(peak_map.ensemble.context.held)
-        shared = (files, self._device, space, peak_map.q, peak_map.measured, peak_map.metadata, peak_map.glass, held)
+        shared = (files, self._device, space, peak_map.q, peak_map.measured, peak_map.metadata, held)
         name = peak_map.shard_folder(folder).name.removeprefix(".")
         ranks = [peak_map.ranks(number) for number in missing]
         tasks = [(f"{name}-{part.start}-{part.stop}", (part.start, part.stop)) for part in ranks]
@@ -370,13 +370,13 @@ def _make_shard(task: bytes, *, given: bytes) -> tuple[bytes, str, None]:
 
 @lru_cache(maxsize=1)  # a worker makes many shards of one map
 def _map_of(given: bytes) -> PeakMap:
-    files, device, space, q, measured, metadata, glass, held = _opened(given)
+    files, device, space, q, measured, metadata, held = _opened(given)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         ensemble = TrainedEnsemble.load(next(Path(folder).glob("*.json")), device=device)
     ensemble = ensemble if held is None else ensemble.held_at(held)
-    return PeakMap(ensemble, CompositionSpace(**space), q, measured, metadata, glass)
+    return PeakMap(ensemble, CompositionSpace(**space), q, measured, metadata)
 
 
 def _opened(given: bytes) -> Any:

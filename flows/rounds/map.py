@@ -189,7 +189,9 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         figures = _figures_of(q, intensity)
         own_of_known = {name: values[len(ranks) :] for name, values in own.items()}
-        generated = map_block(ensemble.forecasting(q), known, q=q, context=own_of_known or None)
+        generated = map_block(
+            ensemble.forecasting(q), known, q=q, context=own_of_known or None, glass=campaign.config.glass.rule
+        )
         del generated["peak_share"]
         if (archive := campaign.backend.archive()) is not None:
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))
