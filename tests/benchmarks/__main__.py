@@ -486,9 +486,10 @@ def benchmark_states(datasets: Datasets, json_file: Json = None) -> None:
     from tests.benchmarks import states
 
     with errors_in_words():
-        records = states.run(datasets)
+        records, learned = states.run(datasets), states.learn(datasets)
         print_records([{name: value for name, value in r.items() if name != "confusion"} for r in records])
-        write_json(json_file, records)
+        print_records(learned)
+        write_json(json_file, {"states": records, "learned": learned})
 
 
 @app.command("curve")

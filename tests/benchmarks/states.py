@@ -20,9 +20,11 @@ from sklearn.metrics import cohen_kappa_score
 
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.maps.calibration import NoRule, learn_rule
+from glassmap.agent.maps.glass import LIKELY, GlassRule
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.shapes import Axis, Spectrum
+from glassmap.agent.shapes import Axis, Mask, PerSample, Spectrum
 from glassmap.flows.compare import read_prepared
 
 LABELS = Path(__file__).with_name("labels") / "states.csv"
@@ -96,6 +98,7 @@ def by_width(threshold: float, crystalline: float) -> Callable[[dict[str, float]
     return state_of
 
 
+THRESHOLDS = 0.57, 0.42  # 1/Å, of Ren et al. (2018) and Joress et al. (2020)
 RULES: dict[str, Callable[[dict[str, float]], str]] = {
     "Δq alone, 0.57": by_width(0.57, 0.57),
     "Δq alone, 0.16 and 0.57": by_width(0.57, LINE_WIDTH),
@@ -120,26 +123,83 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     told: dict[str, dict[str, list[tuple[str, str]]]] = {}
     for path in paths:
-        labels = read_labels(path.stem)
-        spectra = read_prepared(path)
-        q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
-        rows = [row for row, sample in enumerate(spectra.ids) if sample in labels]
-        if q is None or not labels or len(rows) < len(labels):
-            raise DatasetError(f"{path}: states are held against {LABELS.name}, which must hold samples of this set.")
-        chosen = spectra.intensities[rows].astype(np.float64)
-        figures = {name: values.numpy() for name, values in measure_peaks(q, torch.as_tensor(chosen)).figures.items()}
-        for number, row in enumerate(rows):
-            mine = {name: float(values[number]) for name, values in figures.items()}
-            said = {name: rule(mine) for name, rule in RULES.items()}
-            said["criterion"] = by_criterion(q, chosen[number])
+        labels, measured, states = _read(path)
+        for number, label in enumerate(labels):
+            mine = {name: float(values[number]) for name, values in measured.items()}
+            said = {name: rule(mine) for name, rule in RULES.items()} | {"criterion": states[number]}
             for name, state in said.items():
-                told.setdefault(path.stem, {}).setdefault(name, []).append((labels[spectra.ids[row]], state))
+                told.setdefault(path.stem, {}).setdefault(name, []).append((label, state))
     together = {name: [pair for by_rule in told.values() for pair in by_rule[name]] for name in (*RULES, "criterion")}
     return [
         {"dataset": group, "rule": name, **_judge(pairs)}
         for group, by_rule in (told | {"all": together}).items()
         for name, pairs in by_rule.items()
     ]
+
+
+def _read(path: Path) -> tuple[list[str], dict[str, PerSample], list[str]]:
+    """Return the labels of a set, what is measured of those samples, and what the criterion says of them."""
+    labels, spectra = read_labels(path.stem), read_prepared(path)
+    q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
+    rows = [row for row, sample in enumerate(spectra.ids) if sample in labels]
+    if q is None or not labels or len(rows) < len(labels):
+        raise DatasetError(f"{path}: states are held against {LABELS.name}, which must hold samples of this set.")
+    chosen = spectra.intensities[rows].astype(np.float64)
+    measured = {name: values.numpy() for name, values in measure_peaks(q, torch.as_tensor(chosen)).figures.items()}
+    return [labels[spectra.ids[row]] for row in rows], measured, [by_criterion(q, spectrum) for spectrum in chosen]
+
+
+def learn(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Learn what a glass is from half of the labels, and from those of the other sets, and judge it on the rest.
+
+    Unclear spectra are left out, and those without a first peak; glass is what is labelled so, and neither a crystal
+    nor both.
+
+    Args:
+        paths: As for `run`; two or more.
+
+    Returns:
+        A record a set and rule: `learned` from the half of this set whose places are even, `elsewhere`, `together`
+        (both), and the fixed thresholds; with the `threshold` and its standard uncertainty in 1/Å, and of the half
+        whose places are odd the number `n`, the share `right`, the Brier score, and the expected calibration error of
+        ten bins of equal width. What can't be learned is left out.
+    """
+    known: dict[str, tuple[PerSample, Mask]] = {}
+    for path in paths:
+        labels, measured, _ = _read(path)
+        there = np.isfinite(measured[DELTA_Q.name]) & (np.array(labels) != "unclear")
+        known[path.stem] = measured[DELTA_Q.name][there], np.array(labels)[there] == "glass"
+    records = []
+    for name, (width, is_glass) in known.items():
+        half = width[::2], is_glass[::2]
+        others = [values for other, values in known.items() if other != name]
+        material = {
+            "learned": [half],
+            "elsewhere": others,
+            "together": [half, *others],
+        }
+        rules: dict[str, GlassRule | None] = {}
+        for source, parts in material.items():
+            widths, glasses = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            try:
+                rules[source] = learn_rule(widths, np.zeros(len(widths)), glasses, "logistic")
+            except NoRule:
+                rules[source] = None
+        fixed = {f"{threshold:g}": GlassRule(threshold) for threshold in THRESHOLDS}
+        for source, rule in (rules | fixed).items():
+            if rule is not None:
+                judged = _judge_chance(rule.chance(width[1::2]), is_glass[1::2])
+                of_rule = {"threshold": rule.threshold, "threshold_std": rule.threshold_std}
+                records.append({"dataset": name, "rule": source, **of_rule, **judged})
+    return records
+
+
+def _judge_chance(chance: PerSample, is_glass: Mask) -> dict[str, float | int]:
+    bins = np.minimum((chance * 10).astype(int), 9)
+    gaps = [abs(float((chance - is_glass)[bins == one].sum())) for one in np.unique(bins)]
+    right = float(np.mean((chance >= LIKELY) == is_glass))
+    brier = float(np.mean(np.square(chance - is_glass)))
+    return {"n": len(chance), "right": right, "brier": brier, "calibration_error": sum(gaps) / len(chance)}
 
 
 def _judge(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
