@@ -478,7 +478,12 @@ def benchmark_widths(
 
 
 @app.command("states")
-def benchmark_states(datasets: Datasets, json_file: Json = None) -> None:
+def benchmark_states(
+    datasets: Datasets,
+    generated: Annotated[bool, typer.Option(help="Also: P(glass) of maps; a training a set and seed.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, of maps.")] = 5,
+    json_file: Json = None,
+) -> None:
     """Glass, crystal or both: what spectra are called against a hundred of each shared set labelled by eye.
 
     Example: `python -m tests.benchmarks states co-v-zr.nc fe-ti-nb.nc co-ti-zr.nc --json records.json`
@@ -486,10 +491,12 @@ def benchmark_states(datasets: Datasets, json_file: Json = None) -> None:
     from tests.benchmarks import states
 
     with errors_in_words():
-        records, learned = states.run(datasets), states.learn(datasets)
-        print_records([{name: value for name, value in r.items() if name != "confusion"} for r in records])
-        print_records(learned)
-        write_json(json_file, {"states": records, "learned": learned})
+        records = {"states": states.run(datasets), "learned": states.learn(datasets)}
+        if generated:
+            records["generated"] = states.judge_generated(datasets, seeds=range(seeds))
+        for rows in records.values():
+            print_records([{name: value for name, value in row.items() if name != "confusion"} for row in rows])
+        write_json(json_file, records)
 
 
 @app.command("curve")

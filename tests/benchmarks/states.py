@@ -9,6 +9,7 @@ import csv
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.maps.calibration import NoRule, learn_rule
 from glassmap.agent.maps.glass import LIKELY, GlassRule
+from glassmap.agent.maps.peak_map import map_block
+from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Axis, Mask, PerSample, Spectrum
 from glassmap.flows.compare import read_prepared
+from tests.benchmarks.spectra import draw_split, learning_size
 
 LABELS = Path(__file__).with_name("labels") / "states.csv"
 STATES = ("glass", "both", "crystalline", "unclear")
@@ -123,7 +127,7 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     told: dict[str, dict[str, list[tuple[str, str]]]] = {}
     for path in paths:
-        labels, measured, states = _read(path)
+        labels, _, measured, states = _read(path)
         for number, label in enumerate(labels):
             mine = {name: float(values[number]) for name, values in measured.items()}
             said = {name: rule(mine) for name, rule in RULES.items()} | {"criterion": states[number]}
@@ -137,8 +141,8 @@ def run(paths: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def _read(path: Path) -> tuple[list[str], dict[str, PerSample], list[str]]:
-    """Return the labels of a set, what is measured of those samples, and what the criterion says of them."""
+def _read(path: Path) -> tuple[list[str], list[str], dict[str, PerSample], list[str]]:
+    """Return the labels of a set, the samples, what is measured of them, and what the criterion says of them."""
     labels, spectra = read_labels(path.stem), read_prepared(path)
     q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
     rows = [row for row, sample in enumerate(spectra.ids) if sample in labels]
@@ -146,7 +150,8 @@ def _read(path: Path) -> tuple[list[str], dict[str, PerSample], list[str]]:
         raise DatasetError(f"{path}: states are held against {LABELS.name}, which must hold samples of this set.")
     chosen = spectra.intensities[rows].astype(np.float64)
     measured = {name: values.numpy() for name, values in measure_peaks(q, torch.as_tensor(chosen)).figures.items()}
-    return [labels[spectra.ids[row]] for row in rows], measured, [by_criterion(q, spectrum) for spectrum in chosen]
+    samples = [spectra.ids[row] for row in rows]
+    return [labels[one] for one in samples], samples, measured, [by_criterion(q, spectrum) for spectrum in chosen]
 
 
 def learn(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -164,34 +169,78 @@ def learn(paths: Sequence[Path]) -> list[dict[str, Any]]:
         whose places are odd the number `n`, the share `right`, the Brier score, and the expected calibration error of
         ten bins of equal width. What can't be learned is left out.
     """
-    known: dict[str, tuple[PerSample, Mask]] = {}
-    for path in paths:
-        labels, measured, _ = _read(path)
-        there = np.isfinite(measured[DELTA_Q.name]) & (np.array(labels) != "unclear")
-        known[path.stem] = measured[DELTA_Q.name][there], np.array(labels)[there] == "glass"
+    known = {path.stem: _clear(path)[1:] for path in paths}
     records = []
     for name, (width, is_glass) in known.items():
-        half = width[::2], is_glass[::2]
-        others = [values for other, values in known.items() if other != name]
-        material = {
-            "learned": [half],
-            "elsewhere": others,
-            "together": [half, *others],
-        }
-        rules: dict[str, GlassRule | None] = {}
-        for source, parts in material.items():
-            widths, glasses = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-            try:
-                rules[source] = learn_rule(widths, np.zeros(len(widths)), glasses, "logistic")
-            except NoRule:
-                rules[source] = None
-        fixed = {f"{threshold:g}": GlassRule(threshold) for threshold in THRESHOLDS}
-        for source, rule in (rules | fixed).items():
-            if rule is not None:
-                judged = _judge_chance(rule.chance(width[1::2]), is_glass[1::2])
-                of_rule = {"threshold": rule.threshold, "threshold_std": rule.threshold_std}
-                records.append({"dataset": name, "rule": source, **of_rule, **judged})
+        for source, rule in _rules(known, name).items():
+            of_rule = {"threshold": rule.threshold, "threshold_std": rule.threshold_std}
+            judged = _judge_chance(rule.chance(width[1::2]), is_glass[1::2])
+            records.append({"dataset": name, "rule": source, **of_rule, **judged})
     return records
+
+
+def judge_generated(
+    paths: Sequence[Path],
+    *,
+    seeds: Sequence[int],
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Hold the P(glass) that maps give against the labels of samples that neither map nor rule has seen.
+
+    Args:
+        paths: As for `learn`.
+        seeds: Each draws other spectra to learn from, as many as `spectra.run`'s, from the `cleaned` ones.
+        on_record: Called with every record as it is there.
+
+    Returns:
+        A record a set and rule as of `learn`, over all seeds, with `always` the Brier score of saying the share of
+        glasses of every sample, and `beyond` the labelled samples that the map says nothing of.
+    """
+    known = {path.stem: _clear(path) for path in paths}
+    records = []
+    for path in paths:
+        samples, _, is_glass = known[path.stem]
+        labelled = dict(zip(samples[1::2], is_glass[1::2].tolist(), strict=True))
+        rules = _rules({name: values[1:] for name, values in known.items()}, path.stem)
+        spectra = read_prepared(path, where="cleaned")
+        q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
+        assert q is not None
+        said: dict[str, list[PerSample]] = {name: [] for name in rules}
+        truth: list[bool] = []
+        for seed in seeds:
+            learned, test = draw_split(spectra, "random", n=learning_size(path), seed=seed)
+            ensemble = Ensemble(seed=seed).fit(learned.compositions, learned.intensities.astype(np.float64), q=q)
+            rows = [row for row, sample in enumerate(test.ids) if sample in labelled]
+            truth += [labelled[test.ids[row]] for row in rows]
+            for name, rule in rules.items():
+                said[name].append(map_block(ensemble, test.compositions[rows], q=q, glass=rule)["p_glass"])
+        for name, parts in said.items():
+            chance, there = np.concatenate(parts), np.array(truth)
+            read = np.isfinite(chance)
+            record = {"dataset": path.stem, "rule": name, **_judge_chance(chance[read], there[read])}
+            record |= {"always": float(there[read].var()), "beyond": int((~read).sum())}
+            records.append(record)
+            on_record(record)
+    return records
+
+
+def _clear(path: Path) -> tuple[list[str], PerSample, Mask]:
+    """Return the labelled samples that are clear and have a first peak, their Δq, and which are labelled a glass."""
+    labels, samples, measured, _ = _read(path)
+    there = np.isfinite(measured[DELTA_Q.name]) & (np.array(labels) != "unclear")
+    return list(np.array(samples)[there]), measured[DELTA_Q.name][there], np.array(labels)[there] == "glass"
+
+
+def _rules(known: dict[str, tuple[PerSample, Mask]], name: str) -> dict[str, GlassRule]:
+    """Return the rules that labels teach for a set, and the fixed ones."""
+    width, is_glass = known[name]
+    half, others = (width[::2], is_glass[::2]), [values for other, values in known.items() if other != name]
+    rules = {f"{threshold:g}": GlassRule(threshold) for threshold in THRESHOLDS}
+    for source, parts in {"learned": [half], "elsewhere": others, "together": [half, *others]}.items():
+        widths, glasses = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        with suppress(NoRule):
+            rules[source] = learn_rule(widths, np.zeros(len(widths)), glasses, "logistic")
+    return rules
 
 
 def _judge_chance(chance: PerSample, is_glass: Mask) -> dict[str, float | int]:
