@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glassmap.agent.config.wish import read_wish
 from glassmap.agent.data.composition import parse_composition
 from glassmap.agent.errors import StoreError
+from glassmap.agent.maps.glass import LIKELY, GlassRule
+from glassmap.agent.maps.regions import MOST_PLACES, Candidates, MeasuredAlloys, find_candidates
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MEASURES
 from glassmap.agent.planning.convergence import CurvePoint, Estimate
 from glassmap.agent.shapes import Compositions
@@ -122,6 +126,27 @@ class Campaign:
 
         return pd.DataFrame(read_map(self._latest("map"))[0])
 
+    def candidates(self, *, level: float = LIKELY, only_known: bool = True, most: int = MOST_PLACES) -> pd.DataFrame:
+        """Where on the last map one would bet on a glass, a row a place, the one of largest mean Δq first.
+
+        Places meet what `[wish]` in the campaign file asks for. A simulated campaign has those of largest Δq.
+
+        Args:
+            level: Probability from which an alloy counts as likely a glass.
+            only_known: Whether to leave out what is extrapolated.
+            most: Rows.
+
+        Raises:
+            StoreError: If there is no map yet.
+            ModelError: If its file was removed or is damaged.
+            CampaignError: If the wish can't be read.
+        """
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+
+        with self._store() as store:
+            found = read_candidates(store, level=level, only_known=only_known, most=most)
+        return pd.DataFrame([place.to_row(self.elements) for place in found.places])
+
     def predict(
         self, compositions: Compositions | Sequence[str], *, held: Held | None = None, device: str = "cpu"
     ) -> EnsemblePrediction:
@@ -163,16 +188,8 @@ class Campaign:
             return export_campaign(store, Path(path))
 
     def _latest(self, kind: str) -> Path:
-        """Return the path of the newest file of a kind.
-
-        Raises:
-            StoreError: If there is none yet.
-        """
         with self._store() as store:
-            found = store.artefact(kind)
-        if found is None:
-            raise StoreError(f"{self.folder} has no {kind} yet; the first comes with the first round. Let it run on.")
-        return found[1]
+            return _latest(store, kind)
 
     @contextmanager
     def _store(self) -> Generator[CampaignStore]:
@@ -180,3 +197,46 @@ class Campaign:
             if not store.has_begun:
                 raise StoreError(f"The campaign in {self.folder} is being started right now. Try again in a moment.")
             yield store
+
+
+def read_candidates(
+    store: CampaignStore, *, level: float = LIKELY, only_known: bool = True, most: int = MOST_PLACES
+) -> Candidates:
+    """Return where on a campaign's last map one would bet on a glass; see `find_candidates`.
+
+    What was measured is as of that map.
+
+    Raises:
+        StoreError: If there is no map yet.
+        ModelError: If its file was removed or is damaged.
+        CampaignError: If the wish in the campaign file is wrong.
+    """
+    from glassmap.agent.maps.spectra_archive import read_archive, read_map
+
+    elements, config = tuple(store.elements), store.config
+    columns, metadata = read_map(_latest(store, "map"))
+    archive = store.artefact("archive")
+    known = None if archive is None else read_archive(archive[1]).measured
+    return find_candidates(
+        np.stack([columns[element] for element in elements], axis=1) / 100,
+        columns,
+        elements,
+        step_at_pct=config["space"]["step_at_pct"],
+        rule=None if store.source else GlassRule.from_json(metadata.get("glass")),
+        measured=known and MeasuredAlloys(known.ids, known.compositions, known.figures[DELTA_Q.name]),
+        wish=read_wish(store.folder, config),
+        only_known=only_known,
+        level=level,
+        most=most,
+    )
+
+
+def _latest(store: CampaignStore, kind: str) -> Path:
+    """Return the path of the newest file of a kind.
+
+    Raises:
+        StoreError: If there is none yet.
+    """
+    if (found := store.artefact(kind)) is None:
+        raise StoreError(f"{store.folder} has no {kind} yet; the first comes with the first round. Let it run on.")
+    return found[1]

@@ -18,6 +18,7 @@ from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleCon
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.config.toml_file import read_toml
+from glassmap.agent.config.wish import WishConfig
 from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
@@ -25,7 +26,7 @@ from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 FILE_NAME = "campaign.toml"
 # What may change between two rounds, and the `free` settings of each table; anything else would make those before and
 # after incomparable.
-FREE_SETTINGS = ("name", "device", "runner", "dask", "glass", "stop", "schedule", "notify")
+FREE_SETTINGS = ("name", "device", "runner", "dask", "glass", "stop", "schedule", "notify", "wish")
 
 
 class CampaignConfig(Settings):
@@ -46,6 +47,7 @@ class CampaignConfig(Settings):
     stop: StopConfig = StopConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     notify: NotifyConfig = NotifyConfig()
+    wish: WishConfig = WishConfig()
 
     @field_validator("model", mode="before")
     @classmethod
@@ -80,6 +82,7 @@ class CampaignConfig(Settings):
             )
         for one in backends:
             one.check(self.space, self.spectrum)
+        self.wish.check(self.space.elements)
         if self.planning.weights == "disagreement" and self.model.members == 1 and not self.model.stacked:
             raise ValueError("planning.weights = 'disagreement' needs model.members >= 2 or model.stacked = true")
         return self

@@ -3,7 +3,7 @@
 What is likely a glass, known and wished for hangs together in *regions*: from one alloy to the next by a step of the
 grid. A region is often wider than one measurement can speak for, so it is divided into *places* about as far apart as
 errors of Δq go together. A place is one row: its centre, its extent, what is expected there and how sure that is, what
-was measured there and what to measure next. SciPy has no types.
+was measured there and what to measure next. SciPy has no types, and is loaded where it is needed.
 
 Letters: n alloys, e elements, k places.
 """
@@ -19,14 +19,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
-from scipy.special import ndtri
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.maps.glass import LIKELY, POSSIBLY, SURELY, GlassRule
-from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
 from glassmap.agent.maps.wish import Wish, densities, has_density
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Compositions, Parts, PerAlloy, PerTaken, Rows, TakenCompositions
@@ -49,13 +44,6 @@ class MeasuredAlloys(NamedTuple):
     ids: list[str]
     compositions: TakenCompositions
     delta_q: PerTaken  # 1/Å, NaN without a first peak
-
-    @classmethod
-    def of(cls, archive: SpectraArchive | None) -> "MeasuredAlloys | None":
-        """Return what an archive knows of."""
-        if archive is None:
-            return None
-        return cls(archive.measured.ids, archive.measured.compositions, archive.measured.figures[DELTA_Q.name])
 
 
 class Place(NamedTuple):
@@ -148,6 +136,8 @@ class Candidates(NamedTuple):
     likeliest: str  # the alloy of the map that is likeliest a glass; empty where nobody can say
     p_likeliest: float
     chance: JointChance | None  # of the open places; None without one, or where nobody can say
+    glass: GlassShares | None  # of the whole map; None where no width says what a glass is
+    knows_how_sure: bool  # whether `delta_q_std` is of a new measurement; else it is epistemic, as of an older map
 
     def say_none(self) -> str:
         """Return why there is no place; empty where there is one."""
@@ -165,7 +155,7 @@ class Candidates(NamedTuple):
 
 def find_candidates(
     compositions: Compositions,
-    columns: Mapping[str, PerAlloy],
+    columns: Mapping[str, np.ndarray],
     elements: Sequence[str],
     *,
     step_at_pct: int,
@@ -222,6 +212,8 @@ def find_candidates(
         joint_chance(np.array([one.centre for one in still_open]), np.array([one.p_centre for one in still_open]))
         if knows and still_open
         else None,
+        None if rule is None else shares_of_map(told.delta_q, told.p_glass, rule),
+        DELTA_Q.predictive_std_name in columns,
     )
 
 
@@ -235,6 +227,8 @@ def joint_chance(centres: Compositions, p_glass: PerAlloy) -> JointChance:
         centres: Atomic fractions `(k, e)`, all different.
         p_glass: Probability of each to be a glass.
     """
+    from scipy.special import ndtri
+
     apart = 100 * np.linalg.norm(centres[:, None] - centres, axis=2)
     root = np.linalg.cholesky(np.exp(-apart / REACH_AT_PCT))
     errors = np.random.default_rng(0).standard_normal((_DRAWS, len(centres))) @ root.T
@@ -249,7 +243,7 @@ class _Map:
 
     compositions: Compositions
     elements: tuple[str, ...]
-    columns: Mapping[str, PerAlloy]
+    columns: Mapping[str, np.ndarray]
     step_at_pct: int
 
     @cached_property
@@ -263,7 +257,7 @@ class _Map:
 
     @cached_property
     def p_glass(self) -> PerAlloy:
-        found = self.columns.get("p_glass")
+        found = self.columns.get(P_GLASS)
         return np.full(len(self.compositions), np.nan) if found is None else found.astype(np.float64)
 
     @cached_property
@@ -332,6 +326,8 @@ def _measured_in(alloys: Compositions, step_at_pct: int, measured: MeasuredAlloy
     """Return the rows of the measured alloys with a first peak that are nearest to one of some alloys of a grid."""
     if measured is None or not len(measured.ids):
         return np.empty(0, dtype=np.int64)
+    from scipy.spatial import KDTree
+
     off = KDTree(alloys).query(measured.compositions, p=np.inf)[0]
     within = off <= (0.5 + 1e-6) * step_at_pct / 100
     return np.flatnonzero(within & np.isfinite(measured.delta_q))
@@ -339,6 +335,8 @@ def _measured_in(alloys: Compositions, step_at_pct: int, measured: MeasuredAlloy
 
 def _farthest(alloys: Compositions, measured: TakenCompositions, step_at_pct: int) -> int | None:
     """Return the row of the alloy farthest from what is measured; None where each has that within two steps."""
+    from scipy.spatial import KDTree
+
     away = 100 * KDTree(measured).query(alloys)[0]
     row = int(away.argmax())
     return row if away[row] > 2 * math.sqrt(2) * step_at_pct else None
@@ -349,6 +347,9 @@ def _connected(parts: Parts) -> _Places:
 
     A pair of elements at a time, so that the alloys of a quinary fit in memory many times.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n, e = parts.shape
     label_of = np.arange(n)
     if not n:

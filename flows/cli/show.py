@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from glassmap.flows.cli.options import Folder, context_of
-from glassmap.flows.cli.terminal import errors_in_words, progress, say
+from glassmap.flows.cli.options import Folder, Json, context_of
+from glassmap.flows.cli.terminal import errors_in_words, print_candidates, progress, say, write_csv, write_json
 
 show = typer.Typer(rich_markup_mode="markdown")
 
@@ -85,6 +85,39 @@ def map_(folder: Folder) -> None:
             say(f"Every alloy at {other}: {path}")
         for picture in draw_maps(campaign, folder / "pictures"):
             say(f"Picture: {picture}")
+
+
+@show.command()
+def candidates(
+    folder: Folder,
+    level: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability from which an alloy is likely a glass.")
+    ] = 0.5,
+    extrapolated: Annotated[
+        bool, typer.Option("--extrapolated", help="Also where the model only extrapolates.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=1, help="Places.")] = 20,
+    json_file: Json = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
+) -> None:
+    """Say where on the last map one would bet on a glass: a row a place, how sure, and what was measured there.
+
+    `[wish]` in the campaign file limits shares of elements, price and density. Reads only.
+
+    Example: `glassmap candidates campaigns/co-v-zr --csv candidates.csv`
+    """
+    from glassmap.agent.campaign import read_candidates
+    from glassmap.agent.config.wish import read_wish
+    from glassmap.agent.store.campaign_store import CampaignStore
+
+    with errors_in_words():
+        with CampaignStore.read_only(folder) as store:
+            found = read_candidates(store, level=level, only_known=not extrapolated, most=most)
+            elements, wish = store.elements, read_wish(folder, store.config).say()
+        print_candidates(found, elements, wish)
+        rows = [place.to_row(elements) for place in found.places]
+        write_json(json_file, {"places": rows, "chance": found.chance and found.chance._asdict()})
+        write_csv(csv, rows)
 
 
 def _may_mean_another_glass(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """What the terminal shows: errors in words, a stage's progress, tables, plain records."""
 
+import csv
 import json
 import math
 import sys
@@ -20,14 +21,16 @@ from rich.text import Text
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
+from glassmap.agent.maps.glass import say_glass
 from glassmap.agent.outside_text import visible
-from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, said
 from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.agent.planning.convergence import Estimate
 from glassmap.agent.refusals import refusal
 
 if TYPE_CHECKING:
     from glassmap.agent.data.dataset import SpectraSet
+    from glassmap.agent.maps.regions import Candidates
     from glassmap.agent.peaks.first_look import FirstLook
     from glassmap.agent.planning.acquisition import Coverage
     from glassmap.agent.planning.convergence import CurvePoint
@@ -235,6 +238,47 @@ def print_ledger(
         console.print(table)
 
 
+def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) -> None:
+    """Print a row a place, what to measure in each, and what may come of that.
+
+    Args:
+        found: The places of a map.
+        elements: Of the campaign.
+        wish: What candidates had to meet, in a phrase; empty where that was nothing.
+    """
+    if found.glass is not None:
+        say(f"{say_glass(found.glass).capitalize()}.")
+    if wish:
+        say(f"Wished for: {wish}.")
+    if not found.places:
+        say(found.say_none())
+        return
+    sure = "of a new measurement" if found.knows_how_sure else "between the base models (epistemic)"
+    table = Table(caption=f"Means over the alloys of a place; ±: std {sure}. $ and density: of the centre.")
+    for name in ("region", "centre", "extent (at.%)", "alloys"):
+        table.add_column(name)
+    for name in (DELTA_Q.head, "P(glass)", "$/kg", "g/cm³", "measured"):
+        table.add_column(name, justify="right")
+    for place in found.places:
+        glasses = "" if place.measured_glasses is None else f", {place.measured_glasses} glass"
+        table.add_row(
+            str(place.region),
+            place.alloy,
+            place.say_extent(elements),
+            f"{place.alloys} ({100 * place.share:.1f} %)",
+            DELTA_Q.say(place.delta_q, place.delta_q_std).removesuffix(f" {DELTA_Q.unit}"),
+            said(place.p_glass, None, digits=2, unit=""),
+            said(place.cost_per_kg, None, digits=0, unit=""),
+            said(place.density, None, digits=1, unit=""),
+            f"{place.measured}{glasses}",
+        )
+    console.print(table)
+    for place in found.places:
+        say(f"{place.alloy}: {place.say_confirm()}")
+    if found.chance is not None:
+        say(found.chance.say())
+
+
 def print_checked(checked: "Sequence[Checked]") -> None:
     """Print a row a kind of thing, and a line for each that is wrong."""
     table = Table("what")
@@ -356,3 +400,13 @@ def write_json(path: Path | None, content: Any) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: Path | None, rows: "Sequence[Mapping[str, Any]]") -> None:
+    """Write a table, a column a key of the first row, where a file was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            table = csv.DictWriter(file, rows[0] if rows else ())
+            table.writeheader()
+            table.writerows(rows)
