@@ -22,13 +22,13 @@ from glassmap.agent.shapes import CandidateCompositions, Compositions, Distances
 
 ANODES: dict[str, float] = {anode: lines.alpha1 for anode, lines in DOUBLETS.items()}  # Å, of Kα1
 SURELY = 3.0  # standard errors
-SYSTEMS = 0.015  # standard deviation of ln factor between systems whose halos lie round the middle of the triangle …
+SYSTEMS = 0.018  # standard deviation of ln factor between systems whose halos lie round the middle of the triangle …
 AWAY = 0.12  # … and more for each unit of atomic fraction that the mean of the halos is away from it
-BETWEEN_WAFERS = 0.015  # standard deviation of the shift of one wafer against others at the same alloys
+BETWEEN_WAFERS = 0.02  # standard deviation of the shift of one wafer against others at the same alloys
 NEAR_AT_PCT = 10.0  # how far the alloys of other wafers may be, that a wafer's are held against
 FEWEST_OF_A_GROUP = 8  # halos near those of other groups, for it to be judged
 NEIGHBOURS = 8  # that a single sample is held against
-SINGLE, SINGLE_SCATTERS = 0.06, 8.0  # shift of a sample that is named: this at least, and so many times the usual
+SINGLE, SINGLE_SCATTERS = 0.08, 8.0  # shift of a sample that is named: this at least, and so many times the usual
 SCATTERED = 0.02  # about the law, where elements may have been swapped
 FITS_BETTER = 0.8  # scatter with elements swapped over that without
 AS_WELL = 1.1  # times the least scatter: which other orders of the elements fit as well

@@ -477,6 +477,42 @@ def benchmark_widths(
             widths.draw_examples(examples)
 
 
+@app.command("volumes")
+def benchmark_volumes(
+    datasets: Datasets,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of samples; thresholds were set on the first five.")] = 10,
+    json_file: Json = None,
+) -> None:
+    """What the volume of atoms finds of faults put into good data sets, at which size, and how often it is wrong.
+
+    Example: `python -m tests.benchmarks volumes co-v-zr.nc simulation/zr-cu-al.nc --json records.json`
+    """
+    from tests.benchmarks import volumes
+
+    with errors_in_words():
+        records = volumes.run(datasets, seeds=range(seeds))
+        print_records(volumes.over_sets(records))
+        write_json(json_file, records)
+
+
+@app.command("corrections")
+def benchmark_corrections(
+    dataset: Dataset,
+    n: Annotated[int, typer.Option(min=1, help="Noises of each made-up peak.")] = 50,
+    json_file: Json = None,
+) -> None:
+    """What a diffractometer does to first peaks, and what is left of it once corrected; factors on a simulated set.
+
+    Example: `python -m tests.benchmarks corrections simulation/zr-cu-al.nc --json records.json`
+    """
+    from tests.benchmarks import corrections
+
+    with errors_in_words():
+        records = corrections.run(dataset, n=n)
+        print_records(records)
+        write_json(json_file, records)
+
+
 @app.command("states")
 def benchmark_states(
     datasets: Datasets,

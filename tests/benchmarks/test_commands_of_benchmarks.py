@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
+from glassmap.flows.cli.demo import BUNDLED
 from tests.benchmarks import controls, generative, noise, peaks, screening, spectra, speed, widths
 from tests.benchmarks.__main__ import app
 from tests.support.glasses import TINY
@@ -45,6 +46,24 @@ def test_commands(benchmark, monkeypatch: pytest.MonkeyPatch):
     assert [record["command"] for record in records] == ["status", "approve", "simulate Xx50V50"]
     assert all(record["lowest"] <= record["seconds"] <= record["highest"] for record in records)
     assert "peak_mib" in output
+
+
+def test_volumes(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.benchmarks.volumes.NEAREST", (30,))
+    monkeypatch.setattr("tests.benchmarks.volumes.ZEROS", (2.0,))
+    good = read_dataset(BUNDLED)
+    write_dataset(good.select(np.arange(len(good)) % 30 == 0), tmp_path / "few.nc")
+    output, records = benchmark("volumes", tmp_path / "few.nc", "--seeds", 1)
+    assert "swapped" in output
+    wrong = [record for record in records if record["fault"].startswith("none")]
+    assert wrong and not any(record["said"] for record in wrong)
+
+
+def test_corrections(benchmark, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.benchmarks.corrections.WIDTHS", (0.05,))
+    output, records = benchmark("corrections", BUNDLED, "--n", 3)
+    assert "Lorentz" in output and len(records) == 3 * 4 + 3
+    assert all(abs(r["delta_q_after"]) < abs(r["delta_q_before"]) for r in records if r["effect"] == "instrument")
 
 
 def test_planning(benchmark):

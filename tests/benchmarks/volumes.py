@@ -24,7 +24,7 @@ from glassmap.flows.compare import read_prepared
 SIZES = (50, 200, None)  # samples looked at; None: all
 ZEROS = (0.2, 0.5, 1.0, 2.0, 3.0)  # degrees of 2θ, either way
 BATCH = 20  # samples a round
-NEAREST = (30, 100)  # samples round a random one: a set that covers a part of the space
+NEAREST = (30, 60, 100, 300)  # samples round a random one: a set that covers a part of the space
 
 
 class Set(NamedTuple):
@@ -89,6 +89,20 @@ def run(
                 records.append(record)
                 on_record(record)
     return records
+
+
+def over_sets(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of all sets, elements and wavelengths together, a fault a line."""
+    sums: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for record in records:
+        size = f"{record['size']:g}°" if isinstance(record["size"], float) else ""
+        n = "all" if record["n"] is None else str(record["n"])
+        case = {"half": record["half"], "fault": f"{record['fault']} {size}".rstrip(), "n": n}
+        counts = ("tried", "judged", "said", "right")
+        one = sums.setdefault((case["half"], case["fault"], n), case | dict.fromkeys(counts, 0))
+        for name in counts:
+            one[name] += record[name]
+    return list(sums.values())
 
 
 def _cases(good: Set, seeds: Sequence[int]) -> Iterator[tuple[str, float | str, int | None, bool, bool, bool]]:
