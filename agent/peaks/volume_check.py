@@ -24,7 +24,8 @@ ANODES: dict[str, float] = {anode: lines.alpha1 for anode, lines in DOUBLETS.ite
 SURELY = 3.0  # standard errors
 SYSTEMS = 0.018  # standard deviation of ln factor between systems whose halos lie round the middle of the triangle …
 AWAY = 0.12  # … and more for each unit of atomic fraction that the mean of the halos is away from it
-BETWEEN_WAFERS = 0.02  # standard deviation of the shift of one wafer against others at the same alloys
+BETWEEN_WAFERS = 0.02  # standard deviation of the shift of one wafer against others at the same alloys …
+AS_MANY_WAFERS = 3  # … which counts beside those of the set as that of so many
 NEAR_AT_PCT = 10.0  # how far the alloys of other wafers may be, that a wafer's are held against
 FEWEST_OF_A_GROUP = 8  # halos near those of other groups, for it to be judged
 NEIGHBOURS = 8  # that a single sample is held against
@@ -180,13 +181,22 @@ def _groups_apart(
 ) -> tuple[Shift, ...]:
     """Return the groups that surely lie off all others, the surest first.
 
-    One that does is left out before the rest are compared, so that it isn't held against the good ones.
+    One that does is left out before the rest are compared, so that it isn't held against the good ones. How far groups
+    lie off by themselves is what the others do, and what was seen of wafers before.
     """
     found: list[Shift] = []
     left = np.ones(len(off), dtype=bool)
     while True:
-        shifts = [_group_apart(compositions[left], off[left], groups[left], group) for group in np.unique(groups[left])]
-        sure = [shift for shift in shifts if shift is not None and shift.is_sure]
+        alone = [_group_apart(compositions[left], off[left], groups[left], group) for group in np.unique(groups[left])]
+        shifts = [shift for shift in alone if shift is not None]
+        sure: list[Shift] = []
+        for shift in shifts:
+            others = [other.share for other in shifts if other is not shift]
+            between = (AS_MANY_WAFERS * BETWEEN_WAFERS**2 + float(np.square(others).sum())) / (
+                AS_MANY_WAFERS + len(others)
+            )
+            sure.append(shift._replace(error=math.hypot(math.sqrt(between), shift.error)))
+        sure = [shift for shift in sure if shift.is_sure]
         if not sure:
             return tuple(found)
         found.append(max(sure, key=lambda shift: abs(shift.share) / shift.error))
@@ -196,7 +206,10 @@ def _groups_apart(
 def _group_apart(
     compositions: Compositions, off: Float[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"], group: object
 ) -> Shift | None:
-    """Return how far a group lies off the others, sample by sample against their nearest; None where too few tell."""
+    """Return how far a group lies off the others, sample by sample against their nearest; None where too few tell.
+
+    Its error is what the scatter of its samples makes.
+    """
     own: Mask = groups == group
     if (~own).sum() < FEWEST:
         return None
@@ -205,7 +218,7 @@ def _group_apart(
     if near.sum() < FEWEST_OF_A_GROUP:
         return None
     apart = (off[own] - np.median(off[~own][nearest], axis=1))[near]
-    error = math.hypot(BETWEEN_WAFERS, float(apart.std()) / math.sqrt(len(apart) / 4))  # neighbours tell the same
+    error = float(apart.std()) / math.sqrt(len(apart) / 4)  # neighbours tell the same
     return Shift(str(group), float(np.median(apart)), error)
 
 

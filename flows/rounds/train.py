@@ -79,7 +79,7 @@ def _say_misplaced(campaign: OpenCampaign, *parts: SomeSpectra) -> str:
         figures[DELTA_Q.name].numpy(),
         ids=ids,
         groups=wafers if all(wafers) else np.array([rounds.get(id_, "the test set") for id_ in ids]),
-        wavelength=wavelength,
+        wavelength=wavelength or getattr(campaign.config.backend, "wavelength", None),  # a laboratory's axis is q
     )
     return "" if found is None or found.is_right else str(found)
 

@@ -15,7 +15,7 @@ import torch
 from glassmap.agent.data.context import WAFER
 from glassmap.agent.data.spectrum import q_axis, q_from_two_theta, two_theta_from_q
 from glassmap.agent.errors import DatasetError, SpectrumError
-from glassmap.agent.peaks.atomic_volume import q1_by_volume
+from glassmap.agent.peaks.atomic_volume import VolumeLaw, atomic_volumes, halos, q1_by_volume
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.volume_check import ANODES, VolumeCheck, check_volumes
 from glassmap.agent.shapes import Axis, PerSample, Rows
@@ -88,6 +88,31 @@ def run(
                 record |= {"tried": len(outcomes), "judged": judged, "said": said, "right": right}
                 records.append(record)
                 on_record(record)
+    return records
+
+
+def laws(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """One record a set: how well its halos follow the volume of their atoms.
+
+    `factor` and `scatter` of the law, `explained`, the share of the variance of ln q1 that it gives up to that factor,
+    and `own_power`, which would fit best.
+    """
+    records: list[dict[str, Any]] = []
+    for path in paths:
+        good = read_set(path)
+        q1, delta_q = good.peaks(good.q)
+        law = VolumeLaw.learned_from(good.compositions, good.elements, q1, delta_q)
+        if law is None:
+            continue
+        told = halos(good.compositions, good.elements, q1, delta_q)
+        ln_q1, ln_v = np.log(q1[told]), np.log(good.compositions[told] @ atomic_volumes(good.elements))
+        figures = {
+            "factor": law.factor,
+            "scatter": law.scatter,
+            "explained": 1 - law.scatter**2 / float(ln_q1.var()),
+            "own_power": float(np.polyfit(ln_v, ln_q1, 1)[0]),
+        }
+        records.append({"dataset": good.name, "samples": len(q1), "halos": int(told.sum())} | figures)
     return records
 
 
