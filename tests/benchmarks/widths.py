@@ -31,6 +31,7 @@ AXES: dict[str, Axis] = {
 }
 REACH = 1.5  # half widths to either side of a halo, over which its area and that of its lines are taken
 STEP = 0.001  # 1/Å, by which they are added up
+CRYSTAL = 0.16  # 1/Å; a lone peak that is narrower is a crystal's, by Ren et al., Sci. Adv. 4, eaaq1566 (2018)
 LINE_WIDTHS = 0.03, 0.08  # 1/Å, of lines that stand on a halo
 
 Column = Float[np.ndarray, "n 1"]
@@ -67,7 +68,7 @@ class Made(NamedTuple):
     spectra: Spectra
     delta_q: PerSample  # 1/Å; of the halo where there is one
     q1: PerSample  # 1/Å
-    crystalline_share: PerSample
+    crystalline_share: PerSample  # NaN of a lone peak that may be a crystal's or a halo
 
 
 def _flat(q: Axis, size: Column) -> Curves:
@@ -98,7 +99,7 @@ BACKGROUNDS: dict[str, Callable[[Axis, Column], Curves]] = {
     "hump at 4.4 1/Å": _hump,  # 1.5 1/Å wide, under the second peak
 }
 
-WIDE = (0.3, 1.0)
+WIDE = (0.3, 1.0)  # 1/Å, of halos
 _BINS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 CASES: tuple[Case, ...] = (
     *(Case("width", f"{low:g} to {high:g} 1/Å", {"widths": (low, high)}) for low, high in pairwise(_BINS)),
@@ -211,8 +212,12 @@ def make(  # each difficulty is one setting
     window = q1 + np.linspace(-1, 1, math.ceil(2 * REACH * widths[1] / STEP)) * REACH * delta_q / 2
     window = np.where(window < q1, q1 + (window - q1) * 2 * left / delta_q, q1 + (window - q1) * 2 * right / delta_q)
     area, area_of_lines = (np.trapezoid(part(window), window, axis=1) for part in (halos, sharp))
+    share = area_of_lines / (area + area_of_lines)
+    if not lines:
+        alone = delta_q[:, 0]
+        share = np.where(alone < CRYSTAL, 1.0, np.where(alone < WIDE[0], math.nan, 0.0))
     place, width = (q1, delta_q) if halo else (places, line_widths)
-    return Made(q, 100 * spectra, width[:, 0], place[:, 0], area_of_lines / (area + area_of_lines))
+    return Made(q, 100 * spectra, width[:, 0], place[:, 0], share)
 
 
 def profile(x: Axis | Curves, center: Column, left: Column, right: Column, lorentzian: Column | float) -> Curves:
