@@ -28,7 +28,7 @@ from glassmap import __version__
 from glassmap.agent.atomic_file import write_by_content, write_whole
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.context import Columns
-from glassmap.agent.maps.glass import GlassRule
+from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.models.base_model import LARGEST_BLOCK
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.models.figure_forecast import FORECAST, FigureForecast, Said, std_about
@@ -45,8 +45,8 @@ MAP_FIGURES = (
     *(name for figure in FIGURES for name in (figure.name, figure.std_name)),
     "peak_share",
     "expected_error",
-    *(figure.predictive_std_name for figure in FORECAST),
-    "p_glass",
+    *(name for figure in FORECAST for name in (figure.expected_name, figure.predictive_std_name)),
+    P_GLASS,
 )
 
 
@@ -74,8 +74,9 @@ def map_block(
         The columns `MAP_FIGURES`: each figure (NaN where the mean spectrum has no trustworthy peak), the standard
         deviation of the members' figures about it (NaN where fewer than two have a peak), the share of members with
         a trustworthy peak, and the root mean squared error expected of the mean spectrum, in its unit (NaN where the
-        ensemble can't say); of Δq and q1 how far a new measurement is expected to lie from it, a standard deviation,
-        and the probability of a glass (NaN where the mean spectrum has no peak, or the ensemble can't say).
+        ensemble can't say); of Δq and q1 what is expected of a new measurement, how far it may lie from the mean
+        spectrum's figure, a standard deviation, and the probability of a glass (NaN where the mean spectrum has no
+        peak, or the ensemble can't say).
     """
     blocks: list[Tensor] = []
     for mean, members, expected_error, unknown, inputs in ensemble.predict_blocks(compositions, context=context):
@@ -95,10 +96,30 @@ def map_block(
     foretold_of = values[-2 * len(FORECAST) :].reshape(len(FORECAST), 2, -1)
     table = dict(zip(MAP_FIGURES, values[: -2 * len(FORECAST)], strict=False))
     for figure, (expected, size) in zip(FORECAST, foretold_of, strict=True):
+        table[figure.expected_name] = expected
         table[figure.predictive_std_name] = np.hypot(size, expected - table[figure.name])
-    expected, size = foretold_of[FORECAST.index(DELTA_Q)]
     forecast = ensemble.forecasts.get(DELTA_Q.name)
-    table["p_glass"] = glass.probability(expected, size, None if forecast is None else forecast.atoms)
+    atoms = None if forecast is None else forecast.atoms
+    expected, size = foretold_of[FORECAST.index(DELTA_Q)]
+    table[P_GLASS] = glass.probability(expected, size, atoms)
+    return table
+
+
+def left_out_block(ensemble: TrainedEnsemble, *, glass: GlassRule = AS_PUBLISHED) -> dict[str, PerSample]:
+    """Return what is said of each spectrum learned from by the parts of the ensemble that had not seen it.
+
+    Returns:
+        Of Δq and q1 the columns of `map_block` with the same names, and the probability of a glass; NaN of spectra that
+        none left out. Empty where the ensemble can't say.
+    """
+    table: dict[str, PerSample] = {}
+    for figure in FORECAST:
+        if (forecast := ensemble.forecasts.get(figure.name)) is not None:
+            said = forecast.left_out
+            table[figure.name], table[figure.expected_name] = said.figure, said.expected
+            table[figure.predictive_std_name] = np.hypot(said.std, said.expected - said.figure)
+            if figure is DELTA_Q:
+                table[P_GLASS] = glass.probability(said.expected, said.std, forecast.atoms)
     return table
 
 

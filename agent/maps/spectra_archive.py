@@ -297,7 +297,8 @@ def _stored(file: h5py.File, name: str) -> str:
 
 def _read_figures(file: h5py.File, group: str) -> PeakFigures:
     """Return the figures that there are, their std and P(glass); an archive may be older than any of them."""
-    names = [name for figure in FIGURES for name in (figure.name, figure.std_name, figure.predictive_std_name)]
+    ends = [(f.name, f.std_name, f.expected_name, f.predictive_std_name) for f in FIGURES]
+    names = [name for of_figure in ends for name in of_figure]
     places = {name: f"{group}/{name}" for name in (*names, P_GLASS)}
     return {name: _read(file, place) for name, place in places.items() if place in file}
 

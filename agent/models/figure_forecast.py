@@ -149,6 +149,14 @@ class Costs(NamedTuple):
     gap: float  # between the two opinions, squared
 
 
+class LeftOutForecast(NamedTuple):
+    """What is said of spectra by what had not seen them."""
+
+    figure: PerSample  # of the mean spectrum
+    expected: PerSample
+    std: PerSample
+
+
 @dataclass(frozen=True, eq=False)
 class FigureForecast:
     """What a new measurement's figure is expected to be, and how it scatters about that."""
@@ -161,6 +169,8 @@ class FigureForecast:
     """Of members, where too few have the figure to say."""
     atoms: Atoms
     """Quantiles of the error in units of its expected size, rising; each as likely as the other."""
+    left_out: LeftOutForecast
+    """What is said of each spectrum learned from by what had not seen it, `(n,)`; NaN of those that none left out."""
 
     def at(self, said: Said) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Return of some alloys what is expected, and the size of a new measurement's error about it.
@@ -179,6 +189,7 @@ class FigureForecast:
         """Return what a checkpoint keeps; the matrix as it is, since solved anew its last bits may be others."""
         process = self.process
         tensors = {name: getattr(process, name) for name in ("known", "weights", "coefficients", "inverse")}
+        tensors["left_out"] = torch.as_tensor(np.stack(self.left_out))
         facts = {
             "kernel": process.kernel._asdict(),
             "middle": process.middle,
@@ -206,7 +217,8 @@ class FigureForecast:
             parts["inverse"],
         )
         costs, atoms = Costs(**facts["costs"]), np.array(facts["atoms"])
-        return cls(process.on(device), costs, facts["least"], facts["usual_spread"], atoms)
+        left_out = LeftOutForecast(*parts["left_out"].numpy())
+        return cls(process.on(device), costs, facts["least"], facts["usual_spread"], atoms, left_out)
 
 
 def learn_forecast(
@@ -220,8 +232,8 @@ def learn_forecast(
     """Return what left-out spectra tell of a figure; None where too few tell.
 
     Each kind of leaving out counts as much as the other, and squared errors by the inverse of their expectation, as
-    they scatter as much as they are large. Members of a whole stack know nothing of regions and wafers that are left
-    out, so there the usual spread stands for theirs.
+    they scatter as much as they are large. Of regions and wafers that are left out no members of a whole stack tell, so
+    there all is counted as what distance costs.
 
     Args:
         compositions: What was learned from, `(n, e)`, the columns of a context behind.
@@ -236,16 +248,18 @@ def learn_forecast(
     kernel = ProcessKernel.choose(compositions[there], measured[there], context=context)
     spreads = left_out[0].spread[np.isfinite(left_out[0].spread)]
     usual = float(np.quantile(spreads, USUAL_SPREADS)) if len(spreads) else 0.0
-    typical = float(np.sqrt(np.square(spreads.clip(max=usual)).mean())) if len(spreads) else 0.0
     causes: list[Float[np.ndarray, "k 5"]] = []
     errors: list[PerLeftOut] = []
     counts: list[PerLeftOut] = []
+    foretold: list[tuple[PerLeftOut, Float[np.ndarray, "l 5"]]] = []
     for kind, part in enumerate(left_out):
         opinion, variance = _second_opinion(compositions, measured, part, kernel, context)
         gap = opinion - part.said
-        spread = np.where(np.isfinite(part.spread), part.spread, usual if kind == 0 else typical)
+        spread = np.where(np.isfinite(part.spread), part.spread, usual if kind == 0 else 0.0)
         table = np.stack([np.ones(len(gap)), spread**2, part.unknown**2, variance, gap**2], axis=1)
-        error = part.measured - part.said - SECOND_OPINION * gap
+        expected = part.said + SECOND_OPINION * gap
+        foretold.append((expected, table))
+        error = part.measured - expected
         told = np.isfinite(error) & np.isfinite(table).all(1)
         if told.sum() >= FEWEST:
             causes.append(table[told])
@@ -269,7 +283,11 @@ def learn_forecast(
     kept = _evenly(np.flatnonzero(there), MOST_KNOWN)
     process = FigureProcess.conditioned(compositions[kept], measured[kept], kernel, context=context)
     atoms = np.concatenate([-half[::-1], half])
-    return FigureForecast(process.on(device), Costs(*found.tolist()), least, usual, atoms)
+    seen = LeftOutForecast(*np.full((3, len(measured)), np.nan))
+    singles, (expected, table) = left_out[0], foretold[0]
+    seen.figure[singles.rows], seen.expected[singles.rows] = singles.said, expected
+    seen.std[singles.rows] = np.sqrt(np.maximum(table @ found, least))
+    return FigureForecast(process.on(device), Costs(*found.tolist()), least, usual, atoms, seen)
 
 
 def std_about(figure: Float[Tensor, " b"], members: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:

@@ -52,6 +52,11 @@ class PeakFigure:
         return f"{self.name}_std"
 
     @property
+    def expected_name(self) -> str:
+        """The name of what is expected of a new measurement in a map, where that is foretold."""
+        return f"{self.name}_expected"
+
+    @property
     def predictive_std_name(self) -> str:
         """The name of the standard deviation of a new measurement's error in a map."""
         return f"{self.name}_predictive_std"

@@ -16,7 +16,7 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError, SpectrumError
 from glassmap.agent.maps.failure import PeaksFound
 from glassmap.agent.maps.glass import GlassRule, say_glass, shares_of_map
-from glassmap.agent.maps.peak_map import PeakMap, map_block
+from glassmap.agent.maps.peak_map import PeakMap, left_out_block, map_block
 from glassmap.agent.maps.spectra_archive import (
     ArchivedSpectra,
     KnownAlloys,
@@ -189,9 +189,13 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         figures = _figures_of(q, intensity)
         own_of_known = {name: values[len(ranks) :] for name, values in own.items()}
-        generated = map_block(
-            ensemble.forecasting(q), known, q=q, context=own_of_known or None, glass=campaign.config.glass.rule
-        )
+        ensemble, rule = ensemble.forecasting(q), campaign.config.glass.rule
+        generated = map_block(ensemble, known, q=q, context=own_of_known or None, glass=rule)
+        there = np.isin(ensemble.record["training_ids"], learned.ids)  # what the store still has
+        left_out = {
+            name: np.append(values[there], np.full(len(held.ids), np.nan))
+            for name, values in left_out_block(ensemble, glass=rule).items()
+        }
         del generated["peak_share"]
         if (archive := campaign.backend.archive()) is not None:
             everything = KnownAlloys(archive[0], _figures_of(q, archive[1]))

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.maps.spectra_archive import read_map
-from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.store.campaign_store import CampaignStore
 
 
@@ -17,7 +17,8 @@ def test_the_map_holds_every_alloy_of_the_space_and_says_what_made_it(finished: 
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
     columns, metadata = read_map(path)
     figures = [*(name for figure in FIGURES for name in (figure.name, figure.std_name)), "peak_share"]
-    figures += ["expected_error", "delta_q_predictive_std", "q1_predictive_std", "p_glass", "distance", "known"]
+    foretold = [name for f in (DELTA_Q, Q1) for name in (f.expected_name, f.predictive_std_name)]
+    figures += ["expected_error", *foretold, "p_glass", "distance", "known"]
     assert list(columns) == ["Co", "V", "Zr", *figures]
     config = metadata.pop("config")
     assert config["space"]["elements"] == ["Co", "V", "Zr"] and config["model"]["members"] == 2
