@@ -13,7 +13,7 @@ import numpy as np
 
 from glassmap.agent.config.wish import read_wish
 from glassmap.agent.data.composition import parse_composition
-from glassmap.agent.errors import StoreError
+from glassmap.agent.errors import ModelError, StoreError
 from glassmap.agent.maps.glass import LIKELY, GlassRule
 from glassmap.agent.maps.regions import MOST_PLACES, Candidates, MeasuredAlloys, find_candidates
 from glassmap.agent.peaks.figures import DELTA_Q
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from glassmap.agent.data.context import Held
     from glassmap.agent.data.dataset import SpectraSet
-    from glassmap.agent.models.ensemble import EnsemblePrediction
+    from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
     from glassmap.agent.store.status import Status
 
 
@@ -163,12 +163,36 @@ class Campaign:
             StoreError: If there is no model yet.
             ModelError: If the model can't be read, or doesn't know the process variables.
         """
-        from glassmap.agent.models.ensemble import TrainedEnsemble
+        return self._ensemble(held, device).predict(self._fractions(compositions))
 
-        if not isinstance(compositions, np.ndarray):
-            compositions = np.array([parse_composition(name, self.elements) for name in compositions])
-        ensemble = TrainedEnsemble.load(self._latest("checkpoint"), device=device)
-        return (ensemble.held_at(held) if held else ensemble).predict(compositions)
+    def figures(
+        self, compositions: Compositions | Sequence[str], *, held: Held | None = None, device: str = "cpu"
+    ) -> pd.DataFrame:
+        """Say what the last round's model expects of alloys, in the columns of `map`: first peak, how sure, P(glass).
+
+        Args:
+            compositions: As of `predict`; also alloys off the map's grid.
+            held: As of `predict`.
+            device: As of `predict`.
+
+        Raises:
+            CompositionError: If a name can't be read or holds an element that isn't the campaign's.
+            StoreError: If there is no model yet.
+            ModelError: If the model can't be read, doesn't know the process variables, or is of g(r), which has none.
+        """
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+
+        from glassmap.agent.data.spectrum import q_axis
+        from glassmap.agent.maps.peak_map import map_block
+
+        with self._store() as store:
+            q, glass = q_axis(*store.axis()), store.glass
+        if q is None:
+            raise ModelError("g(r) has no first peak in q. `predict` gives its curve.")
+        fractions = self._fractions(compositions)
+        rule = GlassRule() if glass is None else glass[1]
+        found = map_block(self._ensemble(held, device).forecasting(q), fractions, q=q, glass=rule)
+        return pd.DataFrame(dict(zip(self.elements, 100 * fractions.T, strict=True)) | found)
 
     def export(self, path: Path | str) -> int:
         """Write all measurements with their spectra, decisions and the log to one file; see docs/operations.md.
@@ -186,6 +210,19 @@ class Campaign:
 
         with self._store() as store:
             return export_campaign(store, Path(path))
+
+    def _fractions(self, compositions: Compositions | Sequence[str]) -> Compositions:
+        """Return atomic fractions of alloys that may be named."""
+        if isinstance(compositions, np.ndarray):
+            return compositions
+        return np.array([parse_composition(name, self.elements) for name in compositions])
+
+    def _ensemble(self, held: Held | None, device: str) -> TrainedEnsemble:
+        """Return the last round's model, held at some process variables or at the campaign's own."""
+        from glassmap.agent.models.ensemble import TrainedEnsemble
+
+        ensemble = TrainedEnsemble.load(self._latest("checkpoint"), device=device)
+        return ensemble.held_at(held) if held else ensemble
 
     def _latest(self, kind: str) -> Path:
         with self._store() as store:

@@ -12,6 +12,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.data.context import Held, say_held
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import ModelError
+from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.maps.knowledge import say_known
 from glassmap.agent.maps.peak_map import block_of, map_block
 from glassmap.agent.models.config import CONFIDENCE
@@ -75,7 +76,7 @@ def generate_alloy(
     learned = ensemble.stack.known.compositions.cpu().numpy()[:, : len(elements)]  # without a context behind them
     distances = 100 * np.linalg.norm(learned - composition, axis=1)
     distance = float(distances.min(initial=math.inf))
-    figures = "" if q is None else _say_figures(ensemble, block, row, q)
+    figures = "" if q is None else _say_figures(store, ensemble, block, row, q)
     nearest = (
         f"{100 * CONFIDENCE:g} % of measured points are expected within ± {predicted.band.mean():.3g} of the spectrum."
         if band == BAND
@@ -102,13 +103,24 @@ def generate_alloy(
     )
 
 
-def _say_figures(ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:
-    """Return the peak figures of an alloy of a block, each with its epistemic std."""
-    found = {name: float(values[row]) for name, values in map_block(ensemble.forecasting(q), block, q=q).items()}
+def _say_figures(store: CampaignStore, ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:
+    """Return the peak figures of an alloy of a block, each with how sure it is, and the probability of a glass."""
+    rule = None if store.glass is None else store.glass[1]
+    said = map_block(ensemble.forecasting(q), block, q=q, glass=rule or GlassRule())
+    found = {name: float(values[row]) for name, values in said.items()}
     if math.isnan(found[DELTA_Q.name]):
         return f"no trustworthy first peak; {100 * found['peak_share']:.0f} % of the members have one"
-    words = [f"{figure.label} {figure.say(found[figure.name], found[figure.std_name])}" for figure in FIGURES]
-    return f"{', '.join(words)} (± epistemic std)"
+    stds = {figure: found.get(figure.predictive_std_name, math.nan) for figure in FIGURES}
+    foretold = [figure.label for figure, std in stds.items() if not math.isnan(std)]
+    stds = {figure: found[figure.std_name] if math.isnan(std) else std for figure, std in stds.items()}
+    words = ", ".join(f"{figure.label} {figure.say(found[figure.name], std)}" for figure, std in stds.items())
+    if foretold:
+        words += f" (±: std of a new measurement's {' and '.join(foretold)}, epistemic std of the others)"
+    else:
+        words += " (± epistemic std)"
+    if rule is not None and not math.isnan(found[P_GLASS]):
+        words += f"; P(glass) {found[P_GLASS]:.2f} by {rule.say()}"
+    return words
 
 
 def draw_simulation(structure: Structure, potential: Potential, path: Path) -> Path:

@@ -124,7 +124,7 @@ def shares_of_map(delta_q: PerAlloy, p_glass: PerAlloy | None, rule: GlassRule) 
         p_glass: The map's column; None of an older one.
         rule: Of the map.
     """
-    if p_glass is not None and np.isnan(p_glass).sum() == np.isnan(delta_q).sum():
+    if p_glass is not None and not np.isnan(p_glass[~np.isnan(delta_q)]).all():
         return glass_shares(p_glass)
     return GlassShares(float(np.mean(rule.is_glass(delta_q))), None, None, float(np.mean(np.isnan(delta_q))))
 

@@ -78,7 +78,7 @@ def _widths(
             delta_q[row], is_measured[row] = np.nanmean(widths[near]), True
     asked = np.flatnonzero(~is_measured & np.isfinite(compositions).all(1))
     if len(asked):
-        said = map_block(ensemble, compositions[asked], q=q)
+        said = map_block(ensemble.forecasting(q), compositions[asked], q=q)
         delta_q[asked] = said[DELTA_Q.name]
-        std[asked] = np.nan_to_num(said[DELTA_Q.std_name])
+        std[asked] = np.nan_to_num(said[DELTA_Q.predictive_std_name])
     return delta_q, std, is_measured

@@ -71,11 +71,14 @@ def map_again(campaign: OpenCampaign) -> None:
         return
     before = [store.artefact(kind, round_) for kind in values_of_maps(campaign)]
     maps = write_maps(campaign, round_, ensemble, checkpoint)
+    archive = write_alloys(campaign, round_, ensemble, maps[MAP])
     with store.transaction():
         for kind, made in maps.items():
             store.record_artefact(round_, kind, made)
         said = record_glass(campaign, maps[MAP])
+        store.record_only_artefact(round_, "archive", archive)
         store.log("mapped again", f"round {round_}, by {rule.say()}{said and '; '}{said}")
+    drop_other_archives(archive)
     for other in filter(None, before):
         if other[1] not in maps.values():
             other[1].unlink(missing_ok=True)
@@ -173,7 +176,8 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
     hold_out = np.arange(len(known)) >= len(learned.ids)
     intensity = np.concatenate([learned.spectra, held.spectra])
     names = [*learned.ids, *held.ids]
-    widths = None if map_ is None else read_map(map_)[0][DELTA_Q.name]
+    columns, metadata = ({}, {}) if map_ is None else read_map(map_)
+    widths, rule = columns.get(DELTA_Q.name), GlassRule.from_json(metadata.get("glass"))
     ranks = ranks_to_show(len(space), widths)
     shown = np.concatenate([space.compositions(ranks), known])
     parts = held_for(campaign.config.space.held, len(ranks)), learned.context, held.context
@@ -189,7 +193,7 @@ def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble,
         measured_fit = fitted_profiles(q, torch.from_numpy(intensity)).numpy()
         figures = _figures_of(q, intensity)
         own_of_known = {name: values[len(ranks) :] for name, values in own.items()}
-        ensemble, rule = ensemble.forecasting(q), campaign.config.glass.rule
+        ensemble = ensemble.forecasting(q)
         generated = map_block(ensemble, known, q=q, context=own_of_known or None, glass=rule)
         there = np.isin(ensemble.record["training_ids"], learned.ids)  # what the store still has
         left_out = {

@@ -45,6 +45,15 @@ def test_the_map_holds_every_alloy_of_the_space(finished: Path):
     assert {"q1", "delta_q", "peak_share", "distance"} <= set(alloys.columns)
 
 
+def test_figures_of_named_alloys_are_those_of_the_map(finished: Path):
+    campaign = glassmap.Campaign(finished)
+    alloys, named = campaign.map, campaign.figures(["Co30V40Zr30", "Co5V5Zr90"])
+    rows = pd.concat([alloys.query("Co == 30 and V == 40"), alloys.query("Co == 5 and V == 5")])
+    shared = [name for name in named.columns if name in alloys.columns]
+    assert {"p_glass", "delta_q", "delta_q_predictive_std", "expected_error"} <= set(shared)
+    np.testing.assert_allclose(named[shared], rows[shared], rtol=1e-3, atol=1e-4)
+
+
 def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp_path: Path):
     campaign = glassmap.Campaign(finished)
     spectra, table = campaign.spectra, campaign.measurements.set_index("id")

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from glassmap.agent.peaks.figures import FIGURES
 
-MAPS = [f"{figure.name.replace('_', '-')}-map.png" for figure in FIGURES]
+MAPS = ["p-glass.png", *(f"{figure.name.replace('_', '-')}-map.png" for figure in FIGURES)]
 """The pictures of a ternary's maps, in their order."""
 PICTURES = ["learning-curve.png", *MAPS, "examples.png", "parity.png"]
 """All that are drawn of a ternary."""

@@ -44,3 +44,5 @@ def test_of_a_map_that_does_not_say_how_sure_it_is_the_share_is_counted_by_width
     assert shares_of_map(widths, None, GlassRule()) == expected
     assert shares_of_map(widths, np.full(4, NAN), GlassRule()) == expected
     assert "how surely isn't known" in say_glass(expected)
+    partly = shares_of_map(widths, np.array([0.95, 0.2, NAN, NAN]), GlassRule())
+    assert partly == GlassShares(0.25, 0.25, 0.5, 0.5), "an alloy of which it isn't known is one that can't be read"

@@ -175,9 +175,9 @@ def test_map_says_where_all_alloys_are(replayed: tuple[Path, Result]):
     result = glassmap("map", folder)
     assert result.exit_code == 0
     with CampaignStore.read_only(folder) as store:
-        _, path = store.artefact("map") or (0, None)
+        (_, path), headline = store.artefact("map") or (0, None), store.status().headline
     pictures = "".join(f"Picture: {folder / 'pictures' / name}\n" for name in MAPS)
-    assert result.output == f"Every alloy: {path}\n{pictures}"
+    assert headline.startswith("Glass: ") and result.output == f"{headline}\nEvery alloy: {path}\n{pictures}"
 
 
 def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
