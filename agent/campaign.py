@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glassmap.agent.config.glass import is_glass_given
 from glassmap.agent.config.wish import read_wish
 from glassmap.agent.data.composition import parse_composition
 from glassmap.agent.errors import ModelError, StoreError
@@ -259,7 +260,7 @@ def read_candidates(
         columns,
         elements,
         step_at_pct=config["space"]["step_at_pct"],
-        rule=None if store.source else GlassRule.from_json(metadata.get("glass")),
+        rule=GlassRule.from_json(metadata.get("glass")) if not store.source or is_glass_given(config) else None,
         measured=known and MeasuredAlloys(known.ids, known.compositions, known.figures[DELTA_Q.name]),
         wish=read_wish(store.folder, config),
         only_known=only_known,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glassmap.agent.config.campaign import first_own_round, held_of
+from glassmap.agent.config.glass import is_glass_given
 from glassmap.agent.config.planning import TOLERANCES, describe_rule
 from glassmap.agent.data.context import say_held
 from glassmap.agent.models.config import AUTO, TrainingConfig
@@ -73,7 +74,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         hold_out=backend.get("hold_out"),
         scale=config["spectrum"].get("scale", "maximum"),
         first_own_round=first_own_round(config),
-        is_glass_given=any(config.get("glass", {}).get(name) is not None for name in ("threshold", "labels")),
+        is_glass_given=is_glass_given(config),
         quench_temperature=None if protocol is None else protocol.get("cold", COLD),
     )
 

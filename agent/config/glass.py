@@ -1,7 +1,8 @@
 """What a campaign calls a glass."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,11 +30,15 @@ class GlassConfig(Settings):
         return self
 
     @property
-    def is_given(self) -> bool:
-        """Whether a person said what a glass is; unless so, simulated spectra, of other widths, aren't told apart."""
-        return self.threshold is not None or self.labels is not None
-
-    @property
     def rule(self) -> GlassRule:
         """The rule as it stands in the file; where labels are given that by which it goes until there are enough."""
         return GlassRule(GLASS_DELTA_Q if self.threshold is None else self.threshold, self.threshold_std)
+
+
+def is_glass_given(settings: Mapping[str, Any]) -> bool:
+    """Return whether a person said what a glass is; of settings as they are recorded.
+
+    Unless so, simulated spectra, whose first peaks have other widths than those of films, aren't told apart.
+    """
+    glass: Mapping[str, Any] = settings.get("glass", {})  # came later
+    return any(glass.get(name) is not None for name in ("threshold", "labels"))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from glassmap.agent.atomic_file import write_by_content
+from glassmap.agent.config.glass import is_glass_given
 from glassmap.agent.data.context import Held, held_for, say_held
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import q_axis
@@ -92,7 +93,7 @@ def record_glass(campaign: OpenCampaign, map_: Path) -> str:
     """
     columns, metadata = read_map(map_)
     rule = GlassRule.from_json(metadata["glass"])
-    applies = campaign.config.glass.is_given or not campaign.store.source
+    applies = not campaign.store.source or is_glass_given(campaign.store.config)
     shares = shares_of_map(columns[DELTA_Q.name], columns.get("p_glass"), rule) if applies else None
     campaign.store.record_glass(shares, rule)
     return "" if shares is None else say_glass(shares)
