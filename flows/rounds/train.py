@@ -43,6 +43,8 @@ def train(campaign: OpenCampaign, round_: int) -> str:
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
         store.record_mixture(mixture)
+        if bool(misplaced) != bool(store.misplaced):
+            store.log("first peaks", misplaced or "they lie where the volume of their atoms puts them again")
         store.record_misplaced(misplaced)
         judgement.record(store)
         store.toggle_use(changed)
