@@ -96,8 +96,10 @@ class Laboratory(Backend):
             raise DatasetError(
                 "The scan is over 2θ and the file says no wavelength. Set backend.wavelength in the campaign file."
             )
-        if self._steps.corrections is not None:
-            self._steps.corrections.check_wavelength(wavelength)
+        if (corrections := self._steps.corrections) is not None:
+            corrections.check_wavelength(wavelength)
+            if corrections.k_alpha2 is not None:  # what is left is Kα1, whatever mean of the two the file says
+                wavelength = corrections.wavelength
         q = q_axis(scan.axis_name, scan.axis, wavelength)
         assert q is not None, "a lab's scans are over q or 2θ"
         return self._steps.prepare(q, scan.intensity)

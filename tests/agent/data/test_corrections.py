@@ -1,16 +1,21 @@
 """What a diffractometer puts on a scan is taken off it: held by made-up scans of known truth."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.corrections import DOUBLETS, FWHM, Corrections
+from glassmap.agent.data.scan_files import RawScan
 from glassmap.agent.data.spectrum import Preprocessing, q_from_two_theta, two_theta_from_q
 from glassmap.agent.errors import SpectrumError
 from glassmap.agent.peaks.batched import measure_peaks
+from glassmap.flows.backends.protocol import open_backend
 
 CU = DOUBLETS["Cu"]
 TWO_THETA = np.arange(15, 80, 0.02)
@@ -101,3 +106,34 @@ def test_a_campaign_file_s_corrections_reach_the_spectra():
     config = SpectrumConfig.model_validate({"corrections": {"anode": "Mo", "polarization": "removed"}})
     assert config.read()["corrections"] == Corrections("Mo", polarization="removed")
     assert SpectrumConfig().read()["corrections"] is None
+
+
+def opened(tmp_path: Path, backend: dict[str, Any], corrections: dict[str, Any]) -> Any:
+    """A laboratory or a simulation whose campaign file asks for corrections."""
+    settings = {"name": "corrected", "space": {"elements": ["Zr", "Cu", "Al"]}, "backend": backend}
+    settings["spectrum"] = {"low": 1.5, "high": 4.5, "points": 1501, "corrections": corrections}
+    config = CampaignConfig.of(settings, source="the test")
+    return open_backend(config.backend, config, tmp_path)
+
+
+def test_a_laboratory_s_scan_loses_its_second_line_and_is_over_q_of_the_first(tmp_path: Path):
+    lab = opened(
+        tmp_path, {"kind": "lab", "columns": "two_theta", "drop": [str(tmp_path)]}, {"anode": "Cu", "k_alpha2": 0.5}
+    )
+    measured = peak(SI_111, 0.03) + 0.5 * peak(SI_111, 0.03, on=Q * CU.alpha1 / CU.alpha2)
+    scan = RawScan("two_theta", TWO_THETA, measured, 1.5419, None)
+    spectrum = lab.prepare(scan)
+    assert lab.axis[np.argmax(spectrum)] == pytest.approx(SI_111, abs=0.001)
+    with pytest.raises(SpectrumError, match="got Cu"):
+        lab.prepare(scan._replace(wavelength=1.789))
+
+
+def test_a_simulation_gets_the_polarization_that_scans_keep_and_none_that_they_lose(tmp_path: Path):
+    means: list[float] = []
+    for is_ in ("kept", "removed"):
+        simulation = opened(
+            tmp_path, {"kind": "simulation", "potential": "zhou"}, {"anode": "Cu", "polarization": is_, "k_alpha2": 0.5}
+        )
+        spectrum = simulation._steps.prepare(np.linspace(1, 5, 201), np.ones(201))
+        means.append(float(spectrum.mean()))
+    assert means[1] == pytest.approx(100) and means[0] < 95
