@@ -296,7 +296,7 @@ class Map(NamedTuple):
     def boundary(self) -> Boundary:
         """Return the boundary of the glass: where P(glass) is even, and where it is sure; by Δq on older maps."""
         if P_GLASS in self.figures:
-            name = f"P(glass) = {LIKELY:g}, thin: {POSSIBLY:g} and {SURELY:g}; a glass has {self.rule.say()}"
+            name = f"P(glass) = {LIKELY:g}, thin: {POSSIBLY:g} and {SURELY:g}"
             return Boundary(self.values(P_GLASS), (LIKELY, POSSIBLY, SURELY), name)
         return Boundary(self.values(DELTA_Q.name), (self.rule.threshold,), f"boundary of the glass, {self.rule.say()}")
 

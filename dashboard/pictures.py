@@ -100,7 +100,7 @@ def _draw_map(
     measured, paths = archive.measured, list[Path]()
     learned, flagged = ~measured.hold_out, campaign.flagged_used
     title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
-    headline = "" if say_failure(campaign.status.peaks_found) else f"\n{say_glass(map_.glass)}"
+    headline = "" if say_failure(campaign.status.peaks_found) else f"\n{say_glass(map_.glass)} by {map_.rule.say()}"
     drawn = {P_GLASS: ("p-glass", "P(glass)")} if campaign.has_glass_boundary else {}
     drawn |= {f.name: (f"{f.name.replace('_', '-')}-map", f"{f.label} of the first peak") for f in FIGURES}
     for column, (name, words) in drawn.items():

@@ -161,7 +161,7 @@ def run(folder: Folder) -> None:
 
                 with open_campaign(folder, report=report) as campaign:
                     reached = advance(campaign)
-        print_status(reached.state, reached.reason, reached.failure)
+        print_status(reached.state, reached.reason, reached.failure, reached.headline)
 
 
 @campaigns.command()
@@ -193,7 +193,7 @@ def status(
     def look() -> dict[str, Any]:
         with CampaignStore.read_only(folder) as store:
             reached, curve = store.status(), store.curve()
-            print_status(reached.state, reached.reason, reached.failure)
+            print_status(reached.state, reached.reason, reached.failure, reached.headline)
             if curve:
                 print_learning_curve(curve, store.coverage())
             if reached.decision is not None and reached.decision.state == "continue" and not reached.failure:
@@ -253,7 +253,7 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
         reached = advance(campaign)
     with CampaignStore.read_only(folder) as store:
         print_learning_curve(store.curve(), store.coverage())
-        print_status(reached.state, reached.reason, reached.failure)
+        print_status(reached.state, reached.reason, reached.failure, reached.headline)
     for picture in draw_pictures(read_begun_campaign(folder), folder / "pictures"):
         say(f"Picture: {picture}")
     write_json(json_file, reached.to_json())

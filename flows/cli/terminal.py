@@ -94,10 +94,10 @@ def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) ->
     return look
 
 
-def print_status(state: str, reason: str, failure: str = "") -> None:
+def print_status(state: str, reason: str, failure: str = "", headline: str = "") -> None:
     """Print where a campaign stands; where the sentence says the state, that isn't said twice.
 
-    That its map says nothing is printed in red, and instead of the state.
+    That its map says nothing is printed in red, and instead of the state; how much of it is a glass is bold.
     """
     from glassmap.agent.store.status import is_said_by, state_in_words
 
@@ -108,7 +108,8 @@ def print_status(state: str, reason: str, failure: str = "") -> None:
         told, reason = f"[bold]{escape(reason[:end])}[/bold]", reason[end:]
     else:
         told = f"[bold]{state_in_words(state)}[/bold]: "
-    console.print(told + escape(reason), soft_wrap=True)
+    rest = escape(reason).replace(escape(headline), f"[bold]{escape(headline)}[/bold]") if headline else escape(reason)
+    console.print(told + rest, soft_wrap=True)
 
 
 def watch_again_and_again(look: Callable[[], object]) -> None:
