@@ -67,6 +67,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             "weights": dict(stack.weights),
             "oof_mse": _or_none(stack.oof_mse),
             "conformal_quantile": _or_none(stack.conformal_quantile),
+            "regional_quantile": _or_none(stack.regional_quantile),
             "expected_error": None if stack.expected_error is None else stack.expected_error._asdict(),
             **({} if forecasts is None else {"forecasts": {name: one.facts for name, one in forecasts.items()}}),
             **({} if checkpoint.context is None else {"context": checkpoint.context.to_json()}),
@@ -139,6 +140,7 @@ def _read(path: Path, device: torch.device) -> Checkpoint:
         oof_rmse=tensors["oof_rmse"].numpy(),
         conformal_quantile=_or_nan(facts["conformal_quantile"]),
         expected_error=ExpectedError(**said) if (said := facts.get("expected_error")) else None,  # came later
+        regional_quantile=_or_nan(facts.get("regional_quantile")),  # came later
         left_out=tensors["left_out"].double().numpy() if "left_out" in tensors else None,  # came later
         forecasts=_forecasts(facts, tensors, device) if "forecasts" in facts else None,  # came later
     )

@@ -168,7 +168,7 @@ class TrainedEnsemble:
             (sample,) = self.stack.draw(block, 1, stream)
             epistemic = block.epistemic_std(weights)
             aleatoric = self.stack.aleatoric_std(block)
-            parts.append((block.mean(weights), sample, epistemic, aleatoric, self.stack.band(epistemic)))
+            parts.append((block.mean(weights), sample, epistemic, aleatoric, self.stack.band(block, epistemic)))
         return EnsemblePrediction(*(on_cpu(list(part)) for part in zip(*parts, strict=True)))
 
     def draws(
@@ -233,13 +233,12 @@ class TrainedEnsemble:
         """What it says of a new measurement's figures, by their names, where it can say."""
         return self.stack.forecasts or {}
 
-    def forecasting(self, q: Axis) -> "TrainedEnsemble":
-        """Return the same ensemble, which also says how sure Δq and q1 are, if it is older than that.
-
-        It leaves out again what it learned from, wafers aside, which it doesn't know; some seconds.
+    def forecasting(self, q: Axis, *, wafers: Sequence[str] | None = None) -> "TrainedEnsemble":
+        """Return the same ensemble, which also says how sure Δq and q1 are, if it is older than that; some seconds.
 
         Args:
             q: The axis of its spectra in 1/Å.
+            wafers: Of what it learned from, as of `Ensemble.fit`.
         """
         if self.stack.forecasts is not None or not self.config.stacked:
             return self
@@ -247,7 +246,17 @@ class TrainedEnsemble:
         device = self.stack.known.compositions.device
         models = base_models(Setup(self.config, device, None, width))
         models = {name: models[name] for name in self.stack.models}
-        return replace(self, stack=with_forecasts(self.stack, models, seed=self.seed, q=q, context=width))
+        return replace(
+            self,
+            stack=with_forecasts(
+                self.stack,
+                models,
+                seed=self.seed,
+                q=q,
+                context=width,
+                wafers=None if wafers is None else _numbered(wafers),
+            ),
+        )
 
     def save(self, folder: Path, *, axis: Axis, record: dict[str, Any]) -> Path:
         """Write the checkpoint into `folder` under the hash of its content; return the path of its JSON half.

@@ -231,9 +231,9 @@ def learn_forecast(
 ) -> FigureForecast | None:
     """Return what left-out spectra tell of a figure; None where too few tell.
 
-    Each kind of leaving out counts as much as the other, and squared errors by the inverse of their expectation, as
-    they scatter as much as they are large. Of regions and wafers that are left out no members of a whole stack tell, so
-    there all is counted as what distance costs.
+    What was left out by folds counts as much as all that was left out with what lies near it, and a squared error by
+    the inverse of its expectation, as it scatters as much as it is large. Of regions and wafers that are left out no
+    members of a whole stack tell, so there all is counted as what distance costs.
 
     Args:
         compositions: What was learned from, `(n, e)`, the columns of a context behind.
@@ -264,7 +264,8 @@ def learn_forecast(
         if told.sum() >= FEWEST:
             causes.append(table[told])
             errors.append(error[told])
-            counts.append(np.full(int(told.sum()), 1 / int(told.sum())))
+            count_of_kind = 1.0 if kind == 0 else 1 / (len(left_out) - 1)
+            counts.append(np.full(int(told.sum()), count_of_kind / int(told.sum())))
     if not causes:
         return None
     table, error, count = np.concatenate(causes), np.concatenate(errors), np.concatenate(counts)

@@ -157,9 +157,11 @@ class Stack:
     oof_rmse: PerPoint
     """Out-of-fold root mean squared error at each point of the axis; 0 where nothing could be left out."""
     conformal_quantile: float
-    """Half-width of the band in expected sizes of the error; NaN where nothing could be left out."""
+    """Half-width of the band in expected sizes of the error, by folds alone; NaN where nothing could be left out."""
     expected_error: ExpectedError | None = None
     """None where nothing could be left out, no base model tells what it doesn't know, or the stack is older."""
+    regional_quantile: float = math.nan
+    """The same by folds, regions and wafers; NaN where none could be left out, and where the stack is older."""
     left_out: Spectra | None = None
     """Out-of-fold mean of each spectrum learned from, `(n, q)`, NaN where it was left out of none; None where nothing
     could be left out, and where the stack is older."""
@@ -239,13 +241,20 @@ class Stack:
         away = self.floor + self.scale * self.known.spectra - expected
         return Known(self.known.compositions[told], away[told])
 
-    def band(self, epistemic_std: Float[Tensor, "b q"]) -> Float[Tensor, "b q"]:
+    def band(self, block: StackedBlock, epistemic_std: Float[Tensor, "b q"]) -> Float[Tensor, "b q"]:
         """Return the half-width about the mean that is to hold 90 % of measured points.
 
-        The expected size of an error is the epistemic std and half the out-of-fold RMSE at that point.
+        It is a multiple of the expected size of an error, which is the epistemic std and the root mean squared error
+        that is expected of the whole spectrum, halved in its square and spread over the points as the out-of-fold RMSE
+        is. The multiple is that which holds 90 % of left-out points, those of folds as many as those of regions and
+        wafers. Stacks that are older, or can't say what error to expect, go by the out-of-fold RMSE and by folds.
         """
-        half_rmse = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
-        return self.conformal_quantile * (epistemic_std.square() + half_rmse.square()).sqrt()
+        if math.isnan(self.regional_quantile):
+            half_rmse = torch.as_tensor(self.oof_rmse / 2, dtype=torch.float32, device=epistemic_std.device)
+            return self.conformal_quantile * (epistemic_std.square() + half_rmse.square()).sqrt()
+        shape = torch.as_tensor(_unit_size(self.oof_rmse), dtype=torch.float32, device=epistemic_std.device)
+        expected = self.expect(block)[:, None] * shape
+        return self.regional_quantile * (epistemic_std.square() + expected.square() / 2).sqrt()
 
     def expect(self, block: StackedBlock) -> Float[Tensor, " b"]:
         """Return the root mean squared error that is expected of a block's mean spectra; NaN where nobody can say."""
@@ -311,7 +320,7 @@ def fit_stack(
     evidence = _leave_all_out(base_models, stack, compositions, scaled, seed, folds, context, wafers)
     if evidence is None:
         return stack
-    stack = _calibrate(stack, evidence, spectra)
+    stack = _size_band(_calibrate(stack, evidence, spectra), evidence, spectra)
     left_out = np.full(spectra.shape, np.nan)
     left_out[evidence.singles.rows] = on_cpu([block.mean(stack.weights) for block in evidence.singles.blocks])
     stack = replace(stack, left_out=left_out)
@@ -319,9 +328,15 @@ def fit_stack(
 
 
 def with_forecasts(
-    stack: Stack, base_models: Mapping[str, BaseModel], *, seed: int, q: Axis, context: int = 0
+    stack: Stack,
+    base_models: Mapping[str, BaseModel],
+    *,
+    seed: int,
+    q: Axis,
+    context: int = 0,
+    wafers: Groups | None = None,
 ) -> Stack:
-    """Return an older stack that foretells figures, too, by leaving out again what it learned from.
+    """Return an older stack that foretells figures, too, by leaving out again what it learned from; its band as well.
 
     Args:
         stack: As a checkpoint kept it.
@@ -329,13 +344,17 @@ def with_forecasts(
         seed: With which it was fitted.
         q: The axis of its spectra in 1/Å.
         context: As of `fit_stack`.
+        wafers: As of `fit_stack`.
     """
     compositions, scaled = stack.known.compositions.cpu().numpy(), on_cpu([stack.known.spectra])
     if len(base_models) < 2 or not len(compositions):
         return stack
     folds = assign_folds(_shares(compositions, context), seed=seed)
-    evidence = _leave_all_out(base_models, stack, compositions, scaled, seed, folds, context, None)
-    return stack if evidence is None else _learn_forecasts(stack, evidence, q, context)
+    evidence = _leave_all_out(base_models, stack, compositions, scaled, seed, folds, context, wafers)
+    if evidence is None:
+        return stack
+    stack = _size_band(stack, evidence, stack.floor + stack.scale * scaled)
+    return _learn_forecasts(stack, evidence, q, context)
 
 
 def assign_folds(compositions: Compositions, *, seed: int) -> Groups:
@@ -491,6 +510,36 @@ def _calibrate(stack: Stack, evidence: Evidence, spectra: Spectra) -> Stack:
             guess=float(truth.var(0).mean()),
         ),
     )
+
+
+def _size_band(stack: Stack, evidence: Evidence, spectra: Spectra) -> Stack:
+    """Find the multiple of the expected size of an error that holds 90 % of left-out points."""
+    if stack.expected_error is None:
+        return stack
+    ratios: list[np.ndarray] = []
+    for part in (evidence.singles._replace(weights=stack.weights), evidence.regions, evidence.wafers):
+        if part is None:
+            continue
+        unit = replace(stack, weights=part.weights, regional_quantile=1.0)
+        mean = on_cpu([block.mean(part.weights) for block in part.blocks])
+        expected = on_cpu([unit.band(block, block.epistemic_std(part.weights)) for block in part.blocks])
+        ratios.append((np.abs(mean - spectra[part.rows]) / np.maximum(expected, 1e-9)).ravel())
+    return replace(stack, regional_quantile=_quantile_of_kinds(ratios, CONFIDENCE))
+
+
+def _quantile_of_kinds(kinds: Sequence[np.ndarray], level: float) -> float:
+    """Return the value below which a share of values lies; the first kind counts as much as all others together."""
+    values = np.concatenate(kinds)
+    shares = [1.0, *[1 / (len(kinds) - 1)] * (len(kinds) - 1)] if len(kinds) > 1 else [1.0]
+    count = np.concatenate([np.full(len(kind), share / len(kind)) for kind, share in zip(kinds, shares, strict=True)])
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(count[order])
+    return float(values[order[min(np.searchsorted(total, level * total[-1]), len(values) - 1)]])
+
+
+def _unit_size(rmse: PerPoint) -> PerPoint:
+    """Return how errors are spread over the points, as their sizes in those of a whole spectrum."""
+    return rmse / max(float(np.sqrt(np.square(rmse).mean())), 1e-12)
 
 
 def _errors_of(left_out: LeftOutBlocks, spectra: Spectra) -> LeftOut:

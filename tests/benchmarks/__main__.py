@@ -140,6 +140,42 @@ def benchmark_known(
         write_json(json_file, records)
 
 
+@app.command("calibration")
+def benchmark_calibration(
+    datasets: Datasets,
+    split: Annotated[list[str] | None, typer.Option(help="random, wafer or edge; all by default.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 10,
+    checkpoints: Annotated[Path | None, typer.Option(help="Trained ensembles, as SET-SPLIT-SEED/done.json.")] = None,
+    where: Where = None,
+    variable: Variable = "intensity",
+    picture: Annotated[Path | None, typer.Option(help="PNG of how often alloys were a glass against P(glass).")] = None,
+    json_file: Json = None,
+) -> None:
+    """Whether Δq, q1, P(glass) and the band hold what was measured, by wafer and for glasses, beside controls.
+
+    Example: `python -m tests.benchmarks calibration co-v-zr.nc --json records.json`
+    """
+    from tests.benchmarks import calibration
+
+    with errors_in_words():
+        records = calibration.run(
+            datasets,
+            splits=tuple(split or calibration.KINDS),
+            seeds=range(seeds),
+            checkpoints=checkpoints,
+            where=where,
+            variable=variable,
+            on_record=lambda r: say(
+                f"{r['dataset']} {r['split']} seed {r['seed']}: {r['figure']} by {r['way']}: {r['inside'] or 0:.2f}"
+            ),
+        )
+        values = [name for name in ("crps", "inside", "brier", "ece", "width") if name in records[0]]
+        print_summary(records, by=("dataset", "split", "figure", "way"), values=values, title="Medians")
+        if picture:
+            calibration.draw(records, picture)
+        write_json(json_file, records)
+
+
 @app.command("spectra")
 def benchmark_spectra(
     datasets: Datasets,
