@@ -186,7 +186,8 @@ def _drawn(campaign: CampaignSnapshot | Unreadable, needs: Callable[[CampaignSna
 def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
     """Show state, sentence and last activity in a line."""
     state = "" if isinstance(campaign, Unreadable) else f" · {'–'.join(campaign.elements)}"
-    st.markdown(f"**{plain(campaign.name)}**{state} {badge_of(campaign)} {sentences_of(campaign)}")
+    said = f"**{plain(campaign.name)}**{state} {badge_of(campaign)} {sentences_of(campaign)}"
+    st.markdown("  \n".join(filter(None, [said, headline_of(campaign)])))
     if isinstance(campaign, CampaignSnapshot):
         facts = [f"last activity {ago(campaign.last_activity)}"]
         if campaign.source:
@@ -224,13 +225,19 @@ def badge_of(campaign: CampaignSnapshot | Unreadable) -> str:
 
 
 def sentences_of(campaign: CampaignSnapshot | Unreadable) -> str:
-    """Return where a campaign stands as Markdown: in red that its map says nothing, bold the headline."""
+    """Return where a campaign stands as Markdown, in red that its map says nothing; the headline stands by itself."""
     if isinstance(campaign, Unreadable):
         return plain(campaign.reason)
     failure, headline, reason = campaign.status.failure, campaign.status.headline, plain(campaign.status.reason)
     if failure:
         return f":red[{plain(failure)}]{reason.removeprefix(plain(failure))}"
-    return reason.replace(plain(headline), f"**{plain(headline)}**") if headline else reason
+    return reason.replace(f"{plain(headline)} ", "").replace(plain(headline), "").strip() if headline else reason
+
+
+def headline_of(campaign: CampaignSnapshot | Unreadable) -> str:
+    """Return how much of the last map is a glass as bold Markdown; empty where nothing can be said."""
+    headline = "" if isinstance(campaign, Unreadable) else plain(campaign.status.headline)
+    return f"**{headline}**" if headline else ""
 
 
 def plain(text: str) -> str:

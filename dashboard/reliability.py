@@ -38,6 +38,10 @@ class Evidence(NamedTuple):
             sentences.append(
                 f"The {100 * CONFIDENCE:g} % interval of a new measurement of {DELTA_Q.label} holds {everything.say()}."
             )
+        groups = {name: share for name, share in self.of_delta_q.items() if name != "all"}
+        fewer = [f"{name} ({100 * s.value:.0f} %)" for name, s in groups.items() if s.interval[1] < CONFIDENCE]
+        if fewer:
+            sentences.append(f"It holds clearly fewer of: {', '.join(fewer)}.")
         return sentences
 
 
@@ -92,7 +96,8 @@ def _say_glass(found: Reliability, kind: str) -> list[str]:
         share = Share(sum(one.measured.true for one in classes), sum(one.measured.of for one in classes))
         words.append(f"of those {name}, {share.say()} are one" if share.of else f"not one was {name}")
     return [
-        f"{_verdict(found)} By {found.alloys} alloys that were {kind}: {'; '.join(words)}.",
+        _verdict(found),
+        f"By {found.alloys} alloys that were {kind}: {'; '.join(words)}.",
         f"Brier score {found.brier:.3f}, where the share of glasses said of every alloy would have "
         f"{found.brier_of_share:.3f}; P(glass) and what was measured differ by {100 * found.calibration_error:.0f} %, "
         f"and would by {100 * found.by_chance:.0f} % if P(glass) were right.",
@@ -122,9 +127,9 @@ def table_of(found: Reliability) -> pd.DataFrame:
         {
             "P(glass)": f"{one.low:g}–{one.high:g}",
             "alloys": one.measured.of,
-            "said": one.said,
-            "measured": one.measured.value,
-            "between": "{:.2f} and {:.2f}".format(*one.measured.interval),
+            "said on average": f"{one.said:.2f}",
+            "measured": f"{one.measured.value:.2f}",
+            f"{100 * CONFIDENCE:g} % interval": "{:.2f}–{:.2f}".format(*one.measured.interval),
         }
         for one in found.classes
         if one.measured.of

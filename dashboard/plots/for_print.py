@@ -336,7 +336,7 @@ def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> No
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     page.legend(*right.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
-    said = [fill(one.say()[0].replace(" %", "\u00a0%"), 140) for one in found]
+    said = [fill(" ".join(one.say()[:2]).replace(" %", "\u00a0%"), 140) for one in found]
     page.suptitle("\n".join([title, *said]), fontsize=9, parse_math=False)
     _save(page, path)
 

@@ -9,7 +9,7 @@ from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MSE
 from glassmap.dashboard.data import CampaignSnapshot, Unreadable
 from glassmap.dashboard.learning import UNKNOWN, measures_of, say_trend
-from glassmap.dashboard.live import ago, alloy_of, badge_of, name_of, plain, sentences_of, watch, widest
+from glassmap.dashboard.live import ago, alloy_of, badge_of, headline_of, name_of, plain, sentences_of, watch, widest
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 
@@ -48,7 +48,7 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
         lines.insert(0, f"**{DELTA_Q.label} is largest at** {best}")
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
-    st.markdown("  \n".join(lines))
+    st.markdown("  \n".join(filter(None, [headline_of(campaign), *lines])))
     error, counts = st.columns(2)
     _show_error(campaign, error)
     with counts.container(horizontal=True, gap="large"):

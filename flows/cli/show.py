@@ -1,5 +1,6 @@
 """The commands that show what a campaign found."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -55,11 +56,13 @@ def map_(folder: Folder) -> None:
     """Draw the last maps of the peak figures of a ternary campaign and say where the file of all alloys is.
 
     What is lost or harmed of models, maps and spectra is made again first, and so are the maps where `[glass]` of the
-    campaign file has changed.
+    campaign file has changed, or where they are older than P(glass).
 
     Example: `glassmap map campaigns/co-v-zr`
     """
-    from glassmap.agent.errors import ModelError
+    from glassmap.agent.errors import CampaignBusy, ModelError
+    from glassmap.agent.maps.glass import P_GLASS
+    from glassmap.agent.maps.spectra_archive import read_map
     from glassmap.dashboard.data import harm_of_map, read_begun_campaign
     from glassmap.dashboard.pictures import draw_maps
 
@@ -72,6 +75,10 @@ def map_(folder: Folder) -> None:
                 raise ModelError(f"{harm}, and can't be made again.")
         if campaign.map is not None and _may_mean_another_glass(folder):
             _map_again(folder)
+            campaign = read_begun_campaign(folder)
+        elif campaign.map is not None and P_GLASS not in read_map(campaign.map[1])[0]:
+            with suppress(CampaignBusy, ModelError):  # then as it is
+                _map_again(folder)
             campaign = read_begun_campaign(folder)
         if campaign.map is None:
             raise ModelError(f"No map has been made in {folder} yet. Go on with `glassmap run {folder}`.")

@@ -9,8 +9,10 @@ from glassmap.agent.peaks.figures import FIGURES
 
 MAPS = ["p-glass.png", *(f"{figure.name.replace('_', '-')}-map.png" for figure in FIGURES)]
 """The pictures of a ternary's maps, in their order."""
-PICTURES = ["learning-curve.png", *MAPS, "examples.png", "parity.png"]
+PICTURES = ["learning-curve.png", *MAPS, "examples.png", "parity.png", "reliability.png"]
 """All that are drawn of a ternary."""
+HOW_SURE = ("p-glass.png", "reliability.png")
+"""Those that it takes ten spectra to learn from for."""
 
 
 def shows_something(path: Path, *, colours: int = 8) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.maps.glass import GlassRule
-from glassmap.agent.maps.spectra_archive import read_archive, read_map
+from glassmap.agent.maps.spectra_archive import MeasuredNames, read_archive, read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.map import map_again
@@ -28,17 +28,30 @@ def newest(folder: Path) -> tuple[Path, GlassRule]:
     return path, GlassRule.from_json(read_map(path)[1]["glass"])
 
 
+def judged_of(folder: Path) -> MeasuredNames:
+    with CampaignStore.read_only(folder) as store:
+        _, path = store.artefact("archive") or (0, Path())
+    return read_archive(path).measured
+
+
 def test_another_threshold_makes_the_newest_map_again_and_nothing_else(
     continued: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("glassmap.dashboard.pictures.draw_maps", lambda *_: [])
     before, rule = newest(continued)
     assert rule == GlassRule(0.57)
+    archived = judged_of(continued)
     set_glass(continued, "threshold = 0.3\nthreshold_std = 0.02")
     result = glassmap("map", continued)
     assert result.exit_code == 0, result.output
     after, rule = newest(continued)
     assert rule == GlassRule(0.3, 0.02) and not before.exists()
+    now = judged_of(continued)
+    for said, said_then in ((now.left_out, archived.left_out), (now.generated, archived.generated)):
+        of = ~now.hold_out if said is now.left_out else now.hold_out
+        assert np.isfinite(said["delta_q_predictive_std"][of]).any() and np.nanmin(said["p_glass"]) >= 0
+        assert np.nanmean(said["p_glass"][of]) > np.nanmean(said_then["p_glass"][of]), "archives go by the same rule"
+    assert np.isnan(now.left_out["delta_q"][now.hold_out]).all()
     widths = read_map(after)[0]["delta_q"]
     with CampaignStore.read_only(continued) as store:
         glass, sentence, log = store.glass, store.status().reason, store.log_lines()
