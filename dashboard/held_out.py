@@ -1,4 +1,4 @@
-"""What the alloys say that were never learned from: generated against measured, in numbers and in words."""
+"""What the alloys say that the model had not seen: generated against measured, in numbers and in words."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,9 +19,10 @@ OLDER = "These spectra were kept by an older version, without the figures of wha
 
 
 class Pairs(NamedTuple):
-    """One figure of the held-out alloys that have it both ways."""
+    """One figure of the held-out alloys, or where none is held out of those left out, that have it both ways."""
 
     figure: PeakFigure
+    kind: str  # `held-out` or `left-out`
     compositions: Compositions
     measured: PerSample
     generated: PerSample
@@ -43,7 +44,7 @@ class Pairs(NamedTuple):
         found, unit = self.agreement, self.figure.unit
         digits = self.figure.digits + 1
         words = [
-            f"{self.figure.label} of {found.n} held-out alloys: slope {found.slope:.3f}{_sure(found.slope_error)}",
+            f"{self.figure.label} of {found.n} {self.kind} alloys: slope {found.slope:.3f}{_sure(found.slope_error)}",
             f"R² {found.r2:.2f} about the mean, {found.r2_origin:.4f} about zero",
             f"mean error {found.mae:.{digits}f}{_sure(found.mae_error)} {unit}",
         ]
@@ -72,24 +73,29 @@ def sure_to(figure: PeakFigure, columns: Mapping[str, Any] | pd.DataFrame) -> st
 
 
 def held_out_pairs(archive: SpectraArchive) -> list[Pairs]:
-    """Return the figures of `PARITY` of the held-out alloys; none where the archive lacks them, or no two agree."""
+    """Return the figures of `PARITY` of the held-out alloys; none where the archive lacks them, or no two agree.
+
+    Where none is held out, of those learned from, as parts of the model say them that had left them out.
+    """
     measured = archive.measured
-    groups = groups_of([wafer for wafer, held in zip(measured.wafers, measured.hold_out, strict=True) if held])
+    kind, said, judged = "held-out", measured.generated, measured.hold_out
+    if not judged.any():
+        kind, said, judged = "left-out", measured.left_out, ~measured.hold_out
+    groups = groups_of([wafer for wafer, mine in zip(measured.wafers, judged, strict=True) if mine])
     pairs = list[Pairs]()
     for figure in PARITY:
-        if figure.name not in measured.generated or figure.name not in measured.figures:
+        std_name = sure_to(figure, said)
+        if figure.name not in said or std_name not in said or figure.name not in measured.figures:
             continue
-        theirs = measured.figures[figure.name][measured.hold_out]
-        ours = measured.generated[figure.name][measured.hold_out]
-        std_name = sure_to(figure, measured.generated)
-        std = measured.generated[std_name][measured.hold_out]
+        theirs, ours, std = (v[judged] for v in (measured.figures[figure.name], said[figure.name], said[std_name]))
         there, made = np.isfinite(theirs), np.isfinite(ours)
         both = there & made
         if both.any():
             pairs.append(
                 Pairs(
                     figure,
-                    measured.compositions[measured.hold_out][both],
+                    kind,
+                    measured.compositions[judged][both],
                     theirs[both],
                     ours[both],
                     STDS_OF_INTERVAL * std[both],

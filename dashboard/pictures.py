@@ -159,7 +159,7 @@ def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Seq
     archive = read_last_archive(campaign)
     if archive is None or not (panels := held_out_pairs(archive)):
         return []
-    title = f"{_title(campaign)}, round {archive.round}: alloys never learned from"
+    title = f"{_title(campaign)}, round {archive.round}: alloys that the model had not seen"
     rule = rule_of(campaign, read_last_map(campaign))
     paths = _paths(folder, "parity", formats)
     for path in paths:

@@ -144,10 +144,10 @@ def _sections(
             alloy = label(archive.measured.compositions[row], campaign.elements)
             yield f"<p>{escape(f'{word}: {alloy}, MSE {archive.mse[row]:.3g}')}</p>"
             yield _figure(_example(campaign, archive, row))
-        if panels := held_out_pairs(archive):
-            yield "<h3>Peak figures of all alloys that were never learned from</h3>"
-            rule = rule_of(campaign, map_)
-            yield f"<div class=panels>{''.join(_parity(campaign, pairs, rule) for pairs in panels)}</div>"
+    if archive is not None and (panels := held_out_pairs(archive)):
+        yield "<h3>Peak figures of all alloys that the model had not seen</h3>"
+        rule = rule_of(campaign, map_)
+        yield f"<div class=panels>{''.join(_parity(campaign, pairs, rule) for pairs in panels)}</div>"
     if map_ is not None and archive is not None:
         yield from _how_sure(campaign, map_, archive)
     yield "<h2>Rounds</h2>"

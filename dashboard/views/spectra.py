@@ -52,13 +52,14 @@ def _show(campaign: CampaignSnapshot) -> None:
         st.info("Type an alloy, click one on the map, or choose one of the hold-out.")
     else:
         show_alloy(campaign, composition, key="spectra", wavelength=wavelength)
-    if examples and archive is not None:
-        _show_held_out(campaign, archive)
+    if archive is not None and (examples or archive.measured.left_out):
+        _show_unseen(campaign, archive)
 
 
-def _show_held_out(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
-    """Show what all held-out alloys say: figures generated against measured, and what the band holds."""
-    st.markdown("**All held-out alloys: generated against measured**")
+def _show_unseen(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
+    """Show what all alloys say that were held out, or else left out: figures, and what the band holds."""
+    kind = "held-out" if archive.measured.hold_out.any() else "left-out"
+    st.markdown(f"**All {kind} alloys: generated against measured**")
     if coverage := say_coverage(archive):
         st.caption(coverage)
     if campaign.q is None:
@@ -67,7 +68,7 @@ def _show_held_out(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
         st.caption(OLDER)
         return
     if not (panels := held_out_pairs(archive)):
-        st.caption("No held-out alloy has a trustworthy first peak both as measured and as generated.")
+        st.caption(f"No {kind} alloy has a trustworthy first peak both as measured and as generated.")
         return
     rule = rule_of(campaign, map_now(campaign))
     for column, pairs in zip(st.columns(len(panels)), panels, strict=True):

@@ -1,5 +1,6 @@
 """The pictures for print: drawn from what a round left, with neither a model nor the data set."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,9 +82,13 @@ def test_drawing_loads_no_torch(replayed: Path, tmp_path: Path):
 def test_an_archive_of_an_earlier_version_is_drawn_without_what_it_lacks(tmp_path: Path):
     make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=2, batch=5)
     campaign = read_begun_campaign(tmp_path / "made-up")
-    assert (archive := read_last_archive(campaign)) is not None
+    archive = read_last_archive(campaign)
+    assert archive is not None
     assert len(draw_held_out_figures(campaign, tmp_path)) == len(draw_how_sure(campaign, tmp_path)) == 1
     assert len(held_out_pairs(archive)) == 2 and "band holds" in say_coverage(archive)
+    nothing_held = archive._replace(measured=archive.measured._replace(hold_out=np.zeros(len(archive.mse), dtype=bool)))
+    assert [pairs.kind for pairs in held_out_pairs(nothing_held)] == ["left-out", "left-out"]
+    assert re.search(r"Δq of \d+ left-out alloys: slope", held_out_pairs(nothing_held)[0].say())
     assert campaign.archive is not None
     with h5py.File(campaign.archive[1], "a") as file:
         file.move("generated/epistemic_std", "generated/between")
