@@ -4,6 +4,7 @@ Scans as an instrument leaves them often begin behind the beam stop and end in z
 such scans learns the cliffs, and finds no first peak in what it generates.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ import numpy as np
 import torch
 
 from glassmap.agent.data.context import WAFER
+from glassmap.agent.data.corrections import DOUBLETS
 from glassmap.agent.data.dataset import SpectraSet
-from glassmap.agent.data.spectrum import q_axis
+from glassmap.agent.data.spectrum import q_axis, q_from_two_theta
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, MOST, Q1
@@ -51,6 +53,7 @@ class FirstLook(NamedTuple):
     taken: Range
     with_peak: tuple[int, int] | None  # scans with a first peak, over the whole axis and over what is taken; None for r
     often: str  # why most of the others have none, over what is taken; empty where all have one
+    with_other_anode: str = ""  # of 2θ whose peaks are missing or strange: by whose wavelength they are not; else empty
     volumes: VolumeCheck | None = None  # whether peaks lie where they can; None where too few are wide enough to tell
 
     @property
@@ -101,6 +104,8 @@ class FirstLook(NamedTuple):
                     f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there "
                     "counts enough?"
                 )
+        if self.with_other_anode:
+            said.append(self.with_other_anode)
         return " ".join(said)
 
     def _say(self, part: Range) -> str:
@@ -158,8 +163,30 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     codes, counts = np.unique(reasons[reasons != FOUND], return_counts=True)
     often = REASONS[int(codes[np.argmax(counts)])] if codes.size else ""
     with_peak = int(before.found.sum()), int(now.found.sum())
+    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
     volumes = _volumes(spectra, rows, now)
-    return FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often, volumes)
+    is_strange = not look.has_peaks or (volumes is not None and bool(volumes.orders))
+    if spectra.axis_name == "two_theta" and is_strange and (said := _say_other_anode(spectra, rows, some)):
+        return look._replace(with_other_anode=said)
+    return look._replace(volumes=volumes)
+
+
+def _say_other_anode(spectra: SpectraSet, rows: Rows, scans: Scans) -> str:
+    """Return with which anode's wavelength most scans have a first peak where their atoms' volume puts it, if any."""
+    found: list[tuple[int, str]] = []
+    for anode, lines in DOUBLETS.items():
+        q = q_from_two_theta(spectra.axis, wavelength=lines.alpha1)
+        with suppress(SpectrumError):  # no first peak can be on such an axis
+            peaks = measure_peaks(q, torch.as_tensor(scans))
+            volumes = _volumes(spectra, rows, peaks)
+            lie_right = volumes is not None and not (volumes.off.is_sure or volumes.orders)
+            if lie_right and peaks.found.sum() >= MOST * len(scans):
+                said = f"With the wavelength of {anode} Kα ({lines.alpha1:g} Å) a first peak is found in"
+                found.append((int(peaks.found.sum()), said))
+    if not found:
+        return ""
+    most, said = max(found)
+    return f"{said} {most} of {len(scans)} scans, where the volume of their atoms lets expect it: is it that?"
 
 
 def _volumes(spectra: SpectraSet, rows: Rows, peaks: Peaks) -> VolumeCheck | None:
@@ -170,7 +197,7 @@ def _volumes(spectra: SpectraSet, rows: Rows, peaks: Peaks) -> VolumeCheck | Non
         spectra.elements,
         peaks.figures[Q1.name].numpy(),
         peaks.figures[DELTA_Q.name].numpy(),
-        ids=[spectra.ids[row] for row in rows],
+        ids=[spectra.ids[int(row)] for row in rows],
         groups=None if wafers is None else wafers[rows],
         wavelength=spectra.wavelength,
     )

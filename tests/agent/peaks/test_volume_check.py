@@ -74,3 +74,12 @@ def test_the_first_look_holds_scans_against_it():
     wrong = replace(good, axis=good.axis * ANODES["Co"] / CU)
     said = look_at_scans(wrong).volumes
     assert said is not None and "Co Kα" in str(said)
+
+
+def test_scans_whose_peaks_are_strange_are_told_by_which_anode_s_wavelength_they_are_not():
+    good = read_dataset(BUNDLED)
+    good, inside = good.select(np.arange(len(good)) % 10 == 0), good.axis < 7
+    angles = two_theta_from_q(good.axis[inside], wavelength=CU)
+    some = replace(good, axis_name="two_theta", axis=angles, intensities=good.intensities[:, inside], wavelength=0.7093)
+    look = look_at_scans(some)
+    assert look.volumes is None and "With the wavelength of Cu Kα (1.54059 Å)" in str(look)
