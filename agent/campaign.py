@@ -128,7 +128,7 @@ class Campaign:
         return pd.DataFrame(read_map(self._latest("map"))[0])
 
     def candidates(self, *, level: float = LIKELY, only_known: bool = True, most: int = MOST_PLACES) -> pd.DataFrame:
-        """Where on the last map one would bet on a glass, a row a place, the one of largest mean Δq first.
+        """Where on the last map one would bet on a glass, a row a place, the one of largest expected Δq first.
 
         Places meet what `[wish]` in the campaign file asks for. A simulated campaign has those of largest Δq.
 

@@ -1,64 +1,87 @@
-"""Which alloys of a map are worth measuring: those whose Δq is large even less two epistemic std."""
+"""Where on a map one would bet on a glass, as pages and the report show it: a row a place."""
 
 import numpy as np
 import pandas as pd
 
-from glassmap.agent.data.composition import label
+from glassmap.agent.maps.glass import LIKELY
+from glassmap.agent.maps.regions import MOST_PLACES, Candidates, MeasuredAlloys, find_candidates
+from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.maps.wish import Wish
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import PerAlloy, Rows
-from glassmap.dashboard.data import Map
+from glassmap.dashboard.data import CampaignSnapshot, Map
 
 TOP_SHARE = 0.05  # of a quaternary's alloys, in its cloud
-MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
+NUMBERS = {  # of the table's columns, with how each is shown
+    "% of the map": "%.1f",
+    DELTA_Q.head: f"%.{DELTA_Q.digits}f",
+    "±": f"%.{DELTA_Q.digits}f",
+    "P(glass)": "%.2f",
+    "nearest measured (at.%)": "%.1f",
+    "known (%)": "%.0f",
+    "$/kg": "%.0f",
+    "g/cm³": "%.1f",
+}
 
 
-def best_alloys(
-    elements: tuple[str, ...],
+def candidates_of(
+    campaign: CampaignSnapshot,
     map_: Map,
+    archive: SpectraArchive | None,
     *,
-    ranges_at_pct: dict[str, tuple[float, float]] | None = None,
-    most_std: float | None = None,
-    least_distance: float | None = None,
-    most_distance: float | None = None,
+    wish: Wish | None = None,
     only_known: bool = True,
-    n: int = 50,
-) -> pd.DataFrame:
-    """Return the alloys whose Δq less two epistemic std is largest, as a table, the largest first.
+    level: float = LIKELY,
+    most: int = MOST_PLACES,
+) -> Candidates:
+    """Return the places of a campaign's map; see `find_candidates`."""
+    known = None if archive is None else archive.measured
+    return find_candidates(
+        map_.compositions,
+        {name: map_.figures[name].to_numpy() for name in map_.figures},
+        campaign.elements,
+        step_at_pct=campaign.settings.step_at_pct,
+        rule=map_.rule if campaign.has_glass_boundary else None,
+        measured=known and MeasuredAlloys(known.ids, known.compositions, known.figures[DELTA_Q.name]),
+        wish=wish,
+        only_known=only_known,
+        level=level,
+        most=most,
+    )
 
-    Left out are alloys of which most parts of the model find no peak: their mean's is a mixture.
 
-    Args:
-        elements: Of the campaign.
-        map_: Where to look.
-        ranges_at_pct: Of elements, both ends included.
-        most_std: Epistemic, of Δq in 1/Å.
-        least_distance: To the nearest measured alloy, at.%: what is new.
-        most_distance: To the nearest measured alloy, at.%.
-        only_known: Leave out what is extrapolated; a map that doesn't record that leaves out nothing.
-        n: At most.
-    """
-    figures, at_pct = map_.figures, 100 * map_.compositions
-    least = figures[DELTA_Q.name] - 2 * figures[DELTA_Q.std_name].fillna(0)
-    keep = (least.notna() & (figures["peak_share"] >= MOST_AGREE)).to_numpy(copy=True)
-    for element, (low, high) in (ranges_at_pct or {}).items():
-        column = at_pct[:, elements.index(element)]
-        keep &= (column >= low - 1e-6) & (column <= high + 1e-6)
-    if most_std is not None:
-        keep &= (figures[DELTA_Q.std_name] <= most_std).to_numpy()
-    if least_distance is not None:
-        keep &= (figures["distance"] >= least_distance).to_numpy()
-    if most_distance is not None:
-        keep &= (figures["distance"] <= most_distance).to_numpy()
-    if only_known:
-        keep &= (figures["known"] != 0).to_numpy()
-    rows = np.flatnonzero(keep)
-    rows = rows[np.argsort(-least.to_numpy()[rows], kind="stable")[:n]]
-    table = figures.iloc[rows].reset_index(drop=True)
-    table.insert(0, "at_least", least.to_numpy()[rows])
-    for k, element in enumerate(elements):
-        table.insert(k, element, at_pct[rows, k].round(1))
-    table.insert(0, "alloy", [label(composition, elements) for composition in map_.compositions[rows]])
-    return table
+def table_of(found: Candidates, elements: tuple[str, ...]) -> pd.DataFrame:
+    """Return places as a table for people; `NUMBERS` says how its numbers are shown."""
+    rows = [
+        {
+            "region": place.region,
+            "centre": place.alloy,
+            "extent (at.%)": place.say_extent(elements),
+            "% of the map": 100 * place.share,
+            DELTA_Q.head: place.delta_q,
+            "±": place.delta_q_std,
+            "P(glass)": place.p_glass,
+            "what is known, and what to measure": place.say_confirm(),
+            "nearest measured (at.%)": place.distance,
+            "known (%)": 100 * place.known_share,
+            "$/kg": place.cost_per_kg,
+            "g/cm³": place.density,
+        }
+        for place in found.places
+    ]
+    return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def say_table(found: Candidates) -> str:
+    """Return what the table's columns mean, in sentences."""
+    sure = "a new measurement" if found.knows_how_sure else "the model's parts (epistemic)"
+    glass = "is likely a glass" if found.glass is not None else f"has the largest {DELTA_Q.label}"
+    regions = "one region" if found.regions == 1 else f"{found.regions} regions"
+    return (
+        f"What {glass} are {found.meeting:,} alloys in {regions}. Each is divided in places about as wide as errors of "
+        f"{DELTA_Q.label} go together, a row each; {DELTA_Q.label} and P(glass) are means over the place, ± is the "
+        f"standard deviation of {sure}."
+    )
 
 
 def top_alloys(values: PerAlloy) -> Rows:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from glassmap.agent.config.wish import read_wish
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
@@ -25,6 +26,7 @@ from glassmap.agent.maps.spectra_archive import (
     read_archive,
     read_map,
 )
+from glassmap.agent.maps.wish import Wish
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
@@ -186,6 +188,16 @@ def read_used_alloys(folder: Path, *, check: bool) -> UsedAlloys:
     """Return the measurements that are used, held against their checksums or not."""
     with CampaignStore.read_only(folder) as store:
         return store.used_alloys(check=check)
+
+
+def read_wish_of(folder: Path) -> Wish:
+    """Return what a campaign's file wishes of candidates.
+
+    Raises:
+        CampaignError: If that is wrong.
+    """
+    with CampaignStore.read_only(folder) as store:
+        return read_wish(folder, store.config)
 
 
 class Batch(NamedTuple):

@@ -1,5 +1,6 @@
 """What the pages share: which campaign is looked at, what is read once and kept, and how a page stays up to date."""
 
+import math
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,15 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import GlassmapError
+from glassmap.agent.maps.glass import LIKELY
+from glassmap.agent.maps.regions import Candidates
 from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.maps.wish import Wish
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.agent.store.status import STOPPED, state_in_words
-from glassmap.dashboard.candidates import best_alloys
+from glassmap.dashboard.candidates import candidates_of
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
@@ -27,8 +31,8 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_used_alloys,
+    read_wish_of,
 )
-from glassmap.dashboard.held_out import sure_to
 from glassmap.dashboard.plots.maps import TERNARY_HEIGHT
 
 Shown = TypeVar("Shown")
@@ -249,22 +253,42 @@ def plain(text: str) -> str:
     return "`".join(parts)
 
 
-def widest(campaign: CampaignSnapshot) -> str | None:
-    """Return where Δq less two epistemic std is largest of what is known, in words; None without a map."""
-    return None if campaign.map is None else _widest(campaign.folder, campaign.map[1], campaign)
+def wish_now(campaign: CampaignSnapshot) -> Wish:
+    """Return what its campaign file wishes of candidates; nothing where that can't be read, which is said."""
+    return _or_warn(lambda: read_wish_of(campaign.folder)) or Wish()
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _widest(folder: Path, path: Path, _campaign: CampaignSnapshot) -> str | None:
-    map_ = map_now(_campaign)
-    found = None if map_ is None else best_alloys(_campaign.elements, map_, n=1)
-    if map_ is None or found is None or found.empty:
+def candidates_now(campaign: CampaignSnapshot, wish: Wish, *, only_known: bool, level: float) -> Candidates | None:
+    """Return where on its last map one would bet on a glass, found once; None without a map."""
+    if campaign.map is None:
         return None
-    best = found.iloc[0]
-    return (
-        f"{best['alloy']}: {DELTA_Q.say(best[DELTA_Q.name], best[sure_to(DELTA_Q, map_.figures)])}, "
-        f"{best['distance']:.1f} at.% from the nearest measured"
-    )
+    return _found(campaign.map[1], campaign.archive, wish, only_known, level, campaign)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _found(
+    path: Path,
+    archive: tuple[int, Path] | None,
+    wish: Wish,
+    only_known: bool,
+    level: float,
+    _campaign: CampaignSnapshot,
+) -> Candidates | None:
+    map_ = map_now(_campaign)
+    if map_ is None:
+        return None
+    return candidates_of(_campaign, map_, archive_now(_campaign), wish=wish, only_known=only_known, level=level)
+
+
+def best_place(campaign: CampaignSnapshot) -> str | None:
+    """Return the first of its candidates in words; None without a map, or where no alloy of it is likely a glass."""
+    found = candidates_now(campaign, wish_now(campaign), only_known=True, level=LIKELY)
+    if found is None or not found.places:
+        return None
+    best = found.places[0]
+    sure = "" if math.isnan(best.p_glass) else f", P(glass) {best.p_glass:.2f}"
+    state = {"open": "nothing measured there"}.get(best.state, f"{best.measured} measured there")
+    return f"{best.alloy}: {DELTA_Q.say(best.delta_q, best.delta_q_std)}{sure}, {state}"
 
 
 def alloy_of(composition: tuple[float, ...], elements: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import is_said_by, state_in_words
-from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
+from glassmap.dashboard.candidates import TOP_SHARE, candidates_of, say_table, table_of, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
@@ -34,6 +34,7 @@ from glassmap.dashboard.data import (
     read_last_map,
     read_log,
     read_used_alloys,
+    read_wish_of,
     rule_of,
 )
 from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage, sure_to
@@ -67,7 +68,6 @@ from glassmap.dashboard.plots.ternary import colour_range
 from glassmap.dashboard.plots.words import AXIS_TITLES
 from glassmap.dashboard.reliability import evidence_of, say_kinds
 
-CANDIDATES = 20
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -241,7 +241,7 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
                 ),
                 height=TERNARY_HEIGHT.format(width="100vw"),
             )
-    best = best_alloys(elements, map_, n=200)
+    best = candidates_of(campaign, map_, archive, wish=read_wish_of(campaign.folder))
     values = map_.values(DELTA_Q.name)
     if len(elements) == 4 and np.isfinite(values).any():
         top = top_alloys(values)
@@ -256,23 +256,17 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
                 measured=known.learned,
             )
         )
-    if len(elements) > 3 and len(best):
-        yield _figure(draw_parallel(best, elements=elements, limits=colour_range(values)))
+    if len(elements) > 3 and best.places:
+        rows = pd.DataFrame([place.to_row(elements) for place in best.places])
+        yield _figure(draw_parallel(rows, elements=elements, limits=colour_range(values)))
     yield "<h3>Best candidates</h3>"
-    which = "Alloys that are known, and" if map_.extrapolated is not None else "Alloys, known or not,"
-    yield (
-        f"<p>{which} whose {DELTA_Q.label} is large even less two epistemic std, the largest first. That std is how "
-        "far base models disagree, and no error bar.</p>"
-    )
-    columns = {
-        "alloy": "alloy",
-        "at_least": f"at least ({DELTA_Q.unit})",
-        DELTA_Q.name: DELTA_Q.head,
-        DELTA_Q.std_name: "± std",
-        **{figure.name: figure.head for figure in FIGURES if figure.name in best},
-        "distance": "nearest measured (at.%)",
-    }
-    yield _table(best.loc[:, list(columns)].head(CANDIDATES).rename(columns=columns))
+    if not best.places:
+        yield f"<p>{escape(best.say_none())}</p>"
+        return
+    yield f"<p>{escape(say_table(best))}</p>"
+    if best.chance is not None:
+        yield f"<p>Open places: {escape(best.chance.say())}</p>"
+    yield _table(table_of(best, elements))
 
 
 def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> Iterator[str]:

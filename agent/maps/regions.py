@@ -58,6 +58,7 @@ class Place(NamedTuple):
     share: float  # the same as a share of the map
     region_alloys: int  # of its whole region, as far as they meet what is asked
     delta_q: float  # mean over its alloys, 1/Å
+    delta_q_expected: float  # mean of what is expected of a new measurement, 1/Å, by which places are ranked
     delta_q_std: float  # what a new measurement is expected to be off by: root mean square over its alloys, 1/Å
     p_glass: float  # mean probability of its alloys to be a glass
     p_centre: float  # that of the centre
@@ -127,7 +128,7 @@ class JointChance(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The places of a map, the one of largest mean Δq first."""
+    """The places of a map, the one of largest expected Δq first."""
 
     places: list[Place]
     likely: int  # alloys of the map that are likely a glass, whatever else they are
@@ -182,7 +183,7 @@ def find_candidates(
     """
     wish, told = wish or Wish(), _Map(compositions, tuple(elements), columns, step_at_pct)
     if rule is None:
-        likely = told.delta_q >= (np.nanquantile(told.delta_q, 1 - TOP_SHARE) if told.has_peaks else math.inf)
+        likely = told.expected >= (np.nanquantile(told.expected, 1 - TOP_SHARE) if told.has_peaks else math.inf)
     else:
         likely = told.p_glass >= level if told.says_how_sure else rule.is_glass(told.delta_q)
     likely &= columns["peak_share"] >= MOST_AGREE
@@ -190,9 +191,9 @@ def find_candidates(
     rows = rows[wish.is_met(compositions[rows], elements)]
     parts = np.rint(compositions[rows] * (100 / step_at_pct)).astype(np.int64)
     region = _connected(parts)
-    owner = _divided(100 * compositions[rows], told.delta_q[rows], region, most=most)
+    owner = _divided(100 * compositions[rows], told.expected[rows], region, most=most)
     groups = [np.flatnonzero(owner == k) for k in range(owner.max(initial=-1) + 1)]
-    groups.sort(key=lambda group: -float(told.delta_q[rows[group]].mean()))
+    groups.sort(key=lambda group: -float(told.expected[rows[group]].mean()))
     rank = {which: k for k, which in enumerate(dict.fromkeys(int(region[group[0]]) for group in groups), start=1)}
     sizes = np.bincount(region, minlength=1)
     places = [
@@ -251,6 +252,12 @@ class _Map:
         return self.columns[DELTA_Q.name].astype(np.float64)
 
     @cached_property
+    def expected(self) -> PerAlloy:
+        """Δq that is expected of a new measurement; that of the mean spectrum where nobody can say."""
+        found = self.columns.get(DELTA_Q.expected_name, self.delta_q).astype(np.float64)
+        return np.where(np.isnan(found), self.delta_q, found)
+
+    @cached_property
     def delta_q_std(self) -> PerAlloy:
         """What a new measurement is off by; of a map older than that the epistemic std."""
         return self.columns.get(DELTA_Q.predictive_std_name, self.columns[DELTA_Q.std_name]).astype(np.float64)
@@ -306,6 +313,7 @@ class _Map:
             share=len(rows) / len(self.compositions),
             region_alloys=region_alloys,
             delta_q=float(self.delta_q[rows].mean()),
+            delta_q_expected=float(self.expected[rows].mean()),
             delta_q_std=float(np.sqrt(np.square(self.delta_q_std[rows]).mean())),
             p_glass=float(self.p_glass[rows].mean()),
             p_centre=float(self.p_glass[rows[middle]]),

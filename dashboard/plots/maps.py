@@ -380,17 +380,18 @@ def _xyz(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple[float, float]) -> go.Figure:
-    """Draw a line for each of the best alloys of many elements, across at.%, Δq and its epistemic std.
+    """Draw a line for each of the best places of many elements, across the centre's at.%, Δq and its std.
 
     Args:
-        table: As of `glassmap.dashboard.candidates.best_alloys`.
+        table: A row a place, as of `glassmap.agent.maps.regions.Place.to_row`.
         elements: Of the campaign.
         limits: Of the colours, which are Δq.
     """
     axes = [{"label": element, "values": table[element], "range": [0, 100]} for element in elements]
     axes.append({"label": DELTA_Q.head, "values": table[DELTA_Q.name]})
     axes.append({"label": f"std ({DELTA_Q.unit})", "values": table[DELTA_Q.std_name].fillna(0)})
-    axes.append({"label": "distance (at.%)", "values": table["distance"]})
+    if all(value is not None for value in table["distance"]):
+        axes.append({"label": "distance (at.%)", "values": table["distance"]})
     line = {"color": table[DELTA_Q.name], "colorscale": "Viridis", "cmin": limits[0], "cmax": limits[1]}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelfont={"size": 14}, tickfont={"size": 11}))
     set_style(figure, height=420)

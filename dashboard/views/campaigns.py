@@ -9,7 +9,17 @@ from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.peaks.measures import MSE
 from glassmap.dashboard.data import CampaignSnapshot, Unreadable
 from glassmap.dashboard.learning import UNKNOWN, measures_of, say_trend
-from glassmap.dashboard.live import ago, alloy_of, badge_of, headline_of, name_of, plain, sentences_of, watch, widest
+from glassmap.dashboard.live import (
+    ago,
+    alloy_of,
+    badge_of,
+    best_place,
+    headline_of,
+    name_of,
+    plain,
+    sentences_of,
+    watch,
+)
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
 
@@ -44,8 +54,8 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     st.markdown(f"##### {plain(campaign.name)} · {elements} {badge_of(campaign)}{person}")
     st.markdown(sentences_of(campaign))
     lines = [f"**Measured next:** {_next_batch(campaign)}"]
-    if not campaign.status.failure and (best := widest(campaign)) is not None:
-        lines.insert(0, f"**{DELTA_Q.label} is largest at** {best}")
+    if not campaign.status.failure and (best := best_place(campaign)) is not None:
+        lines.insert(0, f"**Best candidate:** {best}")
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
     st.markdown("  \n".join(filter(None, [headline_of(campaign), *lines])))

@@ -1,6 +1,7 @@
 """Where is the glass, and how sure is that?"""
 
 import io
+import math
 from functools import partial
 
 import numpy as np
@@ -9,28 +10,31 @@ import streamlit as st
 
 from glassmap.agent.data.composition import close_compositions, label, parse_composition
 from glassmap.agent.errors import CompositionError
+from glassmap.agent.maps.glass import LIKELY, POSSIBLY, SURELY
 from glassmap.agent.maps.knowledge import say_extrapolated
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.maps.regions import Place
+from glassmap.agent.maps.wish import Wish
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Compositions, Mask
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import show_alloy
-from glassmap.dashboard.candidates import TOP_SHARE, best_alloys, top_alloys
+from glassmap.dashboard.candidates import NUMBERS, TOP_SHARE, say_table, table_of, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map, boundary_over, colour_limits, measured_values
-from glassmap.dashboard.live import archive_now, chosen, map_now, plain, show_ternary, used_alloys_now
+from glassmap.dashboard.live import (
+    archive_now,
+    candidates_now,
+    chosen,
+    map_now,
+    plain,
+    show_ternary,
+    used_alloys_now,
+    wish_now,
+)
 from glassmap.dashboard.plots.maps import Marks, draw_parallel, draw_ternary, draw_tetrahedron
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.plots.ternary import colour_range, positions
 
-COLUMNS = {  # of the best candidates: title and format
-    "at_least": (f"at least ({DELTA_Q.unit})", f"%.{DELTA_Q.digits}f"),
-    **{
-        name: (head, f"%.{figure.digits}f")
-        for figure in FIGURES
-        for name, head in ((figure.name, figure.head), (figure.std_name, f"± std ({figure.label})"))
-    },
-    "distance": ("nearest measured (at.%)", "%.1f"),
-    "peak_share": ("share with a peak", "%.2f"),
-}
+LEVELS = {"possibly": POSSIBLY, "likely": LIKELY, "surely": SURELY}  # how sure a candidate has to be
 TERNARY = "ternary"  # key of the picture
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
@@ -76,11 +80,10 @@ def _pick(key: str, compositions: Compositions, columns: list[int]) -> None:
         st.session_state["alloy"] = tuple(compositions[int(np.argmin((away**2).sum(1)))])
 
 
-def _pick_row(shares: pd.DataFrame) -> None:
-    """Remember the alloy whose row was chosen."""
+def _pick_row(places: list[Place]) -> None:
+    """Remember the centre of the place whose row was chosen."""
     if rows := st.session_state["candidates"]["selection"]["rows"]:
-        at_pct = shares.iloc[rows[0]].to_numpy(dtype=np.float64)
-        st.session_state["alloy"] = tuple(at_pct / at_pct.sum())
+        st.session_state["alloy"] = places[rows[0]].centre
 
 
 def _marks(
@@ -182,67 +185,68 @@ def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str, used: UsedAlloy
     st.plotly_chart(figure, width="stretch", key="cloud")
 
 
-def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
-    st.markdown(
-        f"**Best candidates**: alloys whose {DELTA_Q.label} is large even less two epistemic std, "
-        "which is how far base models disagree"
-    )
-    with st.expander("Filters"):
-        columns = st.columns(min(3, len(campaign.elements)))
-        ranges = {
-            element: columns[k % len(columns)].slider(
-                f"{element} (at.%)", 0.0, 100.0, (0.0, 100.0), step=1.0, format="%g", key=f"range {element}"
-            )
-            for k, element in enumerate(campaign.elements)
-        }
-        columns = st.columns(3)
-        most_std = columns[0].number_input(
-            f"epistemic std of {DELTA_Q.label} below ({DELTA_Q.unit})",
-            min_value=0.0,
-            value=None,
-            step=0.005,
-            format="%.3f",
-            placeholder="any",
-        )
-        above = columns[1].number_input("distance above (at.%)", min_value=0.0, value=None, step=1.0, placeholder="any")
-        below = columns[2].number_input(
-            "distance below (at.%)",
-            min_value=0.0,
-            value=None,
+def _wish(campaign: CampaignSnapshot) -> tuple[Wish, bool, float]:
+    """Ask what candidates have to meet, beginning with what the campaign file says: a wish, known only, a level."""
+    wish = wish_now(campaign)
+    columns = st.columns(min(3, len(campaign.elements)))
+    ranges = {
+        element: columns[k % len(columns)].slider(
+            f"{element} (at.%)",
+            0.0,
+            100.0,
+            wish.bounds_at_pct.get(element, (0.0, 100.0)),
             step=1.0,
-            placeholder="any",
-            help="To the nearest measured alloy.",
+            format="%g",
+            key=f"range {element}",
         )
-        only_known = st.toggle("known alloys only", value=True, help="Leaves out what is extrapolated.")
-    table = best_alloys(
-        campaign.elements,
-        map_,
-        ranges_at_pct=ranges,
-        most_std=most_std,
-        least_distance=above,
-        most_distance=below,
-        only_known=only_known,
-        n=200,
+        for k, element in enumerate(campaign.elements)
+    }
+    columns = st.columns(3)
+    cost = columns[0].number_input(
+        "at most ($/kg)",
+        min_value=0.0,
+        value=wish.max_cost_per_kg,
+        placeholder="any",
+        help="Of the raw elements of the centre, as they are traded in bulk; `[wish.prices]` takes your own.",
     )
-    if table.empty:
-        st.info("No alloy of the map meets these.")
+    low, high = wish.density or (None, None)
+    lightest = columns[1].number_input("at least (g/cm³)", min_value=0.0, value=low, placeholder="any")
+    heaviest = columns[2].number_input("at most (g/cm³)", min_value=0.0, value=high, placeholder="any")
+    bounded = {element: ends for element, ends in ranges.items() if ends != (0.0, 100.0)}
+    density = None if lightest is None and heaviest is None else (lightest or 0.0, heaviest or math.inf)
+    columns = st.columns(3)
+    level = columns[0].segmented_control("a glass", list(LEVELS), default="likely", key="level") or "likely"
+    only_known = columns[1].toggle("known alloys only", value=True, help="Leaves out what is extrapolated.")
+    return Wish(bounded, cost, density, wish.prices), only_known, LEVELS[level]
+
+
+def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
+    st.markdown("**Best candidates**: where one would bet on a glass, a row a place")
+    with st.expander("Wishes"):
+        wish, only_known, level = _wish(campaign)
+    found = candidates_now(campaign, wish, only_known=only_known, level=level)
+    if found is None or not found.places:
+        st.info("" if found is None else found.say_none())
         return
-    shown = {name: column for name, column in COLUMNS.items() if name in table}
-    order = ["alloy", *shown, *campaign.elements]
+    if found.chance is not None:
+        st.markdown(f"Open places: {found.chance.say()}")
+    table = table_of(found, campaign.elements)
     st.dataframe(
-        table[order],
+        table,
         hide_index=True,
-        height=300,
+        height=min(420, 38 + 35 * len(table)),
         key="candidates",
-        on_select=partial(_pick_row, table.loc[:, list(campaign.elements)]),
+        on_select=partial(_pick_row, found.places),
         selection_mode="single-row",
         column_config={
-            name: st.column_config.NumberColumn(title, format=style) for name, (title, style) in shown.items()
+            name: st.column_config.NumberColumn(name, format=style) for name, style in NUMBERS.items() if name in table
         },
     )
-    st.download_button("As CSV", table[order].to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
+    st.caption(say_table(found))
+    rows = pd.DataFrame([place.to_row(campaign.elements) for place in found.places])
+    st.download_button("As CSV", rows.to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
     if len(campaign.elements) > 4:
-        figure = draw_parallel(table, elements=campaign.elements, limits=colour_range(map_.values(DELTA_Q.name)))
+        figure = draw_parallel(rows, elements=campaign.elements, limits=colour_range(map_.values(DELTA_Q.name)))
         st.plotly_chart(figure, width="stretch", key="parallel")
 
 

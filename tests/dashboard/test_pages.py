@@ -42,7 +42,7 @@ def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
     titles = [element.value for element in test.markdown if element.value.startswith("#####")]
     assert len(titles) == 8 and "failed" in titles[0] and "converged" in titles[-1]
     assert "Waiting for 3 of 5 measurements of round 4 since" in said
-    assert re.search(r"Δq is largest at\*\* Zr\d+Cu\d+Al\d+: 0\.\d+ ± 0\.\d+ Å⁻¹", said)
+    assert re.search(r"Best candidate:\*\* Zr\d+Cu\d+Al\d+: 0\.\d+ ± 0\.\d+ Å⁻¹, P\(glass\) 0\.", said)
     assert re.search(r"Measured next:\*\* 3 of round 4: Zr", said)
     assert "glassmap run" in said and "glassmap repair" in said
 
@@ -295,8 +295,8 @@ def test_another_page_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, camp
     frame.write_text(frame.read_text().replace("PAGES = {", line))
     (tmp_path / "dashboard" / "views" / "best.py").write_text(
         "import streamlit as st\n"
-        "from glassmap.dashboard.live import chosen, widest\n"
-        "st.markdown(f'The best: {widest(chosen(lambda campaign: campaign.map))}')\n"
+        "from glassmap.dashboard.live import best_place, chosen\n"
+        "st.markdown(f'The best: {best_place(chosen(lambda campaign: campaign.map))}')\n"
     )
     monkeypatch.setenv(FOLDERS, str(campaigns))
     test = AppTest.from_file(str(frame), default_timeout=60)

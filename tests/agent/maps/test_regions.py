@@ -73,6 +73,13 @@ def test_a_wide_region_is_divided_into_places_that_hold_each_of_its_alloys_once_
     assert len(candidates(hill("Co34V32Zr34", 30), most=2).places) == 2
 
 
+def test_places_are_ranked_by_what_is_expected_of_a_new_measurement():
+    narrow = np.where(ALLOYS[:, 0] < 0.4, 0.6, 0.8).astype(np.float32)
+    found = candidates(TWO, {"delta_q_expected": narrow}).places
+    assert [place.alloy for place in found] == ["Co60V20Zr20", "Co20V20Zr60"] and found[0].delta_q < found[1].delta_q
+    assert found[0].delta_q_expected == pytest.approx(0.8)
+
+
 def by_hand(alloys: Compositions) -> int:
     """Count the regions of some alloys by looking at each pair."""
     parts = np.rint(50 * alloys).astype(int)

@@ -38,7 +38,7 @@ def test_the_terminal_says_a_row_a_place_and_writes_the_same_as_files(folder: Pa
     assert all(f"{row['alloy']}: {row['confirm']}" in said.replace("\n", " ") for row in rows)
     table = glassmap.Campaign(folder).candidates(only_known=False)
     assert table["alloy"].tolist() == [row["alloy"] for row in rows]
-    assert table["delta_q"].tolist() == sorted(table["delta_q"], reverse=True)
+    assert table["delta_q_expected"].tolist() == sorted(table["delta_q_expected"], reverse=True)
     assert all(row["Zr_low"] <= row["Zr"] <= row["Zr_high"] for row in records["places"])
     assert len(glassmap.Campaign(folder).candidates(only_known=False, most=2)) == 2
 
