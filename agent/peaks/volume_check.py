@@ -24,6 +24,7 @@ ANODES: dict[str, float] = {anode: lines.alpha1 for anode, lines in DOUBLETS.ite
 SURELY = 3.0  # standard errors
 SYSTEMS = 0.018  # standard deviation of ln factor between systems whose halos lie round the middle of the triangle …
 AWAY = 0.12  # … and more for each unit of atomic fraction that the mean of the halos is away from it
+OF_ANOTHER_KIND = 4  # parts of the scatter that count as error, as fine crystals may be among the halos
 BETWEEN_WAFERS = 0.02  # standard deviation of the shift of one wafer against others at the same alloys …
 AS_MANY_WAFERS = 3  # … which counts beside those of the set as that of so many
 NEAR_AT_PCT = 10.0  # how far the alloys of other wafers may be, that a wafer's are held against
@@ -158,7 +159,7 @@ def check_volumes(
     compositions, q1 = compositions[told], q1[told]
     off = np.log(q1 / q1_by_volume(compositions, elements))
     away = float(np.linalg.norm(compositions.mean(0) - 1 / len(elements)))
-    whole = Shift("", math.log(law.factor), math.hypot(SYSTEMS, AWAY * away))
+    whole = Shift("", float(np.median(off)), math.hypot(SYSTEMS, AWAY * away, law.scatter / OF_ANOTHER_KIND))
     orders = _better_orders(compositions, elements, q1) if law.scatter > SCATTERED else ()
     apart = () if groups is None else _groups_apart(compositions, off, groups[told])
     single = _single_samples(compositions, elements, off, np.asarray(ids)[told]) if len(ids) else ()
