@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.data.scan_folder import read_scans
+from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots import for_print
 from glassmap.dashboard.report import write_report
 from tests.support.command_line import glassmap
 from tests.support.pages import look, words
-from tests.support.pictures import MAPS
 
 
 @pytest.fixture(scope="module")
@@ -133,4 +133,4 @@ def test_no_page_report_or_picture_calls_a_map_without_peaks_a_success(
     write_report(folder, tmp_path / "mute.html")
     assert f"<strong class=failure>{told}" in (tmp_path / "mute.html").read_text()
     titles = [figure.get_suptitle() for figure in drawn]
-    assert sum(told in title for title in titles) == 2 * len(MAPS), "every map, as PNG and as SVG"
+    assert sum(told in title for title in titles) == 2 * len(FIGURES), "every map, as PNG and as SVG"
