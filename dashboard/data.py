@@ -335,8 +335,8 @@ def read_map_of(campaign: CampaignSnapshot, round_: int, path: Path) -> Map:
     """
     columns, metadata = read_map(path)
     compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
-    if P_GLASS in columns and np.isnan(columns[P_GLASS]).all():  # learned from too few to say how sure Δq is
-        del columns[P_GLASS]
+    if not campaign.has_glass_boundary or np.isnan(columns.get(P_GLASS, np.nan)).all():
+        columns.pop(P_GLASS, None)  # of simulated spectra without a rule; of what is learned from too few to be sure
     known_below = metadata.get("known_below")  # came later, and is None where the model could not say
     return Map(
         round_,

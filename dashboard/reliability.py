@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
         groups = {name: share for name, share in self.of_delta_q.items() if name != "all"}
         fewer = [f"{name} ({100 * s.value:.0f} %)" for name, s in groups.items() if s.interval[1] < CONFIDENCE]
         if fewer:
-            sentences.append(f"It holds clearly fewer of: {', '.join(fewer)}.")
+            sentences.append(f"It holds clearly fewer among these: {', '.join(fewer)}.")
         return sentences
 
 
@@ -85,7 +85,7 @@ def _evidence(
 
 
 def _say_glass(found: Reliability, kind: str) -> list[str]:
-    """Return what P(glass) was worth, with what nothing but the share of glasses would have been."""
+    """Return what P(glass) was worth, beside what the share of glasses alone would have been."""
     if not found.alloys:
         return []
     words: list[str] = []
@@ -96,7 +96,7 @@ def _say_glass(found: Reliability, kind: str) -> list[str]:
         share = Share(sum(one.measured.true for one in classes), sum(one.measured.of for one in classes))
         words.append(f"of those {name}, {share.say()} are one" if share.of else f"not one was {name}")
     return [
-        _verdict(found),
+        f"{kind.capitalize()}: {_verdict(found)}",
         f"By {found.alloys} alloys that were {kind}: {'; '.join(words)}.",
         f"Brier score {found.brier:.3f}, where the share of glasses said of every alloy would have "
         f"{found.brier_of_share:.3f}; P(glass) and what was measured differ by {100 * found.calibration_error:.0f} %, "
@@ -107,9 +107,9 @@ def _say_glass(found: Reliability, kind: str) -> list[str]:
 def _verdict(found: Reliability) -> str:
     """Return in a sentence whether P(glass) can be believed."""
     if found.alloys < FEW:
-        return "Of so few alloys hardly anything can be told of P(glass)."
+        return "of so few alloys hardly anything can be told of P(glass)."
     if found.calibration_error <= CLEARLY * found.by_chance:
-        return "Nothing speaks against P(glass)."
+        return "nothing speaks against P(glass)."
     told = [one for one in found.classes if one.measured.of]
     off = sum((one.measured.true - one.said * one.measured.of) * (2 * one.said - 1) for one in told)
     return "P(glass) is too sure." if off < 0 else "P(glass) is less sure than it could be."

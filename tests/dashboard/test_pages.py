@@ -217,7 +217,7 @@ def test_a_page_says_what_p_glass_and_the_interval_were_worth_and_how_many_say_s
     test = look(monkeypatch, campaigns, "reliability", campaign=name)
     said = words(test)
     assert re.search(
-        r"\*\*Nothing speaks against P\(glass\)\.\*\*  \nBy \d+ alloys that were held out: .* are one\.", said
+        r"\*\*Held out: nothing speaks against P\(glass\)\.\*\*  \nBy \d+ alloys that were held out: .* are one\.", said
     )
     assert re.search(r"Brier score 0\.\d+, where the share of glasses said of every alloy would have 0\.\d+", said)
     assert said.count("The 90 % interval of a new measurement of Δq holds") == 2, "of those held out and those left out"
@@ -230,7 +230,10 @@ def test_a_page_says_what_p_glass_and_the_interval_were_worth_and_how_many_say_s
     ]
     assert len(test.get("plotly_chart")) == 2
     few = words(look(monkeypatch, campaigns, "reliability", campaign="converged"))
-    assert "**Of so few alloys hardly anything can be told of P(glass).**  \nBy 3 alloys that were held out" in few
+    assert (
+        "**Held out: of so few alloys hardly anything can be told of P(glass).**  \nBy 3 alloys that were held out"
+        in few
+    )
 
 
 def test_how_much_is_a_glass_stands_first_on_every_page(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
