@@ -532,6 +532,26 @@ def benchmark_volumes(
         write_json(json_file, {"laws": laws, "faults": records})
 
 
+@app.command("candidates")
+def benchmark_candidates(
+    datasets: Datasets,
+    where: Where = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws; choices were made on the first five.")] = 10,
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder of trained ensembles, `SET-KIND-SEED`.")] = None,
+    json_file: Json = None,
+) -> None:
+    """What comes of measuring candidates: centres of places, beside the widest or surest alloys one by one.
+
+    Example: `python -m tests.benchmarks candidates co-v-zr.nc --seeds 2 --json records.json`
+    """
+    from tests.benchmarks import candidates
+
+    with errors_in_words():
+        records = candidates.run(datasets, seeds=range(seeds), where=where, checkpoints=checkpoints)
+        print_records(candidates.over_draws(records))
+        write_json(json_file, records)
+
+
 @app.command("corrections")
 def benchmark_corrections(
     dataset: Dataset,

@@ -5,7 +5,6 @@ measured by the nearest of those. Besides: how far errors of Δq of two left-out
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -67,6 +66,27 @@ def run(
     return records
 
 
+def over_draws(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row a data set, kind of hold-out and way of choosing, over all draws that had anything to measure."""
+    rows = list[dict[str, Any]]()
+    for case in dict.fromkeys((r["dataset"], r["kind"], r["way"]) for r in records):
+        own = [r for r in records if (r["dataset"], r["kind"], r["way"]) == case and r.get("bets")]
+        bets = sum(r["bets"] for r in own)
+        if bets:
+            rows.append(
+                dict(zip(("dataset", "kind", "way"), case, strict=True))
+                | {"draws": len(own), "bets": bets, "glass": sum(r["glasses"] for r in own) / bets}
+                | {"said": sum(r["expected"] for r in own) / bets}
+                | {
+                    name: float(np.mean([r[name] for r in own if r[name] is not None]))
+                    for name in ("delta_q", "apart", "at_least_one")
+                }
+                | {"within": sum(r["low"] <= r["glasses"] <= r["high"] for r in own)}
+                | {"any": sum(r["glasses"] > 0 for r in own)}
+            )
+    return rows
+
+
 def _of_one(name: str, spectra: SpectraSet, kind: str, seed: int, checkpoints: Path | None) -> Iterator[dict[str, Any]]:
     learn, test = draw_split(spectra, kind, n=PAPER_SIZES.get(name, 60), seed=seed)
     q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
@@ -104,20 +124,21 @@ def _bet(
 ) -> dict[str, Any]:
     """Return what comes of measuring the first `BETS` alloys that a tested sample with a first peak is near of."""
     told = np.isfinite(widths)
-    away, row = KDTree(tested[told]).query(alloys) if len(alloys) else (np.empty(0), np.empty(0, dtype=int))
+    if not len(alloys):
+        return {"bets": 0}
+    away, row = map(np.asarray, KDTree(tested[told]).query(alloys))
     near = np.flatnonzero(100 * away <= NEAR_AT_PCT)[:BETS]
     found = widths[told][row[near]]
     if not len(near):
         return {"bets": 0}
     apart = 100 * np.linalg.norm(alloys[near][:, None] - alloys[near], axis=2)
     same = apart[np.triu_indices(len(near), 1)]
-    distinct = np.unique(near, return_index=True)[1]
-    said = joint_chance(alloys[near[distinct]], p_glass[near[distinct]])
+    said = joint_chance(alloys[near], p_glass[near])
     return {
         "bets": len(near),
         "glasses": int(rule.is_glass(found).sum()),
         "delta_q": float(found.mean()),
-        "apart": float(same.mean()) if len(same) else math.nan,
+        "apart": float(same.mean()) if len(same) else None,
         "expected": said.expected,
         "low": said.low,
         "high": said.high,
