@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig
+from glassmap.agent.config.glass import is_glass_given
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.models.config import PRESETS
 from glassmap.flows.backends.replay import Settings as ReplaySettings
 from glassmap.flows.rounds.campaign import open_campaign
@@ -247,3 +249,16 @@ def test_how_much_of_the_bare_substrate_is_subtracted_is_a_setting(said: Any, sc
     spectrum = axis | ({} if said is None else {"substrate_scale": said})
     config = CampaignConfig.of(film | {"spectrum": spectrum}, source="test")
     assert config.spectrum.read()["substrate"].scale == scale
+
+
+def test_what_a_glass_is_may_change_at_any_time_and_is_said_in_one_way():
+    labelled = check(glass={"labels": "known.csv"})
+    earlier, given = labelled.model_dump(mode="json"), labelled.given
+    plain = check().continuing(earlier, given=given)
+    plain.check_continues(earlier)
+    assert plain.glass.labels is None and plain.glass.rule == GlassRule(0.57), "labels that are taken out are gone"
+    assert not is_glass_given(plain.model_dump(mode="json")) and is_glass_given(earlier)
+    with pytest.raises(CampaignError, match=r"take out glass.threshold and threshold_std, or the labels"):
+        check(glass={"labels": "known.csv", "threshold": 0.5})
+    with pytest.raises(CampaignError, match=r"glass.threshold: .*greater than 0, got -0.5"):
+        check(glass={"threshold": -0.5})
