@@ -108,9 +108,10 @@ def judge_all(ensemble: TrainedEnsemble, case: Case, seed: int, *, controls: boo
         for way, forecast in ways.items()
         for figure in FORECAST
     ]
-    predicted = ensemble.predict(case.test.compositions)
-    inside = np.abs(predicted.mean - case.test.intensities) <= predicted.band
-    return [*records, {"figure": "band", "way": OURS} | judge_band(inside, predicted.band, wafers)]
+    blocks, stack = list(ensemble.stack.predict_blocks(case.test.compositions)), ensemble.stack
+    band = on_cpu([stack.band(block, block.epistemic_std(stack.weights)) for block in blocks])
+    inside = np.abs(on_cpu([block.mean(stack.weights) for block in blocks]) - case.test.intensities) <= band
+    return [*records, {"figure": "band", "way": OURS} | judge_band(inside, band, wafers)]
 
 
 def judge(name: str, draws: FigureDraws, truth: PerSample, wafers: np.ndarray) -> dict[str, Any]:
@@ -176,7 +177,8 @@ def forecasts(ensemble: TrainedEnsemble, case: Case, seed: int) -> dict[str, For
     if residuals is not None:
         residuals = residuals[np.isfinite(residuals).all(1)]
         rows = np.random.default_rng(seed).integers(len(residuals), size=(COUNT, len(alloys)))
-        spectra = (ensemble.predict(alloys).mean + residuals[rows]).clip(0)
+        mean = on_cpu([block.mean(ensemble.weights) for block in ensemble.stack.predict_blocks(alloys)])
+        spectra = (mean + residuals[rows]).clip(0)
         found[BOOTSTRAP] = _of_draws(case.q, spectra)
     return found
 
