@@ -255,7 +255,7 @@ def draw(records: Sequence[dict[str, Any]], path: Path, *, ways: Sequence[str] =
                 label = f"{way}: {pooled_error(cases):.2f}"
                 colour = ("C0", "0.45", "C1")[k % 3]
                 panel.errorbar(said, happened, spread, fmt="o-", ms=4, lw=1.2, color=colour, label=label)
-            panel.legend(frameon=False, fontsize=7, loc="upper left", title="calibration error", title_fontsize=7)
+            panel.legend(frameon=False, fontsize=7, loc="lower right", title="calibration error", title_fontsize=7)
             panel.set_title(f"{'-'.join(w.capitalize() for w in dataset.split('-'))}, {split}", fontsize=10)
             panel.spines[["top", "right"]].set_visible(False)
             if row == len(datasets) - 1:
