@@ -78,7 +78,7 @@ def map_again(campaign: OpenCampaign) -> None:
             store.record_artefact(round_, kind, made)
         said = record_glass(campaign, maps[MAP])
         store.record_only_artefact(round_, "archive", archive)
-        store.log("mapped again", f"round {round_}, by {rule.say()}{said and '; '}{said}")
+        store.log("mapped again", f"round {round_}" + (f", by {rule.say()}; {said}" if said else ""))
     drop_other_archives(archive)
     for other in filter(None, before):
         if other[1] not in maps.values():
