@@ -115,6 +115,11 @@ def _verdict(found: Reliability) -> str:
     return "P(glass) is too sure." if off < 0 else "P(glass) is less sure than it could be."
 
 
+def least_of(found: Sequence[Evidence]) -> float:
+    """Return where a picture of shares inside intervals begins: low enough for all bars, and at a half at most."""
+    return min([0.5, *(share.interval[0] for one in found for share in one.of_delta_q.values())])
+
+
 def say_kinds(found: Sequence[Evidence]) -> str:
     """Return what kinds of alloys there are, and what the bars of pictures are."""
     kinds = " ".join(f"{TITLES[one.kind][0].upper()}{TITLES[one.kind][1:]}." for one in found)

@@ -76,6 +76,7 @@ table { border-collapse: collapse; font-size: 0.85rem; display: block; overflow-
 th, td { border-bottom: 1px solid #8884; padding: 0.2rem 0.7rem; text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: 1rem; }
+.panels.wide { grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); }
 .panels > div { min-width: 0; }
 @media (max-width: 40rem) {
   table, tbody, tr { display: block; }
@@ -278,7 +279,7 @@ def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) ->
     figures = [draw_coverage(found)]
     if any(one.of_glass is not None for one in found):
         figures.insert(0, draw_reliability(found))
-    yield f"<div class=panels>{''.join(f'<div>{_figure(figure)}</div>' for figure in figures)}</div>"
+    yield f'<div class="panels wide">{"".join(f"<div>{_figure(figure)}</div>" for figure in figures)}</div>'
     yield f"<p class=note>{escape(say_kinds(found))}</p>"
 
 

@@ -54,7 +54,7 @@ from glassmap.dashboard.plots.ternary import (
     positions,
 )
 from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
-from glassmap.dashboard.reliability import Evidence
+from glassmap.dashboard.reliability import Evidence, least_of
 
 MODEL_LABELS = {  # of a comparison, and their colours
     "mean": ("mean spectrum", "#d9d9d9"),
@@ -331,7 +331,10 @@ def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> No
         right.errorbar([share.value for share in shares], at, xerr=_bars(shares), label=name, **look)
     left.set(xlim=(-0.06, 1.02), ylim=(-0.02, 1.02), xticks=EDGES, yticks=EDGES, aspect="equal")
     left.set(xlabel="P(glass) that was said", ylabel="share measured to be a glass")
-    right.set(xlim=(-0.02, 1.02), xlabel=f"share inside the {100 * CONFIDENCE:g} % interval of {DELTA_Q.label}")
+    right.set(
+        xlim=(least_of(found) - 0.02, 1.02),
+        xlabel=f"share inside the {100 * CONFIDENCE:g} % interval of {DELTA_Q.label}",
+    )
     right.set_yticks([-number for number in range(len(groups))], groups, parse_math=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)

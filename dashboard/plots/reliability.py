@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from glassmap.agent.maps.reliability import EDGES, Share
 from glassmap.agent.models.config import CONFIDENCE
 from glassmap.dashboard.plots.style import BLUE, GREY, LEGEND_BELOW, ORANGE, set_style
-from glassmap.dashboard.reliability import Evidence
+from glassmap.dashboard.reliability import Evidence, least_of
 
 LOOKS = {"held out": (BLUE, "circle", -1), "left out": (ORANGE, "circle-open", 1)}  # colour, symbol, side
 APART = 0.012  # of P(glass), so that bars of two kinds don't hide each other
@@ -79,7 +79,7 @@ def draw_coverage(found: Sequence[Evidence]) -> go.Figure:
     figure.add_vline(CONFIDENCE, line={"color": GREY, "width": 1})
     set_style(figure, height=max(430, 170 + ROW * len(groups)))
     figure.update_layout(legend=LEGEND_BELOW)
-    figure.update_xaxes(title=f"share inside the {100 * CONFIDENCE:g} % interval of Δq", range=RANGE)
+    figure.update_xaxes(title="share inside", range=[least_of(found) - 0.03, 1.03])
     names = [f"{name} ({_counts(found, name)})" for name in groups]
     figure.update_yaxes(tickvals=[*places.values()], ticktext=names, range=[-len(groups) + 0.4, 0.6])
     return figure

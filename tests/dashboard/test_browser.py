@@ -141,7 +141,7 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
     away = ~np.isclose(widths, 0.57, atol=0.03) & ~np.isclose(widths, 0.4, atol=0.03)  # from the lines
     inner = positions(grid[(grid > 0.04).all(axis=1) & (known == 1) & away])
     apart = mean_colour(in_print, to_print(inner), 2) - mean_colour(on_screen, to_screen(inner), 1)
-    assert len(inner) > 80 and np.abs(apart).max() < 0.03, "each alloy has the same colour in the same place"
+    assert len(inner) > 70 and np.abs(apart).max() < 0.03, "each alloy has the same colour in the same place"
     hatched = positions(grid[(grid > 0.04).all(axis=1) & (known == 0) & away])
     apart = mean_colour(in_print, to_print(hatched), 10) - mean_colour(on_screen, to_screen(hatched), 7)
     assert np.abs(apart).mean() < 0.03, "what is extrapolated is as pale in both"
