@@ -17,7 +17,7 @@ NUMBERS = {  # of the table's columns, with how each is shown
     DELTA_Q.head: f"%.{DELTA_Q.digits}f",
     "±": f"%.{DELTA_Q.digits}f",
     "P(glass)": "%.2f",
-    "nearest measured (at.%)": "%.1f",
+    "away (at.%)": "%.1f",
     "known (%)": "%.0f",
     "$/kg": "%.0f",
     "g/cm³": "%.1f",
@@ -61,8 +61,12 @@ def table_of(found: Candidates, elements: tuple[str, ...]) -> pd.DataFrame:
             DELTA_Q.head: place.delta_q,
             "±": place.delta_q_std,
             "P(glass)": place.p_glass,
-            "what is known, and what to measure": place.say_confirm(),
-            "nearest measured (at.%)": place.distance,
+            "measured": place.say_measured(),
+            "measure next": place.measure,
+            "nearest measured": f"{place.nearest} {place.nearest_alloy}: {DELTA_Q.say(place.nearest_delta_q)}"
+            if place.nearest
+            else None,
+            "away (at.%)": place.distance,
             "known (%)": 100 * place.known_share,
             "$/kg": place.cost_per_kg,
             "g/cm³": place.density,
@@ -70,6 +74,17 @@ def table_of(found: Candidates, elements: tuple[str, ...]) -> pd.DataFrame:
         for place in found.places
     ]
     return pd.DataFrame(rows).dropna(axis=1, how="all")
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of places with its numbers as they are shown, for what shows text alone; ranges don't break."""
+    told = {
+        name: table[name].map(lambda value, style=style: style % value)
+        for name, style in NUMBERS.items()
+        if name in table
+    }
+    extents = [extent.replace(" ", "\u00a0").replace("–", "\u2060–\u2060") for extent in table["extent (at.%)"]]
+    return table.assign(**told | {"extent (at.%)": [extent.replace(",\u00a0", ", ") for extent in extents]})
 
 
 def say_table(found: Candidates) -> str:

@@ -21,7 +21,7 @@ from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import is_said_by, state_in_words
-from glassmap.dashboard.candidates import TOP_SHARE, candidates_of, say_table, table_of, top_alloys
+from glassmap.dashboard.candidates import TOP_SHARE, as_text, candidates_of, say_table, table_of, top_alloys
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
@@ -267,7 +267,7 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     yield f"<p>{escape(say_table(best))}</p>"
     if best.chance is not None:
         yield f"<p>Open places: {escape(best.chance.say())}</p>"
-    yield _table(table_of(best, elements))
+    yield _table(as_text(table_of(best, elements)))
 
 
 def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> Iterator[str]:

@@ -88,14 +88,23 @@ class Place(NamedTuple):
         ends = zip(elements, self.low_at_pct, self.high_at_pct, strict=True)
         return ", ".join(f"{e} {low:g}" if low == high else f"{e} {low:g}–{high:g}" for e, low, high in ends)
 
+    def say_measured(self) -> str:
+        """Return how much was measured there, such as `41 of 42 a glass`."""
+        if not self.measured:
+            return "none"
+        return (
+            f"{self.measured}"
+            if self.measured_glasses is None
+            else f"{self.measured_glasses} of {self.measured} a glass"
+        )
+
     def say_confirm(self) -> str:
         """Return in sentences what was measured there and what to measure."""
         if not self.measured:
             return f"Measure {self.measure}."
-        glasses = "" if self.measured_glasses is None else f", {self.measured_glasses} of them a glass"
         near = f"{self.nearest} {self.nearest_alloy}, {DELTA_Q.label} {DELTA_Q.say(self.nearest_delta_q)}"
         then = f" Farthest from any: {self.measure}." if self.measure else ""
-        return f"{self.measured} measured{glasses}; nearest the centre {near}.{then}"
+        return f"Measured: {self.say_measured()}; nearest the centre {near}.{then}"
 
     def to_row(self, elements: Sequence[str]) -> dict[str, str | float | int | None]:
         """Return it as a row of a table, with columns for each element; None where something isn't known."""

@@ -262,7 +262,6 @@ def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) ->
     for name in (DELTA_Q.head, "P(glass)", "$/kg", "g/cm³", "measured"):
         table.add_column(name, justify="right")
     for place in found.places:
-        glasses = "" if place.measured_glasses is None else f", {place.measured_glasses} glass"
         table.add_row(
             str(place.region),
             place.alloy,
@@ -272,7 +271,7 @@ def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) ->
             said(place.p_glass, None, digits=2, unit=""),
             said(place.cost_per_kg, None, digits=0, unit=""),
             said(place.density, None, digits=1, unit=""),
-            f"{place.measured}{glasses}",
+            place.say_measured(),
         )
     console.print(table)
     for place in found.places:

@@ -112,7 +112,7 @@ def test_measurements_say_what_a_place_is_and_what_to_measure_next():
     assert nothing.state == "open" and nothing.say_confirm() == "Measure Co20V20Zr60." and nothing.nearest == "r001-01"
     glass = candidates(TWO, measured=measured(Co21V20Zr59=0.68, Co60V20Zr20=0.3)).places
     assert [place.state for place in glass] == ["confirmed", "refuted"] and glass[0].distance < 2
-    assert glass[0].say_confirm().startswith("1 measured, 1 of them a glass; nearest the centre r001-01 Co21V20Zr59")
+    assert glass[0].say_confirm().startswith("Measured: 1 of 1 a glass; nearest the centre r001-01 Co21V20Zr59")
     next_ = parse_composition(glass[0].measure, ELEMENTS)
     assert 100 * np.linalg.norm(next_ - glass[0].centre) > 4
     both = candidates(TWO, measured=measured(Co21V20Zr59=0.68, Co20V20Zr60=0.5, Co60V20Zr20=float("nan"))).places
