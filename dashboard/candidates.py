@@ -79,7 +79,7 @@ def table_of(found: Candidates, elements: tuple[str, ...]) -> pd.DataFrame:
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of places with its numbers as they are shown, for what shows text alone; ranges don't break."""
     told = {
-        name: table[name].map(lambda value, style=style: style % value)
+        name: table[name].map(lambda value, style=style: "–" if pd.isna(value) else style % value)
         for name, style in NUMBERS.items()
         if name in table
     }
