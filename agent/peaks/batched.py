@@ -9,21 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from glassmap.agent.peaks.figures import FIGURES, PeakFit
-from glassmap.agent.peaks.find import (
-    FOUND,
-    Smoothed,
-    Windows,
-    bin_windows,
-    check_spectra,
-    find_half_widths,
-    find_windows,
-    judge_fits,
-    ruler_of,
-    smooth_spectra,
-)
+from glassmap.agent.peaks.figures import FIGURES
+from glassmap.agent.peaks.find import FOUND, check_spectra, find_windows, ruler_of, smooth_spectra
 from glassmap.agent.peaks.measures import FIRST_PEAK_MSE, MEASURES, MSE, SCALE_FREE_MSE
-from glassmap.agent.peaks.pseudo_voigt import fit_pseudo_voigts, pseudo_voigt
+from glassmap.agent.peaks.robust_fit import Read, curve_at, fit_windows, judge_fits, read_fits
 from glassmap.agent.shapes import Axis, PerSample, Spectra
 
 BLOCK_SIZES = {"cpu": 2048, "cuda": 65536}  # spectra at a time: what a cache holds, and what hides launches
@@ -40,9 +29,7 @@ class Peaks(NamedTuple):
 class _Block(NamedTuple):
     """Some spectra with their fits."""
 
-    smoothed: Smoothed
-    windows: Windows
-    fit: PeakFit[Float[Tensor, " n"]]
+    read: Read
     reason_code: Int64[Tensor, " n"]
 
 
@@ -115,7 +102,7 @@ def first_peak_windows(q: Axis, intensity: Float[Tensor, "n q"]) -> Float[Tensor
     ranges: list[Float[Tensor, "b 2"]] = []
     for spectra in _blocks(intensity):
         block = _fit_block(q, spectra)
-        ranges.append(block.windows.ends.where((block.reason_code == FOUND)[:, None], math.nan))
+        ranges.append(block.read.ends.where((block.reason_code == FOUND)[:, None], math.nan))
     return torch.cat(ranges)
 
 
@@ -149,7 +136,7 @@ def _blocks(intensity: Float[Tensor, "n q"], size: int | None = None) -> Iterato
 
 def _measure_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Peaks:
     block = _fit_block(q, spectra)
-    figures = torch.stack([figure.read_off(block.fit) for figure in FIGURES]).double()
+    figures = torch.stack([figure.read_off(block.read.fit) for figure in FIGURES]).double()
     found = block.reason_code == FOUND
     read = figures.where(found, math.nan).unbind()
     return Peaks(dict(zip((figure.name for figure in FIGURES), read, strict=True)), found, block.reason_code)
@@ -157,11 +144,10 @@ def _measure_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Peaks:
 
 def _profile_block(q: Axis, spectra: Float[Tensor, "n q"]) -> Float[Tensor, "n q"]:
     block = _fit_block(q, spectra)
-    everywhere, fit = ruler_of(q, spectra.device).q, block.fit
-    parameters = torch.stack([fit.height, fit.center, fit.fwhm, fit.lorentzian_share], dim=1)
-    curve = block.smoothed.background_at(everywhere) + pseudo_voigt(everywhere, parameters)
-    low, high = block.windows.ends[:, :1], block.windows.ends[:, 1:]
+    ruler = ruler_of(q, spectra.device)
+    everywhere, low, high = ruler.q, block.read.ends[:, :1], block.read.ends[:, 1:]
     found = (block.reason_code == FOUND)[:, None]
+    curve = curve_at(ruler, block.read, everywhere)
     return curve.where((everywhere >= low) & (everywhere <= high) & found, math.nan)
 
 
@@ -169,18 +155,5 @@ def _fit_block(q: Axis, spectra: Float[Tensor, "n q"]) -> _Block:
     ruler = ruler_of(q, spectra.device)
     smoothed = smooth_spectra(ruler, spectra)
     windows = find_windows(ruler, spectra, smoothed)
-    bins = bin_windows(ruler, smoothed, windows)
-    fits = fit_pseudo_voigts(bins.window / windows.height)
-    left, right = find_half_widths(ruler, windows, bins)
-    low, high = windows.ends.unbind(1)
-    fit = PeakFit(
-        center=torch.lerp(low, high, fits.center),
-        fwhm=(high - low) * fits.fwhm,
-        height=windows.height[:, 0] * fits.height,
-        lorentzian_share=fits.share,
-        left_half_width=left,
-        right_half_width=right,
-    )
-    return _Block(
-        smoothed, windows, fit, judge_fits(ruler, windows, fits.center, fits.fwhm, fit.fwhm, fits.unexplained)
-    )
+    read = read_fits(ruler, smoothed, windows, fit_windows(ruler, smoothed, windows))
+    return _Block(read, judge_fits(ruler, windows, read))

@@ -17,8 +17,8 @@ Number = TypeVar("Number")  # a float, a float with its standard error, or a ten
 class PeakFit(Generic[Number]):
     """The fitted first peak of one spectrum, or of many: all that a figure can be read off.
 
-    The profile is h (η L + (1 - η) G), a Lorentzian and a Gaussian of one width. The half widths are those of the data
-    without their background, from the maximum to half its height; NaN where the data don't fall that far on a side.
+    The profile is h (η L + (1 - η) G), a Lorentzian and a Gaussian of one half width at half maximum to the left of the
+    maximum and one to the right.
     """
 
     center: Number  # 1/Å
@@ -27,6 +27,7 @@ class PeakFit(Generic[Number]):
     lorentzian_share: Number  # η, 0 to 1
     left_half_width: Number  # 1/Å
     right_half_width: Number  # 1/Å
+    crystalline_share: Number  # of its area, that sharp lines hold, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,14 @@ ASYMMETRY = PeakFigure(
 )
 """1 for a symmetric peak, above 1 for one that falls off more slowly towards larger q."""
 
-FIGURES: tuple[PeakFigure, ...] = (DELTA_Q, Q1, AREA, ASYMMETRY)
+CRYSTALLINE_SHARE = PeakFigure(
+    "crystalline_share",
+    "crystalline share",
+    "crystalline share of the first peak",
+    "",
+    2,
+    lambda fit: fit.crystalline_share,
+)
+"""Of its area within 1.5 half widths, the share of sharp lines: 0 for a halo, 1 for the line of a crystal."""
+
+FIGURES: tuple[PeakFigure, ...] = (DELTA_Q, Q1, AREA, ASYMMETRY, CRYSTALLINE_SHARE)

@@ -1,13 +1,13 @@
-"""Where the first peak of a spectrum is: its background, its window, and when a fit within it is trusted.
+"""Where the first peak of a spectrum is: its background, what of it is broad, its windows, and when a fit is trusted.
 
-Both fits, `reference.fit_peak` and `batched.measure_peaks`, share this and fit the same profile, so they agree (held
-so by the tests):
+Both fits, `reference.fit_peak` and `batched.measure_peaks`, share this and what `robust_fit` makes of it:
 
 1. Background: SNIP with a half-width of 1 1/Å, on the spectrum averaged to steps of 0.02 1/Å.
-2. First peak: the first maximum at least 0.45 times as high as the highest below 4 1/Å.
-3. Window: 0.75 estimated widths to either side, or up to the valley before the next peak.
-4. Profile: a pseudo-Voigt on nothing else. A straight line fitted along with it trades height with the
-   Lorentzian tails and makes Δq a lottery; see docs/results.md for the figures.
+2. Broad part: the morphological opening over 0.26 1/Å of what stands above the background, in which lines are missing.
+3. First peak: the first maximum at least 0.45 times as high as the highest below 4 1/Å; of the broad part where that
+   is a third as high or more and much wider, so that lines on a halo don't stand for it.
+4. Two windows about it, each up to the valley before the next peak: 1.5 half widths of its narrower side to either
+   side (core), and 1.5 half widths of each side (wide).
 
 Adding a constant or a slope to a spectrum, or scaling it, changes neither q1 nor Δq.
 
@@ -17,6 +17,7 @@ is a `Ruler`. Sums over the axis are taken in double precision, all else in sing
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -39,10 +40,13 @@ NOISE_FALL = 6.0  # standard deviations of the noise; a smaller rise or fall is 
 ROUNDING = 1e-5  # of the largest value; a smaller rise or fall is rounding
 FLANK = 2 * SNIP_HALF_WIDTH  # 1/Å; above its background no peak is longer to one side
 EVEN = 1e-3  # of a step; points of an axis are that near to even steps, or aren't taken for even
-HALF_WINDOW = 0.75  # in estimated FWHM
-BINS = 32  # of a window; `measure_peaks` fits them, both doors take R² over them
-TOP = 0.6  # in half widths to either side of a maximum; what its place is read from
-TOPS, TOP_STEP = 33, 0.025  # places where it is looked for, apart in shares of the way between the half heights
+REACH = 1.5  # of a window, in half widths
+MOST_UNEVEN = 2.5  # a side's half width, in those of the other, that a window follows
+BINS = 64  # of a window, which both doors fit
+OPENING = 13  # steps; what is narrower is a line, or several, and no halo
+HALO_HEIGHT = 0.3  # of a broad part, in that of the whole peak, from which on it may be the first peak …
+HALO_WIDTH = 0.7  # … where the window of the whole peak is less than this share of its, …
+HALO_SIDE = 0.6  # … or its narrower half width less than this share
 MIN_R_SQUARED = 0.8
 PARTS = 6  # of the smooth curve on a CPU, each made of a part of the axis; a GPU does with one product of nearly zeros
 
@@ -74,8 +78,6 @@ class Ruler(NamedTuple):
     flanks: Int64[Tensor, "2 f"]  # steps from a peak to the left and to the right, the last beyond every end
     edges: Float[Tensor, " p+1"]  # of the bins, as shares of a window, double precision
     centers: Float[Tensor, " p"]
-    slopes: Float[Tensor, "p t"]  # from the bins between half heights to the slope at each top
-    first_top: Float[Tensor, ""]  # share of the way between the half heights
     sides: Float[Tensor, " 2"]  # -1, 1
     pair: Int64[Tensor, " 2"]  # -1, 0
     objections: Int64[Tensor, " 5"]  # of `judge_fits`, as an index of REASONS
@@ -97,28 +99,15 @@ class Smoothed(NamedTuple):
     smooth: Float[Tensor, "n g"]
     background: Float[Tensor, "n g"]
 
-    def background_at(self, q: Float[Tensor, " p"]) -> Float[Tensor, "n p"]:
-        """Return the backgrounds at some q, linearly between the points of the grid; beyond its ends as there."""
-        places = ((q - self.grid[0]) / STEP).float().clamp(0, len(self.grid) - 1.001)
-        return _interpolate(self.background, places.expand(len(self.background), 1, -1))[:, 0]
-
 
 class Windows(NamedTuple):
-    """Where each spectrum is fitted, and from which start."""
+    """Where each spectrum is fitted, and from what."""
 
-    ends: Float[Tensor, "n 2"]  # 1/Å
-    peak: Int64[Tensor, "n 1"]  # steps of the grid, of the maximum
-    height: Float[Tensor, "n 1"]  # above the background
-    halves: Float[Tensor, "n 2"]  # 1/Å, from the maximum to half its height on either side; NaN where a valley is first
-    places: Float[Tensor, "n 2 2"]  # steps of the grid; of the ends, and of where the height is half
+    ends: Float[Tensor, "n 2 2"]  # steps of the grid; of the core and of the wide window
+    height: Float[Tensor, "n 1"]  # of the maximum above the background
     reason_code: Int64[Tensor, " n"]  # FOUND, NO_MAXIMUM or AT_EDGE
-
-
-class Bins(NamedTuple):
-    """Mean net intensities within each spectrum's window."""
-
-    window: Float[Tensor, "n p"]  # of BINS equal bins of the window
-    top: Float[Tensor, "n p"]  # of as many between the half heights; of no use where a valley comes first
+    noise: Float[Tensor, "n 1"]  # standard deviation of a point of the spectrum
+    broad: Float[Tensor, "n g"]  # what of the net curve is broad
 
 
 def check_spectra(q: Axis, spectra: Float[Tensor, "n q"]) -> None:
@@ -177,8 +166,6 @@ def _ruler(axis: bytes, device: torch.device) -> Ruler:
         flanks=torch.stack([1 - reach, 1 + reach]),
         edges=torch.linspace(0, 1, BINS + 1, dtype=torch.float64),
         centers=centers.float(),
-        slopes=_slopes_at_tops(centers).float(),
-        first_top=torch.tensor(0.5 - TOP_STEP * (TOPS - 1) / 2),
         sides=torch.tensor([-1.0, 1.0]),
         pair=torch.tensor([-1, 0]),
         objections=torch.tensor([NOT_CONVERGED, TOO_WIDE, TOO_NARROW, POOR_FIT, FOUND]),
@@ -195,17 +182,6 @@ def _in_parts(weights: Float[Tensor, "q g"], device: torch.device) -> list[tuple
         points = slice(int(rows[0]), int(rows[-1]) + 1)
         found.append((points, part[points].contiguous()))
     return found
-
-
-def _slopes_at_tops(x: Float[Tensor, " p"]) -> Float[Tensor, "p t"]:
-    """Return what makes of bins at x, 0 and 1 at half the height, the slope at each top of a parabola about it."""
-    tops = (0.5 + TOP_STEP * (torch.arange(TOPS) - (TOPS - 1) / 2)).double()[:, None]
-    offset = x - tops
-    u = offset / torch.where(offset < 0, tops, 1 - tops)
-    weights = (1 - (u / TOP).square()).clamp(min=0).square()
-    powers = torch.stack([torch.ones_like(u), u, u * u], dim=1)  # (t, 3, p)
-    weighted = powers * weights[:, None]
-    return cast(Tensor, cast(Any, torch.linalg).solve(weighted @ powers.mT, weighted))[:, 1].T
 
 
 def smooth_spectra(ruler: Ruler, spectra: Float[Tensor, "n q"]) -> Smoothed:
@@ -238,41 +214,72 @@ def snip_background(spectra: Float[Tensor, "n g"], half_width: int) -> Float[Ten
 
 
 def find_windows(ruler: Ruler, spectra: Float[Tensor, "n q"], smoothed: Smoothed) -> Windows:
-    """The window of each first peak; that of a spectrum without one is of no use."""
+    """The windows of each first peak; those of a spectrum without one are of no use."""
     net = (smoothed.smooth - smoothed.background).contiguous()
-    highest = net[:, : ruler.below].amax(1, keepdim=True)
-    fall = _least_fall(ruler, spectra, highest)
-    record, place = net.cummax(1)
-    is_peak = (record >= RELATIVE_HEIGHT * highest) & (record - net > fall)
+    noise = _noise(ruler, spectra)
+    broad = opened(net, OPENING)
+    padded = torch.nn.functional.pad(broad[:, None], (OPENING // 2, OPENING // 2), mode="replicate")
+    levelled = torch.nn.functional.avg_pool1d(padded, OPENING, 1)[:, 0]
+    n, both = len(net), torch.cat([net, levelled])
+    highest = both[:, : ruler.below].amax(1, keepdim=True)
+    points_averaged = 2 * math.sqrt(math.pi) * STEP / ruler.mean_step
+    least = NOISE_FALL * noise / math.sqrt(max(1.0, points_averaged))
+    least = least.add(spectra.abs().amax(1, keepdim=True), alpha=ROUNDING)
+    fall = torch.maximum(RELATIVE_FALL * highest, torch.maximum(RELATIVE_FALL * highest[:n], least).repeat(2, 1))
+    record, place = both.cummax(1)
+    is_peak = (record >= RELATIVE_HEIGHT * highest) & (record - both > fall)
     falls, where = is_peak.max(1, keepdim=True)  # the first place where one has fallen enough
     peak = place.gather(1, where)
+    height, half, valley = _flanks(both, peak, fall, ruler)
+    is_there = falls & (peak < ruler.below)
 
-    height, half, valley = _flanks(net, peak, fall, ruler)
+    # Opening and levelling widen a halo by about half their length to either side
+    own = torch.maximum(half[n:].square() - (OPENING / 2) ** 2, (half[n:].clamp(min=1) / 2).square()).sqrt()
+    half = torch.cat([half[:n], own])
     narrower = half.amin(1, keepdim=True)
-    reach = torch.minimum(2 * HALF_WINDOW * narrower, valley)
-    places = torch.addcmul(peak[:, :, None], torch.stack([reach, half], dim=1), ruler.sides)
-    places = places.clamp(0, len(ruler.grid) - 1.001)
+    core = torch.minimum(REACH * narrower, valley)
+    length = core.sum(1, keepdim=True)
+    is_narrow = (length[:n] < HALO_WIDTH * length[n:]) | (narrower[:n] < HALO_SIDE * narrower[n:]) | ~is_there[:n]
+    is_halo = (height[n:] >= HALO_HEIGHT * height[:n]) & is_there[n:] & is_narrow
+
+    def pick(values: Tensor) -> Tensor:
+        return torch.where(is_halo, values[n:], values[:n])
+
+    peak, height, half, valley, narrower, core = map(pick, (peak, height, half, valley, narrower, core))
+    wide = torch.minimum(REACH * torch.minimum(half, MOST_UNEVEN * narrower), valley)
+    ends = torch.addcmul(peak[:, :, None], torch.stack([core, wide], dim=1), ruler.sides)
     at_edge = (ruler.room[peak] < narrower) * AT_EDGE
-    reason_code = at_edge.where(falls & (peak < ruler.below), NO_MAXIMUM)
-    return Windows(
-        ends=ruler.grid[0].add(places[:, 0], alpha=STEP),
-        peak=peak,
-        height=height,
-        halves=(STEP * half).where(half <= valley, math.nan),
-        places=places,
-        reason_code=reason_code[:, 0],
-    )
+    reason_code = at_edge.where(pick(is_there), NO_MAXIMUM)
+    return Windows(ends.clamp(0, len(ruler.grid) - 1.001), height, reason_code[:, 0], noise, broad)
 
 
-def _least_fall(ruler: Ruler, spectra: Float[Tensor, "n q"], highest: Float[Tensor, "n 1"]) -> Float[Tensor, "n 1"]:
-    """How far the smooth curve has to fall after a maximum for it to be a peak, neither ripple nor noise."""
-    # The noise of a point shows in the second difference, to which no peak adds much; smoothing averages it out
+def opened(curves: Float[Tensor, "n g"], length: int) -> Float[Tensor, "n g"]:
+    """Return the morphological opening of each curve: what is narrower than so many points, an odd number, is gone.
+
+    Source: J. Serra, Image Analysis and Mathematical Morphology (Academic Press, 1982).
+    """
+    reach = length - 1
+    lowest = _running(torch.nn.functional.pad(curves, (reach, reach), value=math.inf), length, torch.minimum)
+    return _running(lowest, length, torch.maximum)
+
+
+def _running(
+    curves: Float[Tensor, "n h"], length: int, pick: Callable[[Tensor, Tensor], Tensor]
+) -> Float[Tensor, "n k"]:
+    """Return the least or largest of every so many points in a row, in a pass for each doubling."""
+    have = 1
+    while have < length:
+        shift = min(have, length - have)
+        curves = pick(curves[:, :-shift], curves[:, shift:])
+        have += shift
+    return curves
+
+
+def _noise(ruler: Ruler, spectra: Float[Tensor, "n q"]) -> Float[Tensor, "n 1"]:
+    """Standard deviation of a point: it shows in the second difference, to which no peak adds much."""
     norm = cast(Any, torch.linalg).vector_norm
     curvature = cast(Tensor, norm(spectra.diff(n=2, dim=1), ord=1, dim=1, keepdim=True))
-    points_averaged = 2 * math.sqrt(math.pi) * STEP / ruler.mean_step
-    noise_of_smooth = math.sqrt(math.pi / 2 / 6) / math.sqrt(max(1.0, points_averaged)) / (len(ruler.q) - 2)
-    noise = (NOISE_FALL * noise_of_smooth * curvature).add(spectra.abs().amax(1, keepdim=True), alpha=ROUNDING)
-    return torch.maximum(RELATIVE_FALL * highest, noise)
+    return math.sqrt(math.pi / 2 / 6) / (len(ruler.q) - 2) * curvature
 
 
 def _flanks(
@@ -294,63 +301,16 @@ def _flanks(
     return top[:, 0], (after - back)[:, :, 0], valley
 
 
-def bin_windows(ruler: Ruler, smoothed: Smoothed, windows: Windows) -> Bins:
-    """Mean net intensities of equal bins of each window, and of equal bins between the half heights."""
-    places = windows.places.double()
-    edges = torch.lerp(places[..., :1], places[..., 1:], ruler.edges)  # (n, 2, p + 1)
-    integral = _interpolate(smoothed.cumulative, ruler.place(edges))
-    means = integral.diff(dim=2) / (edges[..., 1:2] - edges[..., :1])
-    centers = torch.lerp(windows.places[..., :1], windows.places[..., 1:], ruler.centers)
-    under = _interpolate(smoothed.background, centers)
-    return Bins(*(means.float() - under).unbind(1))
+def bin_means(ruler: Ruler, smoothed: Smoothed, ends: Float[Tensor, "n k 2"]) -> Float[Tensor, "n k p"]:
+    """Mean intensities, background included, of `BINS` equal bins of k windows of each spectrum."""
+    places = ends.double()
+    edges = torch.lerp(places[..., :1], places[..., 1:], ruler.edges)  # (n, k, p + 1)
+    integral = interpolate(smoothed.cumulative, ruler.place(edges))
+    return (integral.diff(dim=2) / (edges[..., 1:2] - edges[..., :1])).float()
 
 
-def _interpolate(values: Float[Tensor, "n q"], places: Float[Tensor, "n k p"]) -> Float[Tensor, "n k p"]:
+def interpolate(values: Float[Tensor, "n q"], places: Float[Tensor, "n k p"]) -> Float[Tensor, "n k p"]:
     """Return each row's values between two of its points, linearly."""
     left = places.long()
     here, there = (values.gather(1, index.flatten(1)).view_as(places) for index in (left, left + 1))
     return torch.lerp(here, there, places - left)
-
-
-def find_half_widths(ruler: Ruler, windows: Windows, bins: Bins) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Half widths at half maximum of the data, left and right of the maximum, 1/Å; NaN where a valley comes first.
-
-    The highest point of a noisy halo says little of where its maximum is. So it is where a parabola through the top of
-    the peak, each side measured in its own half width, has no slope, which a peak of two sides of one shape meets.
-    """
-    slopes = bins.top @ ruler.slopes
-    after = (slopes > 0).sum(1, keepdim=True).clamp(1, TOPS - 1)
-    ends = slopes.gather(1, after + ruler.pair)
-    back = (ends[:, 1:] / (ends[:, 1:] - ends[:, :1])).clamp(0, 1)
-    whole = windows.halves.sum(1)
-    left = whole * ruler.first_top.add((after - back)[:, 0], alpha=TOP_STEP)
-    return left, whole - left
-
-
-def judge_fits(
-    ruler: Ruler,
-    windows: Windows,
-    center: Float[Tensor, " n"],
-    width: Float[Tensor, " n"],
-    fwhm: Float[Tensor, " n"],
-    unexplained: Float[Tensor, " n"],
-) -> Int64[Tensor, " n"]:
-    """Return what is wrong with each fit, as an index of `REASONS`; the first objection counts.
-
-    Args:
-        ruler: Of the axis.
-        windows: In which they were fitted.
-        center: Of the profile, as a share of the way through its window.
-        width: Its FWHM, as a share of its window.
-        fwhm: Its FWHM, 1/Å.
-        unexplained: Share of the variance within the window that the profile leaves.
-    """
-    objections = [
-        center != center.clamp(0.01, 0.99),  # nor is NaN
-        width > 1,
-        fwhm < 3 * ruler.longest_step,
-        unexplained > 1 - MIN_R_SQUARED,
-    ]
-    objections.append(torch.ones_like(objections[0]))
-    code = ruler.objections[torch.stack(objections, dim=1).max(1).indices]
-    return code.where(windows.reason_code == FOUND, windows.reason_code)

@@ -1,140 +1,120 @@
-"""The pseudo-Voigt profile of a diffraction peak, and its least-squares fit to a whole batch at once."""
+"""The split pseudo-Voigt profile of a diffraction peak, and weighted least squares of it, a step for a whole batch."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-STEPS = 3  # of Gauss and Newton
-CENTERS, WIDTHS, SHARES = 13, 8, (1 / 6, 1 / 2, 5 / 6)  # how many profiles a fit may start from
-NARROWEST, WIDEST = 0.075, 1.3  # windows, of their FWHM
+USUAL_SHARE, TRUST_IN_IT = 0.3, 1e-4  # Lorentzian share that is believed where the data don't tell, and how firmly
+DAMPING = 1e-3  # of the normal equations
+LONGEST_STEP = 0.5  # of a height or a half width, in its logarithm
+LOWEST = 1e-3  # profile to start from
 _LN2 = math.log(2)
 
 
-class Fits(NamedTuple):
-    """The least-squares profile of each row, its window running from 0 to 1."""
-
-    height: Float[Tensor, " n"]
-    center: Float[Tensor, " n"]
-    fwhm: Float[Tensor, " n"]
-    share: Float[Tensor, " n"]  # η, 0 to 1
-    unexplained: Float[Tensor, " n"]  # share of the variance that the profile leaves
-
-
-class _Starts(NamedTuple):
-    """Profiles to start from, and what the steps of all fits share, on one device."""
+class Starts(NamedTuple):
+    """Profiles to start from, on one device; their windows run from 0 to 1."""
 
     x: Float[Tensor, " p"]
-    minus_x: Float[Tensor, " p"]
-    profiles: Float[Tensor, "p k"]  # of norm 1; a third Gaussian, a third Lorentzian, a third between
-    parameters: Float[Tensor, "k 4"]  # of each, as `_step` takes them
-    first: Int64[Tensor, " 3"]  # number of the first of each third
-    has: Float[Tensor, "5 5 1 3"]  # what of the normal equations each third has
-    rest: Float[Tensor, "5 5 1 3"]  # and what stands where it has nothing
-    units: Float[Tensor, "4 5 1 1 1"]
-    scales: Float[Tensor, " 4"]  # of a step
-    fwhm: Float[Tensor, ""]  # of the profile, in u
-    lowest: Float[Tensor, " 4"]  # of the parameters
-    highest: Float[Tensor, " 4"]
+    profiles: Float[Tensor, "p k"]  # of norm 1
+    parameters: Float[Tensor, "k 5"]  # of each, of norm 1
 
 
-def pseudo_voigt(x: Float[Tensor, " p"], parameters: Float[Tensor, "n 4"]) -> Float[Tensor, "n p"]:
-    """The profile h (η L + (1 - η) G), of a Lorentzian and a Gaussian of one width.
+def split_pseudo_voigt(x: Float[Tensor, "*n p"], parameters: Float[Tensor, "n 5"]) -> Float[Tensor, "n p"]:
+    """The profile h (η L + (1 - η) G), of a Lorentzian and a Gaussian of one half width to the left, one to the right.
 
     Args:
-        x: Abscissae. Shape `(p,)`.
-        parameters: Height h, centre, FWHM and Lorentzian share η of each of n peaks. Shape `(n, 4)`.
+        x: Abscissae, the same for all peaks or their own.
+        parameters: Height h, centre, half widths at half maximum left and right, and Lorentzian share η of each.
     """
-    height, center, fwhm, share = parameters[:, :, None].unbind(1)
-    w = (2 * (x - center) / fwhm).square()
+    height, center, left, right, share = parameters[:, :, None].unbind(1)
+    away = x - center
+    w = (away / torch.where(away < 0, left, right)).square()
     return height * (share / (1 + w) + (1 - share) * torch.exp2(-w))
 
 
-def fit_pseudo_voigts(y: Float[Tensor, "n p"]) -> Fits:
-    """Least squares of the profile to the rows of a batch, each for itself, at p places evenly spread over its window.
-
-    As a sum of a Gaussian a and a Lorentzian b of one width, the heights a and b enter linearly, and neither may be
-    negative. So three fits are made: of the Gaussian alone, of the Lorentzian alone, and of both, which counts where
-    neither height came out negative; else the better of the others does, and one whose equations fail never does. Each
-    starts from the nearest of some hundred profiles and takes `STEPS` steps, after which Δq is within 0.002 of where
-    it would end, so that the time doesn't depend on the rows.
-
-    Source: Gauss-Newton as in J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed. (Springer, 2006), ch. 10.
-    """
-    starts = _starts(y.shape[1], y.device)
-    product, nearest = (y @ starts.profiles).view(len(y), 3, starts.profiles.shape[1] // 3).max(2)
-    parameters = starts.parameters[nearest + starts.first]
-    parameters[:, :, :2] *= product[:, :, None]
-    left = product  # of no use before the first step
-    for _ in range(STEPS):
-        parameters, left = _step(y[:, None], parameters, starts)
-    failed = (parameters[:, :, :2].amin(2) < 0) | left.isnan()
-    best = left.masked_fill(failed, math.inf).argmin(1)[:, None, None]
-    a, b, v, r, left = torch.cat([parameters, left[:, :, None]], 2).take_along_dim(best, 1)[:, 0].unbind(1)
-    height = torch.add(a, b, alpha=1 / _LN2)
-    whole = (y - y.mean(1, keepdim=True)).square().sum(1)
-    return Fits(height, v / r, starts.fwhm / r, 1 - a / height, left / whole)
-
-
-def _step(
-    y: Float[Tensor, "n 1 p"], parameters: Float[Tensor, "n 3 4"], starts: _Starts
-) -> tuple[Float[Tensor, "n 3 4"], Float[Tensor, "n 3"]]:
-    """Return the parameters a Gauss-Newton step on, and the sum of squares that is left by the linear model there.
-
-    The profile is a exp(-u²) + b / (u² + ln 2) with u = r x - v. The normal equations hold the products of its
-    derivatives with each other and with what it leaves of y, and the square of that; they are positive definite, so
-    Gauss-Jordan elimination needs no pivoting. What is eliminated of the square is what the step explains.
-    """
-    a, b, v, r = parameters[:, :, :, None].unbind(2)
-    u = starts.x * r - v
-    w = u * u
-    gaussian, lorentzian = torch.exp(-w), (w + _LN2).reciprocal()
-    a_part, b_part = a * gaussian, b * lorentzian
-    slope = u * torch.addcmul(a_part, b_part, lorentzian)  # half the derivative by v
-    rows = torch.stack([gaussian, lorentzian, slope, slope * starts.minus_x, y - a_part - b_part], 2)
-    products = (rows @ rows.mT).permute(2, 3, 0, 1)
-    shape = products.shape
-    equations = torch.addcmul(starts.rest, products, starts.has, out=torch.empty(shape, device=y.device))
-    for i, unit in enumerate(starts.units):
-        row = equations[i : i + 1] / equations[i : i + 1, i : i + 1]
-        equations = torch.addcmul(equations, equations[:, i : i + 1] - unit, row, value=-1)
-    step = equations[:4, 4].permute(1, 2, 0)
-    return torch.addcmul(parameters, step, starts.scales).clamp(starts.lowest, starts.highest), equations[4, 4]
-
-
 @lru_cache(maxsize=4)
-def _starts(places: int, device: torch.device) -> _Starts:
+def starts_of(places: int, device: torch.device) -> Starts:
+    """Return the profiles from which fits over so many evenly spread places begin; made once."""
     x = (torch.arange(places) + 0.5) / places
-    centers, between = torch.linspace(0.1, 0.9, CENTERS), torch.tensor(SHARES)
+    widths = torch.exp(torch.linspace(math.log(0.06), math.log(0.6), 6))
+    grid = torch.cartesian_prod(torch.linspace(0.25, 0.75, 7), widths, widths, torch.tensor([0.1, 0.6]))
+    grid = grid[(grid[:, 1] / grid[:, 2]).log().abs() < 1.5]
+    parameters = torch.cat([torch.ones(len(grid), 1), grid], 1)
+    profiles = split_pseudo_voigt(x, parameters)
+    norms = profiles.square().sum(1)
+    parameters[:, 0] = 1 / norms.sqrt()
+    return Starts(x.to(device), (profiles / norms.sqrt()[:, None]).T.contiguous().to(device), parameters.to(device))
 
-    def grid(widths: int, shares: Float[Tensor, " s"]) -> Float[Tensor, "k 3"]:
-        of_widths = torch.exp(torch.linspace(math.log(NARROWEST), math.log(WIDEST), widths))
-        return torch.cartesian_prod(centers, of_widths, shares)
 
-    alone = len(SHARES) * WIDTHS
-    thirds = torch.cat([grid(alone, torch.zeros(1)), grid(alone, torch.ones(1)), grid(WIDTHS, between)])
-    profiles = pseudo_voigt(x, torch.cat([torch.ones(len(thirds), 1), thirds], 1))
-    norms = profiles.square().sum(1).sqrt()
-    center, fwhm, share = thirds.unbind(1)
-    scale = 2 * math.sqrt(_LN2) / fwhm
-    has = torch.ones(3, 5, 5)
-    for third, lacks in ((0, 1), (1, 0)):
-        has[third, lacks] = has[third, :, lacks] = 0
-    starts = _Starts(
-        x=x,
-        minus_x=-x,
-        profiles=(profiles / norms[:, None]).T.contiguous(),
-        parameters=torch.stack([(1 - share) / norms, _LN2 * share / norms, center * scale, scale], 1),
-        first=torch.arange(3) * (len(thirds) // 3),
-        has=has.permute(1, 2, 0)[:, :, None],
-        rest=torch.diag_embed(1 - has.diagonal(dim1=1, dim2=2)).permute(1, 2, 0)[:, :, None],
-        units=torch.eye(5)[:4, :, None, None, None],
-        scales=torch.tensor([1, 1, 0.5, 0.5]),
-        lowest=torch.tensor([-math.inf, -math.inf, -50.0, 0.5]),
-        highest=torch.tensor([math.inf, math.inf, 50.0, 50.0]),
-        fwhm=torch.tensor(2 * math.sqrt(_LN2)),
+def nearest_start(starts: Starts, y: Float[Tensor, "n p"]) -> Float[Tensor, "n 5"]:
+    """Return of each row the profile that is most like it, as high as suits it best."""
+    product, nearest = (y @ starts.profiles).max(1)
+    scale = torch.ones(len(y), 5, device=y.device)
+    scale[:, 0] = product.clamp(min=LOWEST)  # where nothing is like a peak
+    return starts.parameters[nearest] * scale
+
+
+def step_towards(
+    y: Float[Tensor, "n p"],
+    weigh: Callable[[Float[Tensor, "n p"]], Float[Tensor, "n p"]],
+    starts: Starts,
+    parameters: Float[Tensor, "n 5"],
+    *,
+    is_tied: Float[Tensor, " n"],
+) -> Float[Tensor, "n 5"]:
+    """Return the parameters a damped Gauss-Newton step on towards weighted least squares.
+
+    Height and half widths enter by their logarithms, and the Lorentzian share is held between 0 and 1.
+
+    Args:
+        y: What the profiles are fitted to.
+        weigh: What each point counts, by what the profiles leave there.
+        starts: That the fits began with.
+        parameters: As of `split_pseudo_voigt`.
+        is_tied: 1 where both half widths are to be the same, and are; else 0.
+
+    Source: J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed. (Springer, 2006), ch. 10.
+    """
+    height, center, left, right, share = parameters[:, :, None].unbind(1)
+    away = starts.x - center
+    is_left = away < 0
+    per_width = torch.where(is_left, 1 / left, 1 / right)
+    t = away * per_width
+    u = t * t
+    lorentzian, gaussian = (u + 1).reciprocal(), torch.exp2(-u)
+    of_lorentzian, of_gaussian = height * share * lorentzian, (height - height * share) * gaussian
+    bend = 2 * torch.addcmul(of_gaussian * _LN2, of_lorentzian, lorentzian)
+    of_width = bend * u
+    of_left = of_width * torch.maximum(is_left.float(), is_tied[:, None])  # tied, the right one has no derivative
+    profile = of_lorentzian + of_gaussian
+    rest = y - profile
+    of_share = height * (lorentzian - gaussian)
+    rows = torch.stack([profile, bend * t * per_width, of_left, of_width - of_left, of_share, rest], 1)
+    products = (rows * weigh(rest)[:, None]) @ rows.mT  # (n, 6, 6)
+
+    usual, share = TRUST_IN_IT * y.shape[1], parameters[:, 4]
+    by_share = products[:, 4, 5] + usual * (USUAL_SHARE - share)
+    stops = ((share <= 0) & (by_share < 0)) | ((share >= 1) & (by_share > 0))
+    more = products[:, :5, :5].diagonal(dim1=1, dim2=2) * DAMPING + 1e-6
+    more[:, 4] += usual + 1e6 * stops
+    right_side = torch.cat([products[:, :4, 5], by_share[:, None]], 1)
+    equations = products[:, :5, :5] + torch.diag_embed(more)
+    step = cast(Tensor, cast(Any, torch.linalg).solve_ex(equations, right_side)[0])
+    sides = torch.where(is_tied[:, None] > 0, step[:, 2:3], step[:, 2:4])
+    factors = torch.cat([step[:, :1], sides], 1).clamp(-LONGEST_STEP, LONGEST_STEP).exp()
+    narrower = parameters[:, 2:4].amin(1)
+    return torch.stack(
+        [
+            parameters[:, 0] * factors[:, 0],
+            parameters[:, 1] + torch.maximum(torch.minimum(step[:, 1], narrower), -narrower),
+            parameters[:, 2] * factors[:, 1],
+            parameters[:, 3] * factors[:, 2],
+            (share + step[:, 4]).clamp(0, 1),
+        ],
+        1,
     )
-    return _Starts(*(value.to(device) for value in starts))
