@@ -165,22 +165,27 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     with_peak = int(before.found.sum()), int(now.found.sum())
     look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
     volumes = _volumes(spectra, rows, now)
-    is_strange = not look.has_peaks or (volumes is not None and bool(volumes.orders))
-    if spectra.axis_name == "two_theta" and is_strange and (said := _say_other_anode(spectra, rows, some)):
+    is_strange = not look.has_peaks or (volumes is not None and (bool(volumes.orders) or volumes.off.is_sure))
+    more_than = 0 if volumes is None or volumes.orders else round(1.25 * volumes.halos)
+    if spectra.axis_name == "two_theta" and is_strange and (said := _say_other_anode(spectra, rows, some, more_than)):
         return look._replace(with_other_anode=said)
     return look._replace(volumes=volumes)
 
 
-def _say_other_anode(spectra: SpectraSet, rows: Rows, scans: Scans) -> str:
-    """Return with which anode's wavelength most scans have a first peak where their atoms' volume puts it, if any."""
+def _say_other_anode(spectra: SpectraSet, rows: Rows, scans: Scans, more_than: int) -> str:
+    """Return with which anode's wavelength most scans have a first peak where their atoms' volume puts it, if any.
+
+    It has to find more halos than `more_than`.
+    """
     found: list[tuple[int, str]] = []
     for anode, lines in DOUBLETS.items():
         q = q_from_two_theta(spectra.axis, wavelength=lines.alpha1)
         with suppress(SpectrumError):  # no first peak can be on such an axis
             peaks = measure_peaks(q, torch.as_tensor(scans))
             volumes = _volumes(spectra, rows, peaks)
-            lie_right = volumes is not None and not (volumes.off.is_sure or volumes.orders)
-            if lie_right and peaks.found.sum() >= MOST * len(scans):
+            if volumes is None or volumes.off.is_sure or volumes.orders or volumes.halos <= more_than:
+                continue
+            if peaks.found.sum() >= MOST * len(scans):
                 said = f"With the wavelength of {anode} Kα ({lines.alpha1:g} Å) a first peak is found in"
                 found.append((int(peaks.found.sum()), said))
     if not found:

@@ -59,7 +59,7 @@ def test_the_shifted_zero_of_one_wafer_is_found_with_its_amount():
 
 def test_a_sample_that_is_another_alloy_is_named_and_another_peak_taken_for_the_first_is_not():
     wrong = Q1.copy()
-    wrong[[7, 8]] *= 1.15, 1.6
+    wrong[[7, 8]] *= 1.2, 1.6
     assert [one.of for one in check(q1=wrong).single] == ["s7"]
 
 
