@@ -27,6 +27,7 @@ from glassmap.agent.maps.peak_map import map_block
 from glassmap.agent.models.ensemble import Ensemble
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.peaks.states import state_of
 from glassmap.agent.shapes import Axis, Mask, PerSample, Spectrum
 from glassmap.flows.compare import read_prepared
 from tests.benchmarks.spectra import draw_split, learning_size
@@ -104,6 +105,7 @@ def by_width(threshold: float, crystalline: float) -> Callable[[dict[str, float]
 
 THRESHOLDS = 0.57, 0.42  # 1/Å, of Ren et al. (2018) and Joress et al. (2020)
 RULES: dict[str, Callable[[dict[str, float]], str]] = {
+    "glassmap": state_of,
     "Δq alone, 0.57": by_width(0.57, 0.57),
     "Δq alone, 0.16 and 0.57": by_width(0.57, LINE_WIDTH),
     "Δq alone, 0.16 and 0.42": by_width(0.42, LINE_WIDTH),
