@@ -85,6 +85,8 @@ def say_expected(campaign: CampaignSnapshot, measure: Measure, expected: Sequenc
 def say_hold_out(curve: Sequence[CurvePoint]) -> str:
     """Return by what the rounds are judged."""
     judged = {point.judged_by for point in curve}
+    if not all(point.has_hold_out for point in curve):
+        return "Mean errors ± standard error on the spectra learned from, each as models say it that left it out."
     if 0 in judged:
         return "Errors on spectra that were never learned from, as an earlier version recorded them."
     same = "all rounds by the same" if len(judged) == 1 else "of which earlier rounds were judged by some"

@@ -1,5 +1,6 @@
 """A campaign's story in one file that needs nothing else: for a paper's supplement, or a colleague without the tool."""
 
+import math
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -308,7 +309,7 @@ def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
             "round": point.round,
             "spectra": point.spectra,
             **{measure.label: measure.say(*point.hold_out.get(measure.name, UNKNOWN)) for measure in measures},
-            "one sample": f"{point.mse_sample:.3g}",
+            "one sample": "–" if math.isnan(point.mse_sample) else f"{point.mse_sample:.3g}",
             "decision": campaign.decisions[point.round].reason if point.round in campaign.decisions else "",
         }
         for point in campaign.curve

@@ -70,7 +70,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         stop=_read_stop(config["stop"]),
         model=_describe_model(config["model"], seed=config["seed"]),
         backend=backend["kind"],
-        judged_by=_describe_hold_out(backend),
+        judged_by=_describe_hold_out(backend, planning),
         hold_out=backend.get("hold_out"),
         scale=config["spectrum"].get("scale", "maximum"),
         first_own_round=first_own_round(config),
@@ -102,7 +102,8 @@ def _describe_networks(model: Mapping[str, Any]) -> str:
     return f"{model['members']} {kind_of(terms, is_generative='energy' in terms)} ({model['architecture']})"
 
 
-def _describe_hold_out(backend: Mapping[str, Any]) -> str:
+def _describe_hold_out(backend: Mapping[str, Any], planning: Mapping[str, Any]) -> str:
     """Return what the model is judged by; a backend whose settings hold nothing out takes some of each batch."""
     source = Path(backend["dataset"]).name if "dataset" in backend else backend["kind"]
-    return f"{source}, {backend.get('hold_out', 'of each batch')}"
+    of_batch = "of each batch" if planning["hold_out_share"] else "spectra learned from, left out in turn"
+    return f"{source}, {backend.get('hold_out', of_batch)}"

@@ -6,11 +6,14 @@ from getpass import getuser
 
 import numpy as np
 
-from glassmap.agent.config.campaign import first_own_round
-from glassmap.agent.data.composition import label
+from glassmap.agent.config.campaign import CampaignConfig, first_own_round
+from glassmap.agent.data.composition import SAME_ALLOY, label
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.planning.acquisition import candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Measurement, SuggestionStatus
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.records import Measurement, Request, SuggestionStatus
+from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import plan_replacements
@@ -19,6 +22,43 @@ from glassmap.flows.rounds.plan import plan_replacements
 def current_user() -> str:
     """Return who is at the keyboard, for the log."""
     return getuser()
+
+
+def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
+    """Have some alloys measured with the next batch, before those that the rule chooses.
+
+    Args:
+        store: Of a campaign that has begun.
+        alloys: Such as `Co40V32Zr28`, in at.%; in a replay the nearest sample of the data set stands for it.
+        reason: Why, for the log; may be empty.
+
+    Raises:
+        CompositionError: If one can't be read.
+        CampaignError: If one isn't among what may be planned, or is measured, pending, rejected or requested already.
+    """
+    config = CampaignConfig.recorded(store.config)
+    candidates = open_backend(config.backend, config, store.folder).candidates()
+    elements, since = config.space.elements, config.first_own_round
+    asked = [candidate_named(text, candidates, elements) for text in alloys]
+    names = [label(one, elements) for one in asked]
+    taken = store.taken(since=since)
+    with store.transaction():
+        requests = store.requests
+        for name, one in zip(names, asked, strict=True):
+            known = np.concatenate([taken, *([one_.composition] for one_ in requests)])
+            if len(known) and np.linalg.norm(known - one, axis=1).min() <= SAME_ALLOY:
+                raise CampaignError(
+                    f"{name} is measured, pending, rejected or requested already; `glassmap orders {store.folder}` and "
+                    "`glassmap ledger` say which. `glassmap retry` has one measured again."
+                )
+            requests.append(Request(tuple(one.tolist()), store.person, reason, now()))
+            store.log("requested", f"{name}{f': {reason}' if reason else ''}")
+        store.record_requests(requests)
+    round_ = max(store.last_planned_round() + 1, since)
+    said = f"{', '.join(names)}: measured first in round {round_}, the next to be planned."
+    if next_round(store) is None:
+        said += f" The campaign has stopped; `glassmap extend {store.folder} --rounds 1` has it go on."
+    return said
 
 
 def approve(store: CampaignStore) -> str:

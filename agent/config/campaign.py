@@ -66,10 +66,11 @@ class CampaignConfig(Settings):
     @model_validator(mode="after")
     def _can_be_judged(self) -> "CampaignConfig":
         backends = [self.backend, *([self.guide.backend] if self.guide else [])]
-        if not all(one.has_test_set for one in backends) and self.planning.batch == 1:
+        holds_out = self.planning.hold_out_share > 0 and not all(one.has_test_set for one in backends)
+        if holds_out and self.planning.batch == 1:
             raise ValueError(
                 "a backend without a test set of its own (backend.hold_out = 'batch', a simulation, a lab) needs "
-                "planning.batch >= 2, or no spectrum is left to learn from"
+                "planning.batch >= 2, or planning.hold_out_share = 0, or no spectrum is left to learn from"
             )
         if not all(one.can_guide for one in backends[1:]):
             guides = " or ".join(repr(kind) for kind in BACKENDS if settings_of(kind).can_guide)

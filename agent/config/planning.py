@@ -21,7 +21,8 @@ class PlanningConfig(Settings):
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
     weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where base models' intensities differ
-    hold_out_share: Share = 0.2  # of each batch, never trained on, where the backend has no test set of its own
+    # Of each batch, never trained on, where the backend has no test set of its own; 0 judges by left-out spectra alone.
+    hold_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
 
     @field_validator("method")

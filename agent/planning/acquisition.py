@@ -9,17 +9,18 @@ distance counts and not its square.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
-from glassmap.agent.errors import CompositionError, SpaceExhausted
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace, label, parse_composition
+from glassmap.agent.errors import CampaignError, CompositionError, SpaceExhausted
 from glassmap.agent.shapes import (
     BatchCompositions,
     CandidateCompositions,
+    Composition,
     Compositions,
     Distances,
     Neighbours,
@@ -30,6 +31,7 @@ from glassmap.agent.shapes import (
 )
 
 DIAMETER = math.sqrt(2)  # no two compositions lie farther apart, as atomic fractions
+NEAR_AT_PCT = 2  # from the sample of a list that stands for an alloy that a person names
 LIST_STEP_AT_PCT = 1  # a list of measured alloys has no grid step; 1 at.% is about what EDX resolves
 SAMPLE = 20_000  # alloys that stand for a larger space while planning
 REFERENCE = 200_000  # alloys that stand for a larger space in the coverage figures
@@ -267,6 +269,34 @@ def plan_batch(
     return Batch(chosen, compositions, coverage_of(candidates, compositions, taken=taken))
 
 
+def rows_of(candidates: CompositionSpace | Compositions, compositions: BatchCompositions) -> Rows:
+    """Return the candidate nearest to each composition: its rank in the space, or its row of the list."""
+    if isinstance(candidates, CompositionSpace):
+        return candidates.snap(compositions)
+    return _nearest(compositions, candidates)[1][:, 0]
+
+
+def candidate_named(text: str, candidates: CompositionSpace | Compositions, elements: Sequence[str]) -> Composition:
+    """Return the candidate that a person calls by its name, such as `Co40V32Zr28`; of a list the nearest alloy.
+
+    Raises:
+        CompositionError: If the text can't be read.
+        CampaignError: If the alloy isn't on the space's grid or within its bounds, or none of the list is near.
+    """
+    wanted = parse_composition(text, elements)
+    row = rows_of(candidates, wanted[None])
+    listed = not isinstance(candidates, CompositionSpace)
+    found = candidates[row[0]] if listed else candidates.compositions(row)[0]
+    away_at_pct = 100 * float(np.linalg.norm(found - wanted))
+    if away_at_pct > (NEAR_AT_PCT if listed else 100 * SAME_ALLOY):
+        where = "no sample of the data set" if listed else "not among the alloys of the campaign's space"
+        raise CampaignError(
+            f"{text} is {where}; the nearest is {label(found, elements)}, {away_at_pct:.1f} at.% away. Ask for that, "
+            "or for another."
+        )
+    return found
+
+
 def has_room(candidates: CompositionSpace | Compositions, *, taken: TakenCompositions) -> bool:
     """Return whether any candidate is left to plan."""
     try:
@@ -284,9 +314,9 @@ def spread_evenly(compositions: Compositions, share: float) -> Rows:
         share: Of the batch, 0 to 1.
 
     Returns:
-        Rows of the batch: at least one, and at least one fewer than there are; none of a batch of one.
+        Rows of the batch: at least one, and at least one fewer than there are; none of a batch of one, or of no share.
     """
-    n = min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
+    n = share and min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
     none = np.empty((0, compositions.shape[1]))
     return plan_batch(compositions, n, taken=none, seed=0).rows if n else np.empty(0, dtype=np.int64)
 

@@ -69,22 +69,29 @@ class CurvePoint(NamedTuple):
 
     round: int
     spectra: int  # learned from
-    mse_sample: float  # one generated spectrum, as the paper judges it; of intensity 0-100
+    mse_sample: float  # one generated spectrum, as the paper judges it; of intensity 0-100; NaN without a hold-out
     next_batch_mse: float | None  # of the last round's model on this round's batch, before learning from it
     judged_by: int  # held-out spectra; 0 where an earlier version didn't record it
     hold_out: Mapping[str, Estimate]  # mean errors by measure, of the ensemble's mean; NaN where it can't be said
     left_out: Mapping[str, Estimate]  # of the spectra learned from, as models say them that left them out
+    has_hold_out: bool = True  # else `hold_out` is `left_out`, and `judged_by` counts the spectra learned from
 
     @property
     def mse(self) -> float:
         """The mean squared error on the hold-out, of intensity 0-100."""
         return self.hold_out["mse"].value
 
+    @property
+    def judged_on(self) -> str:
+        """Of what the errors are, in a word before "MSE"."""
+        return "hold-out" if self.has_hold_out else "left-out"
+
     def to_json(self) -> dict[str, Any]:
         """Return a flat record in JSON types, with `mse`, `delta_q_error`, `delta_q_standard_error` and so on."""
         record: dict[str, Any] = {"round": self.round, "spectra": self.spectra, "judged_by": self.judged_by}
-        record |= _flat(self.hold_out, "") | {"mse_sample": self.mse_sample, "next_batch_mse": self.next_batch_mse}
-        return record | _flat(self.left_out, "left_out_")
+        sample = None if math.isnan(self.mse_sample) else self.mse_sample
+        record |= _flat(self.hold_out, "") | {"mse_sample": sample, "next_batch_mse": self.next_batch_mse}
+        return record | _flat(self.left_out, "left_out_") | {"has_hold_out": self.has_hold_out}
 
 
 class Budget(NamedTuple):
@@ -184,7 +191,7 @@ def decide(
 
     Args:
         on: What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass.
-        hold_out: Of all spectra held out so far, by the measure that `on` names; by `mse` for `glass`.
+        hold_out: Of all spectra held out so far, by the measure that `on` names; by `mse` for `glass`. May be none.
         left_out: Of all spectra learned from, each as models foresee it that left it out; by the same measure.
         changes: Share of the map's alloys that changed sides from each round to the next; read for `glass` alone.
         batch: Spectra that another batch brings to learn from.
@@ -204,8 +211,9 @@ def decide(
     ]
     if trend == "converged" and before != ["converged"] * (patience - 1):
         trend, said = "unknown", f"not yet known: {said}, which has to hold in {_count(patience, 'round')} in a row"
-    now = _say_error(on, estimate(hold_out.errors[-1], hold_out.groups))
-    after = f"after {hold_out.spectra[-1]} spectra in {_count(used.rounds, 'round')}, hold-out {now}"
+    told, name = (hold_out, "hold-out") if len(hold_out.groups) else (left_out, "left-out")
+    now = _say_error(on, estimate(told.errors[-1], told.groups))
+    after = f"after {hold_out.spectra[-1]} spectra in {_count(used.rounds, 'round')}, {name} {now}"
     over = budget._replace(rounds=max(budget.rounds, extended_to)).spent(used)
     if room_left and not over and used.rounds < extended_to:
         return Decision("continue", f"Go on {after}: extended to round {extended_to}; {said}.", trend, evidence)

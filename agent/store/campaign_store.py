@@ -56,7 +56,7 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
             state=state,
             rounds=self.n_rounds(),
             spectra=self.n_spectra(),
-            hold_out_mse=None if mse is None else mse.value,
+            hold_out_mse=None if mse is None or math.isnan(mse.value) else mse.value,
             hold_out_mse_standard_error=None if mse is None or math.isnan(mse.standard_error) else mse.standard_error,
             folder=self.folder,
             is_advanced=is_advanced(self.folder),

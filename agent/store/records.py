@@ -32,6 +32,22 @@ class Suggestion(NamedTuple):
     row: int  # rank in the space, or row of the data set that is replayed
     composition: tuple[float, ...]  # target, atomic fraction
     hold_out: bool  # never trained on
+    why: str = ""  # it is asked for, where not by the planning rule
+
+
+class Request(NamedTuple):
+    """An alloy that a person asked for."""
+
+    composition: tuple[float, ...]  # a candidate's, atomic fraction
+    person: str
+    reason: str  # may be empty
+    time: str
+    round: int | None = None  # whose batch it is in; None where it is still to come
+
+    @property
+    def why(self) -> str:
+        """Who asked for it and why, in words."""
+        return f"requested by {self.person}" + (f": {self.reason}" if self.reason else "")
 
 
 class SuggestionStatus(NamedTuple):
@@ -49,8 +65,8 @@ class SuggestionStatus(NamedTuple):
 
     @property
     def remark(self) -> str:
-        """The reason in words."""
-        return f"flagged, used: {self.reason}" if self.is_flagged_and_used else self.reason
+        """The reason of its state in words; without one, why it is asked for."""
+        return f"flagged, used: {self.reason}" if self.is_flagged_and_used else self.reason or self.suggestion.why
 
 
 class Measurement(NamedTuple):

@@ -67,7 +67,8 @@ class Results(StoreConnection):
 
         What it errs on each spectrum is recorded beside, by `record_judged`, so that it can be judged again.
         """
-        values = [point.round, point.spectra, point.mse, point.mse_sample, point.next_batch_mse]
+        errors = (None if math.isnan(error) else error for error in (point.mse, point.mse_sample))
+        values = [point.round, point.spectra, *errors, point.next_batch_mse]
         self._execute("INSERT INTO curve VALUES (?, ?, ?, ?, ?)", values)
         for measure, found in point.hold_out.items():
             if measure != "mse":
@@ -118,17 +119,19 @@ class Results(StoreConnection):
         """
         then: dict[int, dict[str, Estimate]] = {}
         for row in self._rows("SELECT round, figure, error FROM curve_errors ORDER BY rowid"):
-            error = math.nan if row["error"] is None else row["error"]
-            then.setdefault(row["round"], {})[row["figure"]] = Estimate(error, math.nan)
+            then.setdefault(row["round"], {})[row["figure"]] = _recorded(row["error"])
         held, left = self._estimates("held out"), self._estimates("left out")
+        judged = {row["round"] for row in self._rows("SELECT round FROM marks WHERE kind = 'held out'")}
         points: list[CurvePoint] = []
         for row in self._rows("SELECT * FROM curve ORDER BY round"):
-            round_, mse, sample = row["round"], Estimate(row["mse"], math.nan), Estimate(row["mse_sample"], math.nan)
-            count, found = held.get(round_, (0, {}))
+            round_, mse, sample = row["round"], _recorded(row["mse"]), _recorded(row["mse_sample"])
+            has_hold_out = round_ in judged or round_ not in left
+            count, found = (held if has_hold_out else left).get(round_, (0, {}))
             found = {"mse": mse} | then.get(round_, {}) | {SAMPLE: sample} | found
             mse_sample = found.pop(SAMPLE).value
             left_out = left.get(round_, (0, {}))[1]
-            points.append(CurvePoint(round_, row["spectra"], mse_sample, row["next_batch_mse"], count, found, left_out))
+            numbers = round_, row["spectra"], mse_sample, row["next_batch_mse"], count
+            points.append(CurvePoint(*numbers, found, left_out, has_hold_out))
         return points
 
     def _estimates(self, kind: Judged) -> dict[int, tuple[int, dict[str, Estimate]]]:
@@ -152,16 +155,19 @@ class Results(StoreConnection):
         return self._value("SELECT COUNT(*) FROM curve")
 
     def hold_out_mse(self) -> Estimate | None:
-        """Return the error of the last round's model on spectra that it never saw; None before the first."""
+        """Return the error of the last round's model on spectra that it never saw; None before the first.
+
+        Of those learned from, as models say them that left them out, where nothing is held out.
+        """
         row = self._row("SELECT round, mse FROM curve ORDER BY round DESC LIMIT 1")
         if row is None:
             return None
-        marks = self._row("SELECT * FROM marks WHERE kind = 'held out' AND round = ?", [row["round"]])
+        marks = self._row("SELECT * FROM marks WHERE round = ? ORDER BY kind LIMIT 1", [row["round"]])
         if marks is None:
-            return Estimate(row["mse"], math.nan)
+            return _recorded(row["mse"])
         judged = _judged(marks)
         found = estimate(judged.errors["mse"], groups_of(judged.wafers))
-        return Estimate(row["mse"], math.nan) if math.isnan(found.value) else found  # what judged it is retracted
+        return _recorded(row["mse"]) if math.isnan(found.value) else found  # what judged it is retracted
 
     def record_decision(self, round_: int, decision: Decision) -> None:
         """Record whether to go on; call within a transaction."""
@@ -192,6 +198,11 @@ def groups_of(wafers: Sequence[str]) -> Groups:
     names = [wafer or ("", place) for place, wafer in enumerate(wafers)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], dtype=np.int64)
+
+
+def _recorded(error: float | None) -> Estimate:
+    """Return an error that was recorded as a mean alone, if it was."""
+    return Estimate(math.nan if error is None else error, math.nan)
 
 
 def _judged(row: Mapping[str, Any]) -> JudgedSpectra:

@@ -248,6 +248,26 @@ def contexts_of_samples(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE samples ADD COLUMN context TEXT NOT NULL DEFAULT '{}'")
 
 
+@_version
+def reasons_of_suggestions(db: sqlite3.Connection) -> None:
+    """Why an alloy is asked for, where not by the planning rule."""
+    db.execute("ALTER TABLE suggestions ADD COLUMN why TEXT NOT NULL DEFAULT ''")
+
+
+@_version
+def nothing_held_out(db: sqlite3.Connection) -> None:
+    """Where nothing is held out, the error of a single generated spectrum, or any, may not be known."""
+    for statement in (
+        """CREATE TABLE points (
+            round INTEGER PRIMARY KEY, spectra INTEGER NOT NULL, mse REAL, mse_sample REAL,
+            next_batch_mse REAL) STRICT""",
+        "INSERT INTO points SELECT round, spectra, mse, mse_sample, next_batch_mse FROM curve",
+        "DROP TABLE curve",
+        "ALTER TABLE points RENAME TO curve",
+    ):
+        db.execute(statement)
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

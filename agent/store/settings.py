@@ -15,7 +15,7 @@ from glassmap.agent.shapes import Axis, AxisName
 from glassmap.agent.store.clock import ClockReading, seconds_between
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.log import AuditLog
-from glassmap.agent.store.records import Pause, Stage
+from glassmap.agent.store.records import Pause, Request, Stage
 
 Key = Literal[
     "elements",
@@ -36,6 +36,7 @@ Key = Literal[
     "glass",
     "mixture",
     "misplaced",
+    "requests",
 ]
 
 
@@ -287,6 +288,15 @@ class Settings(AuditLog):
     def record_misplaced(self, said: str) -> None:
         """Record where first peaks don't lie as the volume of their atoms puts them; call within a transaction."""
         self._record("misplaced", said or None)
+
+    @property
+    def requests(self) -> list[Request]:
+        """The alloys that people asked for, in the order they did."""
+        return [Request(**one | {"composition": tuple(one["composition"])}) for one in self._setting("requests") or []]
+
+    def record_requests(self, requests: Sequence[Request]) -> None:
+        """Record the alloys that people asked for, in place of what was; call within a transaction."""
+        self._record("requests", [one._asdict() for one in requests])
 
     @property
     def orders_to_write(self) -> list[int]:

@@ -22,7 +22,7 @@ class Status(NamedTuple):
     state: Literal["running", "waiting", "paused", "converged", "exhausted", "failed"]
     rounds: int  # whose model is judged
     spectra: int  # measured, held out ones included
-    hold_out_mse: float | None  # of the last model, ensemble mean
+    hold_out_mse: float | None  # of the last model, ensemble mean; of left-out spectra where nothing is held out
     hold_out_mse_standard_error: float | None  # over the held-out spectra; None where it can't be told
     folder: Path  # as it was opened
     is_advanced: bool  # whether a process is at it

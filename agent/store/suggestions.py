@@ -35,7 +35,7 @@ class Suggestions(Settings):
         for s in suggestions:
             self._execute(
                 """INSERT INTO suggestions
-                SELECT :id, :round, COALESCE(MAX(position) + 1, 0), :row, :composition, :hold_out
+                SELECT :id, :round, COALESCE(MAX(position) + 1, 0), :row, :composition, :hold_out, :why
                 FROM suggestions WHERE round = :round""",
                 s._asdict() | {"composition": json.dumps(s.composition), "hold_out": int(s.hold_out)},
             )
@@ -48,8 +48,8 @@ class Suggestions(Settings):
             "position": position,
         }
         self._execute(
-            """INSERT OR IGNORE INTO suggestions (id, round, position, row, composition, hold_out)
-            VALUES (:id, :round, :position, :row, :composition, :hold_out)""",
+            """INSERT OR IGNORE INTO suggestions (id, round, position, row, composition, hold_out, why)
+            VALUES (:id, :round, :position, :row, :composition, :hold_out, :why)""",
             values,
         )
 
@@ -192,4 +192,5 @@ class Suggestions(Settings):
 
 
 def _suggestion(row: Mapping[str, Any]) -> Suggestion:
-    return Suggestion(row["id"], row["round"], row["row"], tuple(json.loads(row["composition"])), bool(row["hold_out"]))
+    composition = tuple(json.loads(row["composition"]))
+    return Suggestion(row["id"], row["round"], row["row"], composition, bool(row["hold_out"]), row["why"])

@@ -163,8 +163,9 @@ def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Cove
     """Print a row a round: what was measured, how evenly, and the errors of the model; then those by other measures."""
     counts = {point.judged_by for point in curve}
     same = f"all models, by the same {max(counts)} spectra," if len(counts) == 1 and 0 not in counts else "on spectra"
+    never = "never learned from" if all(point.has_hold_out for point in curve) else "that each model left out in turn"
     table = Table(
-        title=f"Learning curve: {same} never learned from; mean ± standard error",
+        title=f"Learning curve: {same} {never}; mean ± standard error",
         caption="distance: mean, from an alloy to the nearest measured one; left out: of the spectra learned from, by "
         "models that left them out; before: the last round's model on this round's batch",
     )
@@ -179,7 +180,9 @@ def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Cove
         mse, left_out = (errors.get(MSE.name, NOT_KNOWN).say() for errors in (point.hold_out, point.left_out))
         before = "–" if point.next_batch_mse is None else f"{point.next_batch_mse:.3g}"
         numbers = (str(point.round), str(point.spectra), f"{cover.mean:.1f}")
-        table.add_row(*numbers, mse, f"{point.mse_sample:.3g}", left_out, before)
+        table.add_row(
+            *numbers, mse, "–" if math.isnan(point.mse_sample) else f"{point.mse_sample:.3g}", left_out, before
+        )
         known = [point.hold_out.get(measure.name, NOT_KNOWN) for measure in MEASURES[1:]]
         others.add_row(str(point.round), *(error.say() for error in known))
     console.print(table)

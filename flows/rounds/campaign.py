@@ -257,9 +257,14 @@ def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
     return Budget(stop.max_rounds, None if spectra is None else int(spectra), **allowed)
 
 
+def holds_out(campaign: OpenCampaign, round_: int) -> bool:
+    """Whether a part of a round's batch is held out: the backend has no test set, and the settings give it a share."""
+    return not campaign.at(round_).backend.has_test_set and campaign.config.planning.hold_out_share > 0
+
+
 def least_batch(campaign: OpenCampaign, round_: int) -> int:
-    """The smallest batch: one to learn from, and one to be judged by where the backend has no test set."""
-    return 1 if campaign.at(round_).backend.has_test_set else 2
+    """The smallest batch: one to learn from, and one to be judged by where a part of it is held out."""
+    return 2 if holds_out(campaign, round_) else 1
 
 
 def spectra_left(campaign: OpenCampaign) -> int | None:

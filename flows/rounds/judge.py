@@ -5,6 +5,7 @@ their checkpoints and marked on what has come since. The spectra learned from ar
 them out, while the one that has just learned is at hand.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -17,13 +18,15 @@ from glassmap.agent.errors import ModelError
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import errors_by_spectrum
 from glassmap.agent.peaks.measures import MSE
-from glassmap.agent.planning.convergence import CurvePoint, estimate
+from glassmap.agent.planning.convergence import CurvePoint, Estimate, estimate
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import JudgedSpectra
 from glassmap.agent.store.results import SAMPLE, groups_of
 from glassmap.flows.backends.protocol import CONTEXT
 from glassmap.flows.rounds.campaign import OpenCampaign
+
+UNKNOWN = Estimate(math.nan, math.nan)
 
 
 class SomeSpectra(NamedTuple):
@@ -47,7 +50,7 @@ class Judgement(NamedTuple):
     def record(self, store: CampaignStore) -> None:
         """Record all of it; call within a transaction."""
         store.record_curve_point(self.point)
-        for round_, judged in self.held_out.items():
+        for round_, judged in self.held_out.items():  # nothing, where nothing is held out
             store.record_judged(round_, "held out", judged, since=self.since)
         if self.left_out is not None:
             store.record_judged(self.point.round, "left out", self.left_out, since=self.since)
@@ -75,17 +78,21 @@ def judge(
     store, since = campaign.store, campaign.at(round_).since
     q = q_axis(*store.axis())
     held_out = mark_until(campaign, round_ - 1, since=since, held=held, models=earlier)
-    held_out[round_] = own = _mark(ensemble, held, q)
-    hold_out = {name: estimate(errors, groups_of(own.wafers)) for name, errors in own.errors.items()}
     left_out = _mark_left_out(ensemble, learned, q)
+    left = {} if left_out is None else _estimates(left_out)
+    hold_out, judged_by = left or {MSE.name: UNKNOWN}, 0 if left_out is None else len(left_out.ids)
+    if held.ids:
+        held_out[round_] = _mark(ensemble, held, q)
+        hold_out, judged_by = _estimates(held_out[round_]), len(held.ids)
     point = CurvePoint(
         round_,
         len(learned.ids),
-        hold_out.pop(SAMPLE).value,
+        hold_out.pop(SAMPLE, UNKNOWN).value,
         _next_batch_mse(campaign, round_, earlier),
-        len(held.ids),
+        judged_by,
         hold_out,
-        {} if left_out is None else {n: estimate(e, groups_of(left_out.wafers)) for n, e in left_out.errors.items()},
+        left,
+        bool(held.ids),
     )
     return Judgement(point, since, held_out, left_out)
 
@@ -127,6 +134,11 @@ def mark_until(
         if errors:
             marked[round_] = JudgedSpectra(tuple(held.ids), tuple(held.wafers), errors)
     return marked
+
+
+def _estimates(judged: JudgedSpectra) -> dict[str, Estimate]:
+    """Return the mean errors by measure."""
+    return {name: estimate(errors, groups_of(judged.wafers)) for name, errors in judged.errors.items()}
 
 
 def _mark(ensemble: TrainedEnsemble, of: SomeSpectra, q: Axis | None) -> JudgedSpectra:

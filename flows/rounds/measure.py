@@ -8,7 +8,7 @@ from pathlib import Path
 from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.protocol import Event, Failed, Measured, Progress
-from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, least_batch, round_of_arrivals
+from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, holds_out, least_batch, round_of_arrivals
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.record import name_alloy, record
 from glassmap.flows.rounds.screen import screen_new
@@ -169,7 +169,7 @@ def _share_out(campaign: OpenCampaign, round_: int) -> None:
     measured = [one.suggestion for one in store.suggestion_statuses(round_) if one.state == "measured"]
     learn, held = ([s for s in measured if s.hold_out == kind] for kind in (False, True))
     at = campaign.at(round_)
-    needs_held = not (at.backend.has_test_set or store.spectra(hold_out=True, since=at.since)[0])
+    needs_held = holds_out(campaign, round_) and not store.spectra(hold_out=True, since=at.since)[0]
     if not learn and len(held) > 1:
         store.record_hold_out(held[0], hold_out=False)
     elif needs_held and len(learn) > 1:

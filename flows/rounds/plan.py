@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignError
-from glassmap.agent.planning.acquisition import FIRST_RULE, Batch, Forecast, plan_batch, rule_of, spread_evenly
+from glassmap.agent.planning.acquisition import (
+    FIRST_RULE,
+    Batch,
+    Forecast,
+    coverage_of,
+    has_room,
+    plan_batch,
+    rows_of,
+    rule_of,
+    spread_evenly,
+)
 from glassmap.agent.shapes import Axis, Compositions, Weights
-from glassmap.agent.store.records import Suggestion
-from glassmap.flows.rounds.campaign import OpenCampaign, least_batch, spectra_left
+from glassmap.agent.store.records import Request, Suggestion
+from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 
 if TYPE_CHECKING:
     from glassmap.agent.models.ensemble import TrainedEnsemble
@@ -29,24 +40,47 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     leans = at.has_model and config.planning.weights == "disagreement"
     has_weights = leans or at.follows_guide  # then to measure what the guide can't tell
     model = _last_model(campaign, round_) if rule.needs_model or has_weights else None
-    batch = plan_batch(
-        at.backend.candidates(),
-        size,
-        taken=store.taken(since=at.since),
-        method=rule.name,
-        seed=np.random.default_rng([config.seed, round_]),
-        weights=model.disagreement if model is not None and has_weights else None,
-        forecast=model,
-    )
-    held = set[int]()
-    if not at.backend.has_test_set:
-        held = {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
-    suggestions = [_suggestion(round_, k, batch, k, k in held) for k in range(len(batch.rows))]
+    requests = [] if at.is_guide else _requested(campaign, round_)
+    first, later = requests[:size], requests[size:]
+    asked = np.array([one.composition for one in first]).reshape(-1, len(config.space.elements))
+    candidates, before = at.backend.candidates(), store.taken(since=at.since)
+    taken = np.concatenate([asked, before])
+    suggestions = [
+        Suggestion(_id(round_, k), round_, int(row), one.composition, hold_out=False, why=one.why)
+        for k, (one, row) in enumerate(zip(first, rows_of(candidates, asked), strict=True))
+    ]
+    coverage = None
+    if size > len(first) and (not first or has_room(candidates, taken=taken)):
+        batch = plan_batch(
+            candidates,
+            size - len(first),
+            taken=taken,
+            method=rule.name,
+            seed=np.random.default_rng([config.seed, round_]),
+            weights=model.disagreement if model is not None and has_weights else None,
+            forecast=model,
+        )
+        held, coverage = set[int](), batch.coverage
+        if holds_out(campaign, round_):
+            held = {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
+        suggestions += [_suggestion(round_, len(first) + k, batch, k, k in held) for k in range(len(batch.rows))]
+    if first or coverage is None:
+        coverage = coverage_of(candidates, np.array([one.composition for one in suggestions]), taken=before)
     with store.transaction():
-        store.record_batch(round_, suggestions, batch.coverage)
-        store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {batch.coverage.mean:.2f} at.%")
+        store.record_batch(round_, suggestions, coverage)
+        store.record_requests(
+            [one if one.round or one in later else one._replace(round=round_) for one in store.requests]
+        )
+        store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {coverage.mean:.2f} at.%")
         store.end_stage(round_, "plan", "done")
     return "done"
+
+
+def _requested(campaign: OpenCampaign, round_: int) -> list[Request]:
+    """Return what people asked for that is to be in this round's batch, and has not been measured in the meantime."""
+    waiting = [one for one in campaign.store.requests if one.round in (None, round_)]
+    taken = campaign.store.taken(since=campaign.at(round_).since)
+    return [one for one in waiting if not (np.linalg.norm(taken - one.composition, axis=1) <= SAME_ALLOY).any()]
 
 
 def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
@@ -69,7 +103,11 @@ def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Su
 def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:
     """Return number `k` of a batch as a suggestion, at a place of the round."""
     composition = tuple(map(float, batch.compositions[k]))
-    return Suggestion(f"r{round_:03d}-{place + 1:02d}", round_, int(batch.rows[k]), composition, hold_out)
+    return Suggestion(_id(round_, place), round_, int(batch.rows[k]), composition, hold_out)
+
+
+def _id(round_: int, place: int) -> str:
+    return f"r{round_:03d}-{place + 1:02d}"
 
 
 @dataclass(frozen=True)

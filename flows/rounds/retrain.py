@@ -1,5 +1,7 @@
 """Retrain: learn from what is in now, without waiting for the end of the round."""
 
+import math
+
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.flows.rounds.anew import learn_anew
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
@@ -48,6 +50,8 @@ def retrain(campaign: OpenCampaign) -> str:
     if held.ids:
         mse = mean_squared_error(ensemble.predict(held.compositions, context=held.context or None).mean, held.spectra)
     judged = "" if mse is None else f", hold-out MSE {mse:.3g}"
+    if mse is None and not math.isnan(ensemble.oof_mse):
+        judged = f", left-out MSE {ensemble.oof_mse:.3g}"
     with store.transaction():
         store.record_artefact(round_, "checkpoint", checkpoint)
         for kind, made in maps.items():

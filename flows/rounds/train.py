@@ -23,7 +23,7 @@ from glassmap.agent.peaks.figures import DELTA_Q, Q1
 from glassmap.agent.peaks.volume_check import check_volumes
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement
-from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.campaign import OpenCampaign, holds_out
 from glassmap.flows.rounds.judge import SomeSpectra, context_of, judge
 
 
@@ -32,7 +32,7 @@ def train(campaign: OpenCampaign, round_: int) -> str:
     store = campaign.store
     changed = store.use_changed
     learned, held = spectra_to_learn(campaign, round_), spectra_to_judge(campaign, round_)
-    if not learned.ids or not held.ids:
+    if not learned.ids or (holds_out(campaign, round_) and not held.ids):
         with store.transaction():  # `measure` shares out what is left, or says that it is too little
             store.reopen_measuring(round_)
         return "waiting"
@@ -49,7 +49,7 @@ def train(campaign: OpenCampaign, round_: int) -> str:
         judgement.record(store)
         store.toggle_use(changed)
         found = judgement.point.hold_out["mse"].say()
-        store.log("trained", f"round {round_}: {len(learned.ids)} spectra, hold-out MSE {found}")
+        store.log("trained", f"round {round_}: {len(learned.ids)} spectra, {judgement.point.judged_on} MSE {found}")
         store.end_stage(round_, "train", "done")
     return "done"
 

@@ -29,6 +29,8 @@ FROZEN = {  # a migration's name, and the start of the SHA-256 of its text
     "flags_of_what_is_used": "9270d018772d76a1",
     "marks_of_spectra": "c46c0a1c621bce5c",
     "contexts_of_samples": "d4cc941e1c61728f",
+    "reasons_of_suggestions": "4b426fab67313f0b",
+    "nothing_held_out": "a6a28cc8576e01e8",
 }
 
 

@@ -1,5 +1,6 @@
 """Plan: what is asked for next, and what of it is held out."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,25 @@ def test_a_share_of_each_batch_can_be_held_out(tmp_path: Path, small_dataset: Pa
         _, checkpoint = store.artefact("checkpoint") or (0, Path())
         held, _, _ = store.spectra(hold_out=True)
     assert set(TrainedEnsemble.load(checkpoint, device="cpu").record["training_ids"]).isdisjoint(held)
+
+
+def test_where_nothing_is_held_out_all_is_learned_from_and_what_is_left_out_in_turn_judges(
+    tmp_path: Path, small_dataset: Path
+):
+    write_campaign(tmp_path, small_dataset, backend={"hold_out": "batch"}, planning={"hold_out_share": 0})
+    status = run(tmp_path)
+    assert rows(tmp_path, "SELECT round, sum(hold_out), count(*) FROM suggestions GROUP BY 1") == [
+        (round_, 0, 8) for round_ in (1, 2, 3)
+    ]
+    assert rows(tmp_path, "SELECT DISTINCT kind FROM marks") == [("left out",)]
+    with CampaignStore.read_only(tmp_path) as store:
+        first, *_, last = store.curve()
+        said = store.decisions()[3].reason
+    assert math.isnan(first.mse), "eight alloys are too few to leave some out"
+    assert (last.spectra, last.judged_by, last.judged_on) == (24, 24, "left-out")
+    assert last.hold_out == last.left_out and last.mse > 0 and status.hold_out_mse == pytest.approx(last.mse)
+    assert f"left-out MSE {last.mse:.3g}" in said
+    assert last.to_json()["mse_sample"] is None and first.to_json()["mse"] is None
 
 
 def test_an_alloy_whose_measured_composition_drifted_is_not_planned_again_at_either_place(
