@@ -84,8 +84,9 @@ class CampaignConfig(Settings):
         for one in backends:
             one.check(self.space, self.spectrum)
         self.wish.check(self.space.elements)
-        if self.planning.weights == "disagreement" and self.model.members == 1 and not self.model.stacked:
-            raise ValueError("planning.weights = 'disagreement' needs model.members >= 2 or model.stacked = true")
+        weights = self.planning.weights
+        if weights != "even" and self.model.members == 1 and not self.model.stacked:
+            raise ValueError(f"planning.weights = {weights!r} needs model.members >= 2 or model.stacked = true")
         return self
 
     @property

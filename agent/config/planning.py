@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from glassmap.agent.config.settings import Count, Hours, Settings, Share
-from glassmap.agent.planning.acquisition import RULES
+from glassmap.agent.planning.acquisition import RULES, WEIGHTS
 from glassmap.agent.planning.convergence import On
 
 TOLERANCES: dict[On, float] = {"mse": 0.05, "delta_q": 0.002, "glass": 0.02}
@@ -20,7 +20,7 @@ class PlanningConfig(Settings):
 
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
-    weights: Literal["even", "disagreement"] = "even"  # the paper's rule, or more where base models' intensities differ
+    weights: str = "even"  # the paper's rule, or a name of `glassmap.agent.planning.acquisition.WEIGHTS`
     # Of each batch, never trained on, where the backend has no test set of its own; 0 judges by left-out spectra alone.
     hold_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
@@ -30,6 +30,14 @@ class PlanningConfig(Settings):
     def _is_a_rule(cls, value: str) -> str:
         if value not in RULES:
             *others, last = map(repr, RULES)
+            raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _is_a_weighting(cls, value: str) -> str:
+        if value not in WEIGHTS:
+            *others, last = map(repr, WEIGHTS)
             raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
         return value
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace, label, parse_composition
 from glassmap.agent.errors import CampaignError, CompositionError, SpaceExhausted
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import (
     BatchCompositions,
     CandidateCompositions,
@@ -192,6 +193,58 @@ RULES: dict[str, AcquisitionRule] = {
             "farthest", "Chosen as the alloys that are farthest from every one asked for so far", choose_farthest
         ),
         AcquisitionRule("random", "Drawn at random", choose_random),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What a batch is to lean to, for rules that take weights."""
+
+    name: str
+    """As `planning.weights` of a campaign file says it."""
+    sentence: str
+    """Goes on the rule's sentence, for people."""
+    weigh: Callable[[Forecast, Compositions], Weights] | None
+    """What each alloy counts by the last round's model, NaN where it can't say; None for all the same."""
+    even_share: float = 0.0
+    """Of all weight, what goes to all alloys alike."""
+    reads_peaks: bool = False
+    """Whether it goes by the first peak, which g(r) hasn't."""
+
+    def by(self, forecast: Forecast) -> Callable[[Compositions], Weights] | None:
+        """Return what alloys count by a model; one of which it can't say as much as the others on the mean."""
+        if (weigh := self.weigh) is None:
+            return None
+
+        def weights(compositions: Compositions) -> Weights:
+            said = weigh(forecast, compositions)
+            mean = float(said[known].mean()) if (known := np.isfinite(said)).any() else 0.0
+            if not mean > 0:
+                return np.ones(len(said))
+            return self.even_share * mean + (1 - self.even_share) * np.where(known, said, mean)
+
+        return weights
+
+
+def _spread_of_delta_q(forecast: Forecast, compositions: Compositions) -> Weights:
+    return forecast.figures(compositions)[DELTA_Q.std_name]
+
+
+def _doubt_of_glass(forecast: Forecast, compositions: Compositions) -> Weights:
+    p_glass = forecast.figures(compositions)["p_glass"]
+    return p_glass * (1 - p_glass)
+
+
+WEIGHTS: dict[str, Weighting] = {
+    weighting.name: weighting
+    for weighting in (
+        Weighting("even", "", None),
+        Weighting(
+            "disagreement", "the more where the model's spectra disagree", lambda forecast, c: forecast.disagreement(c)
+        ),
+        Weighting("delta_q", "the more where Δq is unsure", _spread_of_delta_q, even_share=0.5, reads_peaks=True),
+        Weighting("glass", "the more where glass is in doubt", _doubt_of_glass, even_share=0.5, reads_peaks=True),
     )
 }
 FIRST_RULE = "uniform"  # of rounds that a rule that needs a model has none for

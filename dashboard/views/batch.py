@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.outside_text import spreadsheet_cell
-from glassmap.agent.planning.acquisition import RULES, rule_of
+from glassmap.agent.planning.acquisition import RULES, WEIGHTS, rule_of
 from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
 from glassmap.dashboard.live import chosen, map_now, show_ternary
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
@@ -26,8 +26,8 @@ def _rule(campaign: CampaignSnapshot, round_: int) -> str:
         why = rule_of(settings.method, has_model=round_ not in (1, settings.first_own_round)).sentence
     else:
         why = f"Chosen by the rule {settings.method!r}, which this dashboard doesn't know"
-    if settings.weights == "disagreement" and round_ > 1:
-        why += ", the more where the model is unsure"
+    if settings.weights in WEIGHTS and WEIGHTS[settings.weights].weigh and round_ > 1:
+        why += f", {WEIGHTS[settings.weights].sentence}"
     return f"{why}; never one that is measured or pending, nor two side by side."
 
 

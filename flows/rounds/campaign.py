@@ -12,6 +12,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.glass_labels import read_labels
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignBusy, CampaignError
+from glassmap.agent.planning.acquisition import WEIGHTS
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -192,16 +193,21 @@ def record_start(
 
 
 def check_stop(config: CampaignConfig, backend: Backend) -> None:
-    """Refuse to wait until a peak's width has settled where there is no peak.
+    """Refuse to plan by a peak's width, or to wait until it has settled, where there is no peak.
 
     Raises:
-        CampaignError: If the rule asks for Δq or the glass boundary, and the spectra are on another axis than q.
+        CampaignError: If a rule asks for Δq or the glass boundary, and the spectra are on another axis than q.
     """
-    if config.stop.on != "mse" and q_axis(backend.axis_name, backend.axis, backend.wavelength) is None:
-        raise CampaignError(
-            f"stop.on = {config.stop.on!r} looks at the first peak in q, and this campaign's spectra are g(r), on the "
-            f"axis {backend.axis_name}. Set stop.on = 'mse'."
-        )
+    asked = {"stop.on": ("mse", config.stop.on != "mse", config.stop.on)}
+    asked["planning.weights"] = ("even", WEIGHTS[config.planning.weights].reads_peaks, config.planning.weights)
+    if q_axis(backend.axis_name, backend.axis, backend.wavelength) is not None:
+        return
+    for setting, (allowed, reads_peaks, value) in asked.items():
+        if reads_peaks:
+            raise CampaignError(
+                f"{setting} = {value!r} looks at the first peak in q, and this campaign's spectra are g(r), on the "
+                f"axis {backend.axis_name}. Set {setting} = {allowed!r}."
+            )
 
 
 def check_guide(backend: Backend, guide: Backend) -> None:

@@ -11,6 +11,7 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import (
     FIRST_RULE,
+    WEIGHTS,
     Batch,
     Forecast,
     coverage_of,
@@ -37,9 +38,9 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     if left is not None:
         size = min(size, max(left, least_batch(campaign, round_)))
     rule = rule_of(FIRST_RULE if at.follows_guide else config.planning.method, has_model=at.has_model)
-    leans = at.has_model and config.planning.weights == "disagreement"
-    has_weights = leans or at.follows_guide  # then to measure what the guide can't tell
-    model = _last_model(campaign, round_) if rule.needs_model or has_weights else None
+    # after a guide's rounds, to measure what it can't tell
+    weighting = WEIGHTS["disagreement" if at.follows_guide else config.planning.weights if at.has_model else "even"]
+    model = _last_model(campaign, round_) if rule.needs_model or weighting.weigh else None
     requests = [] if at.is_guide else _requested(campaign, round_)
     first, later = requests[:size], requests[size:]
     asked = np.array([one.composition for one in first]).reshape(-1, len(config.space.elements))
@@ -57,7 +58,7 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
             taken=taken,
             method=rule.name,
             seed=np.random.default_rng([config.seed, round_]),
-            weights=model.disagreement if model is not None and has_weights else None,
+            weights=None if model is None else weighting.by(model),
             forecast=model,
         )
         held, coverage = set[int](), batch.coverage

@@ -76,9 +76,7 @@ WEIGHTS: Mapping[str, Weigh | None] = {
     "disagreement, half even": half_even(lambda told: told.disagreement),
     "Δq, what can be learned, half even": half_even(lambda told: told.reducible_std),
     "glass, half even": half_even(_of_glass),
-    "disagreement and Δq, each a third": lambda told: (
-        1 + _relative(told.disagreement) + _relative(told.reducible_std)
-    ),
+    "disagreement and Δq, each a third": lambda told: 1 + _relative(told.disagreement) + _relative(told.reducible_std),
 }
 """What is compared, by name; None for the same everywhere."""
 

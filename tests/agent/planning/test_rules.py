@@ -1,5 +1,6 @@
 """A new rule is one entry of `RULES`: it is checked, planned with and shown without another file knowing of it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, CompositionError
 from glassmap.agent.planning.acquisition import (
     RULES,
+    WEIGHTS,
     AcquisitionRule,
     Pool,
     has_room,
@@ -17,6 +19,7 @@ from glassmap.agent.planning.acquisition import (
     rule_of,
     spread_evenly,
 )
+from glassmap.agent.shapes import Compositions, Weights
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
@@ -115,3 +118,35 @@ def test_there_is_room_until_every_alloy_is_taken():
     every = SPACE.compositions(np.arange(len(SPACE)))
     assert has_room(SPACE, taken=every[1:])
     assert not has_room(SPACE, taken=every)
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A model that is unsure where there is much of the first element, and says nothing where there is none."""
+
+    p_glass: float
+
+    def figures(self, compositions: Compositions) -> dict[str, Weights]:
+        share = compositions[:, 0]
+        return {
+            "delta_q_std": np.where(share == 0, np.nan, share**4),
+            "p_glass": np.where(share > 0.5, self.p_glass, 0.0),
+        }
+
+    def disagreement(self, compositions: Compositions) -> Weights:
+        return compositions[:, 0] ** 4
+
+
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "even"])
+def test_a_batch_leans_to_what_is_in_doubt_and_to_nothing_where_nothing_is(name: str):
+    space, taken = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5), np.empty((0, 3))
+
+    def share_of_cobalt(p_glass: float) -> float:
+        weigh = WEIGHTS[name].by(Doubtful(p_glass))
+        return float(plan_batch(space, 9, taken=taken, seed=0, weights=weigh).compositions[:, 0].mean())
+
+    even = float(plan_batch(space, 9, taken=taken, seed=0).compositions[:, 0].mean())
+    assert share_of_cobalt(0.5) > even + 0.05
+    if name == "glass":
+        assert share_of_cobalt(1.0) == even, "all is decided"
+    assert WEIGHTS["even"].by(Doubtful(0.5)) is None
