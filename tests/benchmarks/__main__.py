@@ -637,6 +637,56 @@ def benchmark_curve(
             curve.draw(records, picture, floor=floor, published=published, title=title)
 
 
+@app.command("acquisition")
+def benchmark_acquisition(
+    datasets: Datasets,
+    where: Where = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; the first half chooses.")] = 10,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the ratios.")] = None,
+    json_file: Json = None,
+) -> None:
+    """What a batch should lean to: errors against spectra by every weighting, in paired replays; even is 1.
+
+    Example: `python -m tests.benchmarks acquisition fe-ti-nb.nc co-ti-zr.nc --where cleaned`
+    """
+    from tests.benchmarks import acquisition
+
+    with errors_in_words():
+        records = acquisition.run(
+            datasets,
+            where=where,
+            seeds=range(seeds),
+            on_record=lambda r: say(f"{r['dataset']} seed {r['seed']}, {r['weights']} @ {r['n']}: MSE {r['mse']:.4g}"),
+        )
+        found = acquisition.summary(records)
+        print_records(found)
+        write_json(json_file, {"summary": found, "records": records})
+        if picture is not None:
+            acquisition.draw(records, picture)
+
+
+@app.command("hold-out")
+def benchmark_hold_out(
+    datasets: Datasets,
+    traces: Annotated[Path, typer.Option(help="Folder where replays are kept.")],
+    where: Where = None,
+    batch: Annotated[int, typer.Option(help="Alloys a round.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 4,
+    json_file: Json = None,
+) -> None:
+    """What a laboratory gains and loses that holds nothing out: errors, what it is told of them, when it stops.
+
+    Example: `python -m tests.benchmarks hold-out fe-ti-nb.nc co-ti-zr.nc --where cleaned --traces traces`
+    """
+    from tests.benchmarks import hold_out
+
+    with errors_in_words():
+        records = hold_out.run(datasets, traces, where=where, batch=batch, seeds=range(seeds), report=say)
+        found = hold_out.summary(records)
+        print_records(found)
+        write_json(json_file, {"summary": found, "replays": records})
+
+
 @app.command("stopping")
 def benchmark_stopping(
     datasets: Datasets,

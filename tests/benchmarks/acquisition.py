@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
@@ -115,14 +116,25 @@ class Material:
 
 
 Fit = Callable[[Material, Rows, int], Told]
+ERRORS = {"mse": "MSE", "delta_q": "error of Δq", "brier": "Brier score of glass"}
+STUDY = range(5)  # seeds that choices are made on; the others judge them
+DRAWN = {
+    "disagreement": "#0072b2",
+    "Δq": "#d55e00",
+    "glass": "#009e73",
+    "Δq, what can be learned, half even": "#e69f00",
+    "glass, half even": "#56b4e9",
+}
+"""Weightings of the picture, and their colours."""
+COUNTED = (60, 80, 100)  # spectra, over which ratios are averaged
 
 
 def run(
     paths: Sequence[Path],
     *,
-    where: Mapping[str, str | None],
+    where: str | None,
     seeds: Sequence[int],
-    weights: Sequence[str] = tuple(WEIGHTS),
+    weights: Sequence[str] | None = None,
     fit: "Fit | None" = None,
     on_record: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
@@ -130,20 +142,20 @@ def run(
 
     Args:
         paths: Data sets on a q axis.
-        where: By the name of a set, keeps the samples for which this holds.
+        where: Keeps the samples for which this holds.
         seeds: Each draws the tested samples, and the first batch.
-        weights: Names of `WEIGHTS`.
+        weights: Names of `WEIGHTS`; all by default.
         fit: The model; the quick one by default.
         on_record: Called with every record as it is there.
     """
     records: list[dict[str, Any]] = []
     for path in paths:
-        spectra = read_prepared(path, where=where.get(path.stem))
+        spectra = read_prepared(path, where=where)
         for seed in seeds:
             part = np.random.default_rng([seed, 1]).permutation(len(spectra))[:MOST_SAMPLES]
             material = Material.of(spectra.select(part), path.stem)
             first: dict[tuple[int, ...], Told] = {}
-            for name in weights:
+            for name in weights or WEIGHTS:
                 for record in replay(material, name, seed=seed, fit=fit or fit_quickly, known=first):
                     records.append(record)
                     on_record(record)
@@ -201,6 +213,7 @@ def errors_on(material: Material, told: Told, rows: Rows) -> dict[str, float]:
         "brier": float(np.square(p_glass - glass)[peak].mean()),
         "inside": float((away <= 1.645 * std[both]).mean()),
         "peaks": float(both.sum() / peak.sum()),
+        "glasses": int(glass.sum()),
     }
 
 
@@ -293,3 +306,79 @@ def _delta_q(q: Axis, spectra: np.ndarray) -> np.ndarray:
     """Return Δq of spectra `(n, m, q)`, shape `(n, m)`."""
     flat = spectra.reshape(-1, spectra.shape[-1])
     return measure_peaks(q, torch.as_tensor(flat)).figures[DELTA_Q.name].numpy().reshape(spectra.shape[:-1])
+
+
+def summary(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row a set, error and weighting: ratio to even, with its standard error, on either half of the seeds.
+
+    Ratios are paired: of the same seed, the mean of their logarithms over `COUNTED`. The Brier score is left out where
+    no sample is a glass.
+    """
+    kept = {(r["dataset"], r["weights"], r["seed"], r["n"]): r for r in records}
+    sets = list(dict.fromkeys(r["dataset"] for r in records))
+    rows: list[dict[str, Any]] = []
+    for error in ERRORS:
+        glassy = [one for one in sets if error != "brier" or _is_glassy(records, one)]
+        for which in [*((one,) for one in glassy), tuple(glassy)]:
+            for name in dict.fromkeys(r["weights"] for r in records):
+                row: dict[str, Any] = {
+                    "error": error,
+                    "dataset": "all" if len(which) > 1 else which[0],
+                    "weights": name,
+                }
+                for half, study in (("study", True), ("other", False), ("both", None)):
+                    logs = [
+                        float(
+                            np.mean(
+                                [
+                                    np.log(kept[d, name, seed, n][error] / kept[d, "even", seed, n][error])
+                                    for n in COUNTED
+                                ]
+                            )
+                        )
+                        for d, w, seed, last in kept
+                        if w == name and d in which and last == COUNTED[-1] and study in (None, seed in STUDY)
+                    ]
+                    row[half] = float(np.exp(np.mean(logs))) if logs else None
+                    row[f"{half} ±"] = float(np.std(logs, ddof=1) / len(logs) ** 0.5) if len(logs) > 1 else None
+                    row[f"{half} replays"] = len(logs)
+                rows.append(row)
+    return rows
+
+
+def draw(records: Sequence[dict[str, Any]], picture: Path) -> None:
+    """Draw the ratio of every error to that of even weights against the spectra learned from, a panel an error.
+
+    Args:
+        records: Of `run`.
+        picture: PNG to write.
+    """
+    kept = {(r["dataset"], r["weights"], r["seed"], r["n"]): r for r in records}
+    sizes = sorted({r["n"] for r in records})[1:]
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    for axes, (error, title) in zip(figure.subplots(1, len(ERRORS), sharey=True), ERRORS.items(), strict=True):
+        for place, (name, colour) in enumerate(DRAWN.items()):
+            means, errors = [], []
+            for n in sizes:
+                logs = [
+                    np.log(r[error] / kept[d, "even", seed, n][error])
+                    for (d, w, seed, m), r in kept.items()
+                    if (w, m) == (name, n) and (error != "brier" or _is_glassy(records, d))
+                ]
+                means.append(np.mean(logs))
+                errors.append(np.std(logs, ddof=1) / len(logs) ** 0.5)
+            mean, sure = np.exp(means), np.array(errors)
+            x = np.array(sizes) + 1.2 * (place - 2)
+            axes.errorbar(x, mean, mean * sure, fmt="o-", color=colour, capsize=2, markersize=4, label=name)
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set(title=title, xlabel="spectra learned from", xticks=sizes)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("ratio to even weights, same seed")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, ncols=5, loc="outside lower center")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=150)
+
+
+def _is_glassy(records: Sequence[dict[str, Any]], dataset: str) -> bool:
+    """Return whether some tested sample of a set is a glass."""
+    return any(r["glasses"] for r in records if r["dataset"] == dataset)

@@ -13,8 +13,20 @@ from glassmap.agent.data.dataset import SpectraSet, read_dataset, write_dataset
 from glassmap.agent.models.config import PRESETS
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.flows.cli.demo import BUNDLED
-from tests.benchmarks import controls, generative, noise, peaks, screening, spectra, speed, widths
+from tests.benchmarks import (
+    acquisition,
+    controls,
+    generative,
+    hold_out,
+    noise,
+    peaks,
+    screening,
+    spectra,
+    speed,
+    widths,
+)
 from tests.benchmarks.__main__ import app
+from tests.benchmarks.traces import Trace
 from tests.support.glasses import TINY
 from tests.support.pictures import shows_something
 
@@ -69,6 +81,34 @@ def test_corrections(benchmark, monkeypatch: pytest.MonkeyPatch):
 def test_planning(benchmark):
     output, records = benchmark("planning", "--batch", 3, "--seeds", 1)
     assert {record["elements"] for record in records} == {3, 4, 5} and "uniform" in output
+
+
+def test_acquisition(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(acquisition, "BATCH", 10)
+    monkeypatch.setattr(acquisition, "ROUNDS", 3)
+    monkeypatch.setattr(acquisition, "COUNTED", (20, 30))
+    weights = {name: weigh for name, weigh in acquisition.WEIGHTS.items() if name in ("even", "glass")}
+    monkeypatch.setattr(acquisition, "WEIGHTS", weights)
+    monkeypatch.setattr(acquisition, "DRAWN", {"glass": "black"})
+    picture = tmp_path / "acquisition.png"
+    output, found = benchmark("acquisition", small_dataset, "--seeds", 2, "--picture", picture)
+    assert "small seed 0, glass @ 30: MSE" in output and shows_something(picture)
+    of_even = [row["both"] for row in found["summary"] if row["weights"] == "even"]
+    assert len(of_even) >= 4 and set(of_even) == {1.0}
+    first = [r for r in found["records"] if (r["seed"], r["n"]) == (0, 10)]
+    assert len(first) == 2 and first[0]["mse"] == first[1]["mse"], "no model has an opinion yet"
+
+
+def test_hold_out(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hold_out, "ROUNDS", 5)
+    monkeypatch.setattr(hold_out, "AT", (20, 40))
+    output, found = benchmark("hold-out", small_dataset, "--batch", 10, "--seeds", 1, "--traces", tmp_path)
+    assert "hold-out-small-1-10-0" in output
+    held, nothing = found["summary"]
+    assert held["mse, ratio @ 40"] == 1 and nothing["mse, ratio @ 40"] != 1
+    kept = [Trace.read(path) for path in sorted(tmp_path.glob("*.npz"))]
+    assert [trace.spectra[-1] for trace in kept] == [40, 50] and kept[1].hold_out["mse"].shape[1] == 0
+    np.testing.assert_array_equal(kept[0].test["mse"].shape, kept[1].test["mse"].shape)
 
 
 def test_known(benchmark, small_dataset: Path, tmp_path: Path):

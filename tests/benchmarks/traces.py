@@ -254,7 +254,7 @@ def replay(spectra: SpectraSet, scenario: Scenario, *, name: str, batch: int, se
         )
         predicted.append(model)
         maps.append(spectra_of_tested.astype(np.float32))
-    rows_out = np.array(rows_held)
+    rows_out = np.array(rows_held, dtype=np.intp)
     marks = [material.errors(rows_out, one.predict(rows_out))[0] for one in predicted]
     left_out = {measure: np.full((len(points), len(learned)), np.nan, np.float32) for measure in MEASURES}
     for k, point in enumerate(points):

@@ -80,7 +80,9 @@ def test_spectra_learned_from_are_paired_where_two_rounds_know_them(store: Campa
             store.record_judged(round_, "left out", judged(ids, *(4.0, 2.0, 3.0)[: len(ids)]), since=1)
     marks = store.marks("left out", "mse", since=1)
     np.testing.assert_array_equal(marks.errors, [[4, 2, nan], [2, 4, 3]])
-    assert [point.left_out["mse"].value for point in store.curve()] == [3, 3] and store.curve()[1].judged_by == 0
+    last = store.curve()[1]
+    assert last.left_out == last.hold_out and last.hold_out["mse"].value == 3
+    assert (last.judged_by, last.judged_on) == (3, "left-out"), "nothing is held out"
 
 
 def test_what_is_retracted_tells_nothing_of_the_trend_any_more(store: CampaignStore):
