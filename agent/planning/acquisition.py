@@ -369,7 +369,7 @@ def spread_evenly(compositions: Compositions, share: float) -> Rows:
     Returns:
         Rows of the batch: at least one, and at least one fewer than there are; none of a batch of one, or of no share.
     """
-    n = share and min(max(1, round(share * len(compositions))), len(compositions) - 1)  # leaves one to learn from
+    n = min(max(1, round(share * len(compositions))), len(compositions) - 1) if share else 0  # leaves one to learn from
     none = np.empty((0, compositions.shape[1]))
     return plan_batch(compositions, n, taken=none, seed=0).rows if n else np.empty(0, dtype=np.int64)
 
