@@ -81,7 +81,7 @@ def test_spectra_learned_from_are_paired_where_two_rounds_know_them(store: Campa
     marks = store.marks("left out", "mse", since=1)
     np.testing.assert_array_equal(marks.errors, [[4, 2, nan], [2, 4, 3]])
     last = store.curve()[1]
-    assert last.left_out == last.hold_out and last.hold_out["mse"].value == 3
+    assert last.left_out["mse"] == last.hold_out["mse"] and last.hold_out["mse"].value == 3
     assert (last.judged_by, last.judged_on) == (3, "left-out"), "nothing is held out"
 
 
