@@ -62,7 +62,7 @@ def facts(folder: Path, *, store: str = "campaign.db") -> dict[str, list[tuple[A
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         excluded = ("exclusions", "kind") if "exclusions" in tables else ("verdicts", "verdict")
         queries = {
-            "suggestions": "SELECT * FROM suggestions ORDER BY id",
+            "suggestions": "SELECT id, round, position, row, composition, hold_out FROM suggestions ORDER BY id",
             "spectra": """SELECT id, suggestion, round, hold_out, composition, intensity, backend, taken, facts,
                 replace(state, 'doubtful', 'flagged'), reason, screened FROM spectra ORDER BY id""",
             "batches": "SELECT round, separation, worst, mean, ordered, approved FROM batches ORDER BY round",

@@ -1,5 +1,6 @@
 """Whether the first peak is read right: the batched measurement against lmfit, and lmfit against the published fits."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,8 @@ def _scatter(panel: Axes, theirs: PerSample, ours: PerSample) -> None:
     panel.plot(limits, limits, color="0.3", linewidth=0.8)
     panel.scatter(x, y, s=7, alpha=0.35, linewidths=0, color="#1f5f99", rasterized=True)
     figures = compare(ours, theirs)
-    correlation = np.corrcoef(x, y)[0, 1]
+    varies = min(np.ptp(x), np.ptp(y)) > 0
+    correlation = np.corrcoef(x, y)[0, 1] if varies else math.nan  # of halos alone no crystalline share does
     panel.text(
         0.05,
         0.95,

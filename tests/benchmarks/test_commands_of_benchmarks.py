@@ -75,7 +75,8 @@ def test_corrections(benchmark, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.benchmarks.corrections.WIDTHS", (0.05,))
     output, records = benchmark("corrections", BUNDLED, "--n", 3)
     assert "Lorentz" in output and len(records) == 3 * 4 + 3
-    assert all(abs(r["delta_q_after"]) < abs(r["delta_q_before"]) for r in records if r["effect"] == "instrument")
+    wide = [record for record in records if (record["effect"], record["size"]) == ("instrument", 0.3)]
+    assert len(wide) == 3 and all(abs(r["delta_q_after"]) < abs(r["delta_q_before"]) / 4 for r in wide)
 
 
 def test_planning(benchmark):
@@ -89,10 +90,10 @@ def test_acquisition(benchmark, small_dataset: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(acquisition, "COUNTED", (20, 30))
     weights = {name: weigh for name, weigh in acquisition.WEIGHTS.items() if name in ("even", "glass")}
     monkeypatch.setattr(acquisition, "WEIGHTS", weights)
-    monkeypatch.setattr(acquisition, "DRAWN", {"glass": "black"})
+    monkeypatch.setattr(acquisition, "DRAWN", {"glass": "#d55e00"})
     picture = tmp_path / "acquisition.png"
     output, found = benchmark("acquisition", small_dataset, "--seeds", 2, "--picture", picture)
-    assert "small seed 0, glass @ 30: MSE" in output and shows_something(picture)
+    assert "small seed 0, glass @ 30: MSE" in output and shows_something(picture, colours=2)
     of_even = [row["both"] for row in found["summary"] if row["weights"] == "even"]
     assert len(of_even) >= 4 and set(of_even) == {1.0}
     first = [r for r in found["records"] if (r["seed"], r["n"]) == (0, 10)]
