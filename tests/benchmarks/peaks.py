@@ -122,15 +122,16 @@ def scatter_plot(paths: Sequence[Path], picture: Path) -> None:
 
 
 def _draw(pairs: dict[str, tuple[Figures, Figures]], picture: Path, theirs: str, ours: str) -> None:
-    figure = Figure(figsize=(4 * len(pairs), 3.8 * len(FIGURES)), layout="constrained")
-    axes = figure.subplots(len(FIGURES), len(pairs), squeeze=False)
+    shown = [one for one in FIGURES if any(np.isfinite(x[one.name]).any() for x, _ in pairs.values())]
+    figure = Figure(figsize=(4 * len(pairs), 3.8 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), len(pairs), squeeze=False)
     for column, (name, (x, y)) in zip(axes.T, pairs.items(), strict=True):
         column[0].set_title("-".join(part.capitalize() for part in name.split("-")), fontweight="bold")
-        for panel, peak_figure in zip(column, FIGURES, strict=True):
+        for panel, peak_figure in zip(column, shown, strict=True):
             _scatter(panel, x[peak_figure.name], y[peak_figure.name])
             panel.set_xlabel(f"{peak_figure.head}, {theirs}")
             panel.set_ylabel(f"{peak_figure.head}, {ours}")
-        glass = column[FIGURES.index(DELTA_Q)]
+        glass = column[shown.index(DELTA_Q)]
         glass.axvline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
         glass.axhline(GLASS_DELTA_Q, color="0.6", linewidth=0.8, linestyle=":")
     picture.parent.mkdir(parents=True, exist_ok=True)
