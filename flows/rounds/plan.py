@@ -21,7 +21,7 @@ from glassmap.agent.planning.acquisition import (
     rule_of,
     spread_evenly,
 )
-from glassmap.agent.shapes import Axis, Compositions, Weights
+from glassmap.agent.shapes import Compositions, Weights
 from glassmap.agent.store.records import Request, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 
@@ -115,15 +115,18 @@ def _id(round_: int, place: int) -> str:
 class _Model:
     """The model of the round before, as a rule may ask it: a `Forecast`."""
 
+    campaign: OpenCampaign
+    round_: int  # that the model is of
     ensemble: "TrainedEnsemble"
-    q: Axis | None
 
     def figures(self, compositions: Compositions) -> Mapping[str, Weights]:
         from glassmap.agent.maps.peak_map import map_block
+        from glassmap.flows.rounds.glass import glass_rule
 
-        if self.q is None:
+        if (q := q_axis(*self.campaign.store.axis())) is None:
             raise CampaignError("The planning rule asks for peak figures, and g(r) has none; choose another rule.")
-        return map_block(self.ensemble, compositions, q=self.q)
+        rule = glass_rule(self.campaign, self.round_, self.ensemble)
+        return map_block(self.ensemble.forecasting(q), compositions, q=q, glass=rule)
 
     def disagreement(self, compositions: Compositions) -> Weights:
         return self.ensemble.disagreement(compositions)
@@ -132,4 +135,4 @@ class _Model:
 def _last_model(campaign: OpenCampaign, round_: int) -> Forecast:
     from glassmap.flows.rounds.train import last_ensemble  # loads torch, which most rules need not
 
-    return _Model(last_ensemble(campaign, round_), q_axis(*campaign.store.axis()))
+    return _Model(campaign, round_ - 1, last_ensemble(campaign, round_))

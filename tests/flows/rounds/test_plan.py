@@ -1,7 +1,9 @@
 """Plan: what is asked for next, and what of it is held out."""
 
 import math
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,28 @@ def test_batches_can_lean_to_where_the_members_disagree(finished: Path, tmp_path
     assert checkpoint is not None
     model = TrainedEnsemble.load(checkpoint[1])
     assert model.disagreement(np.array(drawn)).mean() > model.disagreement(np.array(plain)).mean()
+
+
+def test_batches_lean_to_what_may_be_a_glass_by_the_rule_of_the_campaign(tmp_path: Path, small_dataset: Path):
+    def of(threshold: float) -> dict[str, Any]:
+        return {
+            "planning": {"weights": "glass", "batch": 16},
+            "stop": {"max_rounds": 2},
+            "glass": {"threshold": threshold},
+        }
+
+    write_campaign(tmp_path / "first", small_dataset, **of(0.57))
+    with open_campaign(tmp_path / "first") as campaign:
+        for stage in ("plan", "measure", "train"):
+            STAGES[stage](campaign, 1)
+    planned: dict[float, list[tuple[float, ...]]] = {}
+    for threshold in (0.57, 0.3):
+        folder = Path(shutil.copytree(tmp_path / "first", tmp_path / f"{threshold}"))
+        write_campaign(folder, small_dataset, **of(threshold))
+        with open_campaign(folder) as campaign:
+            STAGES["plan"](campaign, 2)
+            planned[threshold] = [s.composition for s in campaign.store.suggestions(round_=2)]
+    assert planned[0.3] != planned[0.57]
 
 
 def test_a_wafer_that_is_held_out_is_never_planned(tmp_path: Path, small_dataset: Path):
