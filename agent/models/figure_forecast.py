@@ -25,6 +25,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from glassmap.agent.models.base_model import Saved, distances_to
+from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.gaussian_process import CONTEXTS, context_weights, matern
 from glassmap.agent.peaks.figures import DELTA_Q, Q1, PeakFigure
 from glassmap.agent.shapes import Compositions, PerSample, Rows
@@ -39,6 +40,8 @@ FEWEST = 10  # measured spectra with the figure, and left-out ones of which it w
 USUAL_SPREADS = 0.9  # of the left-out spectra's; where members say nothing, their spread is taken to be as large
 ROUNDS = 20  # of reweighing; the costs have settled after a handful
 ATOMS = 100
+OF_DISTANCE = np.array([False, False, True, True, True])  # which of the `Costs` are of what isn't known nearby
+MOST_RAISED = 20.0  # times; where nothing that was said helps, no factor does
 Atoms = Float[np.ndarray, " a"]
 PerLeftOut = Float[np.ndarray, " l"]
 
@@ -284,11 +287,40 @@ def learn_forecast(
     kept = _evenly(np.flatnonzero(there), MOST_KNOWN)
     process = FigureProcess.conditioned(compositions[kept], measured[kept], kernel, context=context)
     atoms = np.concatenate([-half[::-1], half])
+    if len(left_out) > 1:
+        afar, by_cause = foretold[1]
+        reach = float(np.quantile(half, CONFIDENCE))
+        found = found * np.where(
+            OF_DISTANCE, _factor_of_distance(left_out[1].measured - afar, by_cause, found, reach), 1
+        )
     seen = LeftOutForecast(*np.full((3, len(measured)), np.nan))
     singles, (expected, table) = left_out[0], foretold[0]
     seen.figure[singles.rows], seen.expected[singles.rows] = singles.said, expected
     seen.std[singles.rows] = np.sqrt(np.maximum(table @ found, least))
     return FigureForecast(process.on(device), Costs(*found.tolist()), least, usual, atoms, seen)
+
+
+def _factor_of_distance(
+    error: PerLeftOut, by_cause: Float[np.ndarray, "l 5"], costs: Float[np.ndarray, " 5"], reach: float
+) -> float:
+    """Return by how much the costs of distance have to be raised to hold what lay far from all that was known.
+
+    Mean squares are right for the many that err little; of a region that is left out some err much more. It is the
+    least factor, and no less than 1, with which the interval of `CONFIDENCE` holds as many of them.
+
+    Args:
+        error: Of what was left out with what lies near it.
+        by_cause: What its squared error comes from.
+        costs: What each cause costs.
+        reach: Half the interval, in sizes of the error.
+    """
+    told = np.isfinite(error) & np.isfinite(by_cause).all(1)
+    if told.sum() < FEWEST:
+        return 1.0
+    distance = by_cause[told][:, OF_DISTANCE] @ costs[OF_DISTANCE]
+    rest = by_cause[told][:, ~OF_DISTANCE] @ costs[~OF_DISTANCE]
+    asked = (np.square(error[told] / reach) - rest) / np.maximum(distance, 1e-12)
+    return float(np.quantile(asked, CONFIDENCE).clip(1, MOST_RAISED))
 
 
 def std_about(figure: Float[Tensor, " b"], members: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:

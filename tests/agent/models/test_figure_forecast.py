@@ -10,7 +10,13 @@ import torch
 
 from glassmap.agent.maps.peak_map import left_out_block, map_block
 from glassmap.agent.models.ensemble import Ensemble, TrainedEnsemble
-from glassmap.agent.models.figure_forecast import FigureForecast, LeftOutFigures, Said, learn_forecast
+from glassmap.agent.models.figure_forecast import (
+    FigureForecast,
+    LeftOutFigures,
+    Said,
+    _factor_of_distance,
+    learn_forecast,
+)
 from glassmap.agent.peaks.figures import DELTA_Q
 from tests.support.models import TINY, peaks
 
@@ -51,6 +57,17 @@ def test_the_interval_holds_nine_of_ten_new_measurements():
     low, high = np.quantile(found.atoms, [0.05, 0.95])
     assert 0.85 < ((y > expected + low * std) & (y < expected + high * std)).mean() < 0.95
     assert std.mean() == pytest.approx(NOISE, rel=0.25), "noise of measurements counts, though members agree"
+
+
+def test_distance_costs_as_much_as_it_takes_to_hold_nine_of_ten_regions_that_were_left_out():
+    causes = np.tile([1.0, 0.0, 1.0, 0.0, 0.0], (100, 1))
+    costs = np.array([0.01, 0.0, 0.03, 0.0, 0.0])
+    errors = np.linspace(0, 1, 100)
+    factor = _factor_of_distance(errors, causes, costs, 1.6)
+    held = np.abs(errors) <= 1.6 * np.sqrt(0.01 + factor * 0.03)
+    assert held.mean() == pytest.approx(0.9, abs=0.01) and factor > 5
+    assert _factor_of_distance(0.1 * errors, causes, costs, 1.6) == 1, "never narrower than it was"
+    assert _factor_of_distance(errors[:5], causes[:5], costs, 1.6) == 1, "of five nothing is learned"
 
 
 def test_what_errs_more_where_nothing_is_known_is_less_sure_there():
