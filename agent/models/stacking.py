@@ -534,7 +534,8 @@ def _quantile_of_kinds(kinds: Sequence[np.ndarray], level: float) -> float:
     count = np.concatenate([np.full(len(kind), share / len(kind)) for kind, share in zip(kinds, shares, strict=True)])
     order = np.argsort(values, kind="stable")
     total = np.cumsum(count[order])
-    return float(values[order[min(int(np.searchsorted(total, level * total[-1])), len(values) - 1)]])
+    place = np.count_nonzero(total < level * total[-1])
+    return float(values[order[min(place, len(values) - 1)]])
 
 
 def _unit_size(rmse: PerPoint) -> PerPoint:
