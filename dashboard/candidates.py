@@ -59,7 +59,7 @@ def table_of(found: Candidates, elements: tuple[str, ...]) -> pd.DataFrame:
             "extent (at.%)": place.say_extent(elements),
             "% of the map": 100 * place.share,
             DELTA_Q.head: place.delta_q,
-            "±": place.delta_q_std,
+            "±": place.delta_q_predictive_std,
             "P(glass)": place.p_glass,
             "measured": place.say_measured(),
             "measure next": place.measure,

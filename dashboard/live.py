@@ -288,7 +288,7 @@ def best_place(campaign: CampaignSnapshot) -> str | None:
     best = found.places[0]
     sure = "" if math.isnan(best.p_glass) else f", P(glass) {best.p_glass:.2f}"
     state = {"open": "nothing measured there"}.get(best.state, f"{best.measured} measured there")
-    return f"{best.alloy}: {DELTA_Q.say(best.delta_q, best.delta_q_std)}{sure}, {state}"
+    return f"{best.alloy}: {DELTA_Q.say(best.delta_q, best.delta_q_predictive_std)}{sure}, {state}"
 
 
 def alloy_of(composition: tuple[float, ...], elements: tuple[str, ...]) -> str:

@@ -77,7 +77,11 @@ class GlassRule:
         return np.asarray(delta_q >= self.threshold)
 
     def say(self) -> str:
-        """Return the rule in a phrase, such as `Δq ≥ 0.57 Å⁻¹` or `Δq ≥ 0.570 ± 0.020 Å⁻¹`."""
+        """Return the rule in a phrase, such as `Δq ≥ 0.57 Å⁻¹`; of labels with where the chance passes over."""
+        if self.curve is not None:
+            low, high = (float(np.interp(share, self.curve[1], self.curve[0])) for share in (POSSIBLY, SURELY))
+            passes = f", from 10 % at {low:.2f} to 90 % at {high:.2f}"
+            return f"Δq ≥ {self.threshold:.3f} ± {self.threshold_std:.3f} Å⁻¹{passes}"
         if self.threshold_std > 0:
             return f"Δq ≥ {self.threshold:.3f} ± {self.threshold_std:.3f} Å⁻¹"
         return f"Δq ≥ {self.threshold:g} Å⁻¹"

@@ -59,7 +59,9 @@ class Place(NamedTuple):
     region_alloys: int  # of its whole region, as far as they meet what is asked
     delta_q: float  # mean over its alloys, 1/Å
     delta_q_expected: float  # mean of what is expected of a new measurement, 1/Å, by which places are ranked
-    delta_q_std: float  # what a new measurement is expected to be off by: root mean square over its alloys, 1/Å
+    delta_q_predictive_std: (
+        float  # what a new measurement is expected to be off by: root mean square over its alloys, 1/Å
+    )
     p_glass: float  # mean probability of its alloys to be a glass
     p_centre: float  # that of the centre
     known_share: float  # of its alloys, those that the model knows rather than extrapolates
@@ -267,7 +269,7 @@ class _Map:
         return np.where(np.isnan(found), self.delta_q, found)
 
     @cached_property
-    def delta_q_std(self) -> PerAlloy:
+    def delta_q_predictive_std(self) -> PerAlloy:
         """What a new measurement is off by; of a map older than that the epistemic std."""
         return self.columns.get(DELTA_Q.predictive_std_name, self.columns[DELTA_Q.std_name]).astype(np.float64)
 
@@ -323,7 +325,7 @@ class _Map:
             region_alloys=region_alloys,
             delta_q=float(self.delta_q[rows].mean()),
             delta_q_expected=float(self.expected[rows].mean()),
-            delta_q_std=float(np.sqrt(np.square(self.delta_q_std[rows]).mean())),
+            delta_q_predictive_std=float(np.sqrt(np.square(self.delta_q_predictive_std[rows]).mean())),
             p_glass=float(self.p_glass[rows].mean()),
             p_centre=float(self.p_glass[rows[middle]]),
             known_share=math.nan if np.isnan(known.astype(float)).all() else float(np.mean(known == 1)),

@@ -259,7 +259,10 @@ def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) ->
         say(found.say_none())
         return
     sure = "of a new measurement" if found.knows_how_sure else "between the base models (epistemic)"
-    table = Table(caption=f"Means over the alloys of a place; ±: std {sure}. $ and density: of the centre.")
+    table = Table(
+        caption="The place whose Δq is expected to be largest first. Means over the alloys of a place; ±: std "
+        f"{sure}. $ and density: of the centre."
+    )
     for name in ("region", "centre", "extent (at.%)", "alloys"):
         table.add_column(name)
     for name in (DELTA_Q.head, "P(glass)", "$/kg", "g/cm³", "measured"):
@@ -270,7 +273,7 @@ def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) ->
             place.alloy,
             place.say_extent(elements),
             f"{place.alloys} ({100 * place.share:.1f} %)",
-            DELTA_Q.say(place.delta_q, place.delta_q_std).removesuffix(f" {DELTA_Q.unit}"),
+            DELTA_Q.say(place.delta_q, place.delta_q_predictive_std).removesuffix(f" {DELTA_Q.unit}"),
             said(place.p_glass, None, digits=2, unit=""),
             said(place.cost_per_kg, None, digits=0, unit=""),
             said(place.density, None, digits=1, unit=""),
@@ -280,7 +283,7 @@ def print_candidates(found: "Candidates", elements: Sequence[str], wish: str) ->
     for place in found.places:
         say(f"{place.alloy}: {place.say_confirm()}")
     if found.chance is not None:
-        say(found.chance.say())
+        say(f"Where nothing was measured: {found.chance.say()}")
 
 
 def print_checked(checked: "Sequence[Checked]") -> None:

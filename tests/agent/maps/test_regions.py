@@ -149,7 +149,7 @@ def test_a_map_without_probabilities_is_taken_by_width_and_one_of_simulations_by
     older = {key: values for key, values in columns(TWO).items() if key not in ("p_glass", "delta_q_predictive_std")}
     found = find_candidates(ALLOYS, older, ELEMENTS, step_at_pct=2, rule=RULE)
     assert len(found.places) == 2 and np.isnan(found.places[0].p_glass) and found.chance is None
-    assert found.places[0].delta_q_std == pytest.approx(0.01)
+    assert found.places[0].delta_q_predictive_std == pytest.approx(0.01)
     narrow = {**older, "delta_q": older["delta_q"] / 2}
     widest = find_candidates(ALLOYS, narrow, ELEMENTS, step_at_pct=2, rule=None, measured=measured(Co20V20Zr60=0.3))
     assert widest.likely == pytest.approx(0.05 * len(ALLOYS), abs=2)
