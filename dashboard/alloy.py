@@ -10,7 +10,8 @@ from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.glass import P_GLASS
 from glassmap.agent.maps.knowledge import say_known
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
-from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
+from glassmap.agent.peaks.figures import CRYSTALLINE_SHARE, DELTA_Q, FIGURES
+from glassmap.agent.peaks.states import SAID, state_of
 from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.held_out import sure_to
@@ -124,6 +125,9 @@ def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
     for figure in figures:
         made, std = (measured.generated[name][row] for name in (figure.name, sure_to(figure, measured.generated)))
         rows.append([figure.label, figure.say(made, std), figure.say(measured.figures[figure.name][row])])
+    if CRYSTALLINE_SHARE in figures:
+        both = ({name: float(of[name][row]) for name in of} for of in (measured.generated, measured.figures))
+        rows.append(["looks like", *(SAID[state_of(found)] for found in both)])
     st.markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
 
 

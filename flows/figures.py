@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +20,15 @@ from glassmap.agent.models.config import CONFIDENCE
 from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.reference import fit_peak, fitted_profile
+from glassmap.agent.peaks.states import SAID, state_of
 from glassmap.agent.shapes import Axis, Composition, Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure
 from glassmap.dashboard.plots.words import BAND
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of
+
+LINE = 100  # characters of a title
 
 
 class GeneratedAlloy(NamedTuple):
@@ -95,7 +99,7 @@ def generate_alloy(
         half_width,
         png,
         band=band,
-        title=f"{title}\n{figures}".rstrip(),
+        title=f"{title}\n{fill(figures, LINE)}".rstrip(),
         warning="" if error < ensemble.known_below else known,
     )
     return GeneratedAlloy(
@@ -118,6 +122,7 @@ def _say_figures(store: CampaignStore, ensemble: TrainedEnsemble, block: Composi
         words += f" (±: std of a new measurement's {' and '.join(foretold)}, epistemic std of the others)"
     else:
         words += " (± epistemic std)"
+    words += f"; it looks like {SAID[state_of(found)]}"
     if rule is not None and not math.isnan(found[P_GLASS]):
         words += f"; P(glass) {found[P_GLASS]:.2f} by {rule.say()}"
     return words

@@ -9,6 +9,13 @@ from glassmap.agent.peaks.figures import CRYSTALLINE_SHARE, DELTA_Q
 State = Literal["glass", "both", "crystalline", "unclear"]
 WIDEST_LINE = 0.16  # Å⁻¹; narrower first peaks are crystals' (Ren et al., Sci. Adv. 4, eaaq1566, 2018)
 NO_LINES, ALL_LINES = 0.018, 0.84  # crystalline share: up to the one there are no lines, from the other nothing else
+SAID: Mapping[State, str] = {
+    "glass": "a halo without lines",
+    "both": "lines on a halo",
+    "crystalline": "a crystal's lines",
+    "unclear": "neither a halo nor a crystal's lines",
+}
+"""What a spectrum looks like."""
 LEAST_HALO = 0.4  # Å⁻¹; a narrower peak without lines may be a halo's or fine crystals'
 
 
