@@ -117,7 +117,7 @@ def _least_squares(
         right={"expr": "left"} if is_tied else {"value": right, "min": right / 20, "max": 2},
         share={"value": min(max(share, 1e-3), 1 - 1e-3), "min": 0, "max": 1},
     )
-    return model.fit(y, parameters, x=x, weights=np.sqrt(weights))
+    return model.fit(y, parameters, x=x, weights=np.sqrt(weights), fit_kws={"xtol": 1e-6, "ftol": 1e-6})
 
 
 def _peak_fit(values: Mapping[str, Any], length: float, height: float) -> PeakFit[Any]:

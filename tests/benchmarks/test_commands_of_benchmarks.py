@@ -230,7 +230,7 @@ def test_speed(benchmark, monkeypatch: pytest.MonkeyPatch):
         "--members",
         "1,2",
         "--elements",
-        "3",
+        "2",
         "--longest-map",
         0,
         "--device",

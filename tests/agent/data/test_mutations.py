@@ -149,8 +149,8 @@ TABLE = f"sample,Co (at.%),V (at.%),Zr (at.%),wafer\n{ROWS}"
 @pytest.mark.parametrize(
     ("name", "times"),
     [
-        ("XRD-918-16_10.xrdml", 1000),
-        ("m54313_om2th_10.xrdml", 1000),
+        ("XRD-918-16_10.xrdml", 500),
+        ("m54313_om2th_10.xrdml", 500),
         ("TwoTheta_scan_powder.rasx", 200),
         ("23-012-AG_2thomegascan_long.brml", 60),
     ],

@@ -151,7 +151,7 @@ def test_both_doors_agree_on_real_spectra_and_with_the_published_peaks(
     name, q1_correlation, delta_q_correlation, slopes
 ):
     with xr.open_dataset(SHARED / f"{name}.nc", engine="h5netcdf") as data:
-        data = data.load().isel(sample=data["cleaned"].to_numpy()).isel(sample=slice(None, None, 20))
+        data = data.load().isel(sample=data["cleaned"].to_numpy()).isel(sample=slice(None, None, 40))
     q, intensity = data["q"].to_numpy(), data["intensity"].to_numpy()
     fits = [fit_peak(q, spectrum) for spectrum in intensity]
     measured = measure_peaks(q, torch.as_tensor(intensity))
