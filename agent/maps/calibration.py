@@ -18,6 +18,7 @@ from glassmap.agent.shapes import Mask, PerAlloy, PerSample
 
 Calibration = Literal["logistic", "isotonic"]
 FEWEST, FEWEST_OF_A_KIND = 10, 3  # labels that a rule is learnt from
+BY_CHANCE = 0.025  # probability up to which labels without a meaning make a rule
 RESAMPLES = 200  # of labels, for how uncertain an isotonic threshold is
 _ATOMS = NORMAL_ATOMS[9::10]  # of the Δq of what wasn't measured
 _POINTS = 121  # of the curve
@@ -38,8 +39,11 @@ def learn_rule(delta_q: PerSample, std: PerSample, is_glass: Mask, how: Calibrat
         how: Logistic, or isotonic, which takes Δq as it is.
 
     Raises:
-        NoRule: If they are too few, all of one kind, or wider peaks aren't more often a glass.
+        NoRule: If they are too few, all of one kind, or wider peaks aren't more often a glass than by chance (Mann and
+            Whitney's test), or the threshold would lie beyond all labels.
     """
+    from scipy.stats import mannwhitneyu
+
     n, n_glass = len(is_glass), int(is_glass.sum())
     if n < FEWEST or min(n_glass, n - n_glass) < FEWEST_OF_A_KIND:
         raise NoRule(
@@ -48,7 +52,15 @@ def learn_rule(delta_q: PerSample, std: PerSample, is_glass: Mask, how: Calibrat
         )
     # Targets of Platt (1999): a label is right but for one in so many, so that labels without overlap end, too
     targets = np.where(is_glass, (n_glass + 1) / (n_glass + 2), 1 / (n - n_glass + 2))
-    return _logistic(delta_q, std, targets) if how == "logistic" else _isotonic(delta_q, targets)
+    if mannwhitneyu(delta_q[is_glass], delta_q[~is_glass], alternative="greater").pvalue > BY_CHANCE:
+        raise NoRule("as among the labels wider peaks aren't more often a glass than chance would have it")
+    rule = _logistic(delta_q, std, targets) if how == "logistic" else _isotonic(delta_q, targets)
+    if not delta_q.min() <= rule.threshold <= delta_q.max():
+        raise NoRule(
+            f"as the threshold that they make, {rule.threshold:.3g} Å⁻¹, lies beyond the Δq of all of them, "
+            f"{delta_q.min():.3g} to {delta_q.max():.3g}"
+        )
+    return rule
 
 
 def _logistic(delta_q: PerSample, std: PerSample, targets: PerSample) -> GlassRule:

@@ -16,6 +16,7 @@ SAID: Mapping[State, str] = {
     "unclear": "neither a halo nor a crystal's lines",
 }
 """What a spectrum looks like."""
+LEAST_BROAD = 0.25  # Å⁻¹; from here on a peak is no line itself, and its crystalline share that of lines on it
 LEAST_HALO = 0.4  # Å⁻¹; a narrower peak without lines may be a halo's or fine crystals'
 
 
@@ -31,6 +32,8 @@ def state_of(figures: Mapping[str, float]) -> State:
     width, share = figures[DELTA_Q.name], figures[CRYSTALLINE_SHARE.name]
     if math.isnan(width):
         return "unclear"
+    if WIDEST_LINE <= width < LEAST_BROAD:
+        return "unclear"  # fine crystals' or a narrow halo's, with lines or without: the share passes over here
     if share >= ALL_LINES or (width < WIDEST_LINE and share <= NO_LINES):
         return "crystalline"
     if share > NO_LINES:

@@ -389,7 +389,7 @@ def draw_parallel(table: pd.DataFrame, *, elements: Sequence[str], limits: tuple
     """
     axes = [{"label": element, "values": table[element], "range": [0, 100]} for element in elements]
     axes.append({"label": DELTA_Q.head, "values": table[DELTA_Q.name]})
-    axes.append({"label": f"std ({DELTA_Q.unit})", "values": table[DELTA_Q.std_name].fillna(0)})
+    axes.append({"label": f"std ({DELTA_Q.unit})", "values": table[DELTA_Q.predictive_std_name].fillna(0)})
     if all(value is not None for value in table["distance"]):
         axes.append({"label": "distance (at.%)", "values": table["distance"]})
     line = {"color": table[DELTA_Q.name], "colorscale": "Viridis", "cmin": limits[0], "cmax": limits[1]}

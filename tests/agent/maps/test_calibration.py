@@ -56,3 +56,23 @@ def test_labels_that_make_no_rule_are_told_why(how: Calibration):
         learn_rule(widths[:8], EXACT[:8], widths[:8] > 0.46, how)
     with pytest.raises(NoRule, match="wider peaks aren't more often a glass"):
         learn_rule(widths, EXACT[:12], widths < 0.5, how)
+
+
+@pytest.mark.parametrize("how", ["logistic", "isotonic"])
+def test_labels_without_a_meaning_make_no_rule_but_by_chance(how):
+    rng, made = np.random.default_rng(0), 0
+    for _ in range(40):
+        delta_q, is_glass = rng.uniform(0.4, 0.9, 20), rng.random(20) < 0.5
+        try:
+            learn_rule(delta_q, np.zeros(20), is_glass, how)
+            made += 1
+        except NoRule:
+            pass
+    assert made <= 4
+
+
+def test_a_threshold_beyond_all_labels_is_none():
+    rng = np.random.default_rng(1)
+    delta_q = np.concatenate([rng.uniform(0.5, 0.9, 40), [0.49, 0.5, 0.51]])
+    with pytest.raises(NoRule, match=r"beyond the Δq of all of them|than chance"):
+        learn_rule(delta_q, np.zeros(43), np.arange(43) < 40, "logistic")

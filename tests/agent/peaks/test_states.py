@@ -16,10 +16,11 @@ HALO = BACKGROUND + pseudo_voigt(2.7, 0.55, height=100, share=0.2)
         (HALO + pseudo_voigt(2.6, 0.06, height=40), "both"),
         (HALO + pseudo_voigt(2.65, 0.06, height=100), "both"),
         (BACKGROUND + pseudo_voigt(2.7, 0.08, height=300), "crystalline"),
-        (BACKGROUND + pseudo_voigt(2.7, 0.25, height=100), "unclear"),
+        (BACKGROUND + pseudo_voigt(2.7, 0.2, height=100), "unclear"),
+        (BACKGROUND + pseudo_voigt(2.7, 0.3, height=100), "unclear"),
         (BACKGROUND, "unclear"),
     ],
-    ids=["halo", "line on a halo", "line as high as the halo", "line", "between", "nothing"],
+    ids=["halo", "line on a halo", "line as high as the halo", "line", "fine crystals", "between", "nothing"],
 )
 def test_a_spectrum_shows_whether_it_is_a_halo_a_line_or_both(spectrum, state):
     assert state_of(fit_peak(Q, spectrum).figures) == state
