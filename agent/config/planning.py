@@ -1,5 +1,6 @@
 """How a campaign goes on, and when it stops."""
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -28,18 +29,12 @@ class PlanningConfig(Settings):
     @field_validator("method")
     @classmethod
     def _is_a_rule(cls, value: str) -> str:
-        if value not in RULES:
-            *others, last = map(repr, RULES)
-            raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
-        return value
+        return _one_of(RULES, value)
 
     @field_validator("weights")
     @classmethod
     def _is_a_weighting(cls, value: str) -> str:
-        if value not in WEIGHTS:
-            *others, last = map(repr, WEIGHTS)
-            raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
-        return value
+        return _one_of(WEIGHTS, value)
 
     @model_validator(mode="after")
     def _weights_count(self) -> "PlanningConfig":
@@ -47,6 +42,14 @@ class PlanningConfig(Settings):
             takers = " or ".join(repr(rule.name) for rule in RULES.values() if rule.takes_weights)
             raise ValueError(f"planning.weights = {self.weights!r} needs planning.method = {takers}")
         return self
+
+
+def _one_of(names: Collection[str], value: str) -> str:
+    """Return a name that is one of several, or refuse it."""
+    if value not in names:
+        *others, last = map(repr, names)
+        raise ValueError(f"must be {', '.join(others)} or {last}, got {value!r}")
+    return value
 
 
 class StopConfig(Settings):

@@ -112,9 +112,12 @@ def write_maps(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, c
     that the model itself is held at there is.
     """
     maps: dict[str, Path] = {}
+    if q_axis(*campaign.store.axis()) is None:
+        return maps
+    rule = glass_rule(campaign, round_, ensemble)  # of the values that rounds go by, so that all maps have one
     for kind, held in values_of_maps(campaign).items():
         try:
-            path = write_map(campaign, round_, ensemble, checkpoint, held=held)
+            path = write_map(campaign, round_, ensemble, checkpoint, held=held, rule=rule)
         except ModelError as error:
             with campaign.store.transaction():
                 campaign.store.log("no map", f"round {round_}, {say_held(held)}: {error}")
@@ -128,19 +131,17 @@ def write_maps(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, c
 
 
 def write_map(
-    campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path, *, held: Held
+    campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, checkpoint: Path, *, held: Held, rule: GlassRule
 ) -> Path | None:
     """Write a map of a round's model, held at some process variables; returns its path, None where the axis is no q.
 
     Raises:
         ModelError: If the model learned from nothing that has such a label.
-        DatasetError: If the table of glasses can't be read, or contradicts itself.
     """
     config, store = campaign.config, campaign.store
     q = q_axis(*store.axis())
     if q is None:
         return None
-    rule = glass_rule(campaign, round_, ensemble)  # of the values that rounds go by, so that all maps have one
     if held:
         ensemble = ensemble.held_at(held)
     peak_map = PeakMap(

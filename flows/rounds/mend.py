@@ -10,6 +10,7 @@ from glassmap.agent.maps.spectra_archive import harm_of_archive
 from glassmap.agent.models.checkpoint import why_unreadable
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.glass import glass_rule
 from glassmap.flows.rounds.map import MAP, drop_other_archives, values_of_maps, write_alloys, write_map
 from glassmap.flows.rounds.train import load_model
 
@@ -50,7 +51,9 @@ def _mend_maps(campaign: OpenCampaign) -> Iterator[str]:
                 continue
             what = f"{kind} of round {round_}"
             try:
-                again = write_map(campaign, round_, *load_model(campaign, round_), held=held)
+                ensemble, checkpoint = load_model(campaign, round_)
+                rule = glass_rule(campaign, round_, ensemble)
+                again = write_map(campaign, round_, ensemble, checkpoint, held=held, rule=rule)
             except ModelError as error:
                 yield _say(campaign, round_, f"The {what} {harm}, and can't be made again: {error}")
                 continue
