@@ -22,7 +22,7 @@ from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
-from glassmap.agent.data.scan_files import RawScan
+from glassmap.agent.data.raw_scan import RawScan
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore

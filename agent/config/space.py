@@ -125,11 +125,14 @@ class SpectrumConfig(Settings):
         """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""
         given = self.model_dump(exclude={"substrate_scale"})
         if self.substrate is not None:
-            from glassmap.agent.data.scan_files import read_scan  # with spectrum.py slower than all settings together
-            from glassmap.agent.data.spectrum import Substrate
+            from glassmap.agent.data.scan_files import read_raw_scan  # both slower than all settings together
+            from glassmap.agent.data.spectrum import Substrate, q_axis
 
+            scan = read_raw_scan(self.substrate, axis="q")
+            q = q_axis(scan.axis_name, scan.axis, scan.wavelength)
+            assert q is not None, "no scan of a substrate is over r"
             scale = None if self.substrate_scale == "fit" else self.substrate_scale
-            given["substrate"] = Substrate(*read_scan(self.substrate), scale)
+            given["substrate"] = Substrate(q, scan.intensity, scale)
         if self.corrections is not None:
             from glassmap.agent.data.corrections import Corrections
 

@@ -14,7 +14,8 @@ import numpy as np
 import periodictable
 
 from glassmap.agent.data.composition import close_compositions
-from glassmap.agent.data.scan_files import MAX_BYTES, check_archive, read_number
+from glassmap.agent.data.formats.markup import check_archive
+from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.errors import DatasetError, GlassmapError
 from glassmap.agent.outside_text import from_spreadsheet
 from glassmap.agent.shapes import Compositions
@@ -24,6 +25,7 @@ ShareUnit = Literal["at.%", "wt.%"]
 EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 NAME_COLUMNS = ("file", "sample", "id")  # what the first column is called, unless said otherwise
 MAX_ROWS = 100_000
+MAX_BYTES = 16_000_000  # of a table
 _UNITS: dict[str, ShareUnit] = {"at%": "at.%", "wt%": "wt.%"}
 UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
 _Cells = dict[str, list[str]]  # the cells of each column, as text, by its name
@@ -173,7 +175,7 @@ def _excel_rows(path: Path) -> list[list[str]]:
     import openpyxl  # takes half a second, and most tables are CSV
 
     with zipfile.ZipFile(path) as archive:
-        check_archive(path, archive.infolist())
+        check_archive(archive.infolist())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and extensions that hold no cell
         book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)

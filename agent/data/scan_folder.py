@@ -9,14 +9,17 @@ import numpy as np
 
 from glassmap.agent.data.composition_table import UNIT_COLUMN, ShareUnit, read_composition_table
 from glassmap.agent.data.dataset import SpectraSet
-from glassmap.agent.data.scan_files import TEXT_SUFFIXES, read_number, read_scan
+from glassmap.agent.data.formats.text import FORMATS as TEXT
+from glassmap.agent.data.raw_scan import read_number
+from glassmap.agent.data.scan_files import read_raw_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.shapes import Axis, AxisName, Spectra
 
+TEXT_SUFFIXES = TEXT[0].suffixes
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
-def read_scans(
+def read_scan_folder(
     folder: Path | str,
     *,
     compositions: Path | str,
@@ -53,7 +56,8 @@ def read_scans(
     names = [_scan_name(name) for name in table.samples]
     paths = _match_scans(folder, table_path, names)
     try:
-        axes, scans = zip(*(read_scan(path) for path in paths), strict=True)
+        read = [read_raw_scan(path, axis=axis, wavelength=wavelength) for path in paths]
+        axes, scans = [scan.axis for scan in read], [scan.intensity for scan in read]
         points, intensities, resampled = _onto_one_axis(axes, scans, names)
         extras, units = _extras(table.others)
         return SpectraSet(

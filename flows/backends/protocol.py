@@ -23,7 +23,7 @@ from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import CompositionSpace
-    from glassmap.agent.data.scan_files import RawScan
+    from glassmap.agent.data.raw_scan import RawScan
     from glassmap.flows.compute.dask_cluster import Cluster
 
 CONTEXT = "context"  # the fact that says the process variables of a sample, by name

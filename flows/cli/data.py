@@ -60,7 +60,7 @@ def import_(
     from glassmap.agent.data.dataset import write_dataset
     from glassmap.agent.data.exported import read_exported
     from glassmap.agent.data.mixture import mixture_of
-    from glassmap.agent.data.scan_folder import read_scans
+    from glassmap.agent.data.scan_folder import read_scan_folder
     from glassmap.agent.errors import DatasetError
     from glassmap.agent.peaks.first_look import cut
 
@@ -73,7 +73,9 @@ def import_(
         elif compositions is None:
             raise DatasetError(f"{source} is a folder of scans or missing; name a table with --compositions TABLE.csv.")
         else:
-            spectra = read_scans(source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit)
+            spectra = read_scan_folder(
+                source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit
+            )
             spectra = cut(spectra, look_and_say(spectra, asked=scan_range))
         write_dataset(spectra, output)
         if (mixture := mixture_of(spectra.prepared())) is not None:

@@ -18,7 +18,7 @@ from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
-    from glassmap.agent.data.scan_files import RawScan
+    from glassmap.agent.data.raw_scan import RawScan
 
 
 def open_backend(settings: Settings, config: "CampaignConfig", folder: Path) -> "Laboratory":

@@ -20,7 +20,8 @@ from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
 from glassmap.agent.data.context import WAFER, Held, Value, is_held, read_value, say_held
-from glassmap.agent.data.scan_files import MAX_BYTES, SUFFIXES, RawScan, read_raw_scan
+from glassmap.agent.data.raw_scan import MAX_BYTES, RawScan
+from glassmap.agent.data.scan_files import SUFFIXES, read_raw_scan
 from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition, Compositions, Spectrum

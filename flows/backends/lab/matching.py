@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from glassmap.agent.data.context import Held, Value
-from glassmap.agent.data.scan_files import SUFFIXES, RawScan
+from glassmap.agent.data.raw_scan import RawScan
+from glassmap.agent.data.scan_files import SUFFIXES
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import Composition
 from glassmap.agent.store.records import Suggestion

@@ -11,7 +11,7 @@ import torch
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.corrections import DOUBLETS, FWHM, Corrections
-from glassmap.agent.data.scan_files import RawScan
+from glassmap.agent.data.raw_scan import RawScan
 from glassmap.agent.data.spectrum import Preprocessing, q_from_two_theta, two_theta_from_q
 from glassmap.agent.errors import SpectrumError
 from glassmap.agent.peaks.batched import measure_peaks

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.data.scan_files import MAX_BYTES, read_raw_scan
+from glassmap.agent.data.formats.markup import MAX_PART
+from glassmap.agent.data.scan_files import read_raw_scan
 from glassmap.agent.errors import GlassmapError
 from tests.support.laboratory import SCAN, XRDML
 
@@ -101,7 +102,7 @@ def test_entities_are_not_expanded(tmp_path: Path):
 def test_an_archive_that_would_fill_the_memory_is_refused_unopened(tmp_path: Path):
     path = tmp_path / "bomb.brml"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("Experiment0/RawData0.xml", b" " * (MAX_BYTES + 1))
+        archive.writestr("Experiment0/RawData0.xml", b" " * (MAX_PART + 1))
     with pytest.raises(GlassmapError, match="unpacks to"):
         read_raw_scan(path, axis="q")
 

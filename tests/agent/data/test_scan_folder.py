@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.data.dataset import read_dataset, write_dataset
-from glassmap.agent.data.scan_folder import read_scans
+from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.errors import CompositionError, DatasetError, SpectrumError
 
 RAW_SCANS = Path(os.environ.get("GLASSMAP_SHARED_DATA", Path(__file__).parents[3] / "../shared/data")) / "raw-scans"
@@ -37,7 +37,7 @@ def table(folder: Path, *lines: str) -> Path:
 
 @needs_shared_data
 def test_the_measured_scans_become_a_data_set(tmp_path):
-    spectra = read_scans(RAW_SCANS, compositions=RAW_SCANS / "compositions.csv", axis="q")
+    spectra = read_scan_folder(RAW_SCANS, compositions=RAW_SCANS / "compositions.csv", axis="q")
     assert len(spectra) == 56
     assert spectra.elements == ("Co", "Ti", "Zr")
     assert spectra.ids[0] == "SampleB2_4_24x24_t30_0001_1D"
@@ -56,7 +56,7 @@ def test_scans_are_read_below_any_header_and_by_comma_or_blanks(folder):
     (folder / "._a.csv").write_text("what a Mac leaves behind")
     (folder / "image.png").write_bytes(b"\x89PNG")
     lines = (HEADER, *ROWS, "c,10,10,80", "d.XYE,30,30,40")
-    spectra = read_scans(folder, compositions=table(folder, *lines), axis="two_theta", wavelength=1.5406)
+    spectra = read_scan_folder(folder, compositions=table(folder, *lines), axis="two_theta", wavelength=1.5406)
     assert spectra.ids == ("a", "b", "c", "d")
     assert (spectra.axis_name, spectra.wavelength, spectra.notes) == ("two_theta", 1.5406, ())
     np.testing.assert_array_equal(spectra.intensities, np.tile(10 + spectra.axis, (4, 1)))
@@ -66,7 +66,7 @@ def test_scans_are_read_below_any_header_and_by_comma_or_blanks(folder):
 def test_other_columns_become_extras_with_their_units(folder):
     header = f"{HEADER},wafer,cleaned,rate (nm/s),scan"
     path = table(folder, header, f"{ROWS[0]},W1,true,0.5,7", "", f"{ROWS[1]},W2, False,,8")
-    spectra = read_scans(folder, compositions=path, axis="q")
+    spectra = read_scan_folder(folder, compositions=path, axis="q")
     extras = spectra.coordinates
     assert extras["wafer"].tolist() == ["W1", "W2"]
     assert extras["cleaned"].tolist() == [True, False]
@@ -78,21 +78,21 @@ def test_other_columns_become_extras_with_their_units(folder):
 @pytest.mark.parametrize("column", ["{} (at.%)", "{} [at%]", "{}_at.%", "{} at. %", "{}(At.%)"])
 def test_the_unit_stands_in_the_column(folder, column):
     header = ",".join(["sample", *(column.format(element) for element in ("Co", "V", "Zr"))])
-    spectra = read_scans(folder, compositions=table(folder, header, *ROWS), axis="q")
+    spectra = read_scan_folder(folder, compositions=table(folder, header, *ROWS), axis="q")
     assert spectra.elements == ("Co", "V", "Zr")
 
 
 def test_the_unit_may_be_given_instead(folder):
     path = table(folder, "id,Co,V,Zr", *ROWS)
     with pytest.raises(DatasetError, match=r"unit of the column 'Co' must be at\.% or wt\.%"):
-        read_scans(folder, compositions=path, axis="q")
-    spectra = read_scans(folder, compositions=path, axis="q", unit="at.%")
+        read_scan_folder(folder, compositions=path, axis="q")
+    spectra = read_scan_folder(folder, compositions=path, axis="q", unit="at.%")
     np.testing.assert_allclose(spectra.compositions[0], [0.2, 0.3, 0.5])
 
 
 def test_weight_percent_is_converted_and_it_is_said(folder):
     path = table(folder, "file,Cu (wt.%),Zr (wt.%)", "a.csv,41.06,58.94", "b.xy,41.14,59.06")
-    spectra = read_scans(folder, compositions=path, axis="q")
+    spectra = read_scan_folder(folder, compositions=path, axis="q")
     np.testing.assert_allclose(spectra.compositions, 0.5, atol=2e-4)  # Cu 63.546 and Zr 91.224 g/mol
     assert "100.20" in spectra.notes[0] and "wt.%" in spectra.notes[0]
     assert spectra.notes[1] == "Compositions were converted from wt.% to at.%."
@@ -100,7 +100,7 @@ def test_weight_percent_is_converted_and_it_is_said(folder):
 
 def test_scans_on_different_axes_are_interpolated_and_it_is_said(folder):
     write_scan(folder / "b.xy", low=1.5, high=4.6, points=311)  # steps of 0.01, finer than the 0.1 of a.csv
-    spectra = read_scans(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+    spectra = read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
     np.testing.assert_allclose(spectra.axis, np.linspace(1.5, 4.6, 311))
     np.testing.assert_allclose(spectra.intensities, np.tile(10 + spectra.axis, (2, 1)))
     assert spectra.notes == ("Scans on different axes were interpolated onto 311 points from 1.5 to 4.6.",)
@@ -109,18 +109,18 @@ def test_scans_on_different_axes_are_interpolated_and_it_is_said(folder):
 def test_scans_that_hardly_overlap_are_refused(folder):
     write_scan(folder / "b.xy", high=2.0)
     with pytest.raises(SpectrumError, match=r"a begins at 1 and b ends at 2|b begins at 1 and b ends at 2"):
-        read_scans(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
 
 
 def test_scans_and_table_must_match(folder):
     lines = [HEADER, *ROWS[:1], *(f"lost{row}.csv,20,30,50" for row in range(7))]
     with pytest.raises(DatasetError, match=r"lacks lost0, lost1, lost2, lost3, lost4 and 2 more; .*csv lacks b\."):
-        read_scans(folder, compositions=table(folder, *lines), axis="q")
+        read_scan_folder(folder, compositions=table(folder, *lines), axis="q")
     with pytest.raises(DatasetError, match="no folder"):
-        read_scans(folder / "absent", compositions=table(folder, *lines), axis="q")
+        read_scan_folder(folder / "absent", compositions=table(folder, *lines), axis="q")
     write_scan(folder / "a.txt")
     with pytest.raises(DatasetError, match=r"a\.csv and a\.txt"):
-        read_scans(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_scans_and_table_must_match(folder):
 )
 def test_a_bad_table_is_refused_with_what_is_wrong(folder, lines, error, message):
     with pytest.raises(error, match=message):
-        read_scans(folder, compositions=table(folder, *lines), axis="q")
+        read_scan_folder(folder, compositions=table(folder, *lines), axis="q")
 
 
 @pytest.mark.parametrize(
@@ -169,19 +169,19 @@ def test_a_bad_table_is_refused_with_what_is_wrong(folder, lines, error, message
 def test_a_bad_scan_is_refused_with_file_and_line(folder, content, error, message):
     (folder / "b.xy").write_text(content)
     with pytest.raises(error, match=message) as refused:
-        read_scans(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
     assert str(refused.value).startswith(str(folder))
 
 
 def test_an_angle_needs_its_wavelength(folder):
     with pytest.raises(DatasetError, match="needs the wavelength"):
-        read_scans(folder, compositions=table(folder, HEADER, *ROWS), axis="two_theta")
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="two_theta")
 
 
 def test_a_table_that_is_no_text_is_refused(folder):
     path = folder / "compositions.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DatasetError, match="must be CSV in UTF-8"):
-        read_scans(folder, compositions=path, axis="q")
+        read_scan_folder(folder, compositions=path, axis="q")
     with pytest.raises(DatasetError, match="can't be read"):
-        read_scans(folder, compositions=folder / "absent.csv", axis="q")
+        read_scan_folder(folder, compositions=folder / "absent.csv", axis="q")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.data.dataset import SpectraSet, read_dataset
-from glassmap.agent.data.scan_folder import read_scans
+from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.peaks.first_look import cut, look_at_scans
@@ -58,7 +58,7 @@ def test_a_simulated_structure_factor_that_begins_at_nothing_keeps_its_whole_axi
 
 def test_raw_scans_are_taken_without_beam_stop_and_without_the_zeros_at_their_end(shared_data: Path):
     folder = shared_data / "raw-scans"
-    spectra = read_scans(folder, compositions=folder / "compositions.csv", axis="q")
+    spectra = read_scan_folder(folder, compositions=folder / "compositions.csv", axis="q")
     look = look_at_scans(spectra)
     assert look.low is not None and 0.5 <= look.low <= 0.9, "the authors took 0.9"
     assert look.high is not None and 4.9 <= look.high <= 5.05, "the authors took 5.05"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
-from glassmap.agent.data.scan_folder import read_scans
+from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots import for_print
@@ -46,7 +46,7 @@ def test_import_leaves_beam_stop_and_zeros_out_and_says_so(raw_scans: Path, tmp_
 
 
 def test_init_records_the_range_that_a_whole_data_set_is_taken_over(raw_scans: Path, tmp_path: Path):
-    whole = read_scans(raw_scans, compositions=raw_scans / "compositions.csv", axis="q")
+    whole = read_scan_folder(raw_scans, compositions=raw_scans / "compositions.csv", axis="q")
     write_dataset(whole, tmp_path / "whole.nc")
     done = glassmap("init", tmp_path / "c", "--dataset", tmp_path / "whole.nc")
     assert done.exit_code == 0, done.output
@@ -89,7 +89,7 @@ def ran(folder: Path, data: Path, *words: object) -> str:
 def mute(raw_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A campaign over all that the raw scans hold, against the advice, and what its command said."""
     folder = tmp_path_factory.mktemp("mute")
-    write_dataset(read_scans(raw_scans, compositions=raw_scans / "compositions.csv", axis="q"), folder / "raw.nc")
+    write_dataset(read_scan_folder(raw_scans, compositions=raw_scans / "compositions.csv", axis="q"), folder / "raw.nc")
     return folder / "mute", ran(folder / "mute", folder / "raw.nc", "--range", 0.2, 5.36)
 
 

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glassmap.agent.data import scan_files
-from glassmap.agent.data.scan_files import RawScan, read_raw_scan
+from glassmap.agent.data.raw_scan import RawScan
+from glassmap.agent.data.scan_files import read_raw_scan
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -99,7 +100,7 @@ def test_what_the_computer_lacks_is_no_file_s_fault_and_stops(lab: Path, monkeyp
     for number, place, name in (
         (errno.ENOSPC, intake, "write_whole"),
         (errno.EROFS, intake, "write_whole"),
-        (errno.EMFILE, scan_files, "read_scan"),  # a reader tells that as the file's own
+        (errno.EMFILE, scan_files, "combine"),  # a reader tells that as the file's own
     ):
 
         def fail(*arguments: object, lacks: int = number) -> None:
