@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import CompositionSpace
     from glassmap.agent.data.dataset import SpectraSet, read_dataset
-    from glassmap.agent.data.scan_files import read_scan
+    from glassmap.agent.data.scan_files import read_scan, read_scans
     from glassmap.agent.models.ensemble import Ensemble
     from glassmap.agent.peaks.batched import measure_peaks
     from glassmap.agent.peaks.reference import fit_peak
     from glassmap.agent.planning.acquisition import plan_batch
     from glassmap.flows.planner import Planner
 
-__version__ = "0.6.0"  # of the package as well; stores, workers and shards of a map compare it
+__version__ = "0.7.0"  # of the package as well; stores, workers and shards of a map compare it
 
 __all__ = [
     "Campaign",
@@ -36,6 +36,7 @@ __all__ = [
     "plan_batch",
     "read_dataset",
     "read_scan",
+    "read_scans",
 ]
 
 _HOMES = {
@@ -50,6 +51,7 @@ _HOMES = {
     "plan_batch": "glassmap.agent.planning.acquisition",
     "read_dataset": "glassmap.agent.data.dataset",
     "read_scan": "glassmap.agent.data.scan_files",
+    "read_scans": "glassmap.agent.data.scan_files",
 }
 
 
