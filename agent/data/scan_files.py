@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from glassmap.agent.data.formats import bruker, rigaku, text, xrdml
+from glassmap.agent.data.formats import brml, bruker, rigaku, text, xrdml
 from glassmap.agent.data.formats.parts import Format, Part, as_scans, combine
 from glassmap.agent.data.raw_scan import MAX_BYTES, MAX_POINTS, WAVELENGTHS, RawScan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
 from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
-FORMATS: tuple[Format, ...] = (*xrdml.FORMATS, *bruker.FORMATS, *rigaku.FORMATS, *text.FORMATS)  # the first that fits
+FORMATS: tuple[Format, ...] = (
+    *xrdml.FORMATS,
+    *brml.FORMATS,
+    *bruker.FORMATS,
+    *rigaku.FORMATS,
+    *text.FORMATS,
+)  # the first that fits
 SUFFIXES = tuple(dict.fromkeys(suffix for one in FORMATS for suffix in one.suffixes))
 SAME_WAVELENGTH = 2e-3  # relative; Kα1 and the mean of Kα are 0.8e-3 apart
 HIGHEST: dict[AxisName, tuple[float, str]] = {  # that an axis reaches, and what may be meant by more

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, ParseError
 
@@ -9,11 +10,15 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeXml
 
-from glassmap.agent.data.raw_scan import mean_k_alpha, read_number
+from glassmap.agent.data.formats.parts import SAME_SETTING
+from glassmap.agent.data.raw_scan import line_of_anode, mean_k_alpha, read_number
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import Scan
 
 MAX_PART = 16_000_000  # bytes of each part of an archive
+MAX_PARTS = 4000  # of an archive; a map of 441 scans has three each
+MAX_UNPACKED = 192_000_000  # bytes of all of its parts; a map of 441 scans of 4,000 points has 150 MB
+SAME_TIME = 1e-3  # relative; what counting times scatter by
 
 
 def parse_xml(content: bytes) -> Element:
@@ -36,13 +41,84 @@ def numbers(element: Element | None) -> Scan:
     Raises:
         DatasetError: If there are none, or one is none.
     """
-    words = (element.text or "").split() if element is not None else []
+    text = (element.text or "") if element is not None else ""
+    words = text.split()
     if not words:
         raise DatasetError("Positions or intensities are missing. Export the scan again.")
+    return parse_numbers(words)
+
+
+def number(element: Element | None) -> float:
+    """Return the one number of an element.
+
+    Raises:
+        DatasetError: If it holds none, several, or something else.
+    """
+    found = numbers(element)
+    if found.size != 1:
+        raise DatasetError(f"{found.size} numbers stand where one is expected. Export the scan again.")
+    return float(found[0])
+
+
+def parse_numbers(words: Sequence[str]) -> Scan:
+    """Return words as numbers, fast where all are ones.
+
+    Raises:
+        DatasetError: If one is none.
+    """
     try:
-        return np.array([read_number(word) for word in words])
+        text = " ".join(words)
+        if "_" in text or not text.isascii():
+            return np.array([read_number(word) for word in words])
+        return np.array([float(word) for word in words])
     except ValueError as error:
         raise DatasetError(f"{error}. Export the scan again.") from error
+
+
+def counted(counts: Scan, times: Scan, *, unit: str = "s") -> tuple[Scan, float | None, bool, tuple[str, ...]]:
+    """Return what was counted for the given times at each point, as a `Part` has it.
+
+    Args:
+        counts: At each point.
+        times: How long each was counted.
+        unit: Of the times, for the note.
+
+    Returns:
+        The counts and the time, where all points have the same; else counts per second, with a note.
+
+    Raises:
+        DatasetError: If there isn't a time for each point, or one is zero or less.
+    """
+    if times.shape != counts.shape:
+        raise DatasetError(
+            f"{times.size} counting times for {counts.size} counts; each point needs its own. Export the scan again."
+        )
+    if not (np.isfinite(times).all() and (times > 0).all()):
+        raise DatasetError(f"A counting time is {times.min():g} {unit}; each must be above 0. Export the scan again.")
+    shortest, longest = float(times.min()), float(times.max())
+    if longest - shortest <= SAME_TIME * longest:
+        return counts, float(times[0]), False, ()
+    note = f"Points were counted for {shortest:g} to {longest:g} {unit}: counts became counts per second."
+    return counts / times, None, True, (note,)
+
+
+def incidence(name: str, two_theta: Scan, angle: Scan) -> dict[str, float | str]:
+    """Return the setting that tells how the sample was tilted, as a `Part` has it.
+
+    Args:
+        name: Of the angle between beam and sample, as the instrument calls it: Omega, or Theta.
+        two_theta: At each point, degrees.
+        angle: At each point, degrees.
+
+    Returns:
+        The angle where it stood still; its offset from half of 2θ where it moved along; else from where to where.
+    """
+    offset = angle - two_theta / 2
+    if np.ptp(angle) <= SAME_SETTING:
+        return {f"{name} (°)": float(angle[0])}
+    if np.ptp(offset) <= SAME_SETTING:
+        return {f"offset of {name} (°)": round(float(offset[0]), 4)}
+    return {f"{name} (°)": f"{angle[0]:g} to {angle[-1]:g}"}
 
 
 def name_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[float | None, tuple[str, ...]]:
@@ -53,8 +129,22 @@ def name_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[flo
     return (wavelength, (f"Wavelength {wavelength:.5f} Å, {name}.",)) if np.isfinite(wavelength) else (None, ())
 
 
+def name_anode(anode: str) -> tuple[float | None, tuple[str, ...]]:
+    """Return the mean Kα of an anode that a file names without its lines, in Å, and a note that says so."""
+    wavelength = line_of_anode(anode)
+    if wavelength is None:
+        return None, ()
+    return wavelength, (
+        f"Wavelength {wavelength:.5f} Å, mean of Kα of {anode.strip()}: the file names the anode alone.",
+    )
+
+
 def open_archive(content: bytes, start: str, *suffixes: str) -> dict[str, bytes]:
-    """Unpack the parts of an archive whose folder or name begins with `start`, after a look at the sizes."""
+    """Unpack the parts of an archive whose folder or name begins with `start`, after a look at the sizes.
+
+    Raises:
+        DatasetError: If it is no whole archive, or would unpack to too much.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -65,19 +155,23 @@ def open_archive(content: bytes, start: str, *suffixes: str) -> dict[str, bytes]
                 if member.filename.endswith(suffixes) and any(p.startswith(start) for p in member.filename.split("/"))
             ]
             return {member.filename: archive.read(member) for member in wanted}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError, zlib.error) as error:  # or encrypted
         raise DatasetError(f"It is no whole archive: {error}. Wait until it is written, or export it again.") from error
 
 
 def check_archive(members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse an archive that would unpack to far more than any instrument writes.
+    """Refuse an archive that would unpack to far more than any instrument writes, or that holds a name twice.
 
     Raises:
-        DatasetError: If a part, all parts or their number are too large.
+        DatasetError: If a part, all parts or their number are too large, or two have one name.
     """
     total, largest = sum(member.file_size for member in members), max((m.file_size for m in members), default=0)
-    if len(members) > 1000 or total > 4 * MAX_PART or largest > MAX_PART:
+    if len(members) > MAX_PARTS or total > MAX_UNPACKED or largest > MAX_PART:
         raise DatasetError(
-            f"It unpacks to {len(members)} parts and {total} bytes, the largest {largest}; at most 1000, "
-            f"{4 * MAX_PART} and {MAX_PART} are read. Is it a scan or a table?"
+            f"It unpacks to {len(members)} parts and {total} bytes, the largest {largest}; at most {MAX_PARTS}, "
+            f"{MAX_UNPACKED} and {MAX_PART} are read. Is it a scan or a table?"
         )
+    names = [member.filename for member in members]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DatasetError(f"It holds {twice!r} twice. Export it again.")

@@ -16,6 +16,8 @@ from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
 SAME_PLACE = 1e-3  # mm
 SAME_SETTING = 1e-3  # degrees, mm or relative; what instruments scatter by
+SAME_TEMPERATURE = 2.0  # K; what a heating stage scatters by
+SAME_WAVELENGTH = 1e-4  # relative; Kα1 and the mean of Kα are 0.8e-3 apart
 
 
 class Part(NamedTuple):
@@ -57,18 +59,29 @@ def combine(parts: Sequence[Part]) -> list[Part]:
         DatasetError: If parts of one place differ in a setting, or in their range without following on.
     """
     groups: list[list[Part]] = []
+    nearby: dict[tuple[object, ...], list[list[Part]]] = {}  # by sample, axis and cell, so that maps don't take hours
     for part in parts:
-        group = next((group for group in groups if _is_of_one_place(group[0], part)), None)
+        what = (part.sample, part.axis_name)
+        cells = [(*what, x, y) for x in _cells(part.x) for y in _cells(part.y)]
+        candidates = (group for cell in cells for group in nearby.get(cell, []))
+        group = next((group for group in candidates if _is_of_one_place(group[0], part)), None)
         if group is None:
-            groups.append([part])
-        else:
-            group.append(part)
+            group = list[Part]()
+            groups.append(group)
+            nearby.setdefault(cells[0], []).append(group)
+        group.append(part)
     return [group[0] if len(group) == 1 else _of_one_place(group) for group in groups]
 
 
+def _cells(at: float | None) -> tuple[int | None, ...]:
+    """Return the cell that a coordinate lies in, and the two beside it."""
+    if at is None or not np.isfinite(at):
+        return (None,)
+    cell = int(at // SAME_PLACE)
+    return cell, cell - 1, cell + 1
+
+
 def _is_of_one_place(one: Part, other: Part) -> bool:
-    if one.sample != other.sample or one.axis_name != other.axis_name:
-        return False
     return all(
         a == b or (a is not None and b is not None and abs(a - b) <= SAME_PLACE)
         for a, b in ((one.x, other.x), (one.y, other.y))
@@ -78,51 +91,89 @@ def _is_of_one_place(one: Part, other: Part) -> bool:
 def _of_one_place(parts: Sequence[Part]) -> Part:
     """Sum repeats of one range, or join parts that follow on in one."""
     for name in dict.fromkeys(name for part in parts for name in part.settings):
-        values = [part.settings.get(name) for part in parts]
-        if any(not _is_same(value, values[0]) for value in values):
-            said = ", ".join(dict.fromkeys(f"{v:g}" if isinstance(v, float) else str(v) for v in values))
-            raise DatasetError(
-                f"It holds {len(parts)} scans of one place that differ in {name}: {said[:200]}. They are neither "
-                "summed nor told apart; export the one meant alone."
-            )
+        _check_same(name, [part.settings.get(name) for part in parts])
+    _check_same("wavelength (Å)", [part.wavelength for part in parts])
+    parts, rates = _as_rates(parts)
     first = parts[0]
     times = [part.seconds for part in parts]
     if all(_is_one_axis(part.axis, first.axis) for part in parts):
-        if any(part.is_rate for part in parts):
+        if first.is_rate:
             weights = None if None in times else [float(time or 0) for time in times]
             intensity = np.average([part.intensity for part in parts], axis=0, weights=weights)
             done = "were averaged"
         else:
             intensity, done = np.sum([part.intensity for part in parts], axis=0), "were summed"
-        seconds = None if None in times else float(np.sum([time or 0 for time in times]))
         return first._replace(
             intensity=intensity,
-            seconds=seconds,
-            is_rate=any(part.is_rate for part in parts),
-            notes=(f"{len(parts)} scans of one range {done}.", *_notes(parts)),
+            seconds=None if None in times else float(np.sum([time or 0 for time in times])),
+            notes=(f"{len(parts)} scans of one range {done}.", *rates, *_notes(parts)),
         )
     if all(after.axis[0] > before.axis[-1] for before, after in pairwise(parts)):
-        per_second = not first.is_rate and len(set(times)) > 1 and None not in times
-        intensities = [part.intensity / (part.seconds or 1 if per_second else 1) for part in parts]
-        note = f"{len(parts)} scans that follow on were joined" + ", in counts per second." * per_second
+        note = f"{len(parts)} scans that follow on were joined"
+        if not first.is_rate and len(set(times)) > 1:
+            if None in times:
+                raise DatasetError(
+                    f"It holds {len(parts)} scans that follow on, and says of some alone how long each point was "
+                    "counted. Export them apart, or with their counting times."
+                )
+            parts = [_as_rate(part) for part in parts]
+            note += ", in counts per second"
         return first._replace(
             axis=np.concatenate([part.axis for part in parts]),
-            intensity=np.concatenate(intensities),
+            intensity=np.concatenate([part.intensity for part in parts]),
             seconds=times[0] if len(set(times)) == 1 else None,
-            is_rate=first.is_rate or per_second,
-            notes=(note, *_notes(parts)),
+            is_rate=parts[0].is_rate,
+            notes=(f"{note}.", *rates, *_notes(parts)),
         )
     raise DatasetError(
         f"It holds {len(parts)} scans of one place that are neither of one range nor follow on. Export the one meant."
     )
 
 
+def _check_same(name: str, values: Sequence[float | str | None]) -> None:
+    """Refuse parts of one place that differ in a setting.
+
+    Raises:
+        DatasetError: If they do.
+    """
+    if any(not _is_same(name, value, values[0]) for value in values):
+        said = ", ".join(dict.fromkeys(f"{v:g}" if isinstance(v, float) else str(v or "not said") for v in values))
+        raise DatasetError(
+            f"It holds {len(values)} scans of one place that differ in {name}: {said[:200]}. They are neither "
+            "summed nor told apart; export the one meant alone."
+        )
+
+
+def _as_rates(parts: Sequence[Part]) -> tuple[Sequence[Part], tuple[str, ...]]:
+    """Return parts of which one is a rate all as rates, and a note where that changed some.
+
+    Raises:
+        DatasetError: If a part of counts doesn't say how long they were counted.
+    """
+    if len({part.is_rate for part in parts}) == 1:
+        return parts, ()
+    if any(not part.is_rate and not part.seconds for part in parts):
+        raise DatasetError(
+            f"It holds {len(parts)} scans of one place, some in counts and some in counts per second, and doesn't say "
+            "how long the counts were counted. Export them apart."
+        )
+    return [part if part.is_rate else _as_rate(part) for part in parts], ("Counts became counts per second.",)
+
+
+def _as_rate(part: Part) -> Part:
+    return part._replace(intensity=part.intensity / (part.seconds or 1), is_rate=True)
+
+
 def _notes(parts: Sequence[Part]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for part in parts for note in part.notes))
 
 
-def _is_same(value: float | str | None, other: float | str | None) -> bool:
+def _is_same(name: str, value: float | str | None, other: float | str | None) -> bool:
     if isinstance(value, float) and isinstance(other, float):
+        if name.startswith("temperature"):
+            return abs(value - other) <= SAME_TEMPERATURE
+        if name.startswith("wavelength"):
+            return abs(value - other) <= SAME_WAVELENGTH * other
         return abs(value - other) <= SAME_SETTING * max(1.0, abs(other))
     return value == other
 
