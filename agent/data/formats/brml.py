@@ -25,7 +25,7 @@ from glassmap.agent.data.formats.markup import (
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
 from glassmap.agent.errors import DatasetError
-from glassmap.agent.shapes import Scan, Scans
+from glassmap.agent.shapes import PerPoint, Scan, ScanAxis, Scans
 
 NO_NAME = "commander sample id"  # what stands where nobody named the sample
 NOT_MEASURED = -9999  # the counts of a point that wasn't
@@ -52,7 +52,7 @@ class _Scan(NamedTuple):
     views: list[_View]
     drives: dict[str, tuple[float, str]]  # that stood still: position and unit
 
-    def fixed(self, name: str) -> Scan | None:
+    def fixed(self, name: str) -> PerPoint | None:
         """Return the column that is called so."""
         view = next((view for view in self.views if view.element.get("LogicName") == name), None)
         return None if view is None else self.columns[view.start]
@@ -217,7 +217,7 @@ def _called(element: Element) -> str:
     return element.get("VisibleName") or element.get("LogicName") or element.get("AxisName") or "without a name"
 
 
-def _two_theta(scan: _Scan, root: Element) -> tuple[Scan, tuple[str, ...]]:
+def _two_theta(scan: _Scan, root: Element) -> tuple[ScanAxis, tuple[str, ...]]:
     """Return 2θ in degrees at each point: to all digits of the scan's range where the points agree with it."""
     axes = scan.route.findall("ScanInformation/ScanAxes/ScanAxisInfo")
     found = _axis(scan, "TwoTheta")
@@ -235,7 +235,7 @@ def _two_theta(scan: _Scan, root: Element) -> tuple[Scan, tuple[str, ...]]:
     return found, (f"2θ of the points, {found[0]:g} to {found[-1]:g}°, was taken; the range says {said}.",)
 
 
-def _axis(scan: _Scan, name: str) -> Scan | None:
+def _axis(scan: _Scan, name: str) -> ScanAxis | None:
     """Return where an axis was at each point, in degrees, None where it isn't among the scan's."""
     moved = [view for view in scan.views if view.element.find("Varying") is not None]
     for view in moved:
@@ -251,7 +251,7 @@ def _axis(scan: _Scan, name: str) -> Scan | None:
     return planned
 
 
-def _planned(scan: _Scan, name: str) -> Scan | None:
+def _planned(scan: _Scan, name: str) -> ScanAxis | None:
     """Return where an axis was to be at each point, as the scan's range has it, in degrees."""
     axes = scan.route.iterfind("ScanInformation/ScanAxes/ScanAxisInfo")
     axis = next((axis for axis in axes if name in (axis.get("AxisId"), axis.get("AxisName"))), None)
@@ -266,7 +266,7 @@ def _planned(scan: _Scan, name: str) -> Scan | None:
     return np.linspace(zero + number(axis.find("Start")), zero + number(axis.find("Stop")), scan.columns.shape[1])
 
 
-def _times(scan: _Scan) -> Scan | None:
+def _times(scan: _Scan) -> PerPoint | None:
     """Return how long each point was counted: as it was measured, or as its part of the scan was planned."""
     size = scan.columns.shape[1]
     measured, planned = scan.fixed("MeasuredTime"), np.full(size, np.nan)

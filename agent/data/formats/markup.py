@@ -13,7 +13,7 @@ from defusedxml import ElementTree as SafeXml
 from glassmap.agent.data.formats.parts import SAME_SETTING
 from glassmap.agent.data.raw_scan import line_of_anode, mean_k_alpha, read_number
 from glassmap.agent.errors import DatasetError
-from glassmap.agent.shapes import Scan
+from glassmap.agent.shapes import PerPoint, Scan, ScanAxis
 
 MAX_PART = 16_000_000  # bytes of each part of an archive
 MAX_PARTS = 4000  # of an archive; a map of 441 scans has three each
@@ -75,7 +75,7 @@ def parse_numbers(words: Sequence[str]) -> Scan:
         raise DatasetError(f"{error}. Export the scan again.") from error
 
 
-def counted(counts: Scan, times: Scan, *, unit: str = "s") -> tuple[Scan, float | None, bool, tuple[str, ...]]:
+def counted(counts: Scan, times: PerPoint, *, unit: str = "s") -> tuple[Scan, float | None, bool, tuple[str, ...]]:
     """Return what was counted for the given times at each point, as a `Part` has it.
 
     Args:
@@ -102,7 +102,7 @@ def counted(counts: Scan, times: Scan, *, unit: str = "s") -> tuple[Scan, float 
     return counts / times, None, True, (note,)
 
 
-def incidence(name: str, two_theta: Scan, angle: Scan) -> dict[str, float | str]:
+def incidence(name: str, two_theta: ScanAxis, angle: Scan) -> dict[str, float | str]:
     """Return the setting that tells how the sample was tilted, as a `Part` has it.
 
     Args:

@@ -12,7 +12,7 @@ from glassmap.agent.data.formats.markup import counted, incidence, name_anode, n
 from glassmap.agent.data.formats.parts import SAME_SETTING, SAME_TEMPERATURE, Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
 from glassmap.agent.errors import DatasetError
-from glassmap.agent.shapes import Scan
+from glassmap.agent.shapes import Scan, ScanAxis
 
 RATES = ("cps", "counts per second")
 
@@ -103,7 +103,7 @@ def _timed(part: Part, points: Element, mode: str, unit: str) -> Part:
 
 def _positions(
     points: Element, scan: Element, measurement: Element, size: int
-) -> tuple[Scan, float | None, float | None, dict[str, float | str]]:
+) -> tuple[ScanAxis, float | None, float | None, dict[str, float | str]]:
     """Return 2θ at each point, where on the sample it was measured (mm), and what else was set."""
     axes = {str(element.get("axis")): element for element in points.findall("positions")}
     at = {name: _along(name, element, size) for name, element in axes.items()}
@@ -135,7 +135,7 @@ def _positions(
     return two_theta, place["X"], place["Y"], settings | _surroundings(scan)
 
 
-def _along(name: str, element: Element, size: int) -> Scan:
+def _along(name: str, element: Element, size: int) -> ScanAxis:
     """Return where an axis was at each point."""
     if name == "2Theta" and (unit := element.get("unit", "deg")) != "deg":
         raise DatasetError(f"2Theta is in {unit!r}; degrees are expected. Export the scan again.")
