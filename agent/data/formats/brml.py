@@ -166,9 +166,7 @@ def _columns(route: Element) -> Scans:
         )
     widths = {row.count(",") + 1 for row in rows}
     if len(widths) > 1:
-        raise DatasetError(
-            f"Its points have {min(widths)} to {max(widths)} values; one number is expected. Export again."
-        )
+        raise DatasetError(f"Its points have {min(widths)} to {max(widths)} values; all need as many. Export it again.")
     return parse_numbers(",".join(rows).split(",")).reshape(len(rows), -1).T
 
 
