@@ -49,7 +49,8 @@ def read_scans(path: Path | str, *, axis: AxisName | None = None, wavelength: fl
     path = Path(path)
     kind, parts = _read(path)
     try:
-        parts = combine(parts)
+        with np.errstate(all="ignore"):
+            parts = combine(parts)
         if kind.is_of_columns:
             for part in parts:
                 _check_axis(part, axis)
@@ -110,7 +111,8 @@ def _read(path: Path) -> tuple[Format, list[Part]]:
             f"{path.name} begins like no {known} file. Wait until it is written whole, or export the scan again."
         )
     try:
-        parts = kind.read(content, suffix)
+        with np.errstate(all="ignore"):  # what overflows is refused as infinite
+            parts = kind.read(content, suffix)
     except GlassmapError as error:
         raise type(error)(f"{path.name}: {error}") from error
     except Exception as error:  # of a parser that met what its writers never thought of

@@ -29,10 +29,10 @@ def parse_xml(content: bytes) -> Element:
     """
     try:
         return SafeXml.fromstring(content, forbid_dtd=True)
-    except ParseError as error:
-        raise DatasetError(f"It is no whole XML: {error}. Wait until it is written, or export it again.") from error
     except DefusedXmlException as error:
         raise DatasetError("Its XML declares entities or a document type, which no instrument does.") from error
+    except (ParseError, LookupError, ValueError) as error:  # cut off, or in letters that nobody knows
+        raise DatasetError(f"It is no whole XML: {error}. Wait until it is written, or export it again.") from error
 
 
 def numbers(element: Element | None) -> Scan:
@@ -64,15 +64,17 @@ def parse_numbers(words: Sequence[str]) -> Scan:
     """Return words as numbers, fast where all are ones.
 
     Raises:
-        DatasetError: If one is none.
+        DatasetError: If one is none, or isn't finite.
     """
     try:
         text = " ".join(words)
-        if "_" in text or not text.isascii():
-            return np.array([read_number(word) for word in words])
-        return np.array([float(word) for word in words])
+        read = read_number if "_" in text or not text.isascii() else float
+        found = np.array([read(word) for word in words])
     except ValueError as error:
         raise DatasetError(f"{error}. Export the scan again.") from error
+    if not np.isfinite(found).all():
+        raise DatasetError("It holds NaN or infinite values. Export the scan again.")
+    return found
 
 
 def counted(counts: Scan, times: PerPoint, *, unit: str = "s") -> tuple[Scan, float | None, bool, tuple[str, ...]]:
@@ -122,7 +124,15 @@ def incidence(name: str, two_theta: ScanAxis, angle: Scan) -> dict[str, float | 
 
 
 def name_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[float | None, tuple[str, ...]]:
-    """Return the line that is meant; both Kα weighted by their ratio where both are."""
+    """Return the line that is meant, in Å, and a note which it is; both Kα weighted by their ratio where both are.
+
+    Raises:
+        DatasetError: If the ratio is negative.
+    """
+    if ratio < 0:
+        raise DatasetError(
+            f"The intensity of Kα2 over that of Kα1 is {ratio:g}; it can't be negative. Export it again."
+        )
     alpha = mean_k_alpha(lines["kAlpha1"], lines["kAlpha2"], ratio)
     known = {"K-Alpha 1": ("Kα1", lines["kAlpha1"]), "K-Beta": ("Kβ", lines["kBeta"]), "K-Alpha": ("mean of Kα", alpha)}
     name, wavelength = known.get(intended, ("", float("nan")))
@@ -155,7 +165,7 @@ def open_archive(content: bytes, start: str, *suffixes: str) -> dict[str, bytes]
                 if member.filename.endswith(suffixes) and any(p.startswith(start) for p in member.filename.split("/"))
             ]
             return {member.filename: archive.read(member) for member in wanted}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError, zlib.error) as error:  # or encrypted
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError, ValueError, zlib.error) as error:
         raise DatasetError(f"It is no whole archive: {error}. Wait until it is written, or export it again.") from error
 
 
