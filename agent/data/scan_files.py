@@ -49,6 +49,8 @@ def read_scans(path: Path | str, *, axis: AxisName | None = None, wavelength: fl
     path = Path(path)
     kind, parts = _read(path)
     try:
+        for part in parts:
+            _check_shape(part.axis, part.intensity)
         with np.errstate(all="ignore"):
             parts = combine(parts)
         if kind.is_of_columns:
@@ -159,14 +161,19 @@ def _with_wavelength(scan: RawScan, wavelength: float | None) -> RawScan:
     return scan
 
 
-def _check(scan: RawScan) -> None:
-    """Refuse what no instrument can have measured."""
-    x, y = scan.axis, scan.intensity
+def _check_shape(x: ScanAxis, y: Scan) -> None:
+    """Refuse what isn't as many positions as intensities."""
     if x.shape != y.shape or x.ndim != 1 or not 2 <= x.size <= MAX_POINTS:
         raise DatasetError(
             f"A scan has 2 to {MAX_POINTS} points, as many positions as intensities; got {x.shape} and {y.shape}. "
             "Export the scan again."
         )
+
+
+def _check(scan: RawScan) -> None:
+    """Refuse what no instrument can have measured."""
+    x, y = scan.axis, scan.intensity
+    _check_shape(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise SpectrumError("It holds NaN or infinite values. Export the scan again.")
     if not (np.diff(x) > 0).all() or x[0] < 0:

@@ -16,6 +16,7 @@ from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
 SAME_PLACE = 1e-3  # mm
 SAME_SETTING = 1e-3  # degrees, mm or relative; what instruments scatter by
+SAME_POINT = 1e-6  # of an axis, in its unit
 SAME_TEMPERATURE = 2.0  # K; what a heating stage scatters by
 SAME_WAVELENGTH = 1e-4  # relative; Kα1 and the mean of Kα are 0.8e-3 apart
 
@@ -108,25 +109,45 @@ def _of_one_place(parts: Sequence[Part]) -> Part:
             seconds=None if None in times else float(np.sum([time or 0 for time in times])),
             notes=(f"{len(parts)} scans of one range {done}.", *rates, *_notes(parts)),
         )
-    if all(after.axis[0] > before.axis[-1] for before, after in pairwise(parts)):
-        note = f"{len(parts)} scans that follow on were joined"
-        if not first.is_rate and len(set(times)) > 1:
-            if None in times:
-                raise DatasetError(
-                    f"It holds {len(parts)} scans that follow on, and says of some alone how long each point was "
-                    "counted. Export them apart, or with their counting times."
-                )
-            parts = [_as_rate(part) for part in parts]
-            note += ", in counts per second"
-        return first._replace(
-            axis=np.concatenate([part.axis for part in parts]),
-            intensity=np.concatenate([part.intensity for part in parts]),
-            seconds=times[0] if len(set(times)) == 1 else None,
-            is_rate=parts[0].is_rate,
-            notes=(f"{note}.", *rates, *_notes(parts)),
-        )
+    parts = sorted(parts, key=lambda part: float(part.axis[0]))
+    if all(after.axis[0] > before.axis[-1] - SAME_POINT for before, after in pairwise(parts)):
+        return _joined(parts, rates)
     raise DatasetError(
         f"It holds {len(parts)} scans of one place that are neither of one range nor follow on. Export the one meant."
+    )
+
+
+def _joined(parts: Sequence[Part], notes: tuple[str, ...]) -> Part:
+    """Join parts that follow on; a point where one ends and the next begins is averaged by time.
+
+    Raises:
+        DatasetError: If some of them don't say how long they were counted.
+    """
+    times = [part.seconds for part in parts]
+    note = f"{len(parts)} scans that follow on were joined"
+    if not parts[0].is_rate and len(set(times)) > 1:
+        if None in times:
+            raise DatasetError(
+                f"It holds {len(parts)} scans that follow on, and says of some alone how long each point was counted. "
+                "Export them apart, or with their counting times."
+            )
+        parts = [_as_rate(part) for part in parts]
+        note += ", in counts per second"
+    axis, intensity, shared = parts[0].axis, parts[0].intensity, False
+    for before, part in pairwise(parts):
+        own = part.intensity
+        if part.axis[0] - axis[-1] <= SAME_POINT:
+            weights = [before.seconds or 1.0, part.seconds or 1.0]
+            own = np.concatenate([[np.average([intensity[-1], own[0]], weights=weights)], own[1:]])
+            axis, intensity, shared = axis[:-1], intensity[:-1], True
+        axis, intensity = np.concatenate([axis, part.axis]), np.concatenate([intensity, own])
+    if shared:
+        note += ", and averaged where one ends and the next begins"
+    return parts[0]._replace(
+        axis=axis,
+        intensity=intensity,
+        seconds=times[0] if len(set(times)) == 1 else None,
+        notes=(f"{note}.", *notes, *_notes(parts)),
     )
 
 
@@ -179,7 +200,7 @@ def _is_same(name: str, value: float | str | None, other: float | str | None) ->
 
 
 def _is_one_axis(one: ScanAxis, other: ScanAxis) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=1e-6))
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=SAME_POINT))
 
 
 def as_scans(parts: Sequence[Part], axis: AxisName) -> list[RawScan]:

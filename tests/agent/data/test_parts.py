@@ -53,6 +53,17 @@ def test_parts_that_follow_on_need_their_times_where_some_have_one():
     np.testing.assert_array_equal(scan.intensity, [*COUNTS, *COUNTS])
 
 
+def test_the_point_where_one_range_ends_and_the_next_begins_is_averaged_by_its_times():
+    low, high = part(seconds=1.0), part(axis=RANGE + 9, intensity=4 * (COUNTS + 20), seconds=4.0)
+    for parts in ([low, high], [high, low]):
+        [scan] = combine(parts)
+        np.testing.assert_array_equal(scan.axis, np.arange(20.0, 39.0))
+        np.testing.assert_allclose(scan.intensity, [*COUNTS[:-1], (10 * 1 + 21 * 4) / 5, *(COUNTS[1:] + 20)])
+        assert scan.notes[0].endswith("in counts per second, and averaged where one ends and the next begins.")
+    with pytest.raises(DatasetError, match="neither of one range nor follow on"):
+        combine([low, part(axis=RANGE + 8)])
+
+
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
