@@ -88,7 +88,7 @@ def read_scan(path: Path | str) -> tuple[ScanAxis, Scan]:
         SpectrumError: As `read_raw_scan`.
     """
     _, parts = _read(Path(path))
-    said: AxisName = next((part.axis_name for part in parts if part.axis_name), "two_theta")
+    said: AxisName = next((part.axis_name for part in parts if part.axis_name), None) or "two_theta"
     scan = read_raw_scan(path, axis=said)
     return scan.axis, scan.intensity
 

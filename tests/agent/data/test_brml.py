@@ -404,3 +404,10 @@ def test_no_archive_and_an_archive_without_scans_are_refused(read):
         read(b"20 100\n21 100\n")
     with pytest.raises(GlassmapError, match="holds no scan"):
         read(archive())
+
+
+def test_a_real_file_has_its_place_and_no_sample_that_nobody_named(shared_data: Path):
+    [found] = read_scans(shared_data / "instrument-files" / "23-012-AG_2thomegascan_long.brml")
+    assert (found.x, found.y, found.sample) == (0.221, 0.849, None)
+    assert (found.intensity.max(), found.axis[found.intensity.argmax()]) == (495559.8, pytest.approx(45.82))
+    assert "Ge022ACC stands before the sample; if it passes Kα1 alone, that is 1.54060 Å." in found.notes

@@ -318,3 +318,9 @@ def test_letters_of_any_width_are_read(tmp_path: Path, encoding: str):
     path = tmp_path / "scan.xrdml"
     path.write_bytes(text.replace("UTF-8", "UTF-16" if encoding == "utf-16" else "UTF-8").encode(encoding))
     assert read_raw_scan(path).sample == "Probe ä"
+
+
+def test_a_real_file_has_its_place_and_its_attenuated_point(shared_data: Path):
+    found = read_raw_scan(shared_data / "instrument-files" / "m54313_om2th_10.xrdml")
+    assert (found.x, found.y, found.sample) == (-0.18, -1.9, None)
+    assert (found.intensity.max(), found.axis[found.intensity.argmax()]) == (1877 * 188, pytest.approx(66.105))
