@@ -88,8 +88,8 @@ def read_scan(path: Path | str) -> tuple[ScanAxis, Scan]:
         SpectrumError: As `read_raw_scan`.
     """
     _, parts = _read(Path(path))
-    said: AxisName = next((part.axis_name for part in parts if part.axis_name), None) or "two_theta"
-    scan = read_raw_scan(path, axis=said)
+    said = [part.axis_name for part in parts if part.axis_name is not None]
+    scan = read_raw_scan(path, axis=said[0] if said else "two_theta")
     return scan.axis, scan.intensity
 
 
