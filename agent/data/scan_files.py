@@ -88,7 +88,7 @@ def read_scan(path: Path | str) -> tuple[ScanAxis, Scan]:
         SpectrumError: As `read_raw_scan`.
     """
     _, parts = _read(Path(path))
-    said = [part.axis_name for part in parts if part.axis_name is not None]
+    said: list[AxisName] = [part.axis_name for part in parts if part.axis_name is not None]
     scan = read_raw_scan(path, axis=said[0] if said else "two_theta")
     return scan.axis, scan.intensity
 
