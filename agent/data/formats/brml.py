@@ -102,13 +102,12 @@ def _read_scans(root: Element, container: Element | None) -> Iterator[Part]:
         raise DatasetError(f"The scan's status is {status!r}, not Measured. Measure it again.")
     routes = [route for route in root.findall("DataRoutes/DataRoute") or [root] if _is_of_scan(route)]
     measured = [route for route in routes if route.get("RouteFlag", "Measured") == "Measured"]
-    made = [route for route in routes if route not in measured]
-    pictures = bool(measured) and all(_channels(route) > 1 for route in measured)
+    made = [route for route in routes if route not in measured][-1:]
     wavelength, notes = _wavelength(root)
-    if made and (pictures or not measured):
-        notes = (*notes, f"Intensities as the instrument's program made them (route {made[-1].get('RouteFlag')}).")
-    for route in [made[-1]] if made and (pictures or not measured) else measured:
+    for route in [route for route in measured if _channels(route) == 1] or made or measured:
         part = _read_route(route, root)
+        if route in made:
+            notes = (*notes, f"Intensities as the instrument's program made them (route {route.get('RouteFlag')}).")
         yield part._replace(wavelength=wavelength, sample=_sample(root, container), notes=(*notes, *part.notes))
 
 
@@ -135,12 +134,13 @@ def _read_route(route: Element, root: Element) -> Part:
             f"Its DataViews name more than the {len(scan.columns)} columns that it has. Export it again."
         )
     counts, settings, is_rate = _counts(scan)
-    two_theta, notes = _two_theta(scan, root)
+    two_theta, notes = _two_theta(scan)
     place = {name: scan.drives.pop(name, (None, "mm")) for name in ("X", "Y")}
     for name, (_, unit) in place.items():
         if unit != "mm":
             raise DatasetError(f"The stage's {name} is in {unit!r}; mm is expected. Export the scan again.")
-    theta = _axis(scan, "Theta")
+    theta = _column(scan, "Theta")
+    theta = _planned(scan, "Theta") if theta is None else theta
     if theta is None and "Theta" in scan.drives:
         theta = np.full(two_theta.shape, scan.drives["Theta"][0])
     if theta is not None:
@@ -215,38 +215,41 @@ def _called(element: Element) -> str:
     return element.get("VisibleName") or element.get("LogicName") or element.get("AxisName") or "without a name"
 
 
-def _two_theta(scan: _Scan, root: Element) -> tuple[ScanAxis, tuple[str, ...]]:
+def _two_theta(scan: _Scan) -> tuple[ScanAxis, tuple[str, ...]]:
     """Return 2θ in degrees at each point: to all digits of the scan's range where the points agree with it."""
-    axes = scan.route.findall("ScanInformation/ScanAxes/ScanAxisInfo")
-    found = _axis(scan, "TwoTheta")
+    column, planned = _column(scan, "TwoTheta"), _planned(scan, "TwoTheta")
+    found = planned if column is None else column
     if found is None or np.ptp(found) == 0:
+        axes = scan.route.iterfind("ScanInformation/ScanAxes/ScanAxisInfo")
         over = " and ".join(_called(axis) for axis in axes) or "no axis"
         stands = scan.drives.get("TwoTheta", (None, ""))[0] if found is None else float(found[0])
         stood = "" if stands is None else f" at 2θ = {stands:g}°"
         raise DatasetError(f"It was scanned over {over}{stood}, no scan over 2θ. Measure one over 2θ.")
-    planned = _planned(scan, "TwoTheta")
     if planned is None:
         return found, ()
-    if np.allclose(planned, found, rtol=0, atol=SAME_ANGLE):
-        return planned, ()
     said = f"{planned[0]:g} to {planned[-1]:g}°"
+    columns = [column] if column is not None else [each for each, _ in _moved(scan)]
+    if any(np.allclose(planned, each, rtol=0, atol=SAME_ANGLE) for each in columns) or not columns:
+        return planned, ()
+    if column is None:
+        raise DatasetError(f"None of its columns is 2θ from {said}, which its range is. Export it again.")
     return found, (f"2θ of the points, {found[0]:g} to {found[-1]:g}°, was taken; the range says {said}.",)
 
 
-def _axis(scan: _Scan, name: str) -> ScanAxis | None:
-    """Return where an axis was at each point, in degrees, None where it isn't among the scan's."""
-    moved = [view for view in scan.views if view.element.find("Varying") is not None]
-    for view in moved:
-        for offset, field in enumerate(view.element.iterfind("Varying/FieldDefinitions")):
-            if name in (field.get("AxisId"), (field.get("FieldName") or "").strip()) and offset < view.length:
-                return scan.columns[view.start + offset]
-    planned = _planned(scan, name)
-    if planned is None:
-        return None
-    columns = [column for view in moved for column in scan.columns[view.start : view.start + view.length]]
-    if moved and not any(np.allclose(planned, column, rtol=0, atol=SAME_ANGLE) for column in columns):
-        raise DatasetError(f"None of its columns is {name} from {planned[0]:g} to {planned[-1]:g}°. Export it again.")
-    return planned
+def _moved(scan: _Scan) -> Iterator[tuple[PerPoint, tuple[str, ...]]]:
+    """Return each column of axes that moved, and what the file calls it, if anything."""
+    for view in scan.views:
+        if view.element.find("Varying") is not None:
+            fields = view.element.findall("Varying/FieldDefinitions")
+            for offset in range(view.length):
+                said = fields[offset].attrib if offset < len(fields) else {}
+                names = (said.get("AxisId", ""), said.get("FieldName", "").strip())
+                yield scan.columns[view.start + offset], names
+
+
+def _column(scan: _Scan, name: str) -> PerPoint | None:
+    """Return the column of an axis that the file calls so."""
+    return next((column for column, names in _moved(scan) if name in names), None)
 
 
 def _planned(scan: _Scan, name: str) -> ScanAxis | None:
@@ -309,7 +312,7 @@ def _drives(root: Element) -> dict[str, tuple[float, str]]:
 
 
 def _surroundings(scan: _Scan, root: Element) -> dict[str, float | str]:
-    """Return the type of the scan, and temperatures as they were recorded or set."""
+    """Return the type of the scan, the tube's power, and temperatures as they were recorded or set."""
     information = scan.route.find("ScanInformation")
     found: dict[str, float | str] = {}
     if information is not None and (name := information.get("ScanName") or information.get("VisibleName")):
@@ -318,6 +321,10 @@ def _surroundings(scan: _Scan, root: Element) -> dict[str, float | str]:
         record = view.element.find("Recording")
         if record is not None and "temp" in record.get("LogicName", "").lower():
             found[f"temperature, {_called(record)}"] = float(scan.columns[view.start].mean())
+    for element in root.iterfind("FixedInformation/Instrument/PrimaryTracks//Tube/Generator/*[@Value]"):
+        if element.tag in ("Voltage", "Current"):
+            power = float(parse_numbers([element.get("Value", "")])[0])
+            found[f"tube's {element.tag.lower()} ({element.get('Unit', '')})"] = power
     for element in root.iterfind("FixedInformation/NonAmbients//*[@Value]"):
         if "temp" in element.tag.lower():
             found[f"temperature ({element.get('Unit', '')})"] = float(parse_numbers([element.get("Value", "")])[0])

@@ -61,7 +61,7 @@ def number(element: Element | None) -> float:
 
 
 def parse_numbers(words: Sequence[str]) -> Scan:
-    """Return words as numbers, fast where all are ones.
+    """Return words as numbers.
 
     Raises:
         DatasetError: If one is none, or isn't finite.
@@ -77,13 +77,12 @@ def parse_numbers(words: Sequence[str]) -> Scan:
     return found
 
 
-def counted(counts: Scan, times: PerPoint, *, unit: str = "s") -> tuple[Scan, float | None, bool, tuple[str, ...]]:
+def counted(counts: Scan, times: PerPoint) -> tuple[Scan, float | None, bool, tuple[str, ...]]:
     """Return what was counted for the given times at each point, as a `Part` has it.
 
     Args:
         counts: At each point.
-        times: How long each was counted.
-        unit: Of the times, for the note.
+        times: How long each was counted, s.
 
     Returns:
         The counts and the time, where all points have the same; else counts per second, with a note.
@@ -96,11 +95,11 @@ def counted(counts: Scan, times: PerPoint, *, unit: str = "s") -> tuple[Scan, fl
             f"{times.size} counting times for {counts.size} counts; each point needs its own. Export the scan again."
         )
     if not (np.isfinite(times).all() and (times > 0).all()):
-        raise DatasetError(f"A counting time is {times.min():g} {unit}; each must be above 0. Export the scan again.")
+        raise DatasetError(f"A counting time is {times.min():g} s; each must be above 0. Export the scan again.")
     shortest, longest = float(times.min()), float(times.max())
     if longest - shortest <= SAME_TIME * longest:
         return counts, float(times[0]), False, ()
-    note = f"Points were counted for {shortest:g} to {longest:g} {unit}: counts became counts per second."
+    note = f"Points were counted for {shortest:g} to {longest:g} s: counts became counts per second."
     return counts / times, None, True, (note,)
 
 

@@ -146,7 +146,7 @@ def test_columns_are_what_the_file_calls_them_or_what_its_range_agrees_with(read
 
 
 def test_a_range_that_no_column_agrees_with_is_refused(read):
-    with pytest.raises(GlassmapError, match="None of its columns is TwoTheta from 30 to 70°"):
+    with pytest.raises(GlassmapError, match="None of its columns is 2θ from 30 to 70°"):
         read(archive(raw_data(route(fields=(), axes=scan_axis("TwoTheta", 30, 70)))))
 
 
@@ -163,6 +163,14 @@ def test_a_range_about_a_reference_is_read(read):
 
 def test_counts_are_stored_with_the_absorbers_factor(read):
     [found] = read(archive(raw_data(route(absorption=8.3))))
+    np.testing.assert_array_equal(found.intensity, PEAK)
+
+
+def test_an_older_file_without_routes_is_read(read):
+    text = raw_data(route())
+    for tag in ("<DataRoutes>", "</DataRoutes>", '<DataRoute RouteFlag="Measured">', "</DataRoute>"):
+        text = text.replace(tag, "")
+    [found] = read(archive(text))
     np.testing.assert_array_equal(found.intensity, PEAK)
 
 
@@ -290,6 +298,11 @@ def test_a_list_of_scans_that_are_not_there_is_refused(read):
         ({"drives": f"<Drives>{drive('Z', 1, 'mm')}</Drives>"}, {}, r"Z \(mm\): 1, not said"),
         ({}, {"tube": TUBE.replace('Value="0.5"', 'Value="0"')}, "wavelength"),
         (
+            {"tube": TUBE.replace("</Tube>", '<Generator><Current Unit="mA" Value="40"/></Generator></Tube>')},
+            {"tube": TUBE.replace("</Tube>", '<Generator><Current Unit="mA" Value="10"/></Generator></Tube>')},
+            r"tube's current \(mA\): 40, 10",
+        ),
+        (
             {"fixed": '<NonAmbients><InfoData><Temperature Unit="°C" Value="25"/></InfoData></NonAmbients>'},
             {"fixed": '<NonAmbients><InfoData><Temperature Unit="°C" Value="300"/></InfoData></NonAmbients>'},
             r"temperature \(°C\): 25, 300",
@@ -333,9 +346,13 @@ def test_what_was_measured_is_read_and_what_a_program_made_of_it_is_not_added(re
 
 
 def test_pictures_are_read_as_what_the_instruments_program_made_of_them(read):
-    [found] = read(archive(raw_data(route(recorded=counter(4, 192)), route(flag="Final"))))
+    pictures = route(PEAK / 3, recorded=counter(4, 192))
+    [found] = read(archive(raw_data(pictures, route(flag="Final"))))
     np.testing.assert_array_equal(found.intensity, PEAK)
     assert any("route Final" in note for note in found.notes)
+    [found] = read(archive(raw_data(pictures, route(), route(PEAK / 2, flag="Final"))))
+    np.testing.assert_array_equal(found.intensity, PEAK)
+    assert not any("route" in note for note in found.notes)
 
 
 def test_the_log_of_a_heating_stage_is_no_scan(read):
