@@ -304,7 +304,8 @@ def _drives(root: Element) -> dict[str, tuple[float, str]]:
     }
     found: dict[str, tuple[float, str]] = {}
     for drive in root.iterfind("FixedInformation/Drives/InfoData"):
-        name, position = drive.get("LogicName") or drive.get("AxisId") or "", drive.find("Position")
+        axis, position = drive.get("AxisId", "None"), drive.find("Position")
+        name = drive.get("LogicName", "") if axis == "None" else axis
         if position is not None and name not in turns:
             unit = {"deg": "°"}.get(position.get("Unit", ""), position.get("Unit", ""))
             found[name] = (float(parse_numbers([position.get("Value", "")])[0]), unit)
@@ -337,6 +338,8 @@ def _sample(root: Element, container: Element | None) -> str | None:
     names = [item.get("Value", "") for item in items]
     if container is not None:
         names += [element.get("SampleName", "") for element in container.iterfind(".//*[@SampleName]")]
+        names += [element.text or "" for element in container.iterfind(".//SampleName")]
+        names += [element.get("Name", "") for element in container.iterfind(".//SampleInfo")]
     return next((name.strip() for name in names if name.strip().lower() not in ("", NO_NAME)), None)
 
 

@@ -120,7 +120,12 @@ def read(tmp_path: Path):
 
 
 def places(x: float, y: float) -> str:
-    return f"<Drives>{drive('X', x, 'mm')}{drive('Y', y, 'mm')}</Drives>"
+    """Drives whose names are the stage's, and whose axes are X and Y."""
+    at_x, at_y = (
+        drive(name, place, "mm").replace("LogicName", "LogicName='Stage' VisibleName")
+        for name, place in (("X", x), ("Y", y))
+    )
+    return f"<Drives>{at_x}{at_y}</Drives>"
 
 
 # --- one scan
@@ -376,6 +381,8 @@ def test_routes_that_follow_on_are_joined_and_other_detectors_refused(read):
         ('<MeasurementInfo SampleName=" r001-01 "/>', "", "r001-01"),
         ('<MeasurementInfo SampleName="Commander Sample ID"/>', "", None),
         ('<MeasurementInfo SampleName=""/>', "", None),
+        ('<MeasurementInfo SampleName=""/><SampleInfo><SampleName>r001-03</SampleName></SampleInfo>', "", "r001-03"),
+        ('<SampleInfo Name="r001-04"/>', "", "r001-04"),
         ("", '<InfoItem Name="SampleName" Value="r001-02"/>', "r001-02"),
         ('<MeasurementInfo SampleName="r001-01"/>', '<InfoItem Name="SampleName" Value=""/>', "r001-01"),
     ],
