@@ -17,6 +17,7 @@ from glassmap.agent.data.formats.markup import (
     incidence,
     name_anode,
     name_line,
+    name_monochromator,
     number,
     open_archive,
     parse_numbers,
@@ -362,8 +363,7 @@ def _wavelength(root: Element) -> tuple[float | None, tuple[str, ...]]:
     for optic in optics if both else ():
         names = " ".join(value for element in optic.iter() for value in element.attrib.values())
         if any(word in names.lower() for word in MONOCHROMATORS):
-            note = f"{_called(optic)} stands before the sample; if it passes Kα1 alone, that is {said['Alpha1']:.5f} Å."
-            return wavelength, (*notes, note)
+            return wavelength, (*notes, name_monochromator(_called(optic), said["Alpha1"]))
     return wavelength, notes
 
 

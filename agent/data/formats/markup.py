@@ -148,6 +148,11 @@ def name_anode(anode: str) -> tuple[float | None, tuple[str, ...]]:
     )
 
 
+def name_monochromator(name: str, alpha1: float) -> str:
+    """Return a note that a monochromator stands before the sample where a file says that both Kα lines were used."""
+    return f"{name} stands before the sample; if it passes Kα1 alone, that is {alpha1:.5f} Å."
+
+
 def open_archive(content: bytes, start: str, *suffixes: str) -> dict[str, bytes]:
     """Unpack the parts of an archive whose folder or name begins with `start`, after a look at the sizes.
 

@@ -8,7 +8,16 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from glassmap.agent.data.formats.markup import counted, incidence, name_anode, name_line, number, numbers, parse_xml
+from glassmap.agent.data.formats.markup import (
+    counted,
+    incidence,
+    name_anode,
+    name_line,
+    name_monochromator,
+    number,
+    numbers,
+    parse_xml,
+)
 from glassmap.agent.data.formats.parts import SAME_SETTING, SAME_TEMPERATURE, Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
 from glassmap.agent.errors import DatasetError
@@ -179,7 +188,12 @@ def _wavelength(measurement: Element) -> tuple[float | None, tuple[str, ...]]:
     said = used.find("ratioKAlpha2KAlpha1")
     ratio = K_ALPHA_RATIO if said is None or not (said.text or "").strip() else number(said)
     both = np.isfinite(lines["kAlpha2"]) and ratio > 0
-    return name_line(used.get("intended", "K-Alpha" if both else "K-Alpha 1"), lines, ratio)
+    intended = used.get("intended", "K-Alpha" if both else "K-Alpha 1")
+    wavelength, notes = name_line(intended, lines, ratio)
+    monochromator = measurement.find("incidentBeamPath/monochromator")
+    if intended == "K-Alpha" and both and monochromator is not None:
+        notes = (*notes, name_monochromator(monochromator.get("name", "A monochromator"), lines["kAlpha1"]))
+    return wavelength, notes
 
 
 def _angstrom(element: Element | None) -> float:

@@ -323,4 +323,8 @@ def test_letters_of_any_width_are_read(tmp_path: Path, encoding: str):
 def test_a_real_file_has_its_place_and_its_attenuated_point(shared_data: Path):
     found = read_raw_scan(shared_data / "instrument-files" / "m54313_om2th_10.xrdml")
     assert (found.x, found.y, found.sample) == (-0.18, -1.9, None)
+    assert (
+        "Hybrid monochr. 2xGe(220) Cu asym. stands before the sample; if it passes Kα1 alone, that is 1.54060 Å."
+        in (found.notes)
+    )
     assert (found.intensity.max(), found.axis[found.intensity.argmax()]) == (1877 * 188, pytest.approx(66.105))
