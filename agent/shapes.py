@@ -33,6 +33,7 @@ MemberSpectra = Float[np.ndarray, "n m q"]  # of several members of an ensemble
 ScanAxis = Float[np.ndarray, " p"]  # as Axis, as an instrument measured it
 Scan = Float[np.ndarray, " c"]  # intensity as measured, any unit; c = p, which only a check at run time can refuse well
 Scans = Float[np.ndarray, "n c"]
+ScanColumns = Float[np.ndarray, "p k"]  # of a file of text: a row a line, NaN in an empty cell
 RadialAxis = Float[np.ndarray, " r"]  # Å, centres of the bins of a g(r)
 RadialValues = Float[np.ndarray, " r"]  # g(r)
 FineRdf = Float[np.ndarray, " fine"]  # r in Å, or g(r), in the bins of a simulation

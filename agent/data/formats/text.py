@@ -1,52 +1,397 @@
-"""Scans as columns of text."""
+"""Scans as columns of text: which column is what its header says, and what else the header states.
+
+Two columns are a scan; of more, the header must name which are meant. Blocks below one another, pairs side by side and
+several intensities over one axis are scans of their own, each by its name.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.formats.headers import (
+    COMMENT,
+    SHARE,
+    Column,
+    Stated,
+    axis_in_words,
+    column_of,
+    is_of_units,
+    state,
+)
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.errors import DatasetError, SpectrumError
+from glassmap.agent.outside_text import visible
+from glassmap.agent.shapes import ScanColumns
+
+SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
+TIMES_DIFFER = 1e-3  # relative
+
+
+class _Block(NamedTuple):
+    """Numbers, and the lines above them."""
+
+    header: list[str]
+    values: ScanColumns  # rows × columns; NaN in an empty cell
+    delimiter: str | None
+    first: int  # number of its first line
 
 
 def _is_text(content: bytes, suffix: str) -> bool:
-    return True
+    return content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" not in content[:4000]
 
 
 def _read_columns(content: bytes, suffix: str) -> list[Part]:
-    values: list[tuple[float, float]] = []
-    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        cells = line.split(",") if "," in line else line.split()
+    """Read all blocks of a text.
+
+    Raises:
+        DatasetError: If it is no text, holds no two numbers a line, breaks off, or doesn't say which column is what.
+        SpectrumError: If an axis doesn't increase strictly.
+    """
+    blocks = _blocks(decode(content).splitlines())
+    parts = [part for block in blocks for part in _parts_of(block, suffix)]
+    if len(blocks) > 1 and (None in (names := [part.sample for part in parts]) or len(set(names)) < len(names)):
+        raise DatasetError(
+            f"It holds {len(parts)} scans below one another, which have no names of their own. Name the sample above "
+            "each (`# sample W1-3`), or save each alone."
+        )
+    return parts
+
+
+def decode(content: bytes) -> str:
+    """Return a text in UTF-8, in UTF-16 with its mark, or else in Latin-1 as Windows has it.
+
+    Raises:
+        DatasetError: If it is none of them.
+    """
+    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", "cp1252", "latin-1"):
         try:
-            point = (read_number(cells[0]), read_number(cells[1]))
-        except (ValueError, IndexError):
-            if not values:  # still the header
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DatasetError("It is no whole UTF-16 text. Wait until it is written, or export the scan as text in UTF-8.")
+
+
+# --- numbers and the lines above them
+
+
+def _blocks(lines: Sequence[str]) -> list[_Block]:
+    """Split a text into blocks of numbers, each with its header."""
+    start = next((k for k, line in enumerate(lines) if _is_numbers(line)), None)
+    if start is None:
+        raise DatasetError(
+            f"It holds 0 lines of two numbers; at least 2 are needed. It begins with "
+            f"{next((visible(line.strip())[:60] for line in lines if line.strip()), '')!r}. Export the scan again, or "
+            "move the file away if it is none."
+        )
+    header, delimiter, comma = list(lines[:start]), *_delimiter_of(lines[start])
+    body = [line for line in lines[start:] if line.strip() and not line.lstrip().startswith("#")]
+    if (values := _fast(body, delimiter, comma=comma, lines=len(lines) - start)) is not None:
+        return [_Block(header, values, delimiter, start + 1)]
+    return list(_slow(lines, start, header))
+
+
+def _fast(body: Sequence[str], delimiter: str | None, *, comma: bool, lines: int) -> ScanColumns | None:
+    """Read numbers that all of the `lines` from the first on hold, or that increase; None where they don't."""
+    cells = [line.split(delimiter) for line in body]
+    width = len(cells[0])
+    if len(cells) < 2 or any(len(row) != width for row in cells):
+        return None
+    flat = list(chain.from_iterable(cells))
+    text = "".join(flat)
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        values = np.array([cell.replace(",", ".") for cell in flat] if comma else flat, dtype=np.float64).reshape(
+            -1, width
+        )
+    except ValueError:
+        return None
+    is_one = len(body) == lines or bool((np.diff(values[:, 0]) > 0).all())
+    return values if is_one and bool(np.isfinite(values).all()) else None
+
+
+def _slow(lines: Sequence[str], start: int, header: list[str]) -> Iterator[_Block]:
+    """Read blocks below one another, and say of what is wrong in which line.
+
+    Raises:
+        DatasetError: If a line between numbers is none and begins no new block, or holds another number of cells.
+        SpectrumError: If a value isn't finite.
+    """
+    delimiter, comma = _delimiter_of(lines[start])
+    width, rows, first = 0, list[list[float]](), start
+    between = list[str]()  # lines since the last numbers
+    for k in range(start, len(lines)):
+        line = lines[k]
+        if not line.strip() or (not _is_numbers(line) and (not rows or _begins_block(lines, k, rows[-1][0]))):
+            between.append(line)
+            continue
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        row = [_number(cell, comma=comma) for cell in cells]
+        while len(row) > max(width, 2) and not cells[len(row) - 1]:
+            row.pop()
+        if None in row[:2] or len(row) < 2 or (width and len(row) > width) or (None in row and delimiter is None):
+            if line.lstrip().startswith("#"):
+                between.append(line)
                 continue
             raise DatasetError(
-                f"Line {number}: two numbers are expected, separated by comma or blanks and with decimal "
-                f"points, got {line.strip()[:40]!r}; correct the line or export the scan again."
-            ) from None
-        if values and not point[0] > values[-1][0]:
-            raise SpectrumError(
-                f"Line {number}: the axis must increase strictly, but {point[0]:g} follows "
-                f"{values[-1][0]:g}; sort the scan and drop repeats."
+                f"Line {k + 1}: two numbers are expected, as in the lines above, got {visible(line.strip())[:40]!r}; "
+                "correct the line or export the scan again."
             )
-        values.append(point)
-    if len(values) < 2:
+        if any(value is not None and not np.isfinite(value) for value in row):
+            raise SpectrumError(
+                f"Line {k + 1}: NaN and infinite values are none, got {visible(line.strip())[:40]!r}. Correct the line "
+                "or export the scan again."
+            )
+        point = [np.nan if value is None else value for value in row]
+        if rows and between and not point[0] > rows[-1][0]:
+            yield _block(header, rows, delimiter, first)
+            header, rows, first, width = between, [], k, 0
+        between, width = [], max(width, len(point))
+        rows.append(point)
+    yield _block(header, rows, delimiter, first)
+
+
+def _block(header: list[str], rows: list[list[float]], delimiter: str | None, first: int) -> _Block:
+    """Return a block of rows, those that end early filled up."""
+    if len(rows) < 2:
         raise DatasetError(
-            f"It holds {len(values)} lines of two numbers, separated by comma or blanks and with decimal "
-            "points; at least 2 are needed. Export the scan again, or move the file away if it is none."
+            f"Line {first + 1}: it holds {len(rows)} lines of two numbers; at least 2 are needed. Export the scan "
+            "again, or move the file away if it is none."
         )
-    axis, intensity = np.array(values).T.copy()
-    return [Part(axis, intensity, axis_name=None)]
+    width = max(map(len, rows))
+    return _Block(header, np.array([row + [np.nan] * (width - len(row)) for row in rows]), delimiter, first + 1)
 
 
-FORMATS = (
-    Format(
-        "columns of text",
-        (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr"),
-        _is_text,
-        _read_columns,
-        is_of_columns=True,
-    ),
-)
+def _begins_block(lines: Sequence[str], at: int, last: float) -> bool:
+    """Tell whether what isn't numbers is followed by numbers that begin anew, or is a comment."""
+    if lines[at].lstrip().startswith("#"):
+        return True
+    for line in lines[at : at + 200]:
+        if _is_numbers(line):
+            delimiter, comma = _delimiter_of(line)
+            value = _number(line.split(delimiter)[0].strip(), comma=comma)
+            return value is not None and value <= last
+    return False
+
+
+def _is_numbers(line: str) -> bool:
+    """Tell whether a line begins with two numbers, or with an empty cell and two numbers."""
+    if not line[:40].strip() or not any(digit in line for digit in "0123456789"):
+        return False
+    delimiter, comma = _delimiter_of(line)
+    cells = [cell.strip() for cell in line.split(delimiter)]
+    values = [_number(cell, comma=comma) for cell in cells]
+    return len(cells) >= 2 and values[0] is not None and values[1] is not None
+
+
+def _delimiter_of(line: str) -> tuple[str | None, bool]:
+    """Return what separates the numbers of a line (None: blanks), and whether they have decimal commas."""
+    for delimiter in (";", "\t"):
+        if delimiter in line.strip():
+            return delimiter, "," in line and "." not in line
+    if "," in line:
+        words = line.split()
+        if len(words) > 1 and all(re.fullmatch(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?", word) for word in words):
+            return None, True
+        return ",", False
+    return None, False
+
+
+def _number(cell: str, *, comma: bool) -> float | None:
+    """Read a cell; None where it is no number."""
+    try:
+        return read_number(cell.replace(",", ".") if comma else cell)
+    except ValueError:
+        return None
+
+
+# --- which column is what
+
+
+def _parts_of(block: _Block, suffix: str) -> list[Part]:
+    """Return the scans of a block by the names of its columns."""
+    values = block.values[:, ~np.isnan(block.values).all(axis=0)]
+    width = values.shape[1]
+    if width < 2:
+        raise DatasetError("It holds one column of numbers; a scan has two at least. Export the scan again.")
+    stated, said = state(block.header)._replace(first=block.first), axis_in_words(block.header)
+    titles, above = _titles(block, width)
+    if any(SHARE.search(title) for title in titles):
+        raise DatasetError(
+            f"Its header names shares, {_say(titles)}: it is a composition table, not a scan. Give it as one."
+        )
+    columns = [column_of(title) for title in titles]
+    axes = [k for k, column in enumerate(columns) if column.role == "axis"]
+    if said is not None and width == 2 and not axes:
+        columns, axes = [said, Column("", "intensity")], [0]
+    if axes:
+        if said is not None and said.axis_name != columns[axes[0]].axis_name:
+            raise DatasetError(
+                f"Its header says {said.title!r}, and calls a column {titles[axes[0]]!r}. Correct the header."
+            )
+        if len(axes) > 1 and len({columns[k].axis_name for k in axes}) == 1:
+            return _side_by_side(values, columns, axes, above, stated)
+        return _over_one_axis(values, columns, axes[0], above, stated)
+    if another := [column.title for column in columns if column.role == "another axis"]:
+        raise DatasetError(f"It is over {another[0]!r}; a scan is over 2θ, q or r. Export it over one of them.")
+    if width == 2 and columns and columns[0].role not in ("unknown", "intensity"):
+        raise DatasetError(f"Its columns are {_say(titles)}, and none is 2θ, q or r. Name them, or export it again.")
+    if width > 3 or (width == 3 and suffix != ".xye"):
+        raise DatasetError(_say_unnamed(values, titles))
+    return [_part(values, 0, Column("", "intensity"), 1, stated)._replace(axis_name=None)]
+
+
+def _side_by_side(
+    values: ScanColumns, columns: Sequence[Column], axes: Sequence[int], above: Sequence[str], stated: Stated
+) -> list[Part]:
+    """Return pairs of an axis and its intensity, each a scan of the sample that its names, or the line above, say."""
+    parts = list[Part]()
+    for begin, end in zip(axes, [*axes[1:], len(columns)], strict=True):
+        of_this = list(columns[begin:end])
+        rows = values[~np.isnan(values[:, begin]), begin:end]
+        name = next((cell for cell in above[begin:end] if cell), "") or next(
+            (c.sample for c in of_this if c.sample), ""
+        )
+        parts += [part._replace(sample=name or None) for part in _over_one_axis(rows, of_this, 0, (), stated)]
+    names = [part.sample for part in parts]
+    if None in names or len(set(names)) < len(names):
+        raise DatasetError(
+            f"It holds {len(parts)} scans side by side, called {_say([name or '' for name in names])}. Name the sample "
+            "of each in the line above its columns, or save each alone."
+        )
+    return parts
+
+
+def _over_one_axis(
+    values: ScanColumns, columns: Sequence[Column], axis: int, above: Sequence[str], stated: Stated
+) -> list[Part]:
+    """Return the scan, or the scans of several samples, over one axis."""
+    by_role = {
+        role: [k for k, c in enumerate(columns) if c.role == role and k != axis] for role in ("intensity", "unknown")
+    }
+    found = by_role["intensity"] or by_role["unknown"]
+    titles = [column.title for column in columns]
+    if not found:
+        raise DatasetError(f"None of its columns {_say(titles)} is called intensity or counts. Name the one that is.")
+    if len(found) > 1 and by_role["intensity"]:
+        rates = [k for k in found if columns[k].is_rate]
+        found = rates if len(rates) == 1 and len(found) == 2 else found  # counts and cps of one scan
+    if len(found) == 1:
+        sample = next((cell for cell in (above[found[0]], above[axis]) if cell), "") if above else ""
+        part = _part(values, axis, columns[axis], found[0], stated, columns)
+        return [part._replace(sample=part.sample or sample or columns[found[0]].sample or None)]
+    names = [above[k] if above and above[k] else columns[k].sample or columns[k].title for k in found]
+    if by_role["intensity"] and (
+        len(set(names)) < len(names) or not all(columns[k].sample or (above and above[k]) for k in found)
+    ):
+        raise DatasetError(
+            f"It holds {len(found)} intensities over one axis, {_say([titles[k] for k in found])}, and doesn't say of "
+            "which samples. Keep the one that is meant."
+        )
+    if len(set(names)) < len(names):
+        raise DatasetError(f"It holds {len(found)} intensities of the same name in {_say(titles)}. Rename one.")
+    return [
+        _part(values, axis, columns[axis], k, stated, columns)._replace(sample=name)
+        for k, name in zip(found, names, strict=True)
+    ]
+
+
+def _part(
+    values: ScanColumns, axis: int, over: Column, intensity: int, stated: Stated, columns: Sequence[Column] = ()
+) -> Part:
+    """Return one scan of a block, by its columns' numbers."""
+    rows = values[~np.isnan(values[:, [axis, intensity]]).any(axis=1)]
+    if len(rows) < len(values) and not np.isnan(values[len(rows) :, [axis, intensity]]).all():
+        raise DatasetError("Cells are empty between its numbers. Export the scan again.")
+    x, y, notes = rows[:, axis] * over.factor, rows[:, intensity].copy(), stated.notes
+    if (falls := np.flatnonzero(np.diff(rows[:, axis]) <= 0)).size:
+        k = int(falls[0]) + 1
+        raise SpectrumError(
+            f"Line {stated.first + k}: the axis must increase strictly, but {rows[k, axis]:g} follows "
+            f"{rows[k - 1, axis]:g}; sort the scan and drop repeats."
+        )
+    is_rate, seconds = bool(columns) and columns[intensity].is_rate, stated.seconds
+    times = [k for k, column in enumerate(columns) if column.role == "time"]
+    if len(times) == 1 and not is_rate:
+        each = rows[:, times[0]]
+        if not (each > 0).all():
+            raise DatasetError(
+                f"The column {columns[times[0]].title!r} must hold times above 0 s. Export the scan again."
+            )
+        if np.ptp(each) > TIMES_DIFFER * each[0]:
+            y, is_rate, seconds = y / each, True, None
+            notes = (*notes, "Counts were divided by the time of each point.")
+        else:
+            seconds = float(each[0])
+    elif over.factor != 1:
+        notes = (*notes, f"The axis {over.title!r} was converted.")
+    return Part(
+        x, y, over.axis_name, stated.wavelength, stated.sample, stated.x, stated.y, seconds, is_rate, notes=notes
+    )
+
+
+def _titles(block: _Block, width: int) -> tuple[list[str], list[str]]:
+    """Return the names of the columns, and what stands above them; empty where there are none."""
+    split = list[list[str]]()
+    for line in block.header[-50:]:
+        bare = COMMENT.sub("", line, count=1) if COMMENT.match(line) and not line.startswith((",", ";")) else line
+        split += [cells for cells in [_split(bare, block.delimiter, width)] if cells]
+    scored = [
+        (sum(column_of(cell).role != "unknown" and bool(cell) for cell in cells), k) for k, cells in enumerate(split)
+    ]
+    best = max(scored, default=(0, 0))
+    if best[0] == 0:  # of two columns, names that tell nothing; of more, they are names all the same
+        return (split[-1] if split else []), []
+    row = split[best[1]]
+    below = split[best[1] + 1] if best[1] + 1 < len(split) else []
+    if below and is_of_units(below):
+        row = [f"{cell} ({unit})" if unit else cell for cell, unit in zip(row, below, strict=True)]
+    above = split[best[1] - 1] if best[1] else []
+    return row, above if not any(column_of(cell).role == "axis" for cell in above if cell) else []
+
+
+def _split(line: str, delimiter: str | None, width: int) -> list[str]:
+    """Return as many cells as there are columns of a line of the header; empty where it has others."""
+    for separator in dict.fromkeys((delimiter, "\t", ";", ",", r"\s{2,}", None)):
+        if separator == r"\s{2,}":
+            cells = re.split(separator, line.strip())
+        elif separator is None:
+            cells = line.split()
+        else:
+            cells = line.rstrip("\r\n").split(separator)
+        cells = [cell.strip().strip("\"'").strip() for cell in cells]
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if separator in ("\t", ";", ",") and separator == delimiter:
+            cells += [""] * (width - len(cells)) if 1 < len(cells) < width else []
+        if len(cells) == width and any(cells):
+            return cells
+    return []
+
+
+def _say(titles: Sequence[str]) -> str:
+    return ", ".join(repr(visible(title)[:40]) for title in titles[:8]) + ", …" * (len(titles) > 8)
+
+
+def _say_unnamed(values: ScanColumns, titles: Sequence[str]) -> str:
+    """Say what is wrong with more than two columns of which none is named as an axis."""
+    width = values.shape[1]
+    first = values[:, 0]
+    if width % 2 == 0 and all(np.array_equal(values[:, k], first) for k in range(2, width, 2)):
+        return (
+            f"It looks like {width // 2} scans side by side, whose columns aren't named. Name the sample of each, its "
+            "axis and intensity in a header, or save each alone."
+        )
+    called = f"are called {_say(titles)}" if any(titles) else "have no header"
+    return (
+        f"Its {width} columns {called}; of more than two, the header must say which are meant, such as `2theta, "
+        "intensity, esd` or `index, q, intensity`. Name them, or save two columns."
+    )
+
+
+FORMATS = (Format("columns of text", SUFFIXES, _is_text, _read_columns, is_of_columns=True),)

@@ -51,7 +51,8 @@ def test_the_measured_scans_become_a_data_set(tmp_path):
 
 
 def test_scans_are_read_below_any_header_and_by_comma_or_blanks(folder):
-    write_scan(folder / "c.txt", separator="\t", header="2Theta Intensity\n41\n", more="\t0.5")
+    write_scan(folder / "c.txt", separator="\t", header="2Theta Intensity\n41\n")
+    write_scan(folder / "a.csv", header="angle,counts\n")
     write_scan(folder / "d.XYE", separator="   ", more=" 0.1")
     (folder / "._a.csv").write_text("what a Mac leaves behind")
     (folder / "image.png").write_bytes(b"\x89PNG")
@@ -155,14 +156,14 @@ def test_a_bad_table_is_refused_with_what_is_wrong(folder, lines, error, message
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        ("1,5\n2,5\n3,\n4,5\n", DatasetError, r"b\.xy, line 3: two numbers are expected.*got '3,'"),
-        ("x y\n1 5\n2 5\n3\n", DatasetError, r"b\.xy, line 4"),
-        ("1,5;100,2\n1,6;100,3\n", DatasetError, r"b\.xy holds 0 lines of two numbers.*decimal points"),
-        ("", DatasetError, r"b\.xy holds 0 lines"),
-        ("1 5\n2 5\n2 6\n", SpectrumError, r"b\.xy, line 3: the axis must increase strictly, but 2 follows 2"),
-        ("3 5\n2 5\n1 6\n", SpectrumError, r"b\.xy, line 2: .*sort the scan"),
-        ("1 5\nnan 5\n3 6\n", SpectrumError, r"b\.xy, line 2"),
-        ("1 5\n2 nan\n5 6\n", SpectrumError, r"Row 2 \(b\): the spectrum holds NaN"),
+        ("1,5\n2,5\n3,\n4,5\n", DatasetError, r"b\.xy: Line 3: two numbers are expected.*got '3,'"),
+        ("x y\n1 5\n2 5\n3\n", DatasetError, r"b\.xy: Line 4"),
+        ("one two\nthree\n", DatasetError, r"b\.xy: It holds 0 lines of two numbers.*begins with 'one two'"),
+        ("", DatasetError, r"b\.xy: It holds 0 lines"),
+        ("1 5\n2 5\n2 6\n", SpectrumError, r"b\.xy: Line 3: the axis must increase strictly, but 2 follows 2"),
+        ("3 5\n2 5\n1 6\n", SpectrumError, r"b\.xy: Line 2: .*sort the scan"),
+        ("1 5\nnan 5\n3 6\n", SpectrumError, r"b\.xy: Line 2"),
+        ("1 5\n2 nan\n5 6\n", SpectrumError, r"b\.xy: Line 2: NaN"),
         ("1 0\n2 0\n5 0\n", SpectrumError, r"Row 2 \(b\): the spectrum is zero everywhere"),
     ],
 )
@@ -174,6 +175,7 @@ def test_a_bad_scan_is_refused_with_file_and_line(folder, content, error, messag
 
 
 def test_an_angle_needs_its_wavelength(folder):
+    write_scan(folder / "a.csv")
     with pytest.raises(DatasetError, match="needs the wavelength"):
         read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="two_theta")
 

@@ -1,0 +1,225 @@
+"""What the header of a text says: which column is what, and what else it states.
+
+The names are those that instruments and reduction programs write; no unit is guessed.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, line_of_anode, mean_k_alpha
+from glassmap.agent.errors import DatasetError
+from glassmap.agent.shapes import AxisName
+
+Role = Literal["axis", "another axis", "intensity", "time", "aside", "unknown"]
+
+COMMENT = re.compile(r"\s*(?:#L\b|[#!%'\"*]+|//+|;)\s?")
+_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)[)\]}]")
+_PLAIN = (
+    ("θ", "theta"), ("ϑ", "theta"), ("å", "a"), ("\\aa", "a"), ("angstroms", "a"), ("angstrom", "a"), ("⁻¹", "^-1"),
+    ("−", "-"), ("°", "deg"), ("inverse nanometers", "nm^-1"), ("inverse nanometres", "nm^-1"), ("$", ""),
+)  # fmt: skip
+_AXES: dict[AxisName, re.Pattern[str]] = {
+    "two_theta": re.compile(
+        r"(2|two)[\s_*-]*(theta|th\b).*|2th.*|tth.*|ttheta.*|((diffraction|scattering) )?angle|pos(ition)?"
+    ),
+    "q": re.compile(r"\|?q\|?([_\s].*)?|qvector|scattering vector.*|momentum transfer.*"),
+    "r": re.compile(r"r([_\s](a|nm))?|distance|radius"),
+}
+_ANOTHER_AXIS = re.compile(r"theta|th|omega|chi|phi|psi|d([\s_-]?(spacings?|values?|a))?|energy.*|channel|tof|pixel.*")
+_INDEX = re.compile(r"|unnamed.*|index|idx|nr|no|n|points?|row|number|line|step")
+_ERROR = re.compile(
+    r"e|s|esd.*|sigma.*|.*[\s_]sigma|.*err(or)?s?|std.*|.*[\s_]std|[dδ][\s_]?(y|i|r|q|g|gr|x|intensity|counts|2theta)|"
+    r".*uncertainty.*|s\.?u"
+)
+_ASIDE = re.compile(
+    r"(.*[\s_-])?(bkg|bgr|bkgd|background|calc|calculated|fit|diff|difference|resid.*|model|weights?|monitor|flags?|mask|temp|"
+    r"temperature|h|k|l)|[yi](bkg|bgr|calc|fit|diff)"
+)
+_TIME = re.compile(r"time.*|.*[\s_]time|timeperstep|seconds?|sec|duration|exposure.*|counting[\s_]?times?")
+_INTENSITY = re.compile(
+    r"(y|i|iq|int|intens|intensity|intensities|counts?|cts|cps|signal|psd|det(ector)?|g|gr|s|sq|f)"
+    r"([\s_-]?(obs|observed|meas|measured|total|raw|net|abs|cps|counts|cts))?"
+    r"|(linear |absolute |relative |diffracted )?intensity|lin|counts[\s_]per[\s_]s(econd)?|counts/s|[yi]?(obs|meas)"
+)
+_RATE = re.compile(r"\bcps\b|c(oun)?ts?\s*(/|per)\s*s|/\s*s\b|\bs\^?-1", re.IGNORECASE)
+_UNIT = re.compile(r"|[(\[]?(deg|degrees?|°|counts?|cts|cps|s|sec|a\.?u\.?|1/(a|å|nm)|(a|å|nm)\^?-1|rad|a|å|nm)[)\]]?")
+SHARE = re.compile(r"\b(at|wt|mol|mass|weight|atomic)\b[.\s_]*(%|percent)|\b[aw]t\s?\.?\s?%", re.IGNORECASE)
+_A_NUMBER = r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)"
+KEV_ANGSTROM = 12.398420  # energy times wavelength of a photon
+_STATED = {  # what a header states, by how it is called, without blanks and signs
+    "wavelength": re.compile(r"(xray|used|incident|average|mean)?(wavelength|lambda|λ)(used|average|mean)?|wl"),
+    "Kα1": re.compile(r"kalpha1(wavelength)?|wl1|alpha1|(wavelength|lambda)(kalpha|alpha)?1"),
+    "Kα2": re.compile(r"kalpha2(wavelength)?|wl2|alpha2|(wavelength|lambda)(kalpha|alpha)?2"),
+    "Kα2/Kα1": re.compile(r"ratio(kalpha2/kalpha1)?|wlratio|(kalpha2/kalpha1|a2a1)(ratio)?"),
+    "energy": re.compile(r"(xray|beam|photon)energy"),
+    "anode": re.compile(r"(tube)?(anode|target)(material|element|metal|name)?"),
+    "sample": re.compile(r"sample(id|name|identification)?|id|probe(nname)?"),
+    "counting time": re.compile(r"timeperstep|(scan)?steptime|countingtime|exposure(time)?"),
+    "x": re.compile(r"(stage|sample|position)?x(position)?"),
+    "y": re.compile(r"(stage|sample|position)?y(position)?"),
+}
+
+
+class Column(NamedTuple):
+    """What a column is, by its name."""
+
+    title: str
+    role: Role
+    axis_name: AxisName = "two_theta"
+    factor: float = 1.0  # to the unit of the axis
+    is_rate: bool = False
+    sample: str = ""  # that its name says besides
+
+
+class Stated(NamedTuple):
+    """What the lines of a header state besides the names of columns."""
+
+    wavelength: float | None  # Å
+    sample: str | None
+    seconds: float | None
+    x: float | None  # mm
+    y: float | None
+    notes: tuple[str, ...]
+    first: int = 1  # number of the first line of numbers below
+
+
+def is_of_units(cells: Sequence[str]) -> bool:
+    """Tell whether the cells of a row below the names are units."""
+    return all(_UNIT.fullmatch(cell.lower()) for cell in cells)
+
+
+def column_of(title: str) -> Column:
+    """Tell what a column is by its name."""
+    plain = title.strip().lower()
+    for sign, word in _PLAIN:
+        plain = plain.replace(sign, word)
+    unit = " ".join([*_BRACKETS.findall(plain), *plain.split(",")[1:]])
+    name = re.sub(r"\s+", " ", _BRACKETS.sub(" ", plain).split(",")[0]).strip(" .:*/")
+    if re.fullmatch(r"[gsfi] ?(\([qr]\))?", plain.split("(a")[0].strip()) and "(" in plain:
+        return Column(title, "intensity")
+    for axis, pattern in _AXES.items():
+        if pattern.fullmatch(name) and not _ERROR.fullmatch(name):
+            return Column(title, "axis", axis, _factor(axis, f"{name} {unit}"))
+    if any(pattern.fullmatch(name) for pattern in (_INDEX, _ERROR, _ASIDE)):
+        return Column(title, "aside")
+    if _TIME.fullmatch(name):
+        return Column(title, "time")
+    if _ANOTHER_AXIS.fullmatch(name):
+        return Column(title, "another axis")
+    if _INTENSITY.fullmatch(name):
+        return Column(title, "intensity", is_rate=bool(_RATE.search(plain)))
+    return _of_a_sample(title, plain)
+
+
+def _of_a_sample(title: str, plain: str) -> Column:
+    """Tell what a column is whose name says a sample as well, such as `P1 2theta` or `I_W3`."""
+    for words in ((title.split()[:-1], title.split()[-1:]), (title.split()[1:], title.split()[:1])):
+        rest, word = " ".join(words[0]), " ".join(words[1])
+        if rest and word and (known := column_of(word)).role in ("axis", "intensity") and len(word) < len(title):
+            return known._replace(title=title, sample=rest.strip(" _:-"))
+    for found in (re.fullmatch(r"(.+?)[_:](\w+)", title), re.fullmatch(r"(\w+?)[_:](.+)", title)):
+        if found:
+            for rest, word in ((found[1], found[2]), (found[2], found[1])):
+                if re.fullmatch(r"2?-?theta|2th|tth|twotheta|q|r|i|int|intensity|counts|cps", word.lower()):
+                    return column_of(word)._replace(title=title, sample=rest)
+    return Column(title, "unknown", is_rate=bool(_RATE.search(plain)))
+
+
+def _factor(axis: AxisName, words: str) -> float:
+    """Return what brings an axis to its unit: degrees, 1/Å or Å."""
+    if axis == "two_theta":
+        return 180 / np.pi if re.search(r"\brad|_rad|radian", words) else 1.0
+    is_nm, is_pm = bool(re.search(r"nm|nanomet", words)), "pm" in words
+    if axis == "q":
+        return 0.1 if is_nm else 1.0
+    return 10.0 if is_nm else 0.01 if is_pm else 1.0
+
+
+def axis_in_words(header: Sequence[str]) -> Column | None:
+    """Return the axis that a line of the header names by itself, such as `2-Theta Angle (Degrees)`."""
+    for line in header:
+        bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
+        bare = re.sub(r"^(x[\s_-]?axis|axis|abscissa)\s*[:=]\s*", "", bare, flags=re.IGNORECASE)
+        if 0 < len(bare) < 60 and bare.lower() not in ("r", "position", "distance", "pos", "angle"):
+            column = column_of(bare)
+            if column.role == "axis" and not column.sample:
+                return column
+    return None
+
+
+def state(header: Sequence[str]) -> Stated:
+    """Return what the lines of a header state.
+
+    Raises:
+        DatasetError: If they state it twice, and otherwise.
+    """
+    said: dict[str, list[tuple[str, str]]] = {}  # value and unit of what is stated
+    for line in header:
+        for key, value in _statements(line):
+            unit = " ".join(_BRACKETS.findall(key))
+            plain = re.sub(r"[^a-zαλ0-9/]", "", _BRACKETS.sub("", key).lower()).replace("α", "alpha")
+            if (name := next((name for name, pattern in _STATED.items() if pattern.fullmatch(plain)), None)) and value:
+                said.setdefault(name, []).append((value, unit))
+
+    def number(name: str) -> tuple[float, str] | None:
+        found = [(re.match(_A_NUMBER + r"\s*([a-zåÅµ]*)", value), unit) for value, unit in said.get(name, [])]
+        read = {(float(match[1].replace(",", ".")), unit or match[2]) for match, unit in found if match}
+        if len(read) > 1:
+            values = ", ".join(f"{value:g}" for value, _ in sorted(read))
+            raise DatasetError(f"Its header states several values of {name}: {values}. Correct it.")
+        return read.pop() if read else None
+
+    wavelength, notes = _stated_wavelength(number, [value for value, _ in said.get("anode", [])])
+    samples = list(dict.fromkeys(value for value, _ in said.get("sample", [])))
+    seconds, x, y = number("counting time"), number("x"), number("y")
+    return Stated(
+        wavelength,
+        samples[0] if len(samples) == 1 else None,
+        None if seconds is None or seconds[1].lower() not in ("", "s", "sec", "seconds") else seconds[0],
+        x[0] if x and x[1] == "mm" else None,
+        y[0] if y and y[1] == "mm" else None,
+        notes,
+    )
+
+
+def _statements(line: str) -> list[tuple[str, str]]:
+    """Return what a line says of what: `Anode: "Cu" Id: "W1"`, `Anode material,Cu` or `sample W1`."""
+    bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
+    if quoted := re.findall(r"([^:=\"]+?)\s*[:=]\s*\"([^\"]*)\"", bare):
+        return [(key.strip(), value.strip()) for key, value in quoted]
+    found = re.fullmatch(r"([^:=,;\t]+?)\s*[:=,;\t]\s*(.+)", bare) or re.fullmatch(
+        r"(sample|wavelength)\s+(.+)", bare, re.I
+    )
+    return [(found[1], found[2].strip(" \t,;\"'"))] if found else []
+
+
+def _stated_wavelength(
+    number: Callable[[str], tuple[float, str] | None], anodes: Sequence[str]
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the wavelength of a header in Å, and from what it was had."""
+    alpha1, alpha2, ratio, energy = (number(name) for name in ("Kα1", "Kα2", "Kα2/Kα1", "energy"))
+    if (single := number("wavelength")) is not None:
+        return _in_angstrom(*single), ()
+    if alpha1 is not None and alpha2 is not None and (ratio is None or ratio[0] > 0):
+        of = K_ALPHA_RATIO if ratio is None else ratio[0]
+        wavelength, what = mean_k_alpha(_in_angstrom(*alpha1), _in_angstrom(*alpha2), of), "mean of Kα"
+    elif alpha1 is not None:
+        wavelength, what = _in_angstrom(*alpha1), "Kα1"
+    elif energy is not None:
+        wavelength, what = (
+            KEV_ANGSTROM / (energy[0] / 1000 if energy[1].lower() == "ev" else energy[0]),
+            "of the energy",
+        )
+    else:
+        anode = next(iter(anodes), "")
+        wavelength, what = line_of_anode(anode), f"mean of {anode} Kα"
+    return wavelength, () if wavelength is None else (f"Wavelength {wavelength:.5f} Å, {what}.",)
+
+
+def _in_angstrom(value: float, unit: str) -> float:
+    """Return a length in Å; without a unit it is in m where it is as small as that."""
+    unit = unit.lower()
+    return value * (1e10 if unit == "m" or value < 1e-6 else 10 if unit.startswith("nano") or unit == "nm" else 1)
