@@ -1,0 +1,114 @@
+"""Which row of a composition table a scan is of: by its name, or by its place on the stage; never by its order.
+
+One rule for the lab's drop folder and for `glassmap import`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from glassmap.agent.data.raw_scan import RawScan
+from glassmap.agent.outside_text import plain_name
+
+SAME_PLACE = 0.25  # mm, between where a scan and a row of a table say that they are
+_SEPARATORS = ("-", "_", "/", "#", " ")  # between a file's name and the number of a scan in it
+_DIGITS = (1, 2, 3, 4)  # that a number is written with, zeros before it
+
+
+class Place(NamedTuple):
+    """A row of a composition table, as far as scans are matched to it."""
+
+    sample: str
+    wafer: str = ""
+    x: float | None = None  # mm
+    y: float | None = None
+
+
+def names_of_scan(scan: RawScan, stem: str, *, is_alone: bool) -> list[str]:
+    """Return the plain names that a scan goes by, the best first.
+
+    Args:
+        scan: As it was read.
+        stem: Name of its file, without its suffix.
+        is_alone: Whether the file holds no other. Then it is called as its file, or as the instrument says; one of
+            several goes by its own sample's name, or by file and number, such as `W3-17`.
+    """
+    if is_alone:
+        called = [stem, *([scan.sample] if scan.sample else [])]
+    elif scan.name == scan.sample:
+        called = [scan.name, *(f"{stem}{separator}{scan.name}" for separator in _SEPARATORS)]
+    else:
+        called = [f"{stem}{s}{scan.name.zfill(digits)}" for s in _SEPARATORS for digits in _DIGITS]
+    return list(dict.fromkeys(map(plain_name, called)))
+
+
+def match_scans(
+    scans: Sequence[RawScan], stems: Sequence[str], is_alone: Sequence[bool], rows: Sequence[Place]
+) -> list[int | str]:
+    """Find the row of each scan, or say why there is none.
+
+    Args:
+        scans: Of one file or of many.
+        stems: Name of the file of each, without its suffix.
+        is_alone: Whether each is the only scan of its file.
+        rows: Of the table; its plain names must differ.
+
+    Returns:
+        For each scan its row, counted from 0, or a sentence that says why it has none.
+    """
+    by_name = {plain_name(row.sample): k for k, row in enumerate(rows)}
+    places = _Places(rows)
+    found = list[int | str]()
+    for scan, stem, alone in zip(scans, stems, is_alone, strict=True):
+        names = names_of_scan(scan, stem, is_alone=alone)
+        named = next((by_name[name] for name in names if name in by_name), None)
+        near = places.near(scan, stem)
+        if named is None:
+            said = f"No row is called {' or '.join(names[:2])}."
+            if not alone and scan.name != scan.sample:
+                said += " Its scans are only numbered: call the rows so, or give columns x and y in mm."
+            found.append(said if near is None else near)
+        elif (off := _distance(scan, rows[named])) is not None and off > SAME_PLACE:
+            found.append(
+                f"Row {named + 1} is called {rows[named].sample}, but lies at {rows[named].x:g}, {rows[named].y:g} mm, "
+                f"and the scan at {scan.x:g}, {scan.y:g} mm. Correct the name or the place."
+            )
+        else:
+            found.append(named)
+    return found
+
+
+def _distance(scan: RawScan, row: Place) -> float | None:
+    """Return how far in mm a scan lies from a row; None where one of them doesn't say its place."""
+    if scan.x is None or scan.y is None or row.x is None or row.y is None:
+        return None
+    return float(np.hypot(scan.x - row.x, scan.y - row.y))
+
+
+class _Places:
+    """Where the rows of a table lie, to find the one at a place."""
+
+    def __init__(self, rows: Sequence[Place]) -> None:
+        self._cells: dict[tuple[int, int], list[int]] = {}
+        self._rows = rows
+        self._wafers = {plain_name(row.wafer) for row in rows}
+        for k, row in enumerate(rows):
+            if row.x is not None and row.y is not None:
+                self._cells.setdefault(_cell(row.x, row.y), []).append(k)
+
+    def near(self, scan: RawScan, stem: str) -> int | None:
+        """Return the one row at a scan's place, on the wafer that it or its file is called as; None without one."""
+        if scan.x is None or scan.y is None or not self._cells:
+            return None
+        i, j = _cell(scan.x, scan.y)
+        near = [k for a in (-1, 0, 1) for b in (-1, 0, 1) for k in self._cells.get((i + a, j + b), ())]
+        near = [k for k in near if (_distance(scan, self._rows[k]) or 0.0) <= SAME_PLACE]
+        if len(self._wafers) > 1:
+            called = {plain_name(stem), plain_name(scan.sample or "")}
+            near = [k for k in near if plain_name(self._rows[k].wafer) in called]
+        return near[0] if len(near) == 1 else None
+
+
+def _cell(x: float, y: float) -> tuple[int, int]:
+    return int(np.floor(x / SAME_PLACE)), int(np.floor(y / SAME_PLACE))
