@@ -1,62 +1,334 @@
-"""Files of Rigaku: `.rasx`."""
+"""Rigaku `.ras`, which is text, and `.rasx`, an archive of text and XML.
 
-import tempfile
-import warnings
-from pathlib import Path
-from typing import Any
+Each line of a scan holds the position, the intensity as the detector saw it, and the factor of the attenuator that
+stood before it, by which the intensity is multiplied here. Positions of the axes are those of the scan's start.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from glassmap.agent.data.formats.markup import name_line, open_archive, parse_xml
+from glassmap.agent.data.formats.lines import decode, numbers_of
+from glassmap.agent.data.formats.markup import incidence, name_anode, name_line, open_archive, parse_xml
 from glassmap.agent.data.formats.parts import Format, Part
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.shapes import ScanAxis, Scans
+
+RATES = ("cps", "counts/s", "countspersecond")
+OVER_TWO_THETA = (  # names of axes without blanks, signs and case, whose positions are 2θ
+    "twotheta",
+    "2theta",
+    "2θ",
+    "twothetatheta",
+    "2thetatheta",
+    "2θθ",
+    "theta2theta",
+    "θ2θ",
+    "twothetaomega",
+    "2thetaomega",
+    "2θω",
+    "twothetachi",
+    "2θχ",
+    "twothetachiphi",
+    "2θχφ",
+)
+OMEGA_FOLLOWS = ("twothetaomega", "2thetaomega", "2θω")  # at its offset from half of 2θ
+OMEGA_STANDS = ("twotheta", "2theta", "2θ")
+STANDING = ("Chi", "Phi", "Z", "Rx", "Ry", "SlitDS", "SlitSS", "SlitRS", "IS", "RS1", "RS2", "Filter", "Filter1")
+KELVIN = 273.15
+
+
+class _Stage(NamedTuple):
+    """An axis, or a slit or filter that the programs list as one."""
+
+    position: str
+    unit: str
+    state: str  # Fixed, Scan or Oscillation
+
+
+class _Conditions(NamedTuple):
+    """What a file says of one scan."""
+
+    said: Mapping[str, str]  # by the keys of `.ras`, without the star
+    axes: Mapping[str, _Stage]
+
+
+def _is_ras(content: bytes, suffix: str) -> bool:
+    return decode(content[:400]).lstrip().startswith("*RAS_DATA_START")
+
+
+def _read_ras(content: bytes, suffix: str) -> list[Part]:
+    """Read every scan of a text that has one or many.
+
+    Raises:
+        DatasetError: If it is cut off, or a scan is refused.
+    """
+    lines = [line.strip() for line in decode(content).splitlines()]
+    starts = [number for number, line in enumerate(lines) if line == "*RAS_INT_START"]
+    ends = [number for number, line in enumerate(lines) if line == "*RAS_INT_END"]
+    if len(starts) != len(ends) or "*RAS_DATA_END" not in lines[ends[-1] if ends else 0 :]:
+        raise DatasetError("It lacks its end, *RAS_INT_END and *RAS_DATA_END. Wait until it is written, or export it.")
+    parts, before = list[Part](), 0
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
+        try:
+            said = dict(_key(line) for line in lines[before:start] if line.startswith("*"))
+            parts.append(_read_scan(lines[start + 1 : end], start + 2, _Conditions(said, _axes_of_keys(said))))
+        except DatasetError as error:
+            raise DatasetError(f"Scan {place} of {len(starts)}: {error}" if len(starts) > 1 else str(error)) from error
+        before = end
+    return parts
+
+
+def _key(line: str) -> tuple[str, str]:
+    key, _, value = line[1:].partition(" ")
+    return key, value.strip().strip('"').strip()
+
+
+def _axes_of_keys(said: Mapping[str, str]) -> dict[str, _Stage]:
+    """Return the axes that keys list by numbers, each by both of its names."""
+    axes: dict[str, _Stage] = {}
+    for key, name in said.items():
+        if (found := re.fullmatch(r"MEAS_COND_AXIS_NAME(?:_INTERNAL)?-(\d+)", key)) is not None:
+            values = (said.get(f"MEAS_COND_AXIS_{what}-{found[1]}", "") for what in ("POSITION", "UNIT", "STATE"))
+            axes.setdefault(name, _Stage(*values))
+    return axes
 
 
 def _is_rasx(content: bytes, suffix: str) -> bool:
-    return suffix == ".rasx"
+    return content.startswith(b"PK")
 
 
 def _read_rasx(content: bytes, suffix: str) -> list[Part]:
-    parts = open_archive(content, "Data", ".txt", ".xml")
-    profiles = [name for name in parts if "Profile" in name]
-    if len(profiles) != 1 or any("Image" in name for name in parts):
-        raise DatasetError(f"It holds {len(profiles)} profiles; one is expected, without images.")
-    profile = parts[profiles[0]]
-    if not profile.startswith(b"\xef\xbb\xbf"):  # the reader skips these three bytes unseen
-        raise DatasetError("Its profile lacks the mark that it is UTF-8. Export the scan again.")
-    for name, part in parts.items():
-        if name.endswith(".xml"):
-            parse_xml(part)
-    scan = _read_archive(content)
-    lines = [line.split() for line in profile.decode("utf-8-sig").splitlines() if line.strip()]
-    attenuation = np.array([line[2] for line in lines], dtype=np.float64)  # which the reader leaves aside
-    return [scan._replace(intensity=scan.intensity * attenuation)]
+    """Read every profile of an archive, each with the conditions beside it; pictures of detectors are left aside."""
+    members = open_archive(content, "Data", ".txt", ".xml")
+    found = {name: match for name in members if (match := MEMBER.fullmatch(name)) is not None}
+    profiles = [name for name, match in found.items() if match["kind"] == "Profile"]
+    conditions = {(match["folder"], match["number"]): n for n, match in found.items() if match["kind"] != "Profile"}
+    if not profiles:
+        raise DatasetError("It holds no profile, Data0/Profile0.txt; pictures alone are no scan. Export the profile.")
+    parts: list[Part] = []
+    for name in sorted(profiles, key=lambda name: [int(number) for number in re.findall(r"\d+", name)]):
+        try:
+            beside = conditions.get((found[name]["folder"], found[name]["number"]))
+            if beside is None:
+                raise DatasetError("No list of its conditions lies beside its profile. Export the scan again.")
+            lines = decode(members[name]).splitlines()
+            parts.append(_read_scan(lines, 1, _conditions(parse_xml(members[beside]))))
+        except DatasetError as error:
+            raise DatasetError(f"{name}: {error}" if len(profiles) > 1 else str(error)) from error
+    return parts
 
 
-def _read_archive(content: bytes) -> Part:
-    from fairmat_readers_xrd import (  # pyright: ignore[reportMissingTypeStubs]
-        read_rigaku_rasx,  # pyright: ignore[reportUnknownVariableType]
+MEMBER = re.compile(  # of an archive; the programs write Mesurement
+    r"(?P<folder>.*)/(?P<kind>Profile|Mea?surementConditions)(?P<number>\d*)\.(?:txt|xml)"
+)
+
+
+def _conditions(root: Element) -> _Conditions:
+    """Return what the list of conditions of an archive says, by the keys of `.ras`."""
+    said = {
+        str(pair[0].text).lstrip("*"): (pair[1].text or "").strip()
+        for pair in root.iterfind("RASHeader/Pair")
+        if len(pair) == 2
+    }
+    for key, path in ELEMENTS.items():
+        if (text := root.findtext(path)) is not None and text.strip():
+            said[key] = text.strip()
+    axes: dict[str, _Stage] = {}
+    for axis in root.iterfind("Axes/Axis"):
+        stage = _Stage(axis.get("Position", ""), axis.get("Unit", ""), axis.get("State", ""))
+        axes.setdefault(axis.get("Name", ""), stage)
+    return _Conditions(said, axes)
+
+
+ELEMENTS = {  # of an archive, for the keys of `.ras`
+    "FILE_SAMPLE": "GeneralInformation/SampleName",
+    "HW_XG_TARGET_NAME": "HWConfigurations/XrayGenerator/TargetName",
+    "HW_XG_WAVE_LENGTH_ALPHA1": "HWConfigurations/XrayGenerator/WavelengthKalpha1",
+    "HW_XG_WAVE_LENGTH_ALPHA2": "HWConfigurations/XrayGenerator/WavelengthKalpha2",
+    "HW_XG_WAVE_LENGTH_BETA": "HWConfigurations/XrayGenerator/WavelengthKbeta",
+    "MEAS_COND_XG_WAVE_TYPE": "HWConfigurations/XrayGenerator/WaveType",
+    "MEAS_COND_XG_VOLTAGE": "HWConfigurations/XrayGenerator/Voltage",
+    "MEAS_COND_XG_CURRENT": "HWConfigurations/XrayGenerator/Current",
+    "MEAS_COND_OPT_ATTR": "HWConfigurations/Optics/Attribute",
+    "MEAS_SCAN_AXIS_X": "ScanInformation/AxisName",
+    "MEAS_SCAN_MODE": "ScanInformation/Mode",
+    "MEAS_SCAN_STEP": "ScanInformation/Step",
+    "MEAS_SCAN_SPEED": "ScanInformation/Speed",
+    "MEAS_SCAN_SPEED_UNIT": "ScanInformation/SpeedUnit",
+    "MEAS_SCAN_UNIT_X": "ScanInformation/PositionUnit",
+    "MEAS_SCAN_UNIT_Y": "ScanInformation/IntensityUnit",
+    "MEAS_DATA_COUNT": "ScanInformation/DataCount",
+}
+
+
+def _read_scan(lines: Sequence[str], first: int, conditions: _Conditions) -> Part:
+    """Read one scan of its lines, of which the first is that of `first` in its file."""
+    said = conditions.said
+    over = said.get("MEAS_SCAN_AXIS_X_INTERNAL") or said.get("MEAS_SCAN_AXIS_X", "")
+    scanned = re.sub(r"[\s_/-]", "", over.translate(GREEK)).lower()
+    if scanned not in OVER_TWO_THETA:
+        raise DatasetError(f"It was scanned over {over or 'an axis that it does not name'}, not over 2θ.")
+    if (unit := said.get("MEAS_SCAN_UNIT_X") or "deg").lower() not in ("deg", "degree", "degrees", "°"):
+        raise DatasetError(f"2θ is in {unit!r}; degrees are expected. Export the scan again.")
+    rows = _rows(lines, first)
+    if (announced := _number(said, "MEAS_DATA_COUNT")) is not None and announced != len(rows):
+        raise DatasetError(f"It announces {announced:g} points and holds {len(rows)}; it is cut off. Export it again.")
+    axis, intensity, factors = rows[:, 0].copy(), rows[:, 1] * rows[:, 2], rows[:, 2]
+    notes: tuple[str, ...] = ()
+    if not (factors > 0).all():
+        raise DatasetError(f"A factor of the attenuator is {factors.min():g}; each must be above 0. Export it again.")
+    if (factors != 1).any():
+        notes = (f"Multiplied by the factors of its attenuator, {factors.min():g} to {factors.max():g}.",)
+    wavelength, line = _wavelength(said)
+    return Part(
+        axis,
+        intensity,
+        wavelength=wavelength,
+        sample=said.get("FILE_SAMPLE") or None,
+        x=_place(conditions.axes, "X"),
+        y=_place(conditions.axes, "Y"),
+        seconds=_seconds(said),
+        is_rate=re.sub(r"\s", "", said.get("MEAS_SCAN_UNIT_Y", "")).lower() in RATES,
+        settings={"scan axis": over, **_settings(scanned, axis, conditions)},
+        notes=(*line, *notes),
     )
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        path = Path(folder) / "scan.rasx"
-        path.write_bytes(content)
-        warnings.simplefilter("error")  # a number that can't be read is only warned of
-        read: dict[str, Any] = read_rigaku_rasx(str(path))
-    if read["metadata"]["scan_type"] != "line" or read["2Theta"] is None:
-        raise DatasetError(f"One scan over 2θ is expected, this is a {read['metadata']['scan_type']}.")
-    source: dict[str, Any] = read["metadata"]["source"]
-    lines = {name: _in(source[name], "angstrom") for name in ("kAlpha1", "kAlpha2", "kBeta")}
-    ratio = _in(source["ratioKAlpha2KAlpha1"], "dimensionless")
-    wavelength, note = name_line("K-Alpha" if ratio > 0 else "K-Alpha 1", lines, ratio)
-    axis = np.asarray(read["2Theta"].to("degree").magnitude, dtype=np.float64)
-    intensity = np.asarray(read["intensity"].magnitude, dtype=np.float64)
-    return Part(axis, intensity, wavelength=wavelength, notes=note)
+
+GREEK = str.maketrans({"Θ": "θ", "Ω": "ω", "Χ": "χ", "Φ": "φ"})
 
 
-def _in(quantity: Any, unit: str) -> float:
-    """Return a quantity of the reader in a unit; NaN where the file doesn't say it."""
-    return float(quantity.to(unit).magnitude) if hasattr(quantity, "to") else float("nan")
+def _rows(lines: Sequence[str], first: int) -> Scans:
+    """Return position, intensity and factor of the attenuator of each line.
+
+    Raises:
+        DatasetError: If a line has other than two or three numbers; one factor is 1 where it isn't said.
+    """
+    widths = {len(line.split()) for line in lines} - {0}
+    if not widths or len(widths) > 1 or not widths <= {2, 3}:
+        wrong = next((n for n, line in enumerate(lines, first) if len(line.split()) not in (0, 3)), first)
+        raise DatasetError(f"Line {wrong}: position, intensity and attenuation are expected. Export the scan again.")
+    width = widths.pop()
+    found = numbers_of(lines, first).reshape(-1, width)
+    return found if width == 3 else np.column_stack([found, np.ones(len(found))])
 
 
-FORMATS = (Format("Rigaku rasx", (".rasx",), _is_rasx, _read_rasx),)
+def _number(said: Mapping[str, str], key: str) -> float | None:
+    """Return a number of the header, None where it isn't said.
+
+    Raises:
+        DatasetError: If it is none.
+    """
+    if not said.get(key):
+        return None
+    try:
+        return float(numbers_of([said[key]], 1)[0])
+    except DatasetError as error:
+        raise DatasetError(f"{key} is {said[key]!r}; a number is expected. Export the scan again.") from error
+
+
+def _seconds(said: Mapping[str, str]) -> float | None:
+    """Return how long each point was counted: told in steps, or by the speed of a continuous scan."""
+    speed, step, unit = (
+        _number(said, "MEAS_SCAN_SPEED"),
+        _number(said, "MEAS_SCAN_STEP"),
+        said.get("MEAS_SCAN_SPEED_UNIT", "").lower(),
+    )
+    if not speed or speed < 0:
+        return None
+    if "deg" in unit:
+        per = 60.0 if "min" in unit else 1.0
+        return abs(step) / speed * per if step else None
+    return speed if unit.startswith("s") else None
+
+
+def _place(axes: Mapping[str, _Stage], name: str) -> float | None:
+    """Return where the stage stood, in mm.
+
+    Raises:
+        DatasetError: If that is in another unit, or no number.
+    """
+    stage = axes.get(name)
+    if stage is None or not stage.position or stage.state == "Scan":
+        return None
+    if stage.unit != "mm":
+        raise DatasetError(f"The stage's {name} is in {stage.unit!r}; mm is expected. Export the scan again.")
+    return _number({name: stage.position}, name)
+
+
+def _settings(scanned: str, two_theta: ScanAxis, conditions: _Conditions) -> dict[str, float | str]:
+    """Return what else was set, as a `Part` has it; what turned or moved along with the scan says nothing."""
+    settings: dict[str, float | str] = {}
+    angles = {name: _value(stage) for name, stage in conditions.axes.items() if name in ("Omega", "TwoTheta")}
+    omega, detector = angles.get("Omega"), angles.get("TwoTheta")
+    if isinstance(omega, float) and scanned in OMEGA_STANDS:
+        settings |= incidence("Omega", two_theta, np.full_like(two_theta, omega))
+    if isinstance(omega, float) and isinstance(detector, float) and scanned in OMEGA_FOLLOWS:
+        settings["offset of Omega (°)"] = round(omega - detector / 2, 3)
+    for name, stage in conditions.axes.items():
+        heats = name.startswith(("Temperature", "SampleTemperature"))
+        if not stage.position or stage.state not in ("", "Fixed") or not (name in STANDING or heats):
+            continue
+        value, unit = _value(stage), {"deg": "°"}.get(stage.unit, stage.unit)
+        if heats and isinstance(value, float):
+            settings["temperature (K)"] = value if unit == "K" else value + KELVIN
+        else:
+            settings[f"{name} ({unit})" if unit else name] = value
+    for key, name in (("VOLTAGE", "tube's tension (kV)"), ("CURRENT", "tube's current (mA)")):
+        if (value := _number(conditions.said, f"MEAS_COND_XG_{key}")) is not None:
+            settings[name] = value
+    return settings
+
+
+def _value(stage: _Stage) -> float | str:
+    try:
+        return float(numbers_of([stage.position], 1)[0])
+    except (DatasetError, IndexError):
+        return stage.position
+
+
+def _wavelength(said: Mapping[str, str]) -> tuple[float | None, tuple[str, ...]]:
+    """Return the wavelength in Å, and a note which line that is.
+
+    Both Kα lines are in the beam, whichever of them the file names, unless a germanium crystal stands before the
+    sample; mirrors (CBO) and filters pass both.
+
+    Raises:
+        DatasetError: If it is in another unit.
+    """
+    keys = {"kAlpha1": "ALPHA1", "kAlpha2": "ALPHA2", "kBeta": "BETA"}
+    lines = {name: _number(said, f"HW_XG_WAVE_LENGTH_{key}") or np.nan for name, key in keys.items()}
+    if not np.isfinite(lines["kAlpha1"]):
+        return name_anode(said.get("HW_XG_TARGET_NAME", ""))
+    if (unit := said.get("HW_XG_WAVE_LENGTH_UNIT") or "Angstrom").lower() not in ("angstrom", "å", "a"):
+        raise DatasetError(f"Its wavelengths are in {unit!r}; Å is expected. Export the scan again.")
+    optics = " ".join(said.get(key, "") for key in MONOCHROMATORS)
+    crystal = re.search(r"Ge\s*\(?\s*\d{3}\)?\s*x?\s*\d?|Johansson", optics)
+    if said.get("MEAS_COND_XG_WAVE_TYPE", "").lower() in ("kb", "kbeta"):
+        return name_line("K-Beta", lines, 0.0)
+    if crystal is not None:
+        wavelength, notes = name_line("K-Alpha 1", lines, 0.0)
+        return wavelength, (*notes, f"{crystal[0].strip()} stands before the sample.")
+    return name_line("K-Alpha" if np.isfinite(lines["kAlpha2"]) else "K-Alpha 1", lines, K_ALPHA_RATIO)
+
+
+MONOCHROMATORS = ("HW_I_MONOCHRO_NAME", "HW_I_MONOCHRO_NAME_INTERNAL")
+
+
+def _is_binary(content: bytes, suffix: str) -> bool:
+    return content.startswith(b"FI")
+
+
+def _refuse_binary(content: bytes, suffix: str) -> list[Part]:
+    raise DatasetError("It is a binary .raw of Rigaku, whose layout isn't public. Export it as .ras, .rasx or .asc.")
+
+
+FORMATS = (
+    Format("Rigaku rasx", (".rasx",), _is_rasx, _read_rasx),
+    Format("Rigaku ras", (".ras", ".txt", ".asc", ".dat"), _is_ras, _read_ras),
+    Format("Rigaku binary raw", (".raw",), _is_binary, _refuse_binary),
+)
