@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glassmap.agent.data.formats import brml, bruker, rigaku, text, uxd, xrdml
+from glassmap.agent.data.formats import brml, bruker, bruker_text, rigaku, rigaku_text, text, xrdml
 from glassmap.agent.data.formats.parts import Format, Part, as_scans, combine
 from glassmap.agent.data.raw_scan import MAX_BYTES, MAX_POINTS, WAVELENGTHS, RawScan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
@@ -18,8 +18,9 @@ FORMATS: tuple[Format, ...] = (
     *xrdml.FORMATS,
     *brml.FORMATS,
     *bruker.FORMATS,
-    *uxd.FORMATS,
+    *bruker_text.FORMATS,
     *rigaku.FORMATS,
+    *rigaku_text.FORMATS,
     *text.FORMATS,
 )  # the first that fits
 SUFFIXES = tuple(dict.fromkeys(suffix for one in FORMATS for suffix in one.suffixes))

@@ -143,6 +143,25 @@ def uxd(ranges: Sequence[dict], *, mark: str = "_COUNTS", sample: str = "r001-01
     return text
 
 
+def raw_4_text(ranges: Sequence[dict], *, sample: str = "r001-01") -> str:
+    """Write the text of sections that DIFFRAC exports from version 4."""
+    text = f";RAW4.00\n[RawHeader]\nTime=12:11:21\nNumberOfRanges={len(ranges)}\n\n"
+    text += f"[VarInfo]\nType=USER\nValue=me\n\n[VarInfo]\nType=SAMPLEID\nFlags=0\nValue={sample}\n\n"
+    text += "[HardwareConfiguration]\nAnode=Cu\nAlpha1=1.5406\nAlpha2=1.54439\nAlphaRatio=0.5\nWaveUnit=A\n\n"
+    for one in ranges:
+        text += (
+            f"[RangeHeader]\nScanType={one.get('scan', 'Locked Coupled')}\nActuallyUsedLambda=1.5418\n"
+            f"Start={one['start']}\nIncrement={one['step']}\nSteps={len(one['counts'])}\n"
+            f"Time={one.get('seconds', 1.0)}\nGeneratorVoltage=40\n\n[Drive]\nName=Phi\n\n"
+            "[Data]\n     Angle,       PSD,\n"
+        )
+        text += "".join(
+            f"{one['start'] + k * one['step']:10.5f}, {count:9g},\n" for k, count in enumerate(one["counts"])
+        )
+        text += "\n"
+    return text
+
+
 RAS_KEYS = {
     "FILE_SAMPLE": "r001-01",
     "HW_I_MONOCHRO_NAME": "IPS_adaptor",
@@ -256,3 +275,36 @@ def rasx(ranges: Sequence[dict], **members: bytes | str) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return packed.getvalue()
+
+
+def rigaku_export(ranges: Sequence[dict], *, coefficient: float = 1.0, unit: str = "counts") -> str:
+    """Write the text with the keys of `.ras` and its points, 2θ and intensity, under two lines with a hash."""
+    text = ""
+    for one in ranges:
+        text += "".join(f'*{key} "{value}"\r\n' for key, value in _keys_of(one).items())
+        for number, (name, (position, unit_)) in enumerate(_axes_of(one).items()):
+            said = {"NAME": name, "NAME_INTERNAL": name, "POSITION": position, "UNIT": unit_}
+            text += "".join(f'*MEAS_COND_AXIS_{key}-{number} "{value}"\r\n' for key, value in said.items())
+        text += f"#Intensity_unit={unit}\r\n#Attenuator_coefficient={coefficient:.4f}\r\n"
+        for k, count in enumerate(one["counts"]):
+            text += f"{one['start'] + k * one['step']:.4f} {count:g}\r\n"
+        text += "\r\n"
+    return text
+
+
+def asc(ranges: Sequence[dict]) -> str:
+    """Write the text of Rigaku's older programs: groups of intensities alone, four a line."""
+    text = (
+        "*TYPE\t\t=  Raw\n*CLASS\t\t=  ASCII CLASS\n*SAMPLE\t\t=  r001-01\n\n"
+        f"*GROUP_COUNT\t=  {len(ranges)}\n*SCAN_AXIS\t=  2theta/theta\n*WAVE_LENGTH1\t=  1.5406\n"
+        "*WAVE_LENGTH2\t=  1.54439\n*SPEED_DIM\t=  sec./step\n*XUNIT\t\t=  deg.\n*YUNIT\t\t=  counts\n\n"
+    )
+    for number, one in enumerate(ranges):
+        points, words = len(one["counts"]), [f"{count:g}" for count in one["counts"]]
+        text += (
+            f"*BEGIN\n*GROUP\t\t=  {number}\n*START\t\t=  {one['start']}\n"
+            f"*STOP\t\t=  {one['start'] + (points - 1) * one['step']:.4f}\n*STEP\t\t=  {one['step']}\n"
+            f"*SPEED\t\t=  {one.get('seconds', 1.0)}\n*COUNT\t\t=  {points}\n"
+        )
+        text += "".join(", ".join(words[k : k + 4]) + "\n" for k in range(0, points, 4)) + "*END\n"
+    return f"{text}*EOF\n"

@@ -19,6 +19,7 @@ from glassmap.agent.shapes import Scan, ScanAxis
 
 SMALLEST = 1e-6  # degrees, of an angle or a step that isn't 0, and counts: below it, something else is read as a number
 MOST = 1e12  # counts
+UNMEASURED = -9999.0  # counts
 SAME_START = 0.05  # degrees, by which two figures of where a scan begins may differ
 SAME_LINE = 2e-3  # relative, by which the wavelength of a range may differ from the lines of the tube
 OTHER_SCANS = {  # of version 3, that aren't over 2θ
@@ -380,10 +381,25 @@ def _counts(content: bytes, at: int, points: int, record: int, place: int) -> tu
             f"{max(0, (len(content) - at) // record)}; it is cut off. Copy it again, or export the scan again."
         )
     counts = np.ndarray((points,), "<f4", content, at, (record,)).astype(np.float64)
-    if not (np.isfinite(counts).all() and ((counts == 0) | ((counts >= SMALLEST) & (counts <= MOST))).all()):
-        worst = counts[~((counts == 0) | ((counts >= SMALLEST) & (counts <= MOST)))][0]
-        raise DatasetError(f"Range {place} holds {worst:g} as its counts, which can't be. Export the scan again.")
+    check_counts(counts, place)
     return counts, end
+
+
+def check_counts(counts: Scan, place: int) -> None:
+    """Refuse what no detector counts, of a range that is called by its place in the file.
+
+    Raises:
+        DatasetError: If a point wasn't measured, for which the programs write -9999, or can't have been counted.
+    """
+    if missing := int((counts == UNMEASURED).sum()):
+        raise DatasetError(
+            f"{missing} of the {counts.size} points of range {place} weren't measured. Wait until it is, or measure it "
+            "again."
+        )
+    believable = (counts == 0) | ((counts >= SMALLEST) & (counts <= MOST))
+    if not believable.all():
+        worst = counts[~believable][0]
+        raise DatasetError(f"Range {place} holds {worst:g} as its counts, which can't be. Export the scan again.")
 
 
 def _check_end(content: bytes, at: int) -> None:

@@ -8,15 +8,28 @@ from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import Scan
 
+HEAD = 65536  # bytes
+
 
 def decode(content: bytes) -> str:
-    """Return text that is UTF-16 or UTF-8 by its mark, UTF-8 if it can be, or else Latin-1."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    """Return a text in UTF-8, in UTF-16 with its mark, or else in Latin-1 as Windows has it.
+
+    Raises:
+        DatasetError: If it is none of them.
+    """
+    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", "cp1252", "latin-1"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DatasetError("It is no whole UTF-16 text. Wait until it is written, or export the scan as text in UTF-8.")
+
+
+def head_of(content: bytes) -> str:
+    """Return the first letters of a text, by which its format is known; what is none of its encoding is replaced."""
+    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return content[:HEAD].decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
 
 
 def numbers_of(lines: Sequence[str], first: int) -> Scan:

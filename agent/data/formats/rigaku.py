@@ -1,7 +1,8 @@
 """Rigaku `.ras`, which is text, and `.rasx`, an archive of text and XML.
 
 Each line of a scan holds the position, the intensity as the detector saw it, and the factor of the attenuator that
-stood before it, by which the intensity is multiplied here. Positions of the axes are those of the scan's start.
+stood before it, by which the intensity is multiplied here, as the reader of NIST's reflectometers does (reductus).
+Positions of the axes are those of the scan's start.
 """
 
 import re
@@ -11,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from glassmap.agent.data.formats.lines import decode, numbers_of
+from glassmap.agent.data.formats.lines import decode, head_of, numbers_of
 from glassmap.agent.data.formats.markup import incidence, name_anode, name_line, open_archive, parse_xml
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
@@ -42,7 +43,7 @@ STANDING = ("Chi", "Phi", "Z", "Rx", "Ry", "SlitDS", "SlitSS", "SlitRS", "IS", "
 KELVIN = 273.15
 
 
-class _Stage(NamedTuple):
+class Stage(NamedTuple):
     """An axis, or a slit or filter that the programs list as one."""
 
     position: str
@@ -50,15 +51,15 @@ class _Stage(NamedTuple):
     state: str  # Fixed, Scan or Oscillation
 
 
-class _Conditions(NamedTuple):
-    """What a file says of one scan."""
+class Conditions(NamedTuple):
+    """What a file says of one scan besides its points."""
 
     said: Mapping[str, str]  # by the keys of `.ras`, without the star
-    axes: Mapping[str, _Stage]
+    axes: Mapping[str, Stage]
 
 
 def _is_ras(content: bytes, suffix: str) -> bool:
-    return decode(content[:400]).lstrip().startswith("*RAS_DATA_START")
+    return head_of(content).lstrip().startswith("*RAS_DATA_START")
 
 
 def _read_ras(content: bytes, suffix: str) -> list[Part]:
@@ -75,26 +76,27 @@ def _read_ras(content: bytes, suffix: str) -> list[Part]:
     parts, before = list[Part](), 0
     for place, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
         try:
-            said = dict(_key(line) for line in lines[before:start] if line.startswith("*"))
-            parts.append(_read_scan(lines[start + 1 : end], start + 2, _Conditions(said, _axes_of_keys(said))))
+            said = dict(key_of(line) for line in lines[before:start] if line.startswith("*"))
+            parts.append(read_lines(lines[start + 1 : end], start + 2, Conditions(said, axes_of_keys(said))))
         except DatasetError as error:
             raise DatasetError(f"Scan {place} of {len(starts)}: {error}" if len(starts) > 1 else str(error)) from error
         before = end
     return parts
 
 
-def _key(line: str) -> tuple[str, str]:
+def key_of(line: str) -> tuple[str, str]:
+    """Return the key and the value of a line like `*FILE_SAMPLE "r001-01"`."""
     key, _, value = line[1:].partition(" ")
     return key, value.strip().strip('"').strip()
 
 
-def _axes_of_keys(said: Mapping[str, str]) -> dict[str, _Stage]:
+def axes_of_keys(said: Mapping[str, str]) -> dict[str, Stage]:
     """Return the axes that keys list by numbers, each by both of its names."""
-    axes: dict[str, _Stage] = {}
+    axes: dict[str, Stage] = {}
     for key, name in said.items():
         if (found := re.fullmatch(r"MEAS_COND_AXIS_NAME(?:_INTERNAL)?-(\d+)", key)) is not None:
             values = (said.get(f"MEAS_COND_AXIS_{what}-{found[1]}", "") for what in ("POSITION", "UNIT", "STATE"))
-            axes.setdefault(name, _Stage(*values))
+            axes.setdefault(name, Stage(*values))
     return axes
 
 
@@ -117,7 +119,7 @@ def _read_rasx(content: bytes, suffix: str) -> list[Part]:
             if beside is None:
                 raise DatasetError("No list of its conditions lies beside its profile. Export the scan again.")
             lines = decode(members[name]).splitlines()
-            parts.append(_read_scan(lines, 1, _conditions(parse_xml(members[beside]))))
+            parts.append(read_lines(lines, 1, _conditions(parse_xml(members[beside]))))
         except DatasetError as error:
             raise DatasetError(f"{name}: {error}" if len(profiles) > 1 else str(error)) from error
     return parts
@@ -128,7 +130,7 @@ MEMBER = re.compile(  # of an archive; the programs write Mesurement
 )
 
 
-def _conditions(root: Element) -> _Conditions:
+def _conditions(root: Element) -> Conditions:
     """Return what the list of conditions of an archive says, by the keys of `.ras`."""
     said = {
         str(pair[0].text).lstrip("*"): (pair[1].text or "").strip()
@@ -138,11 +140,11 @@ def _conditions(root: Element) -> _Conditions:
     for key, path in ELEMENTS.items():
         if (text := root.findtext(path)) is not None and text.strip():
             said[key] = text.strip()
-    axes: dict[str, _Stage] = {}
+    axes: dict[str, Stage] = {}
     for axis in root.iterfind("Axes/Axis"):
-        stage = _Stage(axis.get("Position", ""), axis.get("Unit", ""), axis.get("State", ""))
+        stage = Stage(axis.get("Position", ""), axis.get("Unit", ""), axis.get("State", ""))
         axes.setdefault(axis.get("Name", ""), stage)
-    return _Conditions(said, axes)
+    return Conditions(said, axes_of_keys(said) | axes)
 
 
 ELEMENTS = {  # of an archive, for the keys of `.ras`
@@ -154,7 +156,6 @@ ELEMENTS = {  # of an archive, for the keys of `.ras`
     "MEAS_COND_XG_WAVE_TYPE": "HWConfigurations/XrayGenerator/WaveType",
     "MEAS_COND_XG_VOLTAGE": "HWConfigurations/XrayGenerator/Voltage",
     "MEAS_COND_XG_CURRENT": "HWConfigurations/XrayGenerator/Current",
-    "MEAS_COND_OPT_ATTR": "HWConfigurations/Optics/Attribute",
     "MEAS_SCAN_AXIS_X": "ScanInformation/AxisName",
     "MEAS_SCAN_MODE": "ScanInformation/Mode",
     "MEAS_SCAN_STEP": "ScanInformation/Step",
@@ -166,17 +167,45 @@ ELEMENTS = {  # of an archive, for the keys of `.ras`
 }
 
 
-def _read_scan(lines: Sequence[str], first: int, conditions: _Conditions) -> Part:
-    """Read one scan of its lines, of which the first is that of `first` in its file."""
-    said = conditions.said
+def read_lines(lines: Sequence[str], first: int, conditions: Conditions) -> Part:
+    """Read one scan of its lines, of which the first is that of `first` in its file.
+
+    Raises:
+        DatasetError: If it isn't over 2θ, is cut off, or holds what is no point.
+    """
+    scanned = axis_of(conditions.said)
+    return part_of(rows_of(lines, first), scanned, conditions)
+
+
+def axis_of(said: Mapping[str, str]) -> str:
+    """Return the name of the axis that was scanned, in small letters.
+
+    Raises:
+        DatasetError: If its positions aren't 2θ in degrees.
+    """
     over = said.get("MEAS_SCAN_AXIS_X_INTERNAL") or said.get("MEAS_SCAN_AXIS_X", "")
     scanned = re.sub(r"[\s_/-]", "", over.translate(GREEK)).lower()
     if scanned not in OVER_TWO_THETA:
         raise DatasetError(f"It was scanned over {over or 'an axis that it does not name'}, not over 2θ.")
-    if (unit := said.get("MEAS_SCAN_UNIT_X") or "deg").lower() not in ("deg", "degree", "degrees", "°"):
+    unit = said.get("MEAS_SCAN_UNIT_X") or "deg"
+    if unit.lower().rstrip(".") not in ("deg", "degree", "degrees", "°"):
         raise DatasetError(f"2θ is in {unit!r}; degrees are expected. Export the scan again.")
-    rows = _rows(lines, first)
-    if (announced := _number(said, "MEAS_DATA_COUNT")) is not None and announced != len(rows):
+    return scanned
+
+
+def part_of(rows: Scans, scanned: str, conditions: Conditions) -> Part:
+    """Return a scan as a `Part`.
+
+    Args:
+        rows: Position, intensity and factor of the attenuator of each point.
+        scanned: The name of its axis, as `axis_of` returns it.
+        conditions: See `Conditions`.
+
+    Raises:
+        DatasetError: If its header and its points contradict each other.
+    """
+    said = conditions.said
+    if (announced := number_of(said, "MEAS_DATA_COUNT")) is not None and announced != len(rows):
         raise DatasetError(f"It announces {announced:g} points and holds {len(rows)}; it is cut off. Export it again.")
     axis, intensity, factors = rows[:, 0].copy(), rows[:, 1] * rows[:, 2], rows[:, 2]
     notes: tuple[str, ...] = ()
@@ -184,7 +213,7 @@ def _read_scan(lines: Sequence[str], first: int, conditions: _Conditions) -> Par
         raise DatasetError(f"A factor of the attenuator is {factors.min():g}; each must be above 0. Export it again.")
     if (factors != 1).any():
         notes = (f"Multiplied by the factors of its attenuator, {factors.min():g} to {factors.max():g}.",)
-    wavelength, line = _wavelength(said)
+    wavelength, line = _wavelength(conditions)
     return Part(
         axis,
         intensity,
@@ -194,7 +223,7 @@ def _read_scan(lines: Sequence[str], first: int, conditions: _Conditions) -> Par
         y=_place(conditions.axes, "Y"),
         seconds=_seconds(said),
         is_rate=re.sub(r"\s", "", said.get("MEAS_SCAN_UNIT_Y", "")).lower() in RATES,
-        settings={"scan axis": over, **_settings(scanned, axis, conditions)},
+        settings={"scan axis": scanned, **_settings(scanned, axis, conditions)},
         notes=(*line, *notes),
     )
 
@@ -202,7 +231,7 @@ def _read_scan(lines: Sequence[str], first: int, conditions: _Conditions) -> Par
 GREEK = str.maketrans({"Θ": "θ", "Ω": "ω", "Χ": "χ", "Φ": "φ"})
 
 
-def _rows(lines: Sequence[str], first: int) -> Scans:
+def rows_of(lines: Sequence[str], first: int) -> Scans:
     """Return position, intensity and factor of the attenuator of each line.
 
     Raises:
@@ -217,7 +246,7 @@ def _rows(lines: Sequence[str], first: int) -> Scans:
     return found if width == 3 else np.column_stack([found, np.ones(len(found))])
 
 
-def _number(said: Mapping[str, str], key: str) -> float | None:
+def number_of(said: Mapping[str, str], key: str) -> float | None:
     """Return a number of the header, None where it isn't said.
 
     Raises:
@@ -234,8 +263,8 @@ def _number(said: Mapping[str, str], key: str) -> float | None:
 def _seconds(said: Mapping[str, str]) -> float | None:
     """Return how long each point was counted: told in steps, or by the speed of a continuous scan."""
     speed, step, unit = (
-        _number(said, "MEAS_SCAN_SPEED"),
-        _number(said, "MEAS_SCAN_STEP"),
+        number_of(said, "MEAS_SCAN_SPEED"),
+        number_of(said, "MEAS_SCAN_STEP"),
         said.get("MEAS_SCAN_SPEED_UNIT", "").lower(),
     )
     if not speed or speed < 0:
@@ -246,7 +275,7 @@ def _seconds(said: Mapping[str, str]) -> float | None:
     return speed if unit.startswith("s") else None
 
 
-def _place(axes: Mapping[str, _Stage], name: str) -> float | None:
+def _place(axes: Mapping[str, Stage], name: str) -> float | None:
     """Return where the stage stood, in mm.
 
     Raises:
@@ -257,10 +286,10 @@ def _place(axes: Mapping[str, _Stage], name: str) -> float | None:
         return None
     if stage.unit != "mm":
         raise DatasetError(f"The stage's {name} is in {stage.unit!r}; mm is expected. Export the scan again.")
-    return _number({name: stage.position}, name)
+    return number_of({name: stage.position}, name)
 
 
-def _settings(scanned: str, two_theta: ScanAxis, conditions: _Conditions) -> dict[str, float | str]:
+def _settings(scanned: str, two_theta: ScanAxis, conditions: Conditions) -> dict[str, float | str]:
     """Return what else was set, as a `Part` has it; what turned or moved along with the scan says nothing."""
     settings: dict[str, float | str] = {}
     angles = {name: _value(stage) for name, stage in conditions.axes.items() if name in ("Omega", "TwoTheta")}
@@ -279,19 +308,19 @@ def _settings(scanned: str, two_theta: ScanAxis, conditions: _Conditions) -> dic
         else:
             settings[f"{name} ({unit})" if unit else name] = value
     for key, name in (("VOLTAGE", "tube's tension (kV)"), ("CURRENT", "tube's current (mA)")):
-        if (value := _number(conditions.said, f"MEAS_COND_XG_{key}")) is not None:
+        if (value := number_of(conditions.said, f"MEAS_COND_XG_{key}")) is not None:
             settings[name] = value
     return settings
 
 
-def _value(stage: _Stage) -> float | str:
+def _value(stage: Stage) -> float | str:
     try:
         return float(numbers_of([stage.position], 1)[0])
     except (DatasetError, IndexError):
         return stage.position
 
 
-def _wavelength(said: Mapping[str, str]) -> tuple[float | None, tuple[str, ...]]:
+def _wavelength(conditions: Conditions) -> tuple[float | None, tuple[str, ...]]:
     """Return the wavelength in Å, and a note which line that is.
 
     Both Kα lines are in the beam, whichever of them the file names, unless a germanium crystal stands before the
@@ -300,23 +329,22 @@ def _wavelength(said: Mapping[str, str]) -> tuple[float | None, tuple[str, ...]]
     Raises:
         DatasetError: If it is in another unit.
     """
+    said = conditions.said
+    crystals = [said.get(key, "") for key in ("HW_I_MONOCHRO_NAME", "HW_I_MONOCHRO_NAME_INTERNAL")]
+    crystals += [stage.position for name, stage in conditions.axes.items() if name == "IncidentMonochromator"]
     keys = {"kAlpha1": "ALPHA1", "kAlpha2": "ALPHA2", "kBeta": "BETA"}
-    lines = {name: _number(said, f"HW_XG_WAVE_LENGTH_{key}") or np.nan for name, key in keys.items()}
+    lines = {name: number_of(said, f"HW_XG_WAVE_LENGTH_{key}") or np.nan for name, key in keys.items()}
     if not np.isfinite(lines["kAlpha1"]):
         return name_anode(said.get("HW_XG_TARGET_NAME", ""))
     if (unit := said.get("HW_XG_WAVE_LENGTH_UNIT") or "Angstrom").lower() not in ("angstrom", "å", "a"):
         raise DatasetError(f"Its wavelengths are in {unit!r}; Å is expected. Export the scan again.")
-    optics = " ".join(said.get(key, "") for key in MONOCHROMATORS)
-    crystal = re.search(r"Ge\s*\(?\s*\d{3}\)?\s*x?\s*\d?|Johansson", optics)
+    crystal = re.search(r"Ge\s*\(?\s*\d{3}\)?\s*x?\s*\d?|Johansson", " ".join(crystals))
     if said.get("MEAS_COND_XG_WAVE_TYPE", "").lower() in ("kb", "kbeta"):
         return name_line("K-Beta", lines, 0.0)
     if crystal is not None:
         wavelength, notes = name_line("K-Alpha 1", lines, 0.0)
         return wavelength, (*notes, f"{crystal[0].strip()} stands before the sample.")
     return name_line("K-Alpha" if np.isfinite(lines["kAlpha2"]) else "K-Alpha 1", lines, K_ALPHA_RATIO)
-
-
-MONOCHROMATORS = ("HW_I_MONOCHRO_NAME", "HW_I_MONOCHRO_NAME_INTERNAL")
 
 
 def _is_binary(content: bytes, suffix: str) -> bool:

@@ -21,6 +21,7 @@ from glassmap.agent.data.formats.headers import (
     is_of_units,
     state,
 )
+from glassmap.agent.data.formats.lines import decode
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.errors import DatasetError, SpectrumError
@@ -59,21 +60,6 @@ def _read_columns(content: bytes, suffix: str) -> list[Part]:
             "each (`# sample W1-3`), or save each alone."
         )
     return parts
-
-
-def decode(content: bytes) -> str:
-    """Return a text in UTF-8, in UTF-16 with its mark, or else in Latin-1 as Windows has it.
-
-    Raises:
-        DatasetError: If it is none of them.
-    """
-    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", "cp1252", "latin-1"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise DatasetError("It is no whole UTF-16 text. Wait until it is written, or export the scan as text in UTF-8.")
 
 
 # --- numbers and the lines above them

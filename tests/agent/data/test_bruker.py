@@ -10,7 +10,7 @@ import pytest
 from glassmap.agent.data.raw_scan import RawScan
 from glassmap.agent.data.scan_files import read_raw_scan, read_scans
 from glassmap.agent.errors import DatasetError, GlassmapError
-from tests.support.instrument_files import RAW_VERSIONS, raw_1, raw_2, raw_3, raw_4, uxd
+from tests.support.instrument_files import RAW_VERSIONS, raw_1, raw_2, raw_3, raw_4, raw_4_text, uxd
 
 ANGLES = 20 + 0.02 * np.arange(101)
 COUNTS = np.round(100 + 900 * np.exp(-(((ANGLES - 21) / 0.3) ** 2)))
@@ -227,7 +227,7 @@ def test_a_uxd_with_a_time_at_each_point_becomes_counts_per_second(tmp_path: Pat
         ("_START=20.0\n", "_START=30.0\n", "begins at 2θ = 20°.*says 30"),
         ("   21.0000 1000", "   21.0000 1o00", r"Line \d+: a number is expected, got '1o00'"),
         ("   21.0000 1000", "   21.0000", "holds 201 numbers behind _2THETACOUNTS, 2 a point"),
-        ("_WL1=1.5406", "_WL1=copper", "_WL1 is 'copper'; a number is expected"),
+        ("_WL1=1.5406", "_WL1=copper", "WL1 is 'copper'; a number is expected"),
         ("_2THETACOUNTS\n", "", "Line .*stands before the mark"),
     ],
 )
@@ -276,3 +276,41 @@ def test_a_raw_that_says_another_length_of_its_header_is_refused(tmp_path: Path)
     struct.pack_into("<I", content, 712 + 252, 12)
     with pytest.raises(DatasetError, match="has 12 bytes, and should have 4"):
         read(tmp_path, bytes(content))
+
+
+def test_points_that_were_not_measured_are_counted_and_refused(tmp_path: Path):
+    counts = np.where(ANGLES > 21.5, -9999, COUNTS)
+    for name, content in (
+        ("a.raw", raw_4([scan_of(counts=counts)])),
+        ("a.txt", raw_4_text([scan_of(counts=counts)]).encode()),
+    ):
+        with pytest.raises(DatasetError, match="25 of the 101 points of range 1 weren't measured"):
+            read(tmp_path, content, name)
+
+
+def test_the_text_of_version_4_is_read_with_its_sample_and_wavelength(tmp_path: Path):
+    [scan] = read(tmp_path, raw_4_text([scan_of()]).encode(), "scan.txt")
+    np.testing.assert_allclose(scan.axis, ANGLES, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(scan.intensity, COUNTS)
+    assert scan.sample == "r001-01" and scan.wavelength == pytest.approx(MEAN, abs=1e-6)
+    after = scan_of(start=22.02, seconds=4.0, counts=2 * COUNTS)
+    [scan] = read(tmp_path, raw_4_text([scan_of(), after]).encode(), "scan.txt")
+    np.testing.assert_allclose(scan.intensity, np.tile(COUNTS / 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("Steps=101", "Steps=102", "announces 102 points and holds 101"),
+        ("ScanType=Locked Coupled", "ScanType=Rocking Curve", "Range 1 is Rocking Curve, no scan over 2θ"),
+        ("Angle,       PSD,", "Angle,       Det1, Det2,", "columns of range 1 are 'Angle', 'Det1', 'Det2'"),
+        ("  21.00000,      1000,", "  21.00000,      1o00,", r"Line \d+: a number is expected, got '1o00'"),
+        ("ActuallyUsedLambda=1.5418", "ActuallyUsedLambda=0.7093", "0.7093 Å, and its tube has Kα1 of 1.5406"),
+        ("[Data]", "[Date]", "holds no range"),
+    ],
+)
+def test_a_text_of_version_4_that_contradicts_itself_is_refused(before: str, after: str, message: str, tmp_path: Path):
+    content = raw_4_text([scan_of()])
+    assert before in content
+    with pytest.raises(DatasetError, match=message):
+        read(tmp_path, content.replace(before, after).encode(), "scan.txt")

@@ -1,7 +1,8 @@
-"""Bruker `.uxd`, the text that DIFFRAC exports: keys like `_STEPTIME=1`, and behind a mark the numbers of a range.
+"""The texts that Bruker's programs export: `.uxd`, and the `.txt` that begins with `;RAW4.00`.
 
-The mark says what they are: `_COUNTS`, `_CPS`, or pairs with 2θ, `_2THETACOUNTS`, `_2THETACPS`. No description knows
-factors of an attenuator.
+A `.uxd` has keys like `_STEPTIME=1`, and behind a mark the numbers of a range. The mark says what they are: `_COUNTS`,
+`_CPS`, or pairs with 2θ, `_2THETACOUNTS`, `_2THETACPS`. The other has sections like `[RangeHeader]` with keys, and
+under `[Data]` the points of a range. No description of either knows factors of an attenuator.
 """
 
 import re
@@ -11,13 +12,14 @@ from glassmap.agent.data.formats.bruker import (
     ALONE,
     COUPLED,
     SAME_START,
+    check_counts,
     even_axis,
     plain_drive,
     tilts,
     tube_wavelength,
     without_stage,
 )
-from glassmap.agent.data.formats.lines import decode, numbers_of
+from glassmap.agent.data.formats.lines import decode, head_of, numbers_of
 from glassmap.agent.data.formats.markup import counted
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
@@ -35,7 +37,7 @@ SETTINGS = {
 
 
 def _is_uxd(content: bytes, suffix: str) -> bool:
-    return re.search(r"^_(FILEVERSION|(2THETA)?(COUNTS|CPS))", decode(content[:65536]), re.MULTILINE) is not None
+    return re.search(r"^_(FILEVERSION|(2THETA)?(COUNTS|CPS))", head_of(content), re.MULTILINE) is not None
 
 
 def _read_uxd(content: bytes, suffix: str) -> list[Part]:
@@ -127,7 +129,71 @@ def _number(said: Mapping[str, str], key: str) -> float:
     try:
         return float(numbers_of([said.get(key, "0")], 1)[0])
     except (DatasetError, IndexError) as error:
-        raise DatasetError(f"_{key} is {said[key]!r}; a number is expected. Export the scan again.") from error
+        raise DatasetError(f"{key} is {said[key]!r}; a number is expected. Export the scan again.") from error
 
 
-FORMATS = (Format("Bruker uxd", (".uxd", ".txt", ".dat", ".asc", ".xy"), _is_uxd, _read_uxd),)
+def _is_sections(content: bytes, suffix: str) -> bool:
+    return head_of(content).lstrip().startswith(";RAW4")
+
+
+def _read_sections(content: bytes, suffix: str) -> list[Part]:
+    """Read every range of a text of sections."""
+    parts, section, body, first = list[Part](), "", list[str](), 0
+    said = {"HardwareConfiguration": dict[str, str](), "RangeHeader": dict[str, str](), "VarInfo": dict[str, str]()}
+    sample: str | None = None
+    for number, line in enumerate([*decode(content).splitlines(), "[]"], start=1):
+        line = line.strip()
+        if line.startswith("[") and line.endswith("]"):
+            if section == "Data":
+                parts.append(_range_of_sections(body, first, said, len(parts) + 1)._replace(sample=sample))
+            section, body, first = line[1:-1].strip(), [], number + 1
+            if section in ("RangeHeader", "VarInfo"):
+                said[section] = {}
+        elif section == "Data":
+            body.append(line)
+        elif section in said and "=" in line:
+            key, _, value = line.partition("=")
+            said[section][key.strip()] = value.strip()
+            if said["VarInfo"].get("Type") == "SAMPLEID":
+                sample = said["VarInfo"].get("Value") or sample
+    if not parts:
+        raise DatasetError("It holds no range, which begins with [Data]. Wait until it is written, or export it again.")
+    return parts
+
+
+def _range_of_sections(body: Sequence[str], first: int, sections: Mapping[str, Mapping[str, str]], place: int) -> Part:
+    """Return a range of its lines, of which the first, that of `first` in the file, names their columns."""
+    tube, said = sections["HardwareConfiguration"], sections["RangeHeader"]
+    scan = said.get("ScanType", "")
+    if scan and plain_drive(scan) not in (*COUPLED, *ALONE):
+        raise DatasetError(f"Range {place} is {scan}, no scan over 2θ. Measure one over 2θ.")
+    titles = [title.strip() for title in (body[0] if body else "").strip(", ").split(",")]
+    if len(titles) != 2 or plain_drive(titles[0]) not in ("angle", "2theta", "twotheta"):
+        raise DatasetError(
+            f"Line {first}: the columns of range {place} are {', '.join(map(repr, titles))[:200]}; Angle and one of "
+            "counts are expected. Export the scan with one detector."
+        )
+    found = numbers_of([line.rstrip(", ").replace(",", " ") for line in body[1:]], first + 1)
+    steps = _number(said, "Steps") if "Steps" in said else found.size / 2
+    if found.size != 2 * steps or found.size < 2:
+        raise DatasetError(f"Range {place} announces {steps:g} points and holds {found.size / 2:g}; it is cut off.")
+    axis, counts = found[::2].copy(), found[1::2].copy()
+    check_counts(counts, place)
+    if (unit := tube.get("WaveUnit") or "A").lower()[0] not in "aå":
+        raise DatasetError(f"Its wavelengths are in {unit!r}; Å is expected. Export the scan again.")
+    lines = {
+        name: _number(tube, key) for name, key in (("kAlpha1", "Alpha1"), ("kAlpha2", "Alpha2"), ("kBeta", "Beta"))
+    }
+    ratio = _number(tube, "AlphaRatio") if "AlphaRatio" in tube else K_ALPHA_RATIO
+    wavelength, notes = tube_wavelength(lines, ratio, tube.get("Anode", ""), _number(said, "ActuallyUsedLambda"))
+    seconds = _number(said, "Time") or None
+    keys = {"GeneratorVoltage": "tube's tension (kV)", "GeneratorCurrent": "tube's current (mA)"}
+    settings: dict[str, float | str] = {name: _number(said, key) for key, name in keys.items() if key in said}
+    settings["scan type"] = scan
+    return Part(axis, counts, wavelength=wavelength, seconds=seconds, settings=settings, notes=notes)
+
+
+FORMATS = (
+    Format("Bruker uxd", (".uxd", ".txt", ".dat", ".asc", ".xy"), _is_uxd, _read_uxd),
+    Format("Bruker text", (".txt", ".xy", ".csv", ".dat"), _is_sections, _read_sections),
+)
