@@ -39,6 +39,7 @@ RadialValues = Float[np.ndarray, " r"]  # g(r)
 FineRdf = Float[np.ndarray, " fine"]  # r in Å, or g(r), in the bins of a simulation
 PartialRdfs = Float[np.ndarray, "pairs r"]
 FormFactors = Float[np.ndarray, "e q"]  # electrons
+Numbers = Float[np.ndarray, "..."]  # of a dataset of a file, any shape
 Table = Float[np.ndarray, " t"]  # of a potential: density or energy against density or distance
 GridSpectra = Float[np.ndarray, "g q"]  # of the alloys of GridCompositions
 GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from glassmap.agent.data.formats import brml, bruker, bruker_text, rigaku, rigaku_text, text, xrdml
+from glassmap.agent.data.formats import (
+    brml,
+    bruker,
+    bruker_text,
+    gsas,
+    nexus,
+    powder_cif,
+    rigaku,
+    rigaku_text,
+    text,
+    xrdml,
+)
 from glassmap.agent.data.formats.parts import Format, Part, as_scans, combine
 from glassmap.agent.data.raw_scan import MAX_BYTES, MAX_POINTS, WAVELENGTHS, RawScan
 from glassmap.agent.errors import DatasetError, GlassmapError, SpectrumError
@@ -21,6 +32,9 @@ FORMATS: tuple[Format, ...] = (
     *bruker_text.FORMATS,
     *rigaku.FORMATS,
     *rigaku_text.FORMATS,
+    *nexus.FORMATS,
+    *powder_cif.FORMATS,
+    *gsas.FORMATS,
     *text.FORMATS,
 )  # the first that fits
 SUFFIXES = tuple(dict.fromkeys(suffix for one in FORMATS for suffix in one.suffixes))

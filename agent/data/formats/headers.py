@@ -50,7 +50,9 @@ SHARE = re.compile(r"\b(at|wt|mol|mass|weight|atomic)\b[.\s_]*(%|percent)|\b[aw]
 _A_NUMBER = r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)"
 KEV_ANGSTROM = 12.398420  # energy times wavelength of a photon
 _STATED = {  # what a header states, by how it is called, without blanks and signs
-    "wavelength": re.compile(r"(xray|used|incident|average|mean)?(wavelength|lambda|λ)(used|average|mean)?|wl"),
+    "wavelength": re.compile(
+        r"(xray|used|incident|average|mean|calibrated)?(wavelength|lambda|λ)(used|average|mean)?|wl"
+    ),
     "Kα1": re.compile(r"kalpha1(wavelength)?|wl1|alpha1|(wavelength|lambda)(kalpha|alpha)?1"),
     "Kα2": re.compile(r"kalpha2(wavelength)?|wl2|alpha2|(wavelength|lambda)(kalpha|alpha)?2"),
     "Kα2/Kα1": re.compile(r"ratio(kalpha2/kalpha1)?|wlratio|(kalpha2/kalpha1|a2a1)(ratio)?"),

@@ -35,6 +35,7 @@ class Part(NamedTuple):
     is_rate: bool = False
     settings: Mapping[str, float | str] = {}  # what else was set, as messages call it: {"Omega (°)": 18.0}
     notes: tuple[str, ...] = ()
+    frame: int | None = None  # in a series from 1, where the file doesn't say that all were taken at one place
 
 
 class Format(NamedTuple):
@@ -62,7 +63,7 @@ def combine(parts: Sequence[Part]) -> list[Part]:
     groups: list[list[Part]] = []
     nearby: dict[tuple[object, ...], list[list[Part]]] = {}  # by sample, axis and cell, so that maps don't take hours
     for part in parts:
-        what = (part.sample, part.axis_name)
+        what = (part.sample, part.axis_name, part.frame)
         cells = [(*what, x, y) for x in _cells(part.x) for y in _cells(part.y)]
         candidates = (group for cell in cells for group in nearby.get(cell, []))
         group = next((group for group in candidates if _is_of_one_place(group[0], part)), None)
