@@ -255,7 +255,8 @@ def _ranges_4(content: bytes) -> Iterator[Part]:
     """
     sample, lines, ratio, anode = None, dict[str, float](), K_ALPHA_RATIO, ""
     at, place = FIRST_SEGMENT_4, 0
-    while content[at:].strip(b"\0"):
+    end = len(content.rstrip(b"\0"))
+    while at < end:
         kind = int(_header(content, at, np.dtype([("kind", "<u4")]))["kind"])
         if kind in (0, 160):
             place += 1
@@ -472,7 +473,13 @@ def _tube(tension: float, current: float) -> dict[str, float | str]:
 
 
 def without_stage(parts: Sequence[Part]) -> list[Part]:
-    """Return parts without a place where all say 0, 0, as instruments do that have no stage."""
+    """Return parts without a place where all say 0, 0, as instruments do that have no stage.
+
+    Raises:
+        DatasetError: If a place is infinite or NaN.
+    """
+    if not np.isfinite([at for part in parts for at in (part.x, part.y) if at is not None]).all():
+        raise DatasetError("A place on the stage is no number. Export the scan again.")
     if all(not part.x and not part.y for part in parts):
         return [part._replace(x=None, y=None) for part in parts]
     return list(parts)

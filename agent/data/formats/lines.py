@@ -20,7 +20,7 @@ def decode(content: bytes) -> str:
     is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ("utf-16",) if is_wide else ("utf-8-sig", "cp1252", "latin-1"):
         try:
-            return content.decode(encoding)
+            return content.decode(encoding).rstrip("\x1a")  # by which DOS ends a text
         except UnicodeDecodeError:
             continue
     raise DatasetError("It is no whole UTF-16 text. Wait until it is written, or export the scan as text in UTF-8.")

@@ -40,6 +40,7 @@ OVER_TWO_THETA = (  # names of axes without blanks, signs and case, whose positi
 OMEGA_FOLLOWS = ("twothetaomega", "2thetaomega", "2θω")  # at its offset from half of 2θ
 OMEGA_STANDS = ("twotheta", "2theta", "2θ")
 STANDING = ("Chi", "Phi", "Z", "Rx", "Ry", "SlitDS", "SlitSS", "SlitRS", "IS", "RS1", "RS2", "Filter", "Filter1")
+NOWHERE = ("", "-", "None")  # positions of what isn't mounted
 KELVIN = 273.15
 
 
@@ -118,7 +119,7 @@ def _read_rasx(content: bytes, suffix: str) -> list[Part]:
             beside = conditions.get((found[name]["folder"], found[name]["number"]))
             if beside is None:
                 raise DatasetError("No list of its conditions lies beside its profile. Export the scan again.")
-            lines = decode(members[name]).splitlines()
+            lines = [line.strip() for line in decode(members[name]).splitlines()]
             parts.append(read_lines(lines, 1, _conditions(parse_xml(members[beside]))))
         except DatasetError as error:
             raise DatasetError(f"{name}: {error}" if len(profiles) > 1 else str(error)) from error
@@ -237,11 +238,13 @@ def rows_of(lines: Sequence[str], first: int) -> Scans:
     Raises:
         DatasetError: If a line has other than two or three numbers; one factor is 1 where it isn't said.
     """
-    widths = {len(line.split()) for line in lines} - {0}
-    if not widths or len(widths) > 1 or not widths <= {2, 3}:
-        wrong = next((n for n, line in enumerate(lines, first) if len(line.split()) not in (0, 3)), first)
-        raise DatasetError(f"Line {wrong}: position, intensity and attenuation are expected. Export the scan again.")
-    width = widths.pop()
+    width = next((len(line.split()) for line in lines if line), 0)
+    wrong = next((number for number, line in enumerate(lines, first) if line and len(line.split()) != width), None)
+    if wrong is not None or width not in (2, 3):
+        raise DatasetError(
+            f"Line {first if wrong is None else wrong}: position, intensity and attenuation are expected. Export the "
+            "scan again."
+        )
     found = numbers_of(lines, first).reshape(-1, width)
     return found if width == 3 else np.column_stack([found, np.ones(len(found))])
 
@@ -282,7 +285,7 @@ def _place(axes: Mapping[str, Stage], name: str) -> float | None:
         DatasetError: If that is in another unit, or no number.
     """
     stage = axes.get(name)
-    if stage is None or not stage.position or stage.state == "Scan":
+    if stage is None or stage.position in NOWHERE or stage.state == "Scan":
         return None
     if stage.unit != "mm":
         raise DatasetError(f"The stage's {name} is in {stage.unit!r}; mm is expected. Export the scan again.")
@@ -300,7 +303,7 @@ def _settings(scanned: str, two_theta: ScanAxis, conditions: Conditions) -> dict
         settings["offset of Omega (°)"] = round(omega - detector / 2, 3)
     for name, stage in conditions.axes.items():
         heats = name.startswith(("Temperature", "SampleTemperature"))
-        if not stage.position or stage.state not in ("", "Fixed") or not (name in STANDING or heats):
+        if stage.position in ("", "-") or stage.state not in ("", "Fixed") or not (name in STANDING or heats):
             continue
         value, unit = _value(stage), {"deg": "°"}.get(stage.unit, stage.unit)
         if heats and isinstance(value, float):

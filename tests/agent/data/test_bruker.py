@@ -1,6 +1,7 @@
 """Bruker's .raw of versions 1 to 4 and .uxd, each written by the test where the public descriptions say."""
 
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def test_ranges_of_other_places_are_scans_of_their_own(write: Callable[[list[dic
     assert [(scan.x, scan.y, scan.name) for scan in scans] == [(0, 2.5, "1"), (5, 2.5, "2"), (10, 2.5, "3")]
     for number, scan in enumerate(scans, start=1):
         np.testing.assert_array_equal(scan.intensity, number * COUNTS)
+
+
+@pytest.mark.parametrize("write", [raw_3, raw_4, lambda ranges: uxd(ranges).encode()])
+def test_a_map_of_441_places_takes_a_second(write: Callable[[list[dict]], bytes], tmp_path: Path):
+    content = write([scan_of(x=float(k % 21), y=float(k // 21)) for k in range(441)])
+    start = time.process_time()
+    scans = read(tmp_path, content, "map.raw" if content.startswith(b"RAW") else "map.uxd")
+    assert time.process_time() - start < 3  # alone on a core it takes a fifth of that
+    assert [(scan.x, scan.y) for scan in scans] == [(k % 21, k // 21) for k in range(441)]
 
 
 @pytest.mark.parametrize("write", [raw_3, raw_4, lambda ranges: uxd(ranges).encode()])

@@ -170,6 +170,12 @@ def test_a_place_in_another_unit_is_refused(suffix: str, tmp_path: Path):
         read(tmp_path, suffix, scan_of(axes={"X": ("1.0", "inch")}))
 
 
+@pytest.mark.parametrize("position", ["-", "None", ""])
+def test_a_stage_that_is_not_mounted_is_nowhere(suffix: str, position: str, tmp_path: Path):
+    [scan] = read(tmp_path, suffix, scan_of(axes={"X": (position, "-"), "Y": (position, "-")}))
+    assert (scan.x, scan.y) == (None, None)
+
+
 def test_a_text_that_is_not_written_whole_is_refused(tmp_path: Path):
     whole = ras([scan_of(x=0.0, y=0.0), scan_of(x=5.0, y=0.0)])
     for end in ("*RAS_DATA_END", "*RAS_INT_END", "*RAS_INT_START", "20.5000"):

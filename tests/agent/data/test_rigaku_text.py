@@ -26,7 +26,7 @@ def read(tmp_path: Path, content: str, name: str = "scan.txt") -> list[RawScan]:
 
 @pytest.mark.parametrize(("write", "name"), [(rigaku_export, "scan.txt"), (asc, "scan.asc"), (asc, "scan.txt")])
 def test_a_scan_gives_2theta_counts_sample_and_wavelength(write: Callable[[list], str], name: str, tmp_path: Path):
-    [scan] = read(tmp_path, write([scan_of()]), name)
+    [scan] = read(tmp_path, write([scan_of()]) + "\x1a", name)  # as DOS ends a text
     np.testing.assert_allclose(scan.axis, ANGLES, rtol=0, atol=1e-9)
     np.testing.assert_array_equal(scan.intensity, COUNTS)
     assert scan.sample == "r001-01" and scan.wavelength == pytest.approx(1.54187, abs=1e-4)
