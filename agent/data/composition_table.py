@@ -41,6 +41,8 @@ class CompositionTable(NamedTuple):
     compositions: Compositions  # atomic fraction, closed to 1
     others: Mapping[str, Sequence[str]]  # the cells of the other columns
     notes: tuple[str, ...]  # what was converted or closed
+    x: np.ndarray | None = None  # mm, of each sample, NaN where it isn't said; None without such a column
+    y: np.ndarray | None = None
 
     def cells(self, name: str) -> Sequence[str]:
         """Return the cells of one of the others, `rate` also where it is called `rate (nm/s)`; empty without it."""

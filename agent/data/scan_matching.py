@@ -4,16 +4,40 @@ One rule for the lab's drop folder and for `glassmap import`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from glassmap.agent.data.raw_scan import RawScan
 from glassmap.agent.outside_text import plain_name
 
 SAME_PLACE = 0.25  # mm, between where a scan and a row of a table say that they are
 _SEPARATORS = ("-", "_", "/", "#", " ")  # between a file's name and the number of a scan in it
 _DIGITS = (1, 2, 3, 4)  # that a number is written with, zeros before it
+
+
+@runtime_checkable
+class Called(Protocol):
+    """What a scan is called, and where it was taken: what of a `RawScan`, or a record of one, is matched by."""
+
+    @property
+    def name(self) -> str:
+        """Among the scans of its file."""
+        ...
+
+    @property
+    def sample(self) -> str | None:
+        """As the file says, if it does."""
+        ...
+
+    @property
+    def x(self) -> float | None:
+        """In mm, as the file says."""
+        ...
+
+    @property
+    def y(self) -> float | None:
+        """In mm, as the file says."""
+        ...
 
 
 class Place(NamedTuple):
@@ -25,7 +49,7 @@ class Place(NamedTuple):
     y: float | None = None
 
 
-def names_of_scan(scan: RawScan, stem: str, *, is_alone: bool) -> list[str]:
+def names_of_scan(scan: Called, stem: str, *, is_alone: bool) -> list[str]:
     """Return the plain names that a scan goes by, the best first.
 
     Args:
@@ -44,7 +68,7 @@ def names_of_scan(scan: RawScan, stem: str, *, is_alone: bool) -> list[str]:
 
 
 def match_scans(
-    scans: Sequence[RawScan], stems: Sequence[str], is_alone: Sequence[bool], rows: Sequence[Place]
+    scans: Sequence[Called], stems: Sequence[str], is_alone: Sequence[bool], rows: Sequence[Place]
 ) -> list[int | str]:
     """Find the row of each scan, or say why there is none.
 
@@ -79,7 +103,7 @@ def match_scans(
     return found
 
 
-def _distance(scan: RawScan, row: Place) -> float | None:
+def _distance(scan: Called, row: Place) -> float | None:
     """Return how far in mm a scan lies from a row; None where one of them doesn't say its place."""
     if scan.x is None or scan.y is None or row.x is None or row.y is None:
         return None
@@ -97,7 +121,7 @@ class _Places:
             if row.x is not None and row.y is not None:
                 self._cells.setdefault(_cell(row.x, row.y), []).append(k)
 
-    def near(self, scan: RawScan, stem: str) -> int | None:
+    def near(self, scan: Called, stem: str) -> int | None:
         """Return the one row at a scan's place, on the wafer that it or its file is called as; None without one."""
         if scan.x is None or scan.y is None or not self._cells:
             return None

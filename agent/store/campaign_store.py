@@ -21,11 +21,12 @@ from glassmap.agent.store.measurements import Measurements
 from glassmap.agent.store.records import Running, ToLookAt
 from glassmap.agent.store.results import Results
 from glassmap.agent.store.rounds import Rounds
+from glassmap.agent.store.scans import Scans
 from glassmap.agent.store.status import FLAGS_SAID, Status
 from glassmap.agent.store.suggestions import Suggestions
 
 
-class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog):
+class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, Scans, AuditLog):
     """Rows in, rows out; each base holds the tables of one idea, this class what all of them say together."""
 
     def used(self) -> Budget:
@@ -91,10 +92,10 @@ class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, AuditLog)
 
     def to_look_at(self) -> ToLookAt:
         """Return how much there is that a person should see to."""
-        files = self.count_files()
         return ToLookAt(
-            files.get("quarantined", 0),
-            files.get("waiting", 0),
+            self.count_files().get("quarantined", 0),
+            self.count_scans("waiting") + len(self.files_to_read()),
             self.count_measurements("flagged"),
             self.count_flagged_used(),
+            self.count_scans("quarantined", of_several=True),
         )

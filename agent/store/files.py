@@ -1,17 +1,14 @@
-"""The files that a laboratory dropped, and what its composition tables say."""
+"""The files that a laboratory dropped."""
 
-import json
 from collections.abc import Sequence
 from typing import Literal
 
-from glassmap.agent.data.context import Held, Value
-from glassmap.agent.shapes import Composition
 from glassmap.agent.store.connection import StoreConnection, now
 from glassmap.agent.store.records import DroppedFile, FileState
 
 
 class Files(StoreConnection):
-    """The tables `files` and `samples`."""
+    """The table `files`."""
 
     def files(self, *, state: str | None = None) -> list[DroppedFile]:
         """Return every file that was dropped, in the order they were seen; or only those of one state."""
@@ -31,6 +28,19 @@ class Files(StoreConnection):
         """Return every path that a content was dropped under, the last first."""
         query = "SELECT path FROM files WHERE hash = ? ORDER BY sequence DESC"
         return [row["path"] for row in self._rows(query, [hash_])]
+
+    def waiting_at(self, path: str) -> list[DroppedFile]:
+        """Return the files that were dropped under a path, of which something waits for its composition."""
+        query = "SELECT * FROM files WHERE path = ? AND state = 'waiting' ORDER BY id"
+        return [DroppedFile(**row) for row in self._rows(query, [path])]
+
+    def files_to_read(self) -> list[DroppedFile]:
+        """Return the files that wait, one a content, of which it isn't recorded what their scans are called."""
+        rows = self._rows(
+            """SELECT *, MAX(sequence) AS sequence FROM files WHERE state = 'waiting' AND hash NOT IN (
+                SELECT hash FROM scans WHERE state = 'waiting') GROUP BY hash ORDER BY id"""
+        )
+        return [DroppedFile(**row) for row in rows]
 
     def record_file(
         self,
@@ -85,7 +95,9 @@ class Files(StoreConnection):
 
     def forget_files_of_the_lost(self) -> None:
         """Forget the files whose measurements are gone, so that they are read again; call within a transaction."""
-        self._execute("DELETE FROM files WHERE measurement IS NOT NULL AND measurement NOT IN (SELECT id FROM spectra)")
+        gone = "measurement IS NOT NULL AND measurement NOT IN (SELECT id FROM spectra)"
+        self._execute(f"DELETE FROM files WHERE {gone} OR hash IN (SELECT hash FROM scans WHERE {gone})")
+        self._execute(f"DELETE FROM scans WHERE {gone}")
 
     def forget_tables(self, files: Sequence[DroppedFile]) -> None:
         """Forget those of some files that are composition tables, so that they are read again; in a transaction."""
@@ -99,39 +111,3 @@ class Files(StoreConnection):
             GROUP BY state"""
         )
         return {row["state"]: row["count"] for row in rows}
-
-    def record_sample(
-        self, name: str, composition: Composition, *, file: int, wafer: str = "", context: Held | None = None
-    ) -> None:
-        """Record a row of a composition table, with wafer and process variables if it says some; in a transaction."""
-        self._execute(
-            "INSERT OR REPLACE INTO samples (name, composition, file, wafer, context) VALUES (?, ?, ?, ?, ?)",
-            [name, json.dumps(composition.tolist()), file, wafer, json.dumps(dict(context or {}))],
-        )
-
-    def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
-        """Return what tables say of a sample, the last first: path of the table, composition as atomic fraction."""
-        rows = self._rows(
-            """SELECT path, composition FROM samples JOIN files ON files.id = samples.file
-            WHERE name = ? ORDER BY samples.id DESC""",
-            [name],
-        )
-        return [(row["path"], tuple(json.loads(row["composition"]))) for row in rows]
-
-    def wafers(self, name: str) -> list[tuple[str, str]]:
-        """Return which wafer tables say that a sample lies on, the last first: path of the table, name of the wafer."""
-        rows = self._rows(
-            """SELECT path, wafer FROM samples JOIN files ON files.id = samples.file
-            WHERE name = ? AND wafer <> '' ORDER BY samples.id DESC""",
-            [name],
-        )
-        return [(row["path"], row["wafer"]) for row in rows]
-
-    def contexts(self, name: str) -> list[tuple[str, dict[str, Value]]]:
-        """Return what tables say of a sample's process variables, the last first: path of the table, value by name."""
-        rows = self._rows(
-            """SELECT path, context FROM samples JOIN files ON files.id = samples.file
-            WHERE name = ? AND context <> '{}' ORDER BY samples.id DESC""",
-            [name],
-        )
-        return [(row["path"], json.loads(row["context"])) for row in rows]

@@ -169,6 +169,12 @@ class Measurements(Settings):
             return [], np.empty((0, len(self.elements))), np.empty((0, len(self.axis()[1])))
         return [row["id"] for row in rows], compositions, spectra
 
+    def held_out(self, *, since: int) -> Compositions:
+        """Return what is held out and used of what came in a round or later, atomic fraction, `(n, e)`."""
+        query = "SELECT composition FROM spectra WHERE hold_out AND state = 'used' AND round >= ?"
+        texts = [text for (text,) in self._db.execute(query, [since])]
+        return np.array(json.loads(f"[{','.join(texts)}]"), dtype=np.float64).reshape(-1, len(self.elements))
+
     def n_spectra(self) -> int:
         """Return how many measurements there are."""
         return self._value("SELECT COUNT(*) FROM spectra")

@@ -8,12 +8,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.context import Value
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectrum
 
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
 MeasurementState = Literal["used", "flagged", "retracted"]
 Exclusion = Literal["rejected", "abandoned", "retracted"]
 FileState = Literal["used", "waiting", "duplicate", "quarantined"]
+ScanState = FileState  # a duplicate is one that the file held before it was written anew
 Judged = Literal["held out", "left out"]  # never learned from; learned from, as models say it that left it out
 StageStatus = Literal["running", "waiting", "failed", "done"]
 WaitingFor = Literal["approval", "measurements", "other spectra"]  # the last: those to learn from were retracted
@@ -148,6 +150,33 @@ class DroppedFile(NamedTuple):
     sequence: int  # in the order in which files were seen last
 
 
+class DroppedScan(NamedTuple):
+    """A scan of a file that a laboratory dropped, and what became of it."""
+
+    hash: str  # SHA-256 of the content that holds it, under whatever names that was dropped
+    name: str  # among the scans of its file; empty where that holds one
+    sample: str = ""  # as the file says, empty where it doesn't
+    x: float | None = None  # mm, of the stage, as the file says
+    y: float | None = None
+    state: ScanState = "waiting"
+    reason: str = ""
+    measurement: str | None = None
+    matched: str = ""  # the sample of a composition table that it is of, by its plain name
+    seen: int = 0  # how much there was that may name it when it was looked up last; see `Scans.said`
+
+
+class SampleRow(NamedTuple):
+    """What a row of a composition table says."""
+
+    table: str  # its path
+    sample: str  # by its plain name
+    composition: tuple[float, ...]  # atomic fraction
+    wafer: str  # empty where it says none
+    context: Mapping[str, Value]  # process variables
+    x: float | None  # mm, on the wafer
+    y: float | None
+
+
 class LogLine(NamedTuple):
     """Who did what, when and why."""
 
@@ -215,8 +244,13 @@ class ToLookAt(NamedTuple):
     without_composition: int  # scans
     flagged: int  # measurements that wait for a person's word before they are learned from
     used_flagged: int  # measurements that are flagged and learned from nevertheless
+    refused_scans: int = 0  # of files whose other scans were taken
 
     def __str__(self) -> str:
         """Say in words how many files there are, empty where there are none; flags have sentences of their own."""
-        counted = zip(self[:2], (("quarantined file", ""), ("scan", " without a composition")), strict=True)
-        return ", ".join(f"{count} {what}{'s' * (count != 1)}{rest}" for count, (what, rest) in counted if count)
+        counted = (
+            (self.quarantined, "quarantined file", ""),
+            (self.refused_scans, "refused scan", ""),
+            (self.without_composition, "scan", " without a composition"),
+        )
+        return ", ".join(f"{count} {what}{'s' * (count != 1)}{rest}" for count, what, rest in counted if count)

@@ -268,6 +268,35 @@ def nothing_held_out(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+@_version
+def scans_of_files(db: sqlite3.Connection) -> None:
+    """Each scan of a file has a state of its own; tables say where on a wafer a sample lies."""
+    for statement in (
+        """CREATE TABLE scans (
+            hash TEXT NOT NULL, name TEXT NOT NULL, sample TEXT NOT NULL, x REAL, y REAL,
+            state TEXT NOT NULL CHECK (state IN ('used', 'waiting', 'duplicate', 'quarantined')),
+            reason TEXT NOT NULL, measurement TEXT REFERENCES spectra (id),
+            matched TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (hash, name)) STRICT""",
+        "CREATE INDEX waiting_scans ON scans (seen) WHERE state = 'waiting'",
+        "CREATE INDEX scans_of_samples ON scans (matched)",
+        "CREATE INDEX files_in_sequence ON files (sequence)",
+        "CREATE INDEX states_of_files ON files (state)",
+        "ALTER TABLE samples ADD COLUMN x REAL",  # mm, on the wafer
+        "ALTER TABLE samples ADD COLUMN y REAL",
+        "CREATE INDEX places_of_samples ON samples (x) WHERE x IS NOT NULL",
+        "CREATE INDEX held_out_and_used ON spectra (round, composition) WHERE hold_out AND state = 'used'",
+    ):
+        db.execute(statement)
+    used = db.execute(
+        """SELECT hash, path, measurement, MAX(sequence) FROM files WHERE kind = 'scan' AND state = 'used'
+        GROUP BY hash ORDER BY id"""
+    ).fetchall()
+    for hash_, path, measurement, _ in used:  # those that wait are read once more, for what they are called
+        matched = path.rpartition("/")[2].rpartition(".")[0].lower()
+        values = [hash_, measurement, matched]
+        db.execute("INSERT INTO scans VALUES (?, '', '', NULL, NULL, 'used', '', ?, ?, 0)", values)
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

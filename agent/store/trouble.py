@@ -26,7 +26,9 @@ from glassmap.agent.store.written_by import later_version
 COPY_NAME = f"{FILE_NAME}.bak"  # as it was after the last finished round
 BUSY_SECONDS = 30.0  # that a statement waits for who else holds the store
 SMALL = 8 * 2**20  # bytes of a store that is looked through whole whenever it is opened
-LARGE_TABLES = frozenset({"spectra", "suggestions", "log", "files", "samples"})  # with a row a measurement or file
+LARGE_TABLES = frozenset(
+    {"spectra", "suggestions", "log", "files", "scans", "samples"}
+)  # with a row a measurement or file
 LOOKS = 3  # at a log that seems harmed
 SHOWN = 3  # harmed rows of a table that are named
 UNEXPECTED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)  # by harmed values

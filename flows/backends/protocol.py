@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings, module_of
-from glassmap.agent.data.context import Held, Value
 from glassmap.agent.shapes import Axis, AxisName, Composition, Compositions, Spectra, Spectrum
-from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion
+from glassmap.agent.store.records import DroppedFile, DroppedScan, Measurement, SampleRow, Suggestion
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -68,6 +67,7 @@ class Measured(NamedTuple):
     facts: Mapping[str, Any] = {}  # what else was found, JSON types
     hold_out: bool | None = None  # never trained on; as the suggestion by default
     file: LedgerEntry | None = None  # that it was read from
+    scan: DroppedScan | None = None  # of that file
 
 
 class Failed(NamedTuple):
@@ -79,15 +79,20 @@ class Failed(NamedTuple):
 
 
 class Filed(NamedTuple):
-    """A file that gave no measurement: a table, a scan that waits, a duplicate, one that is set aside."""
+    """A file that gave no measurement: a table, scans that wait, a duplicate, one that is set aside."""
 
     file: LedgerEntry
     text: str = ""  # what became of it, a sentence for a person; empty where that isn't worth one
     is_news: bool = True  # and belongs into the log
-    samples: Mapping[str, Composition] = {}  # what a table says
-    wafers: Mapping[str, str] = {}  # that it says they lie on
-    contexts: Mapping[str, Held] = {}  # what it says of their process variables
+    samples: Sequence[SampleRow] = ()  # what a table says
+    scans: Sequence[DroppedScan] = ()  # that it holds, as far as something else than before became of them
     replaces: LedgerEntry | None = None  # another file that this one stands for from here on
+
+
+class Looked(NamedTuple):
+    """Every scan that waits for its composition was looked up, in vain, in all that was said so far."""
+
+    said: int  # how much that was; see `Ledger.said`
 
 
 class Progress(NamedTuple):
@@ -97,7 +102,7 @@ class Progress(NamedTuple):
     share: float  # 0 to 1
 
 
-Event = Measured | Failed | Filed | Progress
+Event = Measured | Failed | Filed | Looked | Progress
 
 
 class Ledger(Protocol):
@@ -120,16 +125,41 @@ class Ledger(Protocol):
         """Return every path that a content was dropped under, the last first."""
         ...
 
-    def samples(self, name: str) -> list[tuple[str, tuple[float, ...]]]:
-        """Return what tables say of a sample, the last first: path of the table, composition as atomic fraction."""
+    def waiting_at(self, path: str) -> list[DroppedFile]:
+        """Return the files that were dropped under a path, of which something waits for its composition."""
         ...
 
-    def wafers(self, name: str) -> list[tuple[str, str]]:
-        """Return which wafer tables say that a sample lies on, the last first: path of the table, name of the wafer."""
+    def files_to_read(self) -> list[DroppedFile]:
+        """Return the files that wait, one a content, of which it isn't recorded what their scans are called."""
         ...
 
-    def contexts(self, name: str) -> list[tuple[str, dict[str, Value]]]:
-        """Return what tables say of a sample's process variables, the last first: path of the table, value by name."""
+    def scans(self, hash_: str) -> list[DroppedScan]:
+        """Return the scans of a content, in the order they were recorded."""
+        ...
+
+    def scans_to_look_up(self, *, all_: bool = False) -> list[DroppedScan]:
+        """Return the scans that wait since before the last was said that may name them, or all that wait."""
+        ...
+
+    def measured_scans(self, samples: Sequence[str]) -> list[DroppedScan]:
+        """Return the scans that are used, of some samples of tables, by their plain names."""
+        ...
+
+    @property
+    def said(self) -> int:
+        """How much there is that may name a scan: rows of tables and alloys of orders; it only grows."""
+        ...
+
+    def samples(self, name: str) -> list[SampleRow]:
+        """Return what tables say of a sample by its plain name, the last first."""
+        ...
+
+    def samples_at(self, x: float, y: float, *, within: float) -> list[SampleRow]:
+        """Return what tables say of the samples that lie at a place (mm), the last first."""
+        ...
+
+    def tables_with_places(self) -> list[tuple[str, str]]:
+        """Return the path of each table that says where samples lie, with each wafer that it names."""
         ...
 
     def suggestion(self, id_: str) -> Suggestion | None:
@@ -148,10 +178,8 @@ class Ledger(Protocol):
         """Return the measurements that were read from a content."""
         ...
 
-    def spectra(
-        self, *, hold_out: bool, round_: int | None = None, since: int = 0
-    ) -> tuple[list[str], Compositions, Spectra]:
-        """Return ids, measured compositions and spectra that are used, to train on or held out."""
+    def held_out(self, *, since: int) -> Compositions:
+        """Return what is held out and used of what came in a round or later, atomic fraction, `(n, e)`."""
         ...
 
 

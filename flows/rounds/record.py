@@ -1,13 +1,13 @@
 """Record: what a backend tells becomes rows of the store and a line of the log, together or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Suggestion
-from glassmap.flows.backends.protocol import Event, Failed, Filed, LedgerEntry, Measured, Progress
+from glassmap.agent.store.records import DroppedScan, ScanState, Suggestion
+from glassmap.flows.backends.protocol import Event, Failed, Filed, LedgerEntry, Looked, Measured, Progress
 from glassmap.flows.rounds.campaign import OpenCampaign
 
 
@@ -35,16 +35,22 @@ def record(campaign: OpenCampaign, round_: int, event: Event) -> str:
         case Filed():
             _record_filed(store, event)
             return event.text
+        case Looked(said):
+            store.record_look(said)
+            return ""
         case Measured():
             return _record_measured(campaign, round_, event)
 
 
 def _record_filed(store: CampaignStore, event: Filed) -> None:
-    """Record what became of a file, and what a table says."""
+    """Record what became of a file and its scans, and what a table says."""
     number = _record_entry(store, event.file, is_news=event.is_news)
-    for sample, composition in event.samples.items():
-        wafer, context = event.wafers.get(sample, ""), event.contexts.get(sample)
-        store.record_sample(sample, composition, file=number, wafer=wafer, context=context)
+    for row in event.samples:
+        store.record_sample(row, file=number)
+    for scan in event.scans:
+        store.record_scan(scan)
+    if event.file.state == "quarantined":
+        store.end_waiting(event.file.hash, event.file.reason)
     if event.replaces is not None:
         _record_entry(store, event.replaces, is_news=True)
 
@@ -85,14 +91,36 @@ def _record_measured(campaign: OpenCampaign, round_: int, event: Measured) -> st
         hold_out=event.hold_out,
     )
     if "file" in event.facts:
-        store.log(what, f"{event.facts['file']}: {alloy}", subject=number)
+        store.log(what, f"{event.facts['file']}{name_scan(event.scan)}: {alloy}", subject=number)
         store.count_news()  # it came from outside, and may be what a failed stage lacked
     if asked is not None and event.facts.get("is_crystalline"):
         share = event.facts["crystalline"]
         store.log("crystallised", f"round {round_}, {name_alloy(asked, elements)}: {share:.0%}")
-    if event.file is not None:
-        _record_entry(store, event.file._replace(reason=what, measurement=number), is_news=False)
-    return f"{event.facts.get('file', number)}: {what}, {number}, {alloy}."
+    if event.file is not None and event.scan is not None:
+        store.record_scan(event.scan._replace(state="used", reason=what, measurement=number))
+        entry = event.file._replace(reason=what, measurement=number)
+        if event.scan.name:  # of several
+            states = store.states_of_scans(event.file.hash)
+            entry = event.file._replace(state="waiting" if "waiting" in states else "used", reason=say_states(states))
+        _record_entry(store, entry, is_news=False)
+    return f"{event.facts.get('file', number)}{name_scan(event.scan)}: {what}, {number}, {alloy}."
+
+
+def say_states(counts: Mapping[ScanState, int]) -> str:
+    """Say in words what became of the scans of a file that holds several, by how many are in each state."""
+    words: dict[ScanState, str] = {
+        "used": "used",
+        "waiting": "waiting",
+        "duplicate": "there before",
+        "quarantined": "refused",
+    }
+    said = ", ".join(f"{counts[state]} {word}" for state, word in words.items() if state in counts)
+    return f"{sum(counts.values())} scans: {said}."
+
+
+def name_scan(scan: DroppedScan | None) -> str:
+    """Return what follows on the name of a file where several scans are in it."""
+    return f", scan {scan.name}" if scan is not None and scan.name else ""
 
 
 def name_alloy(suggestion: Suggestion, elements: Sequence[str]) -> str:

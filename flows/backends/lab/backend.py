@@ -12,7 +12,7 @@ import numpy as np
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import AxisName, Composition, Spectrum
-from glassmap.agent.store.records import Measurement, Suggestion
+from glassmap.agent.store.records import DroppedScan, Measurement, Suggestion
 from glassmap.flows.backends.lab.settings import Settings
 from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry, Measured
 
@@ -86,7 +86,7 @@ class Laboratory(Backend):
         """Return a scan on the campaign's axis in q.
 
         Raises:
-            DatasetError: If it is over 2θ and neither file nor campaign says the wavelength.
+            DatasetError: If it is over r, or over 2θ and neither file nor campaign says the wavelength.
             SpectrumError: If it doesn't cover the range, or holds no signal.
         """
         from glassmap.agent.data.spectrum import q_axis
@@ -100,8 +100,8 @@ class Laboratory(Backend):
             corrections.check_wavelength(wavelength)
             if corrections.k_alpha2 is not None:  # what is left is Kα1, whatever mean of the two the file says
                 wavelength = corrections.wavelength
-        q = q_axis(scan.axis_name, scan.axis, wavelength)
-        assert q is not None, "a lab's scans are over q or 2θ"
+        if (q := q_axis(scan.axis_name, scan.axis, wavelength)) is None:
+            raise DatasetError("The scan is over r (Å), a campaign's spectra over q. Export the scan over q or 2θ.")
         return self._steps.prepare(q, scan.intensity)
 
     def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
@@ -119,6 +119,7 @@ class Laboratory(Backend):
         ledger: Ledger,
         *,
         file: LedgerEntry | None = None,
+        scan: DroppedScan | None = None,
     ) -> Measured:
         """Return what was measured, with how far it is off its target.
 
@@ -126,12 +127,13 @@ class Laboratory(Backend):
         """
         if suggestion is None:
             is_near = self._is_near_held_out(composition, ledger)
-            return Measured(None, composition, spectrum, facts, hold_out=is_near, file=file)
+            return Measured(None, composition, spectrum, facts, hold_out=is_near, file=file, scan=scan)
         off = 100 * float(np.abs(composition - np.array(suggestion.composition)).max())
-        return Measured(suggestion, composition, spectrum, {**facts, "off_target_at_pct": round(off, 3)}, file=file)
+        facts = {**facts, "off_target_at_pct": round(off, 3)}
+        return Measured(suggestion, composition, spectrum, facts, file=file, scan=scan)
 
     def _is_near_held_out(self, composition: Composition, ledger: Ledger) -> bool:
         """Return whether learning from an alloy would show the model one that it is judged by."""
-        held = ledger.spectra(hold_out=True, since=self.since)[1]
+        held = ledger.held_out(since=self.since)
         tolerance = self.settings.tolerance_at_pct / 100
         return bool(len(held)) and float(np.abs(held - composition).max(axis=1).min()) <= tolerance

@@ -10,9 +10,9 @@ import errno
 import hashlib
 import stat
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,25 +21,24 @@ from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
 from glassmap.agent.data.context import WAFER, Held, Value, is_held, read_value, say_held
 from glassmap.agent.data.raw_scan import MAX_BYTES, RawScan
-from glassmap.agent.data.scan_files import SUFFIXES, read_raw_scan
+from glassmap.agent.data.scan_files import SUFFIXES, read_scans
 from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
-from glassmap.agent.shapes import Composition, Compositions, Spectrum
+from glassmap.agent.shapes import Composition, Spectrum
 from glassmap.agent.store.connection import DatabaseError
-from glassmap.agent.store.records import DroppedFile, Measurement, Suggestion, copy_name
+from glassmap.agent.store.records import DroppedFile, DroppedScan, Measurement, SampleRow, Suggestion, copy_name
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import (
+    Identified,
     composition_of,
     context_of,
     identify,
     is_in_use,
-    names_of,
     nearest_pending,
     plain,
-    wafer_of,
 )
 from glassmap.flows.backends.lab.settings import Settings
-from glassmap.flows.backends.protocol import CONTEXT, Event, Filed, Ledger, LedgerEntry, Measured
+from glassmap.flows.backends.protocol import CONTEXT, Event, Filed, Ledger, LedgerEntry, Looked, Measured
 
 _COMPUTER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # no room, no handles
 _STEM_BYTES = 100  # of a name in quarantine; a whole name has 255 at most
@@ -67,6 +66,7 @@ class Laboratory(Protocol):
         ledger: Ledger,
         *,
         file: LedgerEntry | None = None,
+        scan: DroppedScan | None = None,
     ) -> Measured:
         """Return what was measured, with how far it is off its target."""
         ...
@@ -75,7 +75,8 @@ class Laboratory(Protocol):
 def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None) -> Generator[Event]:
     """Take in what has arrived, every file once; each outcome is one event, and the next file is read after it.
 
-    Tables go first, then scans, both by name, then scans that waited for a composition.
+    Tables go first, then scans, both by name, then scans that waited for a composition: those alone that something
+    may name that was said since they were looked up.
 
     Args:
         lab: The campaign's.
@@ -89,8 +90,7 @@ def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None
     tables = {file for file in new if _is_table(file.path, lab.settings.table.sample)}
     for file in sorted(new, key=lambda file: (file not in tables, file.name)):
         yield from _take_file(lab, ledger, file, is_table=file in tables, by_hand=files is not None)
-    for waiting in ledger.files(state="waiting"):
-        yield from _take_waiting(lab, ledger, waiting)
+    yield from _take_waiting(lab, ledger, again=again)
 
 
 def _quiet_files(lab: Laboratory) -> Iterator[Found]:
@@ -112,13 +112,17 @@ def _take_file(lab: Laboratory, ledger: Ledger, file: Found, *, is_table: bool, 
         content = _read_content(file)
         entry = entry._replace(hash=hashlib.sha256(content).hexdigest())
         before = ledger.file_of(entry.hash)
-        if before is not None and before.state == "waiting":
-            yield _wait_on(entry, before)
-        elif before is not None and not _counts_again(lab, ledger, before, file, content, by_hand=by_hand):
+        retracted = _retracted(ledger, entry.hash) if by_hand and not is_table else set[str]()
+        if retracted:
+            _keep(lab, entry, content)
+            yield from _take_scans(lab, ledger, entry, again=retracted)
+        elif before is not None and before.state == "waiting":
+            yield _wait_on(ledger, entry, before)
+        elif before is not None and not (is_table and _says_other(lab, ledger, before, file, content)):
             yield _seen_before(entry, before)
         else:
             _keep(lab, entry, content)
-            yield from _take_table(lab, ledger, entry) if is_table else _take_scan(lab, ledger, entry)
+            yield from _take_table(lab, ledger, entry) if is_table else _take_scans(lab, ledger, entry)
     except Exception as error:
         reason = _own_fault(error)
         if content is not None and before is None:  # else something that was taken before is from it
@@ -153,13 +157,14 @@ def _seen_before(entry: LedgerEntry, before: DroppedFile) -> Filed:
     return Filed(entry, f"{entry.path}: a duplicate of {before.path}.")
 
 
-def _wait_on(entry: LedgerEntry, before: DroppedFile) -> Filed:
-    """Tell that a scan which waits for its composition goes by another name now, or was touched."""
+def _wait_on(ledger: Ledger, entry: LedgerEntry, before: DroppedFile) -> Filed:
+    """Tell that a file whose scans wait for their composition goes by another name now, or was touched."""
     entry = entry._replace(state="waiting", reason=before.reason)
     if before.path == entry.path:
         return Filed(entry, f"{entry.path}: waits as before.", is_news=False)
     other = _entry_of(before)._replace(state="duplicate", reason=f"the same as {entry.path}")
-    return Filed(entry, f"{entry.path}: waits, in place of {before.path}.", is_news=False, replaces=other)
+    scans = [scan._replace(seen=0) for scan in ledger.scans(entry.hash) if scan.state == "waiting"]
+    return Filed(entry, f"{entry.path}: waits, in place of {before.path}.", is_news=False, scans=scans, replaces=other)
 
 
 def _entry_of(file: DroppedFile) -> LedgerEntry:
@@ -167,28 +172,30 @@ def _entry_of(file: DroppedFile) -> LedgerEntry:
     return LedgerEntry(file.path, file.size, file.modified, file.kind, file.hash)
 
 
-def _counts_again(
-    lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Found, content: bytes, *, by_hand: bool
-) -> bool:
-    """Return whether a content that was used is used once more.
+def _retracted(ledger: Ledger, hash_: str) -> set[str]:
+    """Return the names of the scans of a content whose measurements were all retracted."""
+    used = (scan.name for scan in ledger.scans(hash_) if scan.state == "used")
+    return {name for name in used if not is_in_use(ledger, hash_, name)}
 
-    A table is where it would change what is said of a sample: an old one that is put back, or one that is copied
-    beside its scans. A scan is where a person ingests it and its measurement was retracted.
+
+def _says_other(lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Found, content: bytes) -> bool:
+    """Return whether a table that was used would change what is said of a sample once more.
+
+    So it does where an old one is put back, or one is copied beside its scans.
     """
-    if before.kind == "scan":
-        return by_hand and not is_in_use(ledger, before.hash)
     entry = _entry_of(before)
     _keep(lab, entry, content)
-    table, folder = _read_table(lab, entry), Path(file.name).parent
+    folder = Path(file.name).parent
 
-    def is_said(sample: str, composition: Composition) -> bool:
-        last = [c for path, c in ledger.samples(sample) if Path(path).parent == folder][:1]
+    def is_said(row: SampleRow) -> bool:
+        beside = [said for said in ledger.samples(row.sample) if Path(said.table).parent == folder]
         context: dict[str, Value] = {}
-        for path, values in reversed(ledger.contexts(sample)):
-            context |= values if Path(path).parent == folder else {}
-        return last == [tuple(composition.tolist())] and context == {**context, **table.contexts.get(sample, {})}
+        for said in reversed(beside):
+            context |= said.context
+        last = [said._replace(table=row.table, context=row.context) for said in beside[:1]]
+        return last == [row] and context == {**context, **row.context}
 
-    return not all(map(is_said, table.samples, table.compositions))
+    return not all(map(is_said, _read_table(lab, entry)[0]))
 
 
 def _kept(lab: Laboratory, entry: LedgerEntry) -> Path:
@@ -236,7 +243,9 @@ def recall(lab: Laboratory, measurement: Measurement) -> Spectrum | None:
     try:
         if hashlib.sha256(kept.read_bytes()).hexdigest() != hash_:
             return None
-        return lab.prepare(read_raw_scan(kept, axis=lab.settings.columns))
+        scans = _read_scans(lab, kept)
+        name = measurement.facts.get("scan", "")
+        return next((lab.prepare(scan) for scan in scans if name == _name_in(scans, scan)), None)
     except (OSError, GlassmapError):
         return None
 
@@ -262,18 +271,8 @@ def _read_content(file: Found) -> bytes:
     return content
 
 
-class _Table(NamedTuple):
-    """What a composition table says, by the plain names of samples."""
-
-    samples: list[str]
-    compositions: Compositions
-    notes: tuple[str, ...]
-    wafers: Mapping[str, str]  # that a column of that name says
-    contexts: Mapping[str, Held]  # the process variables that the campaign has, where the table says them
-
-
-def _read_table(lab: Laboratory, entry: LedgerEntry) -> _Table:
-    """Read a composition table of the campaign's elements."""
+def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[SampleRow], tuple[str, ...]]:
+    """Read a composition table of the campaign's elements: its rows, and what was done to get them."""
     settings, kept = lab.settings.table, _copy_of(lab, entry)
     table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
@@ -285,44 +284,38 @@ def _read_table(lab: Laboratory, entry: LedgerEntry) -> _Table:
     repeated, times = Counter(samples).most_common(1)[0]
     if times > 1:
         raise DatasetError(f"It names the sample {repeated} more than once. Keep the row that counts.")
-    order = [table.elements.index(element) for element in lab.elements]
-    wafers = dict(zip(samples, map(visible, table.others.get(WAFER, ())), strict=False))
-    contexts: dict[str, dict[str, Value]] = {sample: {} for sample in samples}
+    compositions = table.compositions[:, [table.elements.index(element) for element in lab.elements]].tolist()
+    contexts: list[dict[str, Value]] = [{} for _ in samples]
     for name, like in lab.held.items():
-        for sample, cell in zip(samples, table.cells(name), strict=True):
+        for context, cell in zip(contexts, table.cells(name), strict=True):
             if (value := read_value(cell, name, like)) is not None:
-                contexts[sample][name] = value
-    return _Table(samples, table.compositions[:, order], table.notes, wafers, contexts)
+                context[name] = value
+    nowhere = [None] * len(samples)
+    x, y = (nowhere if at is None else [None if v != v else v for v in at.tolist()] for at in (table.x, table.y))
+    wafers = [visible(cell) for cell in table.cells(WAFER)]
+    columns = zip(samples, compositions, wafers, contexts, x, y, strict=True)
+    rows = [SampleRow(entry.path, sample, tuple(shares), *rest) for sample, shares, *rest in columns]
+    return rows, table.notes
 
 
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
-    table = _read_table(lab, entry)
-    said = dict(zip(table.samples, table.compositions, strict=True))
-    late = _too_late(ledger, entry.path, said, table.contexts)
-    note = visible(" ".join((f"{len(said)} samples.", *table.notes, *late)))
-    yield Filed(
-        entry._replace(reason=note),
-        f"{entry.path}: {note}",
-        samples=said,
-        wafers=table.wafers,
-        contexts=table.contexts,
-    )
+    rows, notes = _read_table(lab, entry)
+    note = visible(" ".join((f"{len(rows)} samples.", *notes, *_too_late(ledger, rows))))
+    yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=rows)
 
 
-def _too_late(
-    ledger: Ledger, table: str, said: Mapping[str, Composition], contexts: Mapping[str, Held]
-) -> Iterator[str]:
+def _too_late(ledger: Ledger, rows: Sequence[SampleRow]) -> Iterator[str]:
     """Say what a new table says otherwise of samples whose scans were taken already."""
-    for file in ledger.files():
-        measured = ledger.measurement(file.measurement) if file.measurement and file.state == "used" else None
-        name = plain(Path(file.path).name)
-        if name not in said or measured is None or measured.state == "retracted":
+    newest = {row.sample: row for row in rows}
+    for scan in ledger.measured_scans(list(newest)):
+        measured = ledger.measurement(scan.measurement or "")
+        if measured is None or measured.state == "retracted" or (file := ledger.file_of(scan.hash)) is None:
             continue
-        folder = Path(file.path).parent
-        now, _ = composition_of(ledger, [name], folder, newest=(table, said))
-        context, differing = context_of(ledger, [name], folder, contexts.get(name, {}), newest=(table, contexts))
-        if now is None or not _is_same(now, said[name]):
+        row, folder = newest[scan.matched], Path(file.path).parent
+        now = composition_of(ledger, row.sample, folder, newest=newest)
+        context, differing = context_of(ledger, [row.sample], folder, row.context, newest=newest)
+        if now is None or not _is_same(now, np.array(row.composition)):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not _is_same(now, np.array(measured.composition)):
             yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
@@ -336,56 +329,139 @@ def _is_same(one: Composition, other: Composition) -> bool:
     return float(np.abs(one - other).max()) < SAME_ALLOY
 
 
-def _identify(
-    lab: Laboratory, ledger: Ledger, entry: LedgerEntry, scan: RawScan
-) -> tuple[Suggestion | None, Composition | None, Held, str]:
-    """Find what a scan is of, by this campaign's settings."""
+def _read_scans(lab: Laboratory, path: Path) -> list[RawScan]:
+    """Read the scans of a file by this campaign's settings."""
+    return read_scans(path, axis=lab.settings.columns, wavelength=lab.settings.wavelength)
+
+
+def _name_in(scans: Sequence[RawScan], scan: RawScan) -> str:
+    """Return what the store calls a scan of a file: nothing where it is the only one."""
+    return scan.name if len(scans) > 1 else ""
+
+
+def _identify(lab: Laboratory, ledger: Ledger, path: str, scans: Sequence[DroppedScan]) -> list[Identified]:
+    """Find what scans of a file are of, by this campaign's settings."""
     takes_target = lab.settings.composition == "target"
-    return identify(ledger, entry.path, entry.hash, scan, since=lab.since, takes_target=takes_target, held=lab.held)
+    return identify(ledger, path, scans, since=lab.since, takes_target=takes_target, held=lab.held)
 
 
-def _take_scan(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
-    """Tell a scan as a measurement, or that it waits for its composition."""
-    scan = read_raw_scan(_copy_of(lab, entry), axis=lab.settings.columns)
-    spectrum = lab.prepare(scan)
-    for file in ledger.files(state="waiting"):
-        if file.path == entry.path and file.hash != entry.hash:
-            reason = "Another scan of the same name came while it waited for its composition; that one counts."
-            copy = _kept(lab, other := _entry_of(file))
-            yield _set_aside(lab, other, copy.read_bytes() if copy.exists() else None, reason)
-    asked, composition, context, reason = _identify(lab, ledger, entry, scan)
-    if composition is None:
-        yield Filed(entry._replace(state="waiting", reason=reason), f"{entry.path}: waits. {reason}")
-        return
+def _take_scans(
+    lab: Laboratory, ledger: Ledger, entry: LedgerEntry, *, again: Collection[str] = ()
+) -> Generator[Event]:
+    """Tell each scan of a file that isn't used yet as a measurement, or that it waits, or why it is refused.
+
+    Args:
+        lab: The campaign's.
+        ledger: What is recorded.
+        entry: The file.
+        again: The names of scans that are taken though they were used.
+    """
+    raw = {_name_in(scans, scan): scan for scans in [_read_scans(lab, _copy_of(lab, entry))] for scan in scans}
+    settled = {scan.name for scan in ledger.scans(entry.hash) if scan.state in ("used", "duplicate")} - {*again}
+    spectra, refused, waiting = dict[str, Spectrum](), list[DroppedScan](), list[DroppedScan]()
+    for name, scan in raw.items():
+        if name in settled:
+            continue
+        said = DroppedScan(entry.hash, name, visible(scan.sample or ""), scan.x, scan.y)
+        try:
+            spectra[name] = lab.prepare(scan)
+            waiting.append(said)
+        except GlassmapError as error:
+            refused.append(said._replace(state="quarantined", reason=visible(str(error))))
+    if refused and not (waiting or settled):
+        all_ = f"None of its {len(raw)} scans can be taken; the first: " if len(raw) > 1 else ""
+        raise DatasetError(f"{all_}{refused[0].reason}")
+    yield from _overwrite(lab, ledger, entry)
+    found = _identify(lab, ledger, entry.path, waiting) if waiting else []
+    waiting = [scan._replace(reason=one.reason, matched=one.matched) for scan, one in zip(waiting, found, strict=True)]
+    left = [scan for scan, one in zip(waiting, found, strict=True) if one.composition is None]
+    if len(raw) > 1 or left:
+        reason = _say_left(len(raw), left, refused) if len(raw) > 1 else left[0].reason
+        entry = entry._replace(state="waiting" if waiting else "used", reason=reason)
+        said = ledger.said
+        scans = [scan._replace(seen=said if scan in left else 0) for scan in waiting]
+        text = f"{entry.path}: {reason}" if len(raw) > 1 else f"{entry.path}: waits. {reason}"
+        yield Filed(entry, text, scans=(*scans, *refused))
+    for scan, one in zip(waiting, found, strict=True):
+        if one.composition is not None:
+            yield _measured(lab, ledger, entry, scan, one, raw[scan.name], spectra[scan.name])
+
+
+def _say_left(n: int, waiting: Sequence[DroppedScan], refused: Sequence[DroppedScan]) -> str:
+    """Say what became of a file of several scans but for those that are measured."""
+    words = [f"{n} scans"]
+    for what, scans in (("wait", waiting), ("are refused", refused)):
+        if scans:
+            words.append(f"{len(scans)} {what}; the first, scan {scans[0].name}: {scans[0].reason.rstrip('.')}")
+    return f"{'. '.join(words)}."
+
+
+def _measured(
+    lab: Laboratory,
+    ledger: Ledger,
+    entry: LedgerEntry,
+    scan: DroppedScan,
+    of: Identified,
+    raw: RawScan,
+    spectrum: Spectrum,
+) -> Measured:
+    """Tell a scan whose composition is known as a measurement."""
+    assert of.composition is not None
     facts: dict[str, Any] = {
         "file": entry.path,
         "hash": entry.hash,
-        "notes": list(scan.notes),
-        "counts": float(np.median(scan.intensity)),
+        "notes": list(raw.notes),
+        "counts": float(np.median(raw.intensity)),
     }
-    if wafer := wafer_of(ledger, names_of(ledger, entry.path, entry.hash, scan), Path(entry.path).parent):
-        facts[WAFER] = wafer
-    if context:
-        facts[CONTEXT] = dict(context)
-    if asked is None and is_held(context, lab.held):
-        asked = nearest_pending(ledger, composition, since=lab.since, tolerance_at_pct=lab.settings.tolerance_at_pct)
-    yield lab.measured(asked, composition, spectrum, facts, ledger, file=entry)
+    also = {"scan": scan.name, "sample": of.matched, "x": raw.x, "y": raw.y, WAFER: of.wafer, CONTEXT: dict(of.context)}
+    facts |= {name: value for name, value in also.items() if value not in ("", None, {})}
+    asked = of.asked
+    if asked is None and is_held(of.context, lab.held):
+        tolerance = lab.settings.tolerance_at_pct
+        asked = nearest_pending(ledger, of.composition, since=lab.since, tolerance_at_pct=tolerance)
+    return lab.measured(asked, of.composition, spectrum, facts, ledger, file=entry, scan=scan)
 
 
-def _take_waiting(lab: Laboratory, ledger: Ledger, file: DroppedFile) -> Generator[Event]:
-    """Take a scan that waited, now that a table may name it."""
-    entry = _entry_of(file)
-    taken = ledger.file_of(file.hash)
-    if taken is not None and taken.state == "used":  # under this name or another, a moment ago
-        entry = entry._replace(state="duplicate", reason="taken already", measurement=taken.measurement)
-        yield Filed(entry, is_news=False)
-        return
+def _overwrite(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
+    """Set aside what waited under the name of a file that is another now."""
+    reason = "Another scan of the same name came while it waited for its composition; that one counts."
+    for file in ledger.waiting_at(entry.path):
+        if file.hash != entry.hash:
+            copy = _kept(lab, other := _entry_of(file))
+            yield _set_aside(lab, other, copy.read_bytes() if copy.exists() else None, reason)
+
+
+def _take_waiting(lab: Laboratory, ledger: Ledger, *, again: bool) -> Generator[Event]:
+    """Take the scans that waited and that are named now; files are read only for those.
+
+    Args:
+        lab: The campaign's.
+        ledger: What is recorded.
+        again: Whether all are looked up, and refused ones read again, as settings changed.
+    """
+    said = ledger.said
+    for file in ledger.files_to_read():
+        yield from _set_aside_if_wrong(lab, _entry_of(file), _take_scans(lab, ledger, _entry_of(file)))
+    waiting = dict[str, list[DroppedScan]]()
+    for scan in ledger.scans_to_look_up(all_=again):
+        waiting.setdefault(scan.hash, []).append(scan)
+    for hash_, scans in waiting.items():
+        file = ledger.file_of(hash_)
+        assert file is not None, "what waits is of a file that does"
+        entry = _entry_of(file)
+        found = _identify(lab, ledger, entry.path, scans)
+        is_other = any(one.reason != scan.reason for one, scan in zip(found, scans, strict=True))
+        if again or is_other or any(one.composition is not None for one in found):
+            yield from _set_aside_if_wrong(lab, entry, _take_scans(lab, ledger, entry))
+    if waiting:
+        yield Looked(said)
+
+
+def _set_aside_if_wrong(lab: Laboratory, entry: LedgerEntry, events: Generator[Event]) -> Generator[Event]:
+    """Tell what becomes of a file that waited; it is set aside where its copy is gone, or it is read otherwise now."""
     try:
-        scan = read_raw_scan(_copy_of(lab, entry), axis=lab.settings.columns)
-        _, composition, _, reason = _identify(lab, ledger, entry, scan)
-        if composition is not None or reason != file.reason:
-            yield from _take_scan(lab, ledger, entry)
-    except Exception as error:  # its copy is gone, or the campaign reads scans otherwise now
+        yield from events
+    except Exception as error:
         yield _set_aside(lab, entry, None, _own_fault(error))
 
 

@@ -1,74 +1,147 @@
-"""Which alloy a scan is of: by its name, by composition tables, by what is waited for."""
+"""Which alloy a scan is of: by its name, its place on a wafer, composition tables, and what is waited for.
 
-from collections.abc import Iterable, Mapping, Sequence
+Tables, scans and what is called alike go by plain names; see `plain`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from glassmap.agent.data.context import Held, Value
-from glassmap.agent.data.raw_scan import RawScan
 from glassmap.agent.data.scan_files import SUFFIXES
-from glassmap.agent.outside_text import visible
+from glassmap.agent.data.scan_matching import SAME_PLACE, Place, match_scans, names_of_scan
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.shapes import Composition
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import DroppedScan, SampleRow, Suggestion
 from glassmap.flows.backends.protocol import Ledger
 
-Said = TypeVar("Said")  # of a sample by a table: its composition, or a process variable
+NO_ROWS: Mapping[str, SampleRow] = {}
+
+
+class Identified(NamedTuple):
+    """What a scan is of, as far as that is known."""
+
+    asked: Suggestion | None  # where it is of an alloy that was asked for
+    composition: Composition | None  # atomic fraction
+    context: Held  # the process variables that have to be known
+    matched: str  # the sample of a table that it is of, by its plain name; empty where none names it
+    wafer: str  # that it lies on, empty where no table says it
+    reason: str  # why composition or context aren't known, as both have to be
 
 
 def identify(
-    ledger: Ledger, path: str, hash_: str, scan: RawScan, *, since: int, takes_target: bool, held: Held
-) -> tuple[Suggestion | None, Composition | None, Held, str]:
-    """Find what a scan is of: the alloy that was asked for, its composition, its process, or why that isn't all known.
+    ledger: Ledger, path: str, scans: Sequence[DroppedScan], *, since: int, takes_target: bool, held: Held
+) -> list[Identified]:
+    """Find what the scans of a file are of: alloys that were asked for, compositions, process, or why not all is known.
 
-    It may be called in a table, or an order, by any of its files, the last first, or as the instrument says.
+    The file may be called in a table, or an order, by any of the names that it was dropped under, the last first.
 
     Args:
         ledger: What is recorded.
-        path: Of the scan, as the ledger calls it.
-        hash_: Of its content.
-        scan: What it holds.
+        path: Of the file, as the ledger calls it.
+        scans: Some of its scans.
         since: The first round that counts.
         takes_target: Whether a scan that no table names is of what was asked for, composition and process.
         held: The process variables that have to be known, at the values that are asked for.
-
-    Returns:
-        The suggestion if it is of one, the composition and the process variables; no composition, and why, where
-        something isn't known.
     """
-    names = names_of(ledger, path, hash_, scan)
-    asked = next((s for s in map(ledger.suggestion, names) if s is not None and s.round >= since), None)
-    composition, reason = composition_of(ledger, names, Path(path).parent)
-    if composition is None and asked is not None and takes_target:
-        composition = np.array(asked.composition)
-    said, differing = context_of(ledger, names, Path(path).parent, held)
-    if composition is not None and differing:
-        return asked, None, {}, differing
-    context = {**(held if asked is not None and takes_target else {}), **said}
-    if composition is not None and (lacking := [name for name in held if name not in context]):
-        return asked, None, {}, f"No composition table says {' and '.join(lacking)} of {' or '.join(names)}."
-    return asked, composition, {name: context[name] for name in held if name in context}, reason
+    folder = Path(path).parent
+    stems = list(dict.fromkeys(plain(Path(name).name) for name in (path, *ledger.paths_of(scans[0].hash))))
+    names = [_names_of(scan, stems) for scan in scans]
+    rows, differing = _rows_that_count(ledger, scans, stems, names, folder)
+    found = _match(scans, stems, rows)
+    identified: list[Identified] = []
+    for scan, called, row in zip(scans, names, found, strict=True):
+        reason = next((differing[name] for name in called if name in differing), "")
+        if reason or row is None:
+            row, reason = None, reason or _why_none(scan, called, rows)
+        known = called if row is None else [row.sample]
+        asked = next((s for s in map(ledger.suggestion, (*called, *known)) if s is not None and s.round >= since), None)
+        composition = None if row is None else np.array(row.composition)
+        if composition is None and asked is not None and takes_target:
+            composition = np.array(asked.composition)
+        said, differ = context_of(ledger, known, folder, held)
+        context = {**(held if asked is not None and takes_target else {}), **said}
+        if composition is not None and (lacking := [name for name in held if name not in context] or differ):
+            reason = differ or f"No composition table says {' and '.join(lacking)} of {' or '.join(known)}."
+            composition = None
+        context = {name: context[name] for name in held if name in context}
+        wafer = _wafer_of(ledger, known, folder)
+        identified.append(Identified(asked, composition, context, "" if row is None else row.sample, wafer, reason))
+    return identified
 
 
-def names_of(ledger: Ledger, path: str, hash_: str, scan: RawScan) -> list[str]:
-    """Return the plain names that a scan goes by: of its files, the last first, and as the instrument says."""
-    called = (*(Path(name).name for name in (path, *ledger.paths_of(hash_))), scan.sample)
-    return list(dict.fromkeys(plain(name) for name in called if name))
+def _names_of(scan: DroppedScan, stems: Sequence[str]) -> list[str]:
+    """Return the plain names that a scan goes by, by the names of its file, the last first."""
+    called = (name for stem in stems for name in names_of_scan(scan, stem, is_alone=not scan.name))
+    return list(dict.fromkeys(called))
 
 
-def wafer_of(ledger: Ledger, names: Sequence[str], folder: Path) -> str:
-    """Find which wafer composition tables say that a scan in a folder lies on; empty where they don't, or differ.
+def _rows_that_count(
+    ledger: Ledger, scans: Sequence[DroppedScan], stems: Sequence[str], names: Sequence[Sequence[str]], folder: Path
+) -> tuple[list[SampleRow], dict[str, str]]:
+    """Return the rows of tables that may be of scans, one a sample; and of other samples, how the tables differ."""
+    wanted = dict.fromkeys(name for called in names for name in called)
+    if places := [(scan.x, scan.y) for scan in scans if scan.x is not None and scan.y is not None]:
+        is_there = _lies_where(ledger, folder, {*stems, *(plain(scan.sample) for scan in scans)})
+        near = (row for x, y in places for row in ledger.samples_at(x, y, within=SAME_PLACE))
+        wanted |= dict.fromkeys(row.sample for row in near if is_there(row))
+    rows, differing = list[SampleRow](), dict[str, str]()
+    for name in wanted:
+        said, reason = _that_count(ledger, name, ledger.samples(name), folder, of=name, what=_composition)
+        rows += said[:1]
+        if reason:
+            differing[name] = reason
+    return rows, differing
 
-    Args:
-        ledger: What is recorded.
-        names: That the scan goes by.
-        folder: It lies in, whose own table counts.
+
+def _lies_where(ledger: Ledger, folder: Path, called: set[str]) -> Callable[[SampleRow], bool]:
+    """Return what tells whether a row's place is on the wafer that a file in a folder is of.
+
+    Places are those of tables in the file's own folder, of several wafers the one that is called as the file or a scan
+    in it; without such a table, those of a wafer that is called so.
     """
+    beside = {plain(wafer) for path, wafer in ledger.tables_with_places() if Path(path).parent == folder}
+
+    def is_one(row: SampleRow) -> bool:
+        if beside and Path(row.table).parent != folder:
+            return False
+        return len(beside) == 1 or plain(row.wafer) in called
+
+    return is_one
+
+
+def _match(scans: Sequence[DroppedScan], stems: Sequence[str], rows: Sequence[SampleRow]) -> list[SampleRow | None]:
+    """Return the row that each scan is of, by the names that their file was dropped under, the last first."""
+    places = [Place(row.sample, row.wafer, row.x, row.y) for row in rows]
+    found: list[SampleRow | None] = [None] * len(scans)
+    for stem in reversed(stems):
+        matched = match_scans(scans, [stem] * len(scans), [not scan.name for scan in scans], places)
+        found = [before if isinstance(row, str) else rows[row] for before, row in zip(found, matched, strict=True)]
+    return found
+
+
+def _why_none(scan: DroppedScan, called: Sequence[str], rows: Sequence[SampleRow]) -> str:
+    """Say why none of some rows is a scan's: none is called so, or the one that is lies elsewhere."""
+    for row in rows:
+        if row.sample in called:
+            return (
+                f"{row.table} says that {row.sample} lies at {row.x:g}, {row.y:g} mm, the file that the scan does at "
+                f"{scan.x:g}, {scan.y:g} mm. Correct the name or the place."
+            )
+    few = " or ".join(called if not scan.name else called[:2])
+    place = "" if scan.x is None or scan.y is None else f", or a sample at {scan.x:g}, {scan.y:g} mm"
+    return f"No composition table names {few}{place}."
+
+
+def _wafer_of(ledger: Ledger, names: Sequence[str], folder: Path) -> str:
+    """Find which wafer composition tables say that a scan in a folder lies on; empty where they don't, or differ."""
     for name in names:
-        said = ledger.wafers(name)
-        beside = [wafer for path, wafer in said if Path(path).parent == folder][:1]
-        if len(found := {*(beside or (wafer for _, wafer in said))}) == 1:
+        said = [row for row in ledger.samples(name) if row.wafer]
+        beside = [row.wafer for row in said if Path(row.table).parent == folder][:1]
+        if len(found := {*(beside or (row.wafer for row in said))}) == 1:
             return found.pop()
     return ""
 
@@ -79,7 +152,7 @@ def context_of(
     folder: Path,
     variables: Iterable[str],
     *,
-    newest: tuple[str, Mapping[str, Held]] = ("", {}),
+    newest: Mapping[str, SampleRow] = NO_ROWS,
 ) -> tuple[dict[str, Value], str]:
     """Find what composition tables say of the process of a scan in a folder, and in which they differ.
 
@@ -91,70 +164,78 @@ def context_of(
         names: That the scan goes by.
         folder: It lies in.
         variables: That are asked for.
-        newest: A table that isn't recorded yet: its path, and what it says of each sample.
+        newest: The rows of a table that isn't recorded yet, by sample.
     """
     found: dict[str, Value] = {}
     for variable in variables:
         for name in names:
-            tables = [(newest[0], newest[1].get(name, {})), *ledger.contexts(name)]
-            said = [(path, values[variable]) for path, values in tables if variable in values]
-            said, differing = _that_count(ledger, name, said, folder, of=f"the {variable} of {name}")
+            said = [row for row in _said_of(ledger, name, newest) if variable in row.context]
+            of = f"the {variable} of {name}"
+            value = partial(_value_of, variable=variable)
+            said, differing = _that_count(ledger, name, said, folder, of=of, what=value)
             if differing:
                 return found, differing
             if said:
-                found[variable] = said[0][1]
+                found[variable] = said[0].context[variable]
                 break
     return found, ""
 
 
-def composition_of(
+def composition_of(ledger: Ledger, name: str, folder: Path, *, newest: Mapping[str, SampleRow]) -> Composition | None:
+    """Find what composition tables say of a sample whose scan lies in a folder; None where they don't, or differ.
+
+    Args:
+        ledger: What is recorded.
+        name: Of the sample.
+        folder: The scan lies in.
+        newest: The rows of a table that isn't recorded yet, by sample.
+    """
+    said, _ = _that_count(ledger, name, _said_of(ledger, name, newest), folder, of=name, what=_composition)
+    return np.array(said[0].composition) if said else None
+
+
+def _said_of(ledger: Ledger, name: str, newest: Mapping[str, SampleRow]) -> list[SampleRow]:
+    return [*([newest[name]] if name in newest else ()), *ledger.samples(name)]
+
+
+def _composition(row: SampleRow) -> tuple[float, ...]:
+    return row.composition
+
+
+def _value_of(row: SampleRow, variable: str) -> Value:
+    return row.context[variable]
+
+
+def _that_count(
     ledger: Ledger,
-    names: Sequence[str],
+    name: str,
+    said: Sequence[SampleRow],
     folder: Path,
     *,
-    newest: tuple[str, Mapping[str, Composition]] = ("", {}),
-) -> tuple[Composition | None, str]:
-    """Find what composition tables say of a scan in a folder, or why they don't.
+    of: str,
+    what: Callable[[SampleRow], object],
+) -> tuple[Sequence[SampleRow], str]:
+    """Return which rows of all that tables say of a sample, the last first, count for a scan in a folder.
 
     An alloy of an order has its name to itself: the last table that holds it counts. Other names, such as `1`, come
     again with every wafer: a table in the scan's own folder counts, else those of other folders where they agree.
 
-    Args:
-        ledger: What is recorded.
-        names: That the scan goes by.
-        folder: It lies in.
-        newest: A table that isn't recorded yet: its path, and what it says of each sample.
+    Returns:
+        The rows that count, the first of them if there are several; and how they differ where they do.
     """
-    for name in names:
-        said = ledger.samples(name)
-        if name in newest[1]:
-            said = [(newest[0], tuple(newest[1][name].tolist())), *said]
-        said, differing = _that_count(ledger, name, said, folder, of=name)
-        if differing:
-            return None, differing
-        if said:
-            return np.array(said[0][1]), ""
-    return None, f"No composition table names {' or '.join(names)}."
-
-
-def _that_count(
-    ledger: Ledger, name: str, said: Sequence[tuple[str, Said]], folder: Path, *, of: str
-) -> tuple[Sequence[tuple[str, Said]], str]:
-    """Return what of all that tables say, the last first, counts for a scan in a folder; or how they differ."""
     if ledger.suggestion(name) is not None:
         return said, ""
-    last = {Path(path).parent: (path, value) for path, value in reversed(said)}
+    last = {Path(row.table).parent: row for row in reversed(said)}
     said = [last[folder]] if folder in last else list(last.values())
-    if len({value for _, value in said}) > 1:
-        tables = " and ".join(sorted(path for path, _ in said))
+    if len({what(row) for row in said}) > 1:
+        tables = " and ".join(sorted(row.table for row in said))
         return [], f"{tables} differ in what they say of {of}. Copy the right one beside the scan."
     return said, ""
 
 
 def plain(name: str) -> str:
-    """Return a sample's name without the ending of a scan, in lower case, characters that act by their code."""
-    path = Path(visible(name.strip()))
-    return (path.stem if path.suffix.lower() in SUFFIXES else path.name).lower()
+    """Return what the name of a sample, or of a scan's file, is compared by: see `plain_name`."""
+    return plain_name(name, suffixes=SUFFIXES)
 
 
 def nearest_pending(
@@ -167,6 +248,7 @@ def nearest_pending(
     return pending[nearest] if off and off[nearest] <= tolerance_at_pct else None
 
 
-def is_in_use(ledger: Ledger, hash_: str) -> bool:
-    """Return whether a content gave a measurement that wasn't retracted."""
-    return any(m.state != "retracted" for m in ledger.measurements_of(hash_))
+def is_in_use(ledger: Ledger, hash_: str, scan: str = "") -> bool:
+    """Return whether a content, or a scan in it, gave a measurement that wasn't retracted."""
+    found = (m for m in ledger.measurements_of(hash_) if m.facts.get("scan", "") == scan)
+    return any(m.state != "retracted" for m in found)

@@ -140,7 +140,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "error": None,
         "decision": None,
         "paused": None,
-        "to_look_at": {"quarantined": 0, "without_composition": 0, "flagged": 0, "used_flagged": 0},
+        "to_look_at": {"quarantined": 0, "without_composition": 0, "flagged": 0, "used_flagged": 0, "refused_scans": 0},
         "flags": [],
         "use_changed": [],
         "peaks_found": None,

@@ -14,6 +14,7 @@ from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import SampleRow
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.flows.backends.lab.matching import context_of as said_of
 from glassmap.flows.cli.app import app
@@ -159,7 +160,7 @@ def test_a_scan_whose_process_no_table_says_waits(tmp_path: Path):
 
 
 def test_tables_say_each_process_variable_for_itself_and_what_they_differ_in(tmp_path: Path):
-    alloy, here = np.full(3, 1 / 3), Path("drop")
+    alloy, here = (0.2, 0.3, 0.5), Path("drop")
     with CampaignStore.open(tmp_path) as store, store.transaction():
         for path, said in (
             ("drop/1.csv", {"rate": "high", "power": 80.0}),
@@ -168,14 +169,14 @@ def test_tables_say_each_process_variable_for_itself_and_what_they_differ_in(tmp
             ("other/4.csv", {"rate": "low", "power": 70.0, "gas": "Ar"}),
         ):
             file = store.record_file(path, size=1, modified=1, hash_=path, kind="table", state="used")
-            store.record_sample("s1", alloy, file=file, context=said)
+            store.record_sample(SampleRow(path, "s1", alloy, "", said, None, None), file=file)
         both = said_of(store, ["s1"], here, ["rate", "power", "gas"])
         assert both == ({"rate": "high", "power": 90.0, "gas": "Ar"}, ""), "the last that says it, beside the scan"
         assert said_of(store, ["s1"], Path("third"), ["gas", "rate"]) == (
             {"gas": "Ar"},
             "drop/1.csv and other/4.csv differ in what they say of the rate of s1. Copy the right one beside the scan.",
         )
-        newest = ("drop/5.csv", {"s1": {"power": 60.0}})
+        newest = {"s1": SampleRow("drop/5.csv", "s1", alloy, "", {"power": 60.0}, None, None)}
         assert said_of(store, ["s1"], here, ["power", "rate"], newest=newest)[0] == {"power": 60.0, "rate": "high"}
 
 

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from glassmap.agent.data import scan_files
 from glassmap.agent.data.raw_scan import RawScan
-from glassmap.agent.data.scan_files import read_raw_scan
+from glassmap.agent.data.scan_files import read_scans
 from glassmap.agent.outside_text import visible
-from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_batch, read_log
 from glassmap.flows.actions import abandon
@@ -80,12 +79,12 @@ def test_whatever_goes_wrong_with_a_file_sets_aside_that_file_alone(lab: Path, m
     errors = [OverflowError, RecursionError, MemoryError, ValueError, AssertionError]
     raised = {(lab / "drop" / f"r001-0{k}.xy").read_bytes(): error for k, error in enumerate(errors, start=1)}
 
-    def read(path: Path, *, axis: AxisName) -> RawScan:
+    def read(path: Path, **asked: Any) -> list[RawScan]:
         if error := raised.get(path.read_bytes()):
             raise error("of a kind that nobody thought of")
-        return read_raw_scan(path, axis=axis)
+        return read_scans(path, **asked)
 
-    monkeypatch.setattr(intake, "read_raw_scan", read)
+    monkeypatch.setattr(intake, "read_scans", read)
     run(lab)
     assert states(lab)["r001-06"] == "measured"
     for k, error in enumerate(errors, start=1):
