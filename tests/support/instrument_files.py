@@ -38,13 +38,14 @@ def raw_1(ranges: Sequence[dict], *, sample: str = "", **tube) -> bytes:
 def raw_2(ranges: Sequence[dict], *, sample: str = "", **tube) -> bytes:
     """Write version 2: a header of 256 bytes, and one of 64 before each range."""
     tube, head = CU | tube, bytearray(256)
-    _put(head, 0, "4sH", "RAW2", len(ranges))
+    _put(head, 0, "4sH2x32s", "RAW2", len(ranges), sample)
     _put(head, 188, "2sfff", tube["anode"], tube["alpha1"], tube["alpha2"], tube["ratio"])
     content = bytes(head)
     for one in ranges:
         head = bytearray(64)
         _put(head, 0, "HH", 64, len(one["counts"]))
         _put(head, 8, "fff", one.get("seconds", 1.0), one["step"], one["start"])
+        _put(head, 24, "f", one.get("chi", 0.0))
         _put(head, 46, "H", int(one.get("kelvin", 0)))
         content += bytes(head) + _singles(one["counts"])
     return content
@@ -65,6 +66,7 @@ def raw_3(ranges: Sequence[dict], *, sample: str = "", status: int = 1, **tube) 
         _put(head, 0, "II", 304, len(one["counts"]))
         at = (one.get("theta", one["start"] / 2), one["start"], one.get("chi", 0.0), one.get("phi", 0.0))
         _put(head, 8, "7d", *at, one.get("x", 0.0), one.get("y", 0.0), one.get("z", 0.0))
+        _put(head, 152, "d", one.get("auxiliary", 0.0))
         _put(head, 176, "d", one["step"])
         _put(head, 192, "fI", one.get("seconds", 1.0), one.get("scan", 0))
         _put(head, 212, "f", one.get("kelvin", 0.0))

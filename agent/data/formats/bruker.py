@@ -84,6 +84,7 @@ RANGE_2 = _layout(
     seconds=(8, "<f4"),
     step=(12, "<f4"),
     two_theta=(16, "<f4"),
+    drives=(20, "V26"),
     kelvin=(46, "<u2"),
 )
 FILE_3 = _layout(
@@ -109,6 +110,7 @@ RANGE_3 = _layout(
     x=(40, "<f8"),
     y=(48, "<f8"),
     z=(56, "<f8"),
+    auxiliary=(144, "<3f8"),
     step=(176, "<f8"),
     seconds=(192, "<f4"),
     scan=(196, "<u4"),
@@ -172,19 +174,8 @@ def _ranges_1(content: bytes) -> Iterator[Part]:
         angles = {name: _decimal(head[name]) for name in ("theta", "chi", "phi")}
         angles = {name: angle for name, angle in angles.items() if angle != UNKNOWN_ANGLE}
         settings = {"scan mode": str(head["mode"])} | tilts(axis, angles, coupled=True)
-        yield Part(
-            axis,
-            counts,
-            "two_theta",
-            wavelength,
-            _text(head["sample"]),
-            None,
-            None,
-            _time(head),
-            False,
-            settings,
-            notes,
-        )
+        part = Part(axis, counts, wavelength=wavelength, sample=_text(head["sample"]), seconds=_time(head))
+        yield part._replace(settings=settings, notes=notes)
         follows = head["following"] > 0
     _check_end(content, at)
 
@@ -193,16 +184,21 @@ def _ranges_2(content: bytes) -> Iterator[Part]:
     file = _header(content, 0, FILE_2)
     lines = {"kAlpha1": _decimal(file["alpha1"]), "kAlpha2": _decimal(file["alpha2"])}
     wavelength, notes = tube_wavelength(lines, _decimal(file["ratio"]), _text(file["anode"]) or "")
-    at = FILE_2.itemsize
+    at, drives = FILE_2.itemsize, dict[tuple[float, ...], bytes]()
     for place in range(1, int(file["ranges"]) + 1):
         head = _header(content, at, RANGE_2)
         if head["size"] < RANGE_2.itemsize:
             raise DatasetError(f"The header of range {place} has {head['size']} bytes, fewer than its version has.")
         axis = even_axis(_decimal(head["two_theta"]), _decimal(head["step"]), int(head["points"]), place)
         counts, at = _counts(content, at + int(head["size"]), axis.size, 4, place)
+        if drives.setdefault((*axis[[0, -1]], axis.size), bytes(head["drives"])) != bytes(head["drives"]):
+            raise DatasetError(
+                f"Range {place} is over the 2θ of one before, and other drives stood elsewhere; which, no description "
+                "of version 2 says. Export it as .uxd, or as .raw of version 3."
+            )
         settings: dict[str, float | str] = {"temperature (K)": float(head["kelvin"])} if head["kelvin"] else {}
-        sample = _text(file["sample"])
-        yield Part(axis, counts, "two_theta", wavelength, sample, None, None, _time(head), False, settings, notes)
+        part = Part(axis, counts, wavelength=wavelength, sample=_text(file["sample"]), seconds=_time(head))
+        yield part._replace(settings=settings, notes=notes)
     _check_end(content, at)
 
 
@@ -239,12 +235,12 @@ def _ranges_3(content: bytes) -> Iterator[Part]:
         if head["turns"] > 0:
             del angles["phi"]  # the sample turned all the time
         settings = tilts(axis, angles, coupled=int(head["scan"]) in (0, 1)) | {"Z (mm)": float(head["z"])}
+        settings |= {f"auxiliary drive {k}": float(at) for k, at in enumerate(head["auxiliary"], start=1)}
         settings |= _tube(float(head["tension"]), float(head["current"]))
         if 0 < head["kelvin"] < MOST:
             settings["temperature (K)"] = float(head["kelvin"])
-        x, y = float(head["x"]), float(head["y"])
-        sample = _text(file["sample"])
-        yield Part(axis, counts, "two_theta", wavelength, sample, x, y, _time(head), False, settings, notes)
+        part = Part(axis, counts, wavelength=wavelength, sample=_text(file["sample"]), seconds=_time(head))
+        yield part._replace(x=float(head["x"]), y=float(head["y"]), settings=settings, notes=notes)
     _check_end(content, at)
 
 

@@ -32,7 +32,12 @@ SETTINGS = {
     "Z": "Z (mm)",
     "KV": "tube's tension (kV)",
     "MA": "tube's current (mA)",
+    "TEMP": "temperature",
     "TEMPERATURE": "temperature",
+    "PSI": "Psi (°)",
+    "AUX1": "auxiliary drive 1",
+    "AUX2": "auxiliary drive 2",
+    "AUX3": "auxiliary drive 3",
 }
 
 
@@ -106,7 +111,7 @@ def _range(
     if said.get("WL_UNIT", "A").lower()[:1] not in "aå":
         raise DatasetError(f"Its wavelengths are in {said['WL_UNIT']!r}; Å is expected. Export the scan again.")
     ratio = _number(said, "WLRATIO") if "WLRATIO" in said else K_ALPHA_RATIO
-    wavelength, notes = tube_wavelength(lines, ratio, said.get("ANODE", ""))
+    wavelength, notes = tube_wavelength(lines, ratio, said.get("ANODE", ""), _number(said, "RANGE_WL"))
     angles = {name: _number(said, key) for name, key in TILTS.items() if key in said}
     settings = tilts(axis, angles, coupled=not drive or plain_drive(drive) in COUPLED)
     settings |= {name: _number(said, key) for key, name in SETTINGS.items() if key in said}
@@ -117,7 +122,8 @@ def _range(
         intensity, seconds, is_rate, timed = counted(intensity, columns[:, -1])
         notes = (*notes, *timed)
     sample = said.get("SAMPLE") or None
-    return Part(axis, intensity, "two_theta", wavelength, sample, x, y, seconds, is_rate, settings, notes)
+    part = Part(axis, intensity, wavelength=wavelength, sample=sample, x=x, y=y, seconds=seconds, is_rate=is_rate)
+    return part._replace(settings=settings, notes=notes)
 
 
 def _number(said: Mapping[str, str], key: str) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from glassmap.agent.data.formats.lines import decode, head_of, numbers_of
 from glassmap.agent.data.formats.markup import incidence, name_anode, name_line, open_archive, parse_xml
 from glassmap.agent.data.formats.parts import Format, Part
-from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, read_number
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import ScanAxis, Scans
 
@@ -39,7 +39,9 @@ OVER_TWO_THETA = (  # names of axes without blanks, signs and case, whose positi
 )
 OMEGA_FOLLOWS = ("twothetaomega", "2thetaomega", "2θω")  # at its offset from half of 2θ
 OMEGA_STANDS = ("twotheta", "2theta", "2θ")
-STANDING = ("Chi", "Phi", "Z", "Rx", "Ry", "SlitDS", "SlitSS", "SlitRS", "IS", "RS1", "RS2", "Filter", "Filter1")
+ELSEWHERE = re.compile(  # axes that are the place, follow the scan, or tell how the instrument is
+    r"[XY]|(TwoTheta|Omega|Theta|Alpha|Beta|Attenuator|PHA|Target_|HVPS_|CW_|RE_|Version_).*"
+)
 NOWHERE = ("", "-", "None")  # positions of what isn't mounted
 KELVIN = 273.15
 
@@ -302,11 +304,10 @@ def _settings(scanned: str, two_theta: ScanAxis, conditions: Conditions) -> dict
     if isinstance(omega, float) and isinstance(detector, float) and scanned in OMEGA_FOLLOWS:
         settings["offset of Omega (°)"] = round(omega - detector / 2, 3)
     for name, stage in conditions.axes.items():
-        heats = name.startswith(("Temperature", "SampleTemperature"))
-        if stage.position in ("", "-") or stage.state not in ("", "Fixed") or not (name in STANDING or heats):
+        if stage.position in ("", "-") or stage.state not in ("", "Fixed") or ELSEWHERE.fullmatch(name):
             continue
         value, unit = _value(stage), {"deg": "°"}.get(stage.unit, stage.unit)
-        if heats and isinstance(value, float):
+        if name.startswith(("Temperature", "SampleTemperature")) and isinstance(value, float):
             settings["temperature (K)"] = value if unit == "K" else value + KELVIN
         else:
             settings[f"{name} ({unit})" if unit else name] = value
@@ -318,9 +319,10 @@ def _settings(scanned: str, two_theta: ScanAxis, conditions: Conditions) -> dict
 
 def _value(stage: Stage) -> float | str:
     try:
-        return float(numbers_of([stage.position], 1)[0])
-    except (DatasetError, IndexError):
+        value = read_number(stage.position)
+    except ValueError:
         return stage.position
+    return value if np.isfinite(value) else stage.position
 
 
 def _wavelength(conditions: Conditions) -> tuple[float | None, tuple[str, ...]]:

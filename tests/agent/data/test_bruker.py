@@ -34,7 +34,7 @@ def test_every_version_of_raw_gives_2theta_counts_and_the_mean_wavelength(versio
     np.testing.assert_array_equal(scan.intensity, COUNTS)
     assert scan.axis_name == "two_theta" and scan.wavelength == pytest.approx(MEAN, abs=1e-6)
     assert "mean of Kα" in scan.notes[0]
-    assert scan.sample == (None if version == 2 else "r001-01")
+    assert scan.sample == "r001-01"
     assert (scan.x, scan.y) == (None, None)
 
 
@@ -120,6 +120,11 @@ def test_ranges_of_one_place_that_differ_are_refused(write, setting: str, values
         read(tmp_path, content, "scan.raw" if content.startswith(b"RAW") else "scan.uxd")
 
 
+def test_ranges_whose_auxiliary_drives_differ_are_refused(tmp_path: Path):
+    with pytest.raises(DatasetError, match="auxiliary drive 2: 0, 4"):
+        read(tmp_path, raw_3([scan_of(), scan_of(auxiliary=4.0)]))
+
+
 @pytest.mark.parametrize(("scan", "named"), [(3, "rocking curve over Theta"), (5, "scan over Phi"), (8, "scan over Z")])
 def test_version_3_over_another_drive_is_refused_by_its_name(scan: int, named: str, tmp_path: Path):
     with pytest.raises(DatasetError, match=named):
@@ -150,6 +155,11 @@ def test_ranges_at_two_temperatures_are_refused(tmp_path: Path):
     for write in (raw_2, raw_3):
         with pytest.raises(DatasetError, match=r"temperature \(K\): 300, 500"):
             read(tmp_path, write([scan_of(kelvin=300), scan_of(kelvin=500)]))
+
+
+def test_ranges_of_version_2_whose_other_drives_moved_are_not_summed(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"Range 2 is over the 2θ of one before.*Export it as \.uxd"):
+        read(tmp_path, raw_2([scan_of(chi=0.0), scan_of(chi=5.0)]))
 
 
 def test_records_of_version_4_are_as_long_as_it_says(tmp_path: Path):

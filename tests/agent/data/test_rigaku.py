@@ -101,6 +101,12 @@ def test_repeats_are_summed_and_what_follows_on_is_joined_by_its_times(suffix: s
     np.testing.assert_allclose(scan.intensity, np.tile(COUNTS, 2))
 
 
+def test_what_follows_the_scan_or_tells_how_the_instrument_is_may_differ(suffix: str, tmp_path: Path):
+    drifts = [{"ThetaS": (at, "deg"), "RE_EnclosureTemp": (at, "degree"), "Beta": (at, "deg")} for at in ("5.0", "6.0")]
+    [scan] = read(tmp_path, suffix, *(scan_of(axes=axes) for axes in drifts))
+    np.testing.assert_array_equal(scan.intensity, 2 * COUNTS)
+
+
 def test_repeated_rates_are_averaged(suffix: str, tmp_path: Path):
     [scan] = read(tmp_path, suffix, *(scan_of(counts=k * COUNTS, keys={"MEAS_SCAN_UNIT_Y": "cps"}) for k in (1, 3)))
     np.testing.assert_allclose(scan.intensity, 2 * COUNTS)
@@ -112,6 +118,7 @@ def test_repeated_rates_are_averaged(suffix: str, tmp_path: Path):
         ("Chi", ("0.000", "5.000"), "deg", r"Chi \(°\): 0, 5"),
         ("Z", ("1.5", "1.6"), "mm", r"Z \(mm\): 1.5, 1.6"),
         ("Temperature", ("25", "300"), "C", r"temperature \(K\): 298.15, 573.15"),
+        ("SampleX", ("0.0", "5.0"), "mm", r"SampleX \(mm\): 0, 5"),
         ("Filter", ("None", "Cu_K-beta"), "", "Filter: None, Cu_K-beta"),
     ],
 )
