@@ -189,7 +189,10 @@ def axis_of(said: Mapping[str, str]) -> str:
     over = said.get("MEAS_SCAN_AXIS_X_INTERNAL") or said.get("MEAS_SCAN_AXIS_X", "")
     scanned = re.sub(r"[\s_/-]", "", over.translate(GREEK)).lower()
     if scanned not in OVER_TWO_THETA:
-        raise DatasetError(f"It was scanned over {over or 'an axis that it does not name'}, not over 2θ.")
+        raise DatasetError(
+            f"It was scanned over {over or 'an axis that it does not name'}, not over 2θ. Measure one over 2θ, or "
+            "export it with the name of its axis."
+        )
     unit = said.get("MEAS_SCAN_UNIT_X") or "deg"
     if unit.lower().rstrip(".") not in ("deg", "degree", "degrees", "°"):
         raise DatasetError(f"2θ is in {unit!r}; degrees are expected. Export the scan again.")

@@ -38,11 +38,12 @@ KEYS = {  # of an `.asc`, by those of `.ras`
     "MEAS_SCAN_UNIT_X": "XUNIT",
     "MEAS_SCAN_UNIT_Y": "YUNIT",
 }
+SIGN = re.compile(r"^(\*MEAS_SCAN_AXIS_X\b|#Attenuator_coefficient=|#Intensity_unit=)", re.MULTILINE)  # of a `.txt`
 
 
 def _is_export(content: bytes, suffix: str) -> bool:
     head = head_of(content).lstrip()
-    return head.startswith(("*", "#")) and "#Attenuator_coefficient=" in head
+    return head.startswith(("*", "#")) and SIGN.search(head) is not None
 
 
 def _read_export(content: bytes, suffix: str) -> list[Part]:

@@ -44,6 +44,12 @@ def test_the_line_above_the_points_says_their_unit(tmp_path: Path):
     np.testing.assert_array_equal(read(tmp_path, rigaku_export(ranges, unit="cps"))[0].intensity, 2 * COUNTS)
 
 
+def test_a_text_without_its_two_lines_goes_by_its_keys(tmp_path: Path):
+    content = rigaku_export([scan_of(keys={"MEAS_SCAN_UNIT_Y": "cps"})] * 2)
+    keys = "".join(line for line in content.splitlines(keepends=True) if not line.startswith("#"))
+    np.testing.assert_array_equal(read(tmp_path, keys)[0].intensity, COUNTS)
+
+
 def test_an_attenuator_in_the_beam_is_refused_where_nothing_says_whether_it_is_counted(tmp_path: Path):
     with pytest.raises(DatasetError, match=r"attenuator's coefficient is 10.*Export the scan as \.ras"):
         read(tmp_path, rigaku_export([scan_of()], coefficient=10))
