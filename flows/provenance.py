@@ -86,6 +86,7 @@ def _describe(measured: Measurement, elements: list[str]) -> str:
     alloy = label(np.array(measured.composition), elements)
     facts = measured.facts
     is_dropped = "hash" in facts and facts["file"] != FROM_PYTHON
-    scan = f" from {facts['file']}, kept as scans/{facts['hash'][:16]}*" if is_dropped else ""
+    part = f", scan {facts['scan']}" if "scan" in facts else ""
+    scan = f" from {facts['file']}{part}, kept as scans/{facts['hash'][:16]}*" if is_dropped else ""
     state = f", {measured.state}: {measured.reason}" if measured.state != "used" else ""
     return f"{measured.id}: {alloy}, by {measured.backend} in round {measured.round}, {measured.taken}{scan}{state}"

@@ -33,6 +33,10 @@ _MASSES = {element.symbol: element.mass for element in periodictable.elements if
 _SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
 
 
+_PLACE_COLUMN = re.compile(r"(?:(?:stage|pos|position|sample)[\s_]*)?([xy])(?:[\s_]*[(\[]?(mm|cm|µm|um|μm)[)\]]?)?")
+_MM = {"mm": 1.0, "cm": 10.0, "µm": 1e-3, "um": 1e-3, "μm": 1e-3}
+
+
 class CompositionTable(NamedTuple):
     """What a table says of `n` samples."""
 
@@ -99,7 +103,17 @@ def read_composition_table(
     except GlassmapError as error:
         raise type(error)(f"{path.name}: {error}") from error
     rest = {column: table[column] for column in others if column not in shares.columns}
-    return CompositionTable(tuple(samples), shares.elements, fractions, rest, tuple(notes))
+    x, y = (_place(rest, axis) for axis in "xy")
+    return CompositionTable(tuple(samples), shares.elements, fractions, rest, tuple(notes), x, y)
+
+
+def _place(columns: Mapping[str, Sequence[str]], axis: str) -> np.ndarray | None:
+    """Return where samples lie along an axis of the stage, in mm, by a column such as `x`, `X (mm)` or `stage x`."""
+    for column, cells in columns.items():
+        found = _PLACE_COLUMN.fullmatch(column.strip().lower())
+        if found and found[1] == axis:
+            return _MM[found[2] or "mm"] * np.array([_share(cell) for cell in cells])
+    return None
 
 
 def read_shares(

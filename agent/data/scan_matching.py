@@ -129,7 +129,7 @@ class _Places:
         near = [k for a in (-1, 0, 1) for b in (-1, 0, 1) for k in self._cells.get((i + a, j + b), ())]
         near = [k for k in near if (_distance(scan, self._rows[k]) or 0.0) <= SAME_PLACE]
         if len(self._wafers) > 1:
-            called = {plain_name(stem), plain_name(scan.sample or "")}
+            called = {plain_name(name) for name in (stem, scan.sample) if name}
             near = [k for k in near if plain_name(self._rows[k].wafer) in called]
         return near[0] if len(near) == 1 else None
 

@@ -224,19 +224,20 @@ def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Sca
 
 @command()
 def ledger(folder: Folder, json_file: Json = None) -> None:
-    """Account for every file that was dropped and every alloy that was asked for.
+    """Account for every file that was dropped, every scan in it, and every alloy that was asked for.
 
     Example: `glassmap ledger campaigns/lab`
     """
     from glassmap.agent.store.campaign_store import CampaignStore
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
-        files, measured = store.files(), store.measurements()
+        files, scans, measured = store.files(), store.scans(), store.measurements()
         rounds = sorted({s.round for s in store.suggestions()})
         statuses = [one for round_ in rounds for one in store.suggestion_statuses(round_)]
-        print_ledger(files, statuses, measured, store.elements)
+        print_ledger(files, scans, statuses, measured, store.elements)
         content = {
             "files": [file._asdict() for file in files],
+            "scans": [scan._asdict() for scan in scans],
             "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses],
             "measurements": [one._asdict() for one in measured],
         }

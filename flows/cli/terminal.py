@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from glassmap.agent.planning.acquisition import Coverage
     from glassmap.agent.planning.convergence import CurvePoint
     from glassmap.agent.progress import Report
-    from glassmap.agent.store.records import DroppedFile, LogLine, Measurement, SuggestionStatus
+    from glassmap.agent.store.records import DroppedFile, DroppedScan, LogLine, Measurement, SuggestionStatus
     from glassmap.flows.compare import Ranked
     from glassmap.flows.upkeep.verify import Checked
     from glassmap.simulation.cost import Cost
@@ -212,20 +212,24 @@ def print_suggestion_statuses(
 
 def print_ledger(
     files: "Sequence[DroppedFile]",
+    scans: "Sequence[DroppedScan]",
     statuses: "Sequence[SuggestionStatus]",
     measured: "Sequence[Measurement]",
     elements: Sequence[str],
 ) -> None:
-    """Print how many files, alloys and measurements came to what, and a row for each that needs a look.
+    """Print how many files, scans, alloys and measurements came to what, and a row for each that needs a look.
 
     Args:
         files: All that were dropped.
+        scans: All of theirs; those of files that hold one are told with the file.
         statuses: Of the alloys of all rounds.
         measured: All measurements.
         elements: Of the campaign.
     """
+    of_several = [scan for scan in scans if scan.name]
     for what, states in (
         ("files", [file.state for file in files]),
+        *([("scans of files that hold several", [scan.state for scan in of_several])] if of_several else []),
         ("alloys asked for", [one.state for one in statuses]),
         ("measurements", [one.state for one in measured]),
     ):
@@ -235,6 +239,12 @@ def print_ledger(
     for file in files:
         if file.state != "used" or file.kind == "table":
             table.add_row(escape(file.path), file.state, escape(file.reason))
+    paths = {file.hash: file.path for file in files if file.state in ("used", "waiting")}
+    for scan in of_several:
+        if scan.state in ("waiting", "quarantined"):
+            state = "refused" if scan.state == "quarantined" else scan.state
+            path = paths.get(scan.hash, f"scans/{scan.hash[:16]}*")
+            table.add_row(escape(f"{path}, scan {scan.name}"), state, escape(scan.reason))
     for one in measured:
         if one.reason or one.state != "used":
             state = "flagged, used" if one.state == "used" else one.state

@@ -15,6 +15,7 @@ from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Mask, PerSample
+from glassmap.flows.backends.lab.matching import plain
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.train import spectra_of, spectra_to_judge
 
@@ -61,18 +62,20 @@ def _widths(
     widths = measure_peaks(q, spectra).figures[DELTA_Q.name].numpy().astype(np.float64)
     rows = {id_: row for row, id_ in enumerate(ids)}
     for one in store.measurements():
-        if one.id in rows and isinstance(file := one.facts.get("file"), str):
-            rows.setdefault(Path(file).name, rows[one.id])
-            rows.setdefault(Path(file).stem, rows[one.id])
+        if one.id in rows:
+            is_alone = "scan" not in one.facts  # else the name of the file is that of several
+            called = (one.facts.get("sample"), Path(str(one.facts.get("file", ""))).name if is_alone else "")
+            for name in filter(None, called):
+                rows.setdefault(plain(name), rows[one.id])
     compositions = labels.compositions.copy()
     delta_q, std = np.full(len(compositions), np.nan), np.zeros(len(compositions))
     is_measured = np.zeros(len(compositions), dtype=bool)
-    for row, sample in enumerate(labels.samples):
+    for row, sample in enumerate(map(plain, labels.samples)):
         if sample in rows:
             near = np.array([rows[sample]])
         else:
             if sample and np.isnan(compositions[row]).any() and (found := store.samples(sample)):
-                compositions[row] = found[0][1]
+                compositions[row] = found[0].composition
             near = np.flatnonzero(np.linalg.norm(alloys - compositions[row], axis=1) <= AS_MEASURED)
         if np.isfinite(widths[near]).any():
             delta_q[row], is_measured[row] = np.nanmean(widths[near]), True

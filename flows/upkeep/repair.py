@@ -29,7 +29,7 @@ from glassmap.agent.shapes import Spectrum
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import lock
 from glassmap.agent.store.inspection import inspect
-from glassmap.agent.store.records import Measurement, Suggestion, copy_name
+from glassmap.agent.store.records import DroppedScan, Measurement, Suggestion, copy_name
 from glassmap.agent.store.salvage import Lost, Salvaged, salvage
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.agent.store.trouble import COPY_NAME, refuse_missing
@@ -187,6 +187,8 @@ class _Settler:
             self.told.append(Told("How the campaign began was recorded anew, from its file and data."))
             found.lost = [lost for lost in found.lost if lost.table not in ("axes", "campaign") and lost not in STARTS]
         store.forget_files_of_the_lost()
+        if any(lost.table in ("files", "scans") for lost in found.lost):
+            store.forget_waiting_scans()  # of some it may be lost that they wait; their files are read again
         if any(lost.table == "samples" for lost in found.lost):
             store.forget_tables([file for file in store.files() if (self._folder / file.path).is_file()])
         self._restore_ledger(store, found)
@@ -199,9 +201,16 @@ class _Settler:
     def _restore_ledger(self, store: CampaignStore, found: Salvaged) -> None:
         """Enter the scans of measurements again whose entries are lost; they would be taken for repeated ones."""
         entered = 0
+        known = {(scan.hash, scan.name) for scan in store.scans()}
         for measured in store.measurements(with_fact="hash"):
             path, hash_ = str(measured.facts.get("file")), str(measured.facts["hash"])
-            if path == FROM_PYTHON or store.file_of(hash_) is not None:
+            if path == FROM_PYTHON:
+                continue
+            name, matched = (str(measured.facts.get(fact, "")) for fact in ("scan", "sample"))
+            if (hash_, name) not in known:  # of several measurements, the last
+                scan = DroppedScan(hash_, name, state="used", measurement=measured.id, matched=matched)
+                store.record_scan(scan._replace(x=measured.facts.get("x"), y=measured.facts.get("y")))
+            if store.file_of(hash_) is not None:
                 continue
             place = self._folder / path
             size, modified = find(place, self._folder)[2:] if place.is_file() else (0, 0)
@@ -213,7 +222,7 @@ class _Settler:
                 kind="scan",
                 state="used",
                 reason="measured",
-                measurement=measured.id,
+                measurement=None if name else measured.id,
                 is_news=False,
             )
             entered += 1
@@ -221,6 +230,7 @@ class _Settler:
             self.told.append(Told(f"{entered} of the ledger's entries were written anew, as measurements name them."))
             of_files = [lost for lost in found.lost if lost.table == "files"]
             found.lost = [lost for lost in found.lost if lost not in of_files[:entered]]
+        found.lost = [lost for lost in found.lost if lost.table != "scans"]  # entered anew, or read again
 
     def _comes_again(self, store: CampaignStore, lost: Lost) -> bool:
         """Return whether a measurement is lost that the campaign makes again itself, and say so."""

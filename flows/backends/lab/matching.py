@@ -85,7 +85,7 @@ def _rows_that_count(
     """Return the rows of tables that may be of scans, one a sample; and of other samples, how the tables differ."""
     wanted = dict.fromkeys(name for called in names for name in called)
     if places := [(scan.x, scan.y) for scan in scans if scan.x is not None and scan.y is not None]:
-        is_there = _lies_where(ledger, folder, {*stems, *(plain(scan.sample) for scan in scans)})
+        is_there = _lies_where(ledger, folder, {*stems, *(plain(scan.sample) for scan in scans if scan.sample)})
         near = (row for x, y in places for row in ledger.samples_at(x, y, within=SAME_PLACE))
         wanted |= dict.fromkeys(row.sample for row in near if is_there(row))
     rows, differing = list[SampleRow](), dict[str, str]()
