@@ -14,9 +14,12 @@ from scipy.signal import find_peaks, peak_widths  # pyright: ignore[reportMissin
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.composition import SAME_ALLOY
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum, Weights
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows how far neighbours differ
+AT_ONCE = 1000  # new measurements of a data set, so that the memory for their neighbours is bounded
 WITNESSES = 30  # nearest measurements that a new one is screened with
 NEIGHBOURS = 6  # nearest measured alloys that a spectrum is held against
 LINE_WIDTH = 0.035  # 1/Å; a narrower line needs crystals of 160 nm (Scherrer), larger than a film's
@@ -74,6 +77,27 @@ def screen(
                 found.append(f"It has {share:.0%} of the counts of its neighbours: no film?")
         reasons.append(" ".join(filter(None, found)))
     return reasons
+
+
+def screen_set(spectra: SpectraSet) -> dict[str, str]:
+    """Say of each sample of a data set that is to be flagged why, by its id; of none over r.
+
+    Args:
+        spectra: As measured, over the range that is learned from.
+    """
+    q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
+    if q is None:
+        return {}
+    prepared = spectra.prepared(points=len(q)).intensities
+    counts = np.median(spectra.intensities, axis=1).astype(np.float64)
+    flagged = dict[str, str]()
+    for begin in range(0, len(spectra), AT_ONCE):
+        new = np.zeros(len(spectra), dtype=bool)
+        new[begin : begin + AT_ONCE] = True
+        rows = witnesses(spectra.compositions, new) if len(spectra) > AT_ONCE else np.arange(len(spectra))
+        reasons = screen(q, spectra.compositions[rows], prepared[rows], counts=counts[rows], new=new[rows])
+        flagged |= {spectra.ids[int(row)]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
+    return flagged
 
 
 def witnesses(compositions: Compositions, new: Mask) -> Rows:

@@ -92,7 +92,8 @@ class FirstLook(NamedTuple):
         over = f"over {self._say(self.taken)}"
         if self.taken != self.whole:
             said.append(
-                f"Taken: {self._say(self.taken)}, of {self._say(self.whole)}; `--range LOW HIGH` takes another."
+                f"Taken: {self._say(self.taken)}, of {self._say(self.whole)} (`--range {self.taken.low:.8g} "
+                f"{self.taken.high:.8g}`); `--range LOW HIGH` takes another."
             )
             over = "there"
         if self.with_peak is not None:
@@ -111,6 +112,14 @@ class FirstLook(NamedTuple):
     def _say(self, part: Range) -> str:
         symbol, unit = _WORDS[self.axis_name]
         return f"{symbol} {part.low:.3g} to {part.high:.3g}{unit}"
+
+
+def describe(spectra: SpectraSet) -> str:
+    """Say how many scans there are, over what, and by which wavelength."""
+    symbol, unit = _WORDS[spectra.axis_name]
+    by = "" if spectra.wavelength is None else f", wavelength {spectra.wavelength:.6g} Å"
+    first, last = spectra.axis[0], spectra.axis[-1]
+    return f"{len(spectra)} scans over {symbol} {first:.4g} to {last:.4g}{unit}, {len(spectra.axis)} points{by}."
 
 
 def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = None) -> FirstLook:
@@ -209,9 +218,7 @@ def _volumes(spectra: SpectraSet, rows: Rows, peaks: Peaks) -> VolumeCheck | Non
 
 
 def cut(spectra: SpectraSet, look: FirstLook) -> SpectraSet:
-    """Return a set on the range that was taken, what was seen as its attribute `range`; as it is where that is all."""
-    if look.taken == look.whole:
-        return spectra
+    """Return a set on the range that was taken, with what was seen as its attribute `range`."""
     points = look.taken.of(spectra.axis)
     return replace(
         spectra,

@@ -1,7 +1,7 @@
 """The commands about data sets: made of a folder of scans or by simulation, and what can be learned from one."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from glassmap.flows.cli.options import (
     Split,
     Variable,
     Where,
+    columns_of,
     given,
     numbers,
     refuse,
@@ -32,57 +33,132 @@ from glassmap.flows.cli.terminal import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from glassmap.agent.data.dataset import SpectraSet
+
+DRAWN = 10  # scans in the picture that an import draws
+SHOWN = 10  # of the scans to look at, on the terminal
+
 data = typer.Typer(rich_markup_mode="markdown")
 
 
 @data.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder of two-column scans, or what `glassmap export` wrote.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of scans, or one file of many; or what `glassmap export` wrote.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="NetCDF file to write.")],
     compositions: Annotated[
-        Path | None, typer.Option(help="CSV: file name of a scan, then a column an element, such as `Co (at.%)`.")
+        Path | None,
+        typer.Option(help="Table (CSV, Excel, ODS): a row a scan, a column an element, such as `Co (at.%)`."),
     ] = None,
     axis: Annotated[
-        Literal["q", "two_theta", "r"] | None, typer.Option(help="What the first column of a scan is; q by default.")
+        Literal["q", "two_theta", "r"] | None,
+        typer.Option(help="What the first column of a text is, where its header doesn't say it; no default."),
     ] = None,
-    wavelength: Annotated[float | None, typer.Option(help="In Å; needed for two_theta.")] = None,
+    wavelength: Annotated[
+        float | None, typer.Option(help="In Å, of scans over two_theta whose files don't say it.")
+    ] = None,
+    sample_column: Annotated[
+        str | None, typer.Option(help="Of the table, that names the scans; the first, `file`, `sample` or `id`.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(help="ELEMENT=COLUMN of the table, such as Zr='Zr norm'; once for each element."),
+    ] = None,
     unit: Annotated[
         Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
     ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(help="Such as Co,V,Zr: close their shares to 100, and leave out those of O, C, N and the like."),
+    ] = None,
     scan_range: ScanRange = None,
+    skip_unmatched: Annotated[
+        bool, typer.Option("--skip-unmatched", help="Leave out scans without a row and rows without a scan.")
+    ] = False,
 ) -> None:
-    """Make a data set of a folder of scans and a composition table, or of what `glassmap export` wrote.
+    """Make a data set of scans and a composition table, or of what `glassmap export` wrote.
 
-    Of scans it looks first over which range all have signal, and a first peak; it says what it leaves out.
+    It reads what a lab's drop folder reads; docs/formats.md lists the formats. Each scan of a file finds its row by its
+    name, or by x and y in mm. At the end stands what was seen: number, axis, wavelength, scans with a first peak, those
+    to look at, the range that is taken, and a picture of ten beside the output.
 
-    Example: `glassmap import scans --compositions compositions.csv -o co-ti-zr.nc`
+    Example: `glassmap import scans --compositions table.csv -o co-ti-zr.nc`
     """
     from glassmap.agent.data.dataset import write_dataset
     from glassmap.agent.data.exported import read_exported
     from glassmap.agent.data.mixture import mixture_of
+    from glassmap.agent.data.scan_files import SUFFIXES
     from glassmap.agent.data.scan_folder import read_scan_folder
     from glassmap.agent.errors import DatasetError
-    from glassmap.agent.peaks.first_look import cut
 
     with errors_in_words():
-        if source.is_file():
+        if source.is_file() and source.suffix.lower() not in SUFFIXES:
             refuse(
-                "An export", compositions=compositions, axis=axis, wavelength=wavelength, unit=unit, range=scan_range
+                "An export",
+                compositions=compositions,
+                axis=axis,
+                wavelength=wavelength,
+                **{"sample-column": sample_column, "skip-unmatched": skip_unmatched},
+                columns=columns,
+                unit=unit,
+                over=over,
+                range=scan_range,
             )
             spectra = read_exported(source)
         elif compositions is None:
-            raise DatasetError(f"{source} is a folder of scans or missing; name a table with --compositions TABLE.csv.")
+            raise DatasetError(
+                f"{source} holds scans or is missing; name the table of their compositions with --compositions "
+                "TABLE.csv."
+            )
         else:
             spectra = read_scan_folder(
-                source, compositions=compositions, axis=axis or "q", wavelength=wavelength, unit=unit
+                source,
+                compositions=compositions,
+                axis=axis,
+                wavelength=wavelength,
+                sample=sample_column,
+                columns=columns_of(columns),
+                unit=unit,
+                over=over.split(",") if over else None,
+                skip_unmatched=skip_unmatched,
             )
-            spectra = cut(spectra, look_and_say(spectra, asked=scan_range))
+            spectra = _look_at_import(spectra, output, asked=scan_range)
         write_dataset(spectra, output)
         if (mixture := mixture_of(spectra.prepared())) is not None:
             say(mixture.say())
         for note in spectra.notes:
             say(f"Note: {note}")
         say(f"Wrote {len(spectra)} spectra of {'-'.join(spectra.elements)} to {output}")
+
+
+def _look_at_import(spectra: "SpectraSet", output: Path, *, asked: tuple[float, float] | None) -> "SpectraSet":
+    """Say what scans look like, draw ten of them beside the output, and return them over the range that is taken."""
+    import numpy as np
+
+    from glassmap.agent.data.composition import label
+    from glassmap.agent.data.outliers import screen_set
+    from glassmap.agent.peaks.first_look import cut, describe
+    from glassmap.dashboard.plots.for_print import draw_scans
+
+    say(describe(spectra))
+    look = look_and_say(spectra, asked=asked)
+    taken = cut(spectra, look)
+    flagged = screen_set(taken)
+    for name, reason in list(flagged.items())[:SHOWN]:
+        say(f"To look at: {name}: {reason}")
+    if len(flagged) > SHOWN:
+        say(f"To look at: {len(flagged) - SHOWN} more.")
+    picture = output.with_name(f"{output.stem}-spectra.png")
+    rows = np.unique(np.linspace(0, len(spectra) - 1, DRAWN).round().astype(int))
+    scans = [
+        (f"{spectra.ids[row]}\n{label(spectra.compositions[row], spectra.elements)}", spectra.intensities[row])
+        for row in rows
+    ]
+    draw_scans(spectra.axis_name, spectra.axis, scans, picture, taken=(look.taken.low, look.taken.high))
+    say(f"Picture of {len(scans)} of them: {picture}")
+    return taken
 
 
 @data.command()

@@ -88,6 +88,19 @@ def _value(text: str) -> float | str:
         return text
 
 
+def columns_of(options: Sequence[str] | None) -> dict[str, str] | None:
+    """`Zr=Zr norm` as the column of each element; None where none was given."""
+    from glassmap.agent.errors import GlassmapError
+
+    columns = dict[str, str]()
+    for option in options or ():
+        element, equals, column = (word.strip() for word in option.partition("="))
+        if not equals or not element or not column or element in columns:
+            raise GlassmapError(f"Give columns as ELEMENT=COLUMN, each element once, such as Zr='Zr norm'; got {option!r}.")
+        columns[element] = column
+    return columns or None
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """`5,2` as numbers."""
     from glassmap.agent.errors import GlassmapError

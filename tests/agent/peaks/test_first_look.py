@@ -41,7 +41,9 @@ def test_clean_scans_keep_their_whole_axis():
     look = look_at_scans(spectra)
     assert (look.low, look.high, look.has_peaks) == (None, None, True)
     assert str(look) == "A first peak is found over q 0.2 to 5.4 1/Å in 12 of 12 scans."
-    assert cut(spectra, look) is spectra
+    kept = cut(spectra, look)
+    np.testing.assert_array_equal(kept.intensities, spectra.intensities)
+    assert kept.attributes["range"] == str(look)
 
 
 @pytest.mark.parametrize("name", ["co-ti-zr", "co-v-zr", "fe-ti-nb"])
