@@ -16,7 +16,7 @@ from glassmap.agent.data.composition_table import (
     UNIT_COLUMN,
     CompositionTable,
     ShareUnit,
-    is_composition_table as is_table,
+    is_composition_table,
     read_composition_table,
 )
 from glassmap.agent.data.context import WAFER
@@ -65,7 +65,6 @@ def read_scan_folder(
     sample: str | None = None,
     columns: Mapping[str, str] | None = None,
     unit: ShareUnit | None = None,
-    over: Sequence[str] | None = None,
     skip_unmatched: bool = False,
 ) -> SpectraSet:
     """Read the scans of a folder, or of one file, and the table of their compositions.
@@ -82,10 +81,9 @@ def read_scan_folder(
         compositions: The table.
         axis: What files of text are over that don't say it, and what all are converted to: q in 1/Å, 2θ or r in Å.
         wavelength: In Å, of files that don't say it.
-        sample: The table's column that names the samples; see `read_composition_table`, as for the next three.
+        sample: The table's column that names the samples; see `read_composition_table`, as for the next two.
         columns: The table's column of each element.
         unit: Of the shares whose columns don't say it.
-        over: Elements whose shares are closed to 100, the others left out.
         skip_unmatched: Leave out scans without a row and rows without a scan, and name them in a note.
 
     Returns:
@@ -182,7 +180,7 @@ def _files(source: Path, table: Path, sample: str | None) -> tuple[list[Path], l
             continue
         if path.is_dir():
             folders.append(path.name)
-        elif is_table(path, sample=sample):
+        elif is_composition_table(path, sample=sample):
             tables.append(path.name)
         elif path.suffix.lower() in SUFFIXES:
             name = plain_name(path.stem)
@@ -265,7 +263,9 @@ def _refuse_unmatched(matched: _Matched, table: Path) -> list[str]:
         lacking.append(f"there is no scan of {_some(matched.without_scan)}")
     if matched.without_row:
         reasons = list(matched.without_row.items())
-        lacking.append(f"{table.name} has no row of {_some([name for name, _ in reasons])} ({reasons[0][1].strip('.')})")
+        lacking.append(
+            f"{table.name} has no row of {_some([name for name, _ in reasons])} ({reasons[0][1].strip('.')})"
+        )
     raise DatasetError(
         f"Every scan needs its row and every row its scan, but {'; '.join(lacking)}. Add what is missing, or leave "
         "these out with `--skip-unmatched`."

@@ -96,7 +96,9 @@ def columns_of(options: Sequence[str] | None) -> dict[str, str] | None:
     for option in options or ():
         element, equals, column = (word.strip() for word in option.partition("="))
         if not equals or not element or not column or element in columns:
-            raise GlassmapError(f"Give columns as ELEMENT=COLUMN, each element once, such as Zr='Zr norm'; got {option!r}.")
+            raise GlassmapError(
+                f"Give columns as ELEMENT=COLUMN, each element once, such as Zr='Zr norm'; got {option!r}."
+            )
         columns[element] = column
     return columns or None
 

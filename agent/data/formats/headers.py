@@ -118,8 +118,8 @@ def column_of(title: str) -> Column:
 
 def _of_a_sample(title: str, plain: str) -> Column:
     """Tell what a column is whose name says a sample as well, such as `P1 2theta` or `I_W3`."""
-    for words in ((title.split()[:-1], title.split()[-1:]), (title.split()[1:], title.split()[:1])):
-        rest, word = " ".join(words[0]), " ".join(words[1])
+    words = re.split(r"\s+(?![(\[])", title.strip())  # a unit goes with its word
+    for rest, word in ((" ".join(words[:-1]), words[-1]), (" ".join(words[1:]), words[0])):
         if rest and word and (known := column_of(word)).role in ("axis", "intensity") and len(word) < len(title):
             return known._replace(title=title, sample=rest.strip(" _:-"))
     for found in (re.fullmatch(r"(.+?)[_:](\w+)", title), re.fullmatch(r"(\w+?)[_:](.+)", title)):

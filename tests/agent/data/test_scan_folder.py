@@ -115,13 +115,93 @@ def test_scans_that_hardly_overlap_are_refused(folder):
 
 def test_scans_and_table_must_match(folder):
     lines = [HEADER, *ROWS[:1], *(f"lost{row}.csv,20,30,50" for row in range(7))]
-    with pytest.raises(DatasetError, match=r"lacks lost0, lost1, lost2, lost3, lost4 and 2 more; .*csv lacks b\."):
+    with pytest.raises(
+        DatasetError,
+        match=r"no scan of lost0, lost1, lost2, lost3, lost4 and 2 more; .*csv has no row of b .*--skip-unm",
+    ):
         read_scan_folder(folder, compositions=table(folder, *lines), axis="q")
     with pytest.raises(DatasetError, match="no folder"):
         read_scan_folder(folder / "absent", compositions=table(folder, *lines), axis="q")
     write_scan(folder / "a.txt")
     with pytest.raises(DatasetError, match=r"a\.csv and a\.txt"):
         read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+
+
+def test_what_has_no_counterpart_is_left_out_where_asked_and_named(folder):
+    write_scan(folder / "blank.xy", separator=" ")
+    (folder / "notes.txt").write_text("sputtered on Monday")
+    lines = (HEADER, *ROWS, "lost,20,30,50")
+    spectra = read_scan_folder(folder, compositions=table(folder, *lines), axis="q", skip_unmatched=True)
+    assert spectra.ids == ("a", "b")
+    assert spectra.notes == (
+        "Left out, 1 rows without a scan: lost.",
+        "Left out, 2 scans without a row: notes.txt, blank.",
+    )
+    (folder / "b.xy").write_text("1 5\n2 nan\n5 6\n")
+    with pytest.raises(SpectrumError, match=r"b\.xy: Line 2"):
+        read_scan_folder(folder, compositions=table(folder, *lines), axis="q", skip_unmatched=True)
+
+
+def test_nothing_is_left_of_a_table_of_other_scans(folder):
+    with pytest.raises(DatasetError, match=r"Not one scan has a row in compositions\.csv: No row is called a"):
+        lines = (HEADER, "c,20,30,50")
+        read_scan_folder(folder, compositions=table(folder, *lines), axis="q", skip_unmatched=True)
+
+
+def test_other_tables_and_folders_are_left_aside_and_named(folder):
+    (folder / "edx-of-w2.csv").write_text(f"{HEADER}\nc,10,20,70\n")
+    (folder / "w2").mkdir()
+    spectra = read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+    assert spectra.notes == (
+        "Left aside, as they are tables: edx-of-w2.csv.",
+        f"Folders within {folder.name} weren't looked into: w2.",
+    )
+    (folder / "above").mkdir()
+    (folder / "above" / "w1").mkdir()
+    with pytest.raises(DatasetError, match=r"holds no scan \(\.xrdml.*its folders w1 aren't looked into"):
+        read_scan_folder(folder / "above", compositions=folder / "compositions.csv", axis="q")
+
+
+def test_names_are_one_in_any_form_of_unicode_and_a_slash_is_part_of_one(folder):
+    write_scan(folder / "probe-a\u0308.xy", separator=" ")
+    spectra = read_scan_folder(
+        folder, compositions=table(folder, HEADER, *ROWS, "Probe-\u00e4,40,30,30"), axis="q", skip_unmatched=True
+    )
+    assert spectra.ids[2] == "Probe-\u00e4"
+    write_scan(folder / "3.xy", separator=" ")
+    with pytest.raises(DatasetError, match=r"no scan of W1/3; .* has no row of 3, probe-"):
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS, "W1/3,40,30,30"), axis="q")
+    with pytest.raises(DatasetError, match="Rows 1 and 3 are both called 'A'"):
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS, "A.xy,40,30,30"), axis="q")
+
+
+# --- several scans in one file
+
+
+def map_of(path: Path, names: str = "W{}") -> None:
+    """Three scans side by side, the k-th 10 + k + axis, k from 1."""
+    head = ",".join(f"{names.format(k)} q (1/A),{names.format(k)} intensity" for k in (1, 2, 3))
+    axis = np.linspace(1.0, 5.0, 41)
+    path.write_text("\n".join([head, *(",".join(f"{x},{10 + k + x}" for k in (1, 2, 3)) for x in axis)]) + "\n")
+
+
+def test_each_scan_of_a_file_finds_its_own_row(tmp_path):
+    map_of(tmp_path / "wafer.csv")
+    lines = ("sample,Co (at.%),Zr (at.%)", "W3,30,70", "W1,10,90", "W2,20,80")
+    for source in (tmp_path, tmp_path / "wafer.csv"):
+        spectra = read_scan_folder(source, compositions=table(tmp_path, *lines))
+        assert spectra.ids == ("W3", "W1", "W2")
+        np.testing.assert_allclose(spectra.intensities[:, 0], [14.0, 12.0, 13.0])
+        np.testing.assert_allclose(spectra.compositions[:, 0], [0.3, 0.1, 0.2])
+        assert spectra.attributes["source"] == "3 scans in 1 files, compositions of compositions.csv"
+
+
+def test_two_scans_of_one_row_are_refused(tmp_path):
+    map_of(tmp_path / "wafer.csv")
+    write_scan(tmp_path / "W2.csv", header="q,intensity\n")
+    lines = ("sample,Co (at.%),Zr (at.%)", "W3,30,70", "W1,10,90", "W2,20,80")
+    with pytest.raises(DatasetError, match=r"W2\.csv and scan W2 of wafer\.csv are both of row 3 \(W2\)"):
+        read_scan_folder(tmp_path, compositions=table(tmp_path, *lines))
 
 
 @pytest.mark.parametrize(
@@ -175,8 +255,9 @@ def test_a_bad_scan_is_refused_with_file_and_line(folder, content, error, messag
 
 
 def test_an_angle_needs_its_wavelength(folder):
-    write_scan(folder / "a.csv")
-    with pytest.raises(DatasetError, match="needs the wavelength"):
+    write_scan(folder / "a.csv", low=20, high=60)
+    write_scan(folder / "b.xy", low=20, high=60)
+    with pytest.raises(DatasetError, match=r"a\.csv and 1 more: over 2θ, and the wavelength.*--wavelength 1\.5406"):
         read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="two_theta")
 
 

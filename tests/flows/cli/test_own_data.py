@@ -26,7 +26,8 @@ def raw_scans(shared_data: Path) -> Path:
 
 
 def imported(raw_scans: Path, output: Path, *words: object) -> str:
-    done = glassmap("import", raw_scans, "--compositions", raw_scans / "compositions.csv", "-o", output, *words)
+    table = raw_scans / "compositions.csv"
+    done = glassmap("import", raw_scans, "--compositions", table, "--axis", "q", "-o", output, *words)
     assert done.exit_code == 0, done.output
     return " ".join(done.output.split())
 
@@ -39,7 +40,9 @@ def test_import_leaves_beam_stop_and_zeros_out_and_says_so(raw_scans: Path, tmp_
     assert "A first peak is found there in 56 of 56 scans, over the whole axis in 3." in said
     spectra = read_dataset(tmp_path / "raw.nc")
     assert 0.5 < spectra.axis[0] < 0.9 and 4.9 < spectra.axis[-1] < 5.05 and (spectra.intensities > 0).all()
-    assert spectra.attributes["range"] in said
+    assert spectra.attributes["range"] in said and "(`--range 0.66 4.99`)" in said
+    assert said.startswith("56 scans over q 0.1945 to 5.364 1/Å, 1000 points. Every scan")
+    assert (tmp_path / "raw-spectra.png").read_bytes().startswith(b"\x89PNG")
     asked = imported(raw_scans, tmp_path / "asked.nc", "--range", 1.5, 4.5)
     assert "Taken: q 1.5 to 4.5 1/Å, of q 0.194 to 5.36 1/Å" in asked
     np.testing.assert_allclose(read_dataset(tmp_path / "asked.nc").axis[[0, -1]], (1.5, 4.5), atol=0.01)
@@ -61,9 +64,8 @@ def test_init_records_the_range_that_a_whole_data_set_is_taken_over(raw_scans: P
 
 def test_scans_without_any_peak_go_no_further(raw_scans: Path, tmp_path: Path):
     output = tmp_path / "x.nc"
-    done = glassmap(
-        "import", raw_scans, "--compositions", raw_scans / "compositions.csv", "-o", output, "--range", 0.2, 2.0
-    )
+    table = raw_scans / "compositions.csv"
+    done = glassmap("import", raw_scans, "--compositions", table, "--axis", "q", "-o", output, "--range", 0.2, 2.0)
     assert done.exit_code == 1 and not output.exists()
     assert "in 0 of 56 scans" in " ".join(done.output.split()) and "`--range LOW HIGH`" in done.output
 
