@@ -16,9 +16,10 @@ from glassmap.agent.shapes import Axis, Composition, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map
 from glassmap.dashboard.held_out import sure_to
 from glassmap.dashboard.live import archive_now, map_now, used_alloys_now
+from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
-from glassmap.dashboard.plots.words import ALEATORIC, AXIS_TITLES, BAND, EPISTEMIC
+from glassmap.dashboard.plots.words import ALEATORIC, BAND, EPISTEMIC
 
 NEIGHBOURS = 3
 BEHIND = (

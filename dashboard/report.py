@@ -51,6 +51,7 @@ from glassmap.dashboard.learning import (
     worth_of,
 )
 from glassmap.dashboard.pictures import draw_pictures
+from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 from glassmap.dashboard.plots.curves import draw_learning_curve
 from glassmap.dashboard.plots.for_print import band_about
 from glassmap.dashboard.plots.maps import (
@@ -66,7 +67,6 @@ from glassmap.dashboard.plots.reliability import draw_coverage, draw_reliability
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
-from glassmap.dashboard.plots.words import AXIS_TITLES
 from glassmap.dashboard.reliability import evidence_of, say_kinds
 
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"

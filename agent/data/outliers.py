@@ -19,7 +19,7 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.shapes import Axis, Compositions, Mask, Neighbours, PerSample, Rows, Spectra, Spectrum, Weights
 
 ENOUGH = 8  # measured alloys; with fewer, nobody knows how far neighbours differ
-AT_ONCE = 1000  # new measurements of a data set, so that the memory for their neighbours is bounded
+AT_ONCE = 3000  # new measurements of a data set, so that the memory for their neighbours is bounded
 WITNESSES = 30  # nearest measurements that a new one is screened with
 NEIGHBOURS = 6  # nearest measured alloys that a spectrum is held against
 LINE_WIDTH = 0.035  # 1/Å; a narrower line needs crystals of 160 nm (Scherrer), larger than a film's
@@ -54,8 +54,9 @@ def screen(
     lines = _sharp_lines(q, spectra)
     nearest = _nearest(compositions)
     reasons = list[str]()
-    differences = np.sqrt(np.square(spectra[:, None] - spectra[nearest]).mean(axis=2))  # (n, NEIGHBOURS)
-    closest = differences.min(axis=1, initial=np.inf)
+    differences = (spectra - spectra[neighbour] for neighbour in nearest.T)  # one after another, to spare memory
+    squares = [np.einsum("nq,nq->n", apart, apart) / len(q) for apart in differences]
+    closest = np.sqrt(np.min(squares, axis=0, initial=np.inf)) if squares else np.full(len(spectra), np.inf)
     median_closest = float(np.median(closest)) if len(spectra) >= ENOUGH else np.inf
     for row in range(len(spectra)):
         if not new[row]:

@@ -39,6 +39,7 @@ from glassmap.agent.shapes import (
 )
 from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.learning import Expected, measures_of
+from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 from glassmap.dashboard.plots.quantities import Quantity
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
@@ -53,7 +54,7 @@ from glassmap.dashboard.plots.ternary import (
     paint,
     positions,
 )
-from glassmap.dashboard.plots.words import AXIS_TITLES, BAND, TWO_EPISTEMIC
+from glassmap.dashboard.plots.words import BAND, TWO_EPISTEMIC
 from glassmap.dashboard.reliability import Evidence, least_of
 
 MODEL_LABELS = {  # of a comparison, and their colours
@@ -403,35 +404,6 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *,
     axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
     axes.set_title(title, fontsize=9, wrap=True, parse_math=False)
     axes.legend(frameon=False)
-    _save(figure, path)
-
-
-def draw_scans(
-    axis_name: str, axis: Axis, scans: Sequence[tuple[str, Spectrum]], path: Path, *, taken: tuple[float, float]
-) -> None:
-    """Draw scans one above another, each to its own height, for a person to see whether they are what was meant.
-
-    Args:
-        axis_name: `q`, `two_theta` or `r`.
-        axis: Of all, shape `(q,)`.
-        scans: Caption and intensity, any unit, `(q,)`, from top to bottom.
-        path: PNG or SVG to write.
-        taken: The part of the axis that is learned from; what lies beside is shaded.
-    """
-    figure = Figure(figsize=(8, 0.55 * len(scans) + 1.4), layout="constrained")
-    axes = figure.subplots()
-    within = (axis >= taken[0]) & (axis <= taken[1])
-    for k, (caption, scan) in enumerate(reversed(scans)):
-        low, height = float(scan[within].min()), float(np.ptp(scan[within])) or 1.0
-        axes.plot(axis, k + 1.2 * np.clip((scan - low) / height, -0.1, 1.25), color=_BLUE, linewidth=0.9)
-        axes.annotate(
-            caption, (1.01, k + 0.1), xycoords=("axes fraction", "data"), fontsize=8, annotation_clip=False
-        ).set_parse_math(False)
-    for low, high in ((axis[0], taken[0]), (taken[1], axis[-1])):
-        if high > low:
-            axes.axvspan(low, high, color=_GREY, alpha=0.2, linewidth=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set(xlabel=AXIS_TITLES[axis_name], xlim=(axis[0], axis[-1]), yticks=[], ylabel="intensity, each to its height")
     _save(figure, path)
 
 

@@ -1,8 +1,7 @@
-"""Titles of axes and names of bands: the same in pages, in the report and in print."""
+"""Names of bands: the same in pages, in the report and in print."""
 
 from glassmap.agent.models.config import CONFIDENCE
 
-AXIS_TITLES = {"q": "q (Å⁻¹)", "two_theta": "2θ (°)", "r": "r (Å)"}
 BAND = f"{100 * CONFIDENCE:g} % of measured points are expected here"
 EPISTEMIC = "± epistemic std, between base models"
 TWO_EPISTEMIC = "± 2 epistemic std, between base models"

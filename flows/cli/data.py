@@ -134,7 +134,7 @@ def _look_at_import(spectra: "SpectraSet", output: Path, *, asked: tuple[float, 
     from glassmap.agent.data.composition import label
     from glassmap.agent.data.outliers import screen_set
     from glassmap.agent.peaks.first_look import cut, describe
-    from glassmap.dashboard.plots.for_print import draw_scans
+    from glassmap.dashboard.plots.scans import draw_scans
 
     say(describe(spectra))
     look = look_and_say(spectra, asked=asked)
