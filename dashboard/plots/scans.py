@@ -1,4 +1,4 @@
-"""The picture of an import: some of its scans, one above another; it loads little, for an import to take little time."""
+"""The picture of an import: some of its scans, one above another; it loads little, so that it takes little time."""
 
 from collections.abc import Sequence
 from pathlib import Path
