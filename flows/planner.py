@@ -13,6 +13,7 @@ criterion and one that can be checkpointed.
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
-from glassmap.agent.data.raw_scan import RawScan
+from glassmap.agent.data.raw_scan import WAVELENGTHS, RawScan
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore
@@ -137,7 +138,12 @@ class Planner:
                     store.log("duplicate", "told twice from Python", subject=asked.id if asked else "")
                     continue
                 counts = float(np.median(scan.intensity))
-                facts = {"file": FROM_PYTHON, "hash": digest, "counts": counts} | also
+                array = hashlib.sha256(scan.axis.tobytes() + scan.intensity.tobytes()).hexdigest()
+                if before := store.told_as(array):
+                    whose = asked.id if asked else "an alloy that nobody asked for"
+                    detail = f"told of {whose}, the array of {', '.join(before)}; is it the detector's frame of before?"
+                    store.log("duplicate", detail, subject=before[-1])
+                facts = {"file": FROM_PYTHON, "hash": digest, "array": array, "counts": counts} | also
                 record(
                     self._campaign,
                     round_,
@@ -240,5 +246,19 @@ class Planner:
                 )
             context[variable] = value
         x, y = (np.asarray(point[key], dtype=np.float64) for key in (axis, "intensity"))
-        scan = RawScan(axis, x, y, point.get("wavelength"), None)
+        scan = RawScan(axis, x, y, _wavelength_of(point, name), None)
         return asked, composition, context, scan, self._deliveries.prepare(scan)
+
+
+def _wavelength_of(point: Mapping[str, Any], name: str) -> float | None:
+    """Return the wavelength in Å that a point says, if it does.
+
+    Raises:
+        CampaignError: If it is no number, or none of a diffractometer's.
+    """
+    if (said := point.get("wavelength")) is None:
+        return None
+    low, high = WAVELENGTHS
+    if isinstance(said, bool) or not isinstance(said, Real) or not low <= float(said) <= high:
+        raise CampaignError(f"The wavelength of {name} must be a number of {low:g} to {high:g} (Å), got {said!r}.")
+    return float(said)

@@ -133,6 +133,13 @@ class Measurements(Settings):
         query = f"SELECT {', '.join(Measurement._fields)} FROM spectra WHERE json_extract(facts, '$.hash') = ?"
         return [measurement_of(row) for row in self._rows(query, [hash_])]
 
+    def told_as(self, array: str) -> list[str]:
+        """Return the ids of the measurements that were told from Python as an array, by its hash; none retracted."""
+        query = (
+            "SELECT id FROM spectra WHERE json_extract(facts, '$.array') = ? AND state <> 'retracted' ORDER BY rowid"
+        )
+        return [row["id"] for row in self._rows(query, [array])]
+
     def spectra_of(self, ids: Sequence[str]) -> Spectra:
         """Return the spectra of some measurements, whatever their state, `(n, q)`."""
         rows = [self._db.execute("SELECT rowid, intensity FROM spectra WHERE id = ?", [id_]).fetchone() for id_ in ids]

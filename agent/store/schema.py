@@ -285,6 +285,7 @@ def scans_of_files(db: sqlite3.Connection) -> None:
         "ALTER TABLE samples ADD COLUMN y REAL",
         "CREATE INDEX places_of_samples ON samples (x) WHERE x IS NOT NULL",
         "CREATE INDEX held_out_and_used ON spectra (round, composition) WHERE hold_out AND state = 'used'",
+        "CREATE INDEX arrays_of_spectra ON spectra (json_extract(facts, '$.array'))",
     ):
         db.execute(statement)
     used = db.execute(

@@ -58,6 +58,23 @@ def benchmark_growth(
         write_json(json_file, records)
 
 
+@app.command("drop")
+def benchmark_drop(
+    sizes: Annotated[str, typer.Option(help="Numbers of scans.")] = "200,2000",
+    json_file: Json = None,
+) -> None:
+    """What a laboratory waits for that drops a wafer's scans and their table, and a look at scans that wait.
+
+    Example: `python -m tests.benchmarks drop --sizes 2000 --json records.json`
+    """
+    from tests.benchmarks import drop
+
+    with errors_in_words():
+        records = drop.run(sizes=numbers(sizes), on_record=lambda r: say(f"{r['scans']}: {r['taken']:.1f} s"))
+        print_records(records)
+        write_json(json_file, records)
+
+
 @app.command("commands")
 def benchmark_commands(
     runs: Annotated[int, typer.Option(min=1, help="Of each command.")] = 5,

@@ -51,6 +51,11 @@ def test_growth(benchmark):
     assert [record["measurements"] for record in records] == [0, 20] and "megabytes" in output
 
 
+def test_drop(benchmark):
+    output, records = benchmark("drop", "--sizes", "3")
+    assert records[0]["scans"] == 3 and {"taken", "look", "table"} <= records[0].keys() and "waiting" in output
+
+
 def test_commands(benchmark, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.benchmarks.commands.LIGHT", ("status {folder}", "approve {folder}"))
     monkeypatch.setattr("tests.benchmarks.commands.REFUSED", ("simulate Xx50V50",))

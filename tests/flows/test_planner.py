@@ -177,3 +177,28 @@ def test_bluesky_adaptive_drives_it(tmp_path: Path):
         RunEngine({})(optimize(problem, iterations=None, n_points=4, checkpoint_interval=1))
         assert planner.should_stop()[0]
     assert len({alloy["_id"] for alloy in measured}) == 16
+
+
+def test_an_array_that_is_told_of_two_alloys_is_said_in_the_log(tmp_path: Path):
+    """A detector may give its last frame once more."""
+    with Planner(tmp_path, config()) as planner:
+        first, second, third = planner.suggest(3)
+        frame = measure(first)
+        planner.ingest([frame, measure(third)])
+        planner.ingest([frame | {"_id": second["_id"]}])
+    with CampaignStore.read_only(tmp_path) as store:
+        assert store.n_spectra() == 3
+        (line,) = [line for line in store.log_lines() if line.event == "duplicate"]
+    assert (line.subject, line.detail) == (
+        "r001-01",
+        "told of r001-02, the array of r001-01; is it the detector's frame of before?",
+    )
+
+
+@pytest.mark.parametrize("wavelength", ["1.5406", 0.0, 154.06, float("nan"), True])
+def test_a_wavelength_that_is_none_is_refused_by_its_name(tmp_path: Path, wavelength: object):
+    with Planner(tmp_path, config()) as planner:
+        (alloy,) = planner.suggest(1)
+        point = {"_id": alloy["_id"], "two_theta": np.linspace(15, 80, 300), "intensity": np.ones(300)}
+        with pytest.raises(CampaignError, match=r"The wavelength of r001-01 must be a number of 0.05 to 5 \(Å\), got"):
+            planner.ingest([point | {"wavelength": wavelength}])

@@ -1,6 +1,7 @@
 """Which alloy a scan is of, by its name, by tables, by what is waited for."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,27 @@ def test_the_wafer_that_a_table_says_goes_with_the_measurement_and_its_error(lab
         assert {m.id: m.facts["wafer"] for m in store.measurements()} == {n: str(k % 2) for k, n in enumerate(found)}
         (judged,) = store.judged("held out", since=1).values()
         assert judged.wafers == tuple(str(m.facts["wafer"]) for m in store.measurements() if m.hold_out)
+
+
+def test_a_slash_is_part_of_a_sample_s_name(lab: Path):
+    """What lies in `w2` as 3.xy is no scan of sample W1/3."""
+    for folder in ("w1", "w2"):
+        (lab / "drop" / folder).mkdir()
+    drop_table(lab, {"W1/3": np.array([0.7, 0.2, 0.1])}, "w1/edx.csv")
+    (lab / "drop" / "w2" / "3.xy").write_text(scan_text(np.full(3, 1 / 3), np.random.default_rng(3), ".xy"))
+    run(lab)
+    assert files(lab)["3.xy"] == ("waiting", "No composition table names 3.")
+    with CampaignStore.read_only(lab) as store:
+        assert not store.n_spectra() and store.samples("w1/3")[0].composition == pytest.approx((0.7, 0.2, 0.1))
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_the_same_in_whatever_form_of_unicode_it_is_written(lab: Path, forms: tuple[str, str]):
+    """Macs write `ä` into the names of files as two characters, spreadsheets as one."""
+    in_table, of_file = (unicodedata.normalize(form, "Probe-\u00e4") for form in forms)
+    drop_table(lab, {in_table: np.array([0.4, 0.3, 0.3])})
+    scan = scan_text(np.array([0.4, 0.3, 0.3]), np.random.default_rng(3), ".xy")
+    (lab / "drop" / f"{of_file.upper()}.xy").write_text(scan)
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [m.composition for m in store.measurements()] == [pytest.approx((0.4, 0.3, 0.3))]
