@@ -5,8 +5,8 @@ several intensities over one axis are scans of their own, each by its name.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.outside_text import visible
-from glassmap.agent.shapes import ScanColumns
+from glassmap.agent.shapes import Codes, ScanColumns
 
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
@@ -83,22 +83,36 @@ def _blocks(lines: Sequence[str]) -> list[_Block]:
 
 def _fast(body: Sequence[str], delimiter: str | None, *, comma: bool, lines: int) -> ScanColumns | None:
     """Read numbers that all of the `lines` from the first on hold, or that increase; None where they don't."""
-    cells = [line.split(delimiter) for line in body]
-    width = len(cells[0])
-    if len(cells) < 2 or any(len(row) != width for row in cells):
+    text = "\n".join(body)
+    if len(body) < 2 or "_" in text or not text.isascii():
         return None
-    flat = list(chain.from_iterable(cells))
-    text = "".join(flat)
-    if "_" in text or not text.isascii():
+    if delimiter not in (None, "\t"):
+        text = text.replace(f"{delimiter} ", str(delimiter)).replace(f" {delimiter}", str(delimiter))
+    if delimiter is not None:
+        if " " in text or any(empty in f"\n{text}\n" for empty in (2 * delimiter, f"{delimiter}\n", f"\n{delimiter}")):
+            return None
+        text = text.replace(delimiter, " ")
+    text = text.replace(",", ".") if comma else text
+    counts = _numbers_a_line(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, where it stops at what is no number
+        flat = np.fromstring(text, dtype=np.float64, sep=" ")
+    if (counts != counts[0]).any() or flat.size != counts.sum():
         return None
-    try:
-        values = np.array([cell.replace(",", ".") for cell in flat] if comma else flat, dtype=np.float64).reshape(
-            -1, width
-        )
-    except ValueError:
-        return None
+    values = flat.reshape(-1, int(counts[0]))
     is_one = len(body) == lines or bool((np.diff(values[:, 0]) > 0).all())
     return values if is_one and bool(np.isfinite(values).all()) else None
+
+
+def _numbers_a_line(text: str) -> Codes:
+    """Return how many words each line of a text in ASCII has."""
+    letters = np.frombuffer(text.encode("ascii"), np.uint8)
+    is_blank = letters <= ord(" ")
+    begins = ~is_blank
+    begins[1:] &= is_blank[:-1]
+    ends = np.flatnonzero(letters == ord("\n"))
+    words = np.cumsum(begins)
+    return np.diff(words[ends], prepend=0, append=words[-1])
 
 
 def _slow(lines: Sequence[str], start: int, header: list[str]) -> Iterator[_Block]:
