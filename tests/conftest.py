@@ -29,6 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_supervisor.py")
 
 
+@pytest.fixture
+def pictures_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures for print are composed, but written empty, where nobody looks at them: each takes half a second."""
+
+    def write_empty(figure: object, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    monkeypatch.setattr("glassmap.dashboard.plots.for_print._save", write_empty)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The measured data sets; they are no part of the repository."""

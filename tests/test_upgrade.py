@@ -126,6 +126,7 @@ def test_what_is_read_is_what_was_recorded(before: Path):
     assert status.state == "paused" and "moving to the new glassmap" in does("status", before / "replay")
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 @pytest.mark.parametrize("name", ["replay", "lab"])
 def test_its_model_and_map_are_drawn_and_asked(before: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(before)

@@ -129,6 +129,7 @@ def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns:
         assert drawn == (name in (P_GLASS, DELTA_Q.name))
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_a_map_that_is_older_than_a_figure_is_shown_without_it(
     monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path
 ):
@@ -362,6 +363,7 @@ def test_a_measured_alloy_is_drawn_where_it_was_found_and_a_finished_batch_is_no
     assert np.allclose(drawn.compositions[drawn.ids.index("r001-02")], [0.1, 0.2, 0.7])
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -27,6 +27,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path
     assert names == {f"{Path(name).stem}.{ending}" for name in PICTURES for ending in ("png", "svg")}
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 @pytest.mark.parametrize("name", ["waiting", "failed", "quaternary", "quinary"])
 def test_a_report_can_be_written_of_any_campaign_that_has_begun(campaigns: Path, tmp_path: Path, name: str):
     assert write_report(campaigns / name, tmp_path / "r.html")[0].exists()

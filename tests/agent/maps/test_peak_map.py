@@ -23,19 +23,19 @@ def trained() -> tuple[TrainedEnsemble, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peak_map, "SHARD", 256)
+    monkeypatch.setattr(peak_map, "SHARD", 64)
 
 
 def a_map(trained: tuple[TrainedEnsemble, np.ndarray, np.ndarray], **metadata: object) -> PeakMap:
     ensemble, x, q = trained
-    return PeakMap(ensemble, CompositionSpace(("Co", "V", "Zr"), step_at_pct=2), q, x, {"round": 1, **metadata})
+    return PeakMap(ensemble, CompositionSpace(("Co", "V", "Zr"), step_at_pct=4), q, x, {"round": 1, **metadata})
 
 
 @pytest.mark.usefixtures("small_shards")
 def test_several_processes_can_share_a_map(trained, tmp_path: Path):
     alone = a_map(trained).write(tmp_path / "alone")
     shared = a_map(trained)
-    assert len(shared.shards) == 5  # 1176 alloys
+    assert len(shared.shards) == 5  # 276 alloys
     for number in (3, 0, 4):  # as another process would
         a_map(trained).write_shard(number, tmp_path / "shared")
     assert shared.write(tmp_path / "shared").name == alone.name, "files are called by the hash of their content"
@@ -48,12 +48,12 @@ def test_a_map_that_was_cut_goes_on_with_the_shards_that_are_missing(trained, tm
 
     def cut(stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
         told.append((done, total))
-        if done == 512:
+        if done == 128:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         a_map(trained).write(tmp_path, report=cut)
-    assert told == [(256, 1176), (512, 1176)]
+    assert told == [(64, 276), (128, 276)]
     assert not list(tmp_path.glob("*.parquet")) and not list(tmp_path.glob(".partial*"))
 
     def counted(ensemble, compositions, **more):
@@ -62,8 +62,8 @@ def test_a_map_that_was_cut_goes_on_with_the_shards_that_are_missing(trained, tm
 
     monkeypatch.setattr(peak_map, "map_block", counted)
     path = a_map(trained).write(tmp_path)
-    assert mapped == [256, 256, 152]
-    assert len(read_map(path)[0]["q1"]) == 1176
+    assert mapped == [64, 64, 20]
+    assert len(read_map(path)[0]["q1"]) == 276
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -82,7 +82,7 @@ def test_shards_of_another_version_are_not_taken(trained, tmp_path: Path, monkey
 
 def test_shards_of_another_space_are_not_taken_and_a_harmed_one_is_made_again(trained, tmp_path: Path):
     ensemble, x, q = trained
-    spaces = [CompositionSpace(("Co", "V", "Zr"), step_at_pct=2, bounds_at_pct={e: (0, 50)}) for e in ("Co", "V")]
+    spaces = [CompositionSpace(("Co", "V", "Zr"), step_at_pct=4, bounds_at_pct={e: (0, 50)}) for e in ("Co", "V")]
     first, second = (PeakMap(ensemble, space, q, x, {}) for space in spaces)
     assert len(spaces[0]) == len(spaces[1]) and first.shard_folder(tmp_path) != second.shard_folder(tmp_path)
     whole = first.write(tmp_path / "whole")
@@ -107,7 +107,7 @@ def test_an_alloys_spectrum_comes_again_as_the_map_saw_it(trained, tmp_path: Pat
     columns, _ = read_map(a_map(trained).write(tmp_path))
     space = a_map(trained).space
     whole = torch.cat([mean for mean, *_ in ensemble.predict_blocks(space.compositions(np.arange(len(space))))])
-    for rank in (0, 255, 256, 700, 1175):
+    for rank in (0, 170, 255, 256, 275):
         block, row = block_of(space, space.compositions(np.array([rank]))[0], size=ensemble.block_size)
         ((mean, members, *_),) = ensemble.predict_blocks(block)
         assert torch.equal(mean[row], whole[rank]), "to the bit"

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +75,6 @@ def test_what_was_simulated_stays_in_the_campaigns_folder(finished: Path):
     assert read_structure(next(path for path in results if path.suffix == ".npz")).counts
 
 
-def test_the_same_seed_gives_the_same_campaign(finished: Path, tmp_path: Path):
-    write_campaign(tmp_path)
-    run(tmp_path)
-    assert fingerprint(tmp_path) == fingerprint(finished)
-
-
 @pytest.mark.parametrize("spectra", ["rdf", "angle"])
 def test_g_of_r_or_angles_can_be_learned_instead(finished: Path, spectra: str, tmp_path: Path):
     simulated_already(finished, tmp_path)
@@ -100,10 +93,10 @@ def test_g_of_r_or_angles_can_be_learned_instead(finished: Path, spectra: str, t
 # --- killed
 
 
-def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
+def test_kill_9_during_simulations_loses_nothing_repeats_nothing_and_ends_as_the_same_seed_does(
     finished: Path, tmp_path: Path, prefect_server: None
 ):
-    """Through Prefect, killed in the middle of a simulation, again and again."""
+    """Through Prefect, killed in the middle of a simulation."""
     from prefect.settings import PREFECT_API_URL
 
     folder, tools = tmp_path / "campaign", tmp_path / "tools"
@@ -120,12 +113,8 @@ def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        if kills < 2:
-            begun = len(starts.read_text().split()) if starts.exists() else 0
-            wait_until(
-                lambda before=begun: starts.exists() and len(starts.read_text().split()) > before + 1, seconds=120
-            )
-            time.sleep(0.1 * kills)
+        if not kills:
+            wait_until(lambda: starts.exists() and len(starts.read_text().split()) > 1, seconds=120)
             process.kill()
             kills += 1
         process.wait(300)
@@ -137,10 +126,10 @@ def test_kill_9_during_simulations_loses_nothing_and_repeats_nothing(
         succeeded = results
         if process.returncode == 0:
             break
-    assert kills == 2 and fingerprint(folder) == fingerprint(finished)
+    assert kills == 1 and fingerprint(folder) == fingerprint(finished)
     begun_runs = starts.read_text().split()
     cut = len(begun_runs) - len(set(begun_runs))
-    assert len(set(begun_runs)) == 12 and 1 <= cut <= 4, (
+    assert len(set(begun_runs)) == 12 and 1 <= cut <= 2, (
         f"only what a kill had cut is begun again, two at a time: {begun_runs}"
     )
 

@@ -55,6 +55,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
     assert list(status)[:6] == STATUS_KEYS and (status["rounds"], status["spectra"]) == (2, 16)
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_replaying_again_does_nothing_over_and_more_rounds_go_on(replayed: tuple[Path, Result], small_dataset: Path):
     folder, first = replayed
     again = glassmap("replay", small_dataset, "--folder", folder, *TINY)
@@ -80,6 +81,7 @@ def test_replaying_with_other_settings_is_refused_and_changes_nothing(
     assert (folder / FILE_NAME).read_text() == before
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_a_replay_that_could_not_begin_leaves_no_settings_in_the_way(tmp_path: Path, small_dataset: Path):
     where = ["--folder", tmp_path / "c", "--where"]
     result = glassmap("replay", small_dataset, *where, "wafer=north", *TINY)
@@ -170,6 +172,7 @@ def test_generate_writes_the_spectrum_and_its_spread(replayed: tuple[Path, Resul
     assert "generated/Co30V40Zr30.csv" in glassmap("generate", folder, "Co30V40Zr30").output
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_map_says_where_all_alloys_are(replayed: tuple[Path, Result]):
     folder, _ = replayed
     result = glassmap("map", folder)
@@ -231,6 +234,7 @@ def test_init_writes_a_campaign_that_simulates(tmp_path: Path):
     assert 'kind = "simulation"' in text and 'potential = "zhou-fitted"' in text and 'preset = "quick"' in text
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_the_demo_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         "glassmap.flows.cli.demo.BUNDLED_SETTINGS", {"where": "not replicate", "batch": 10, "rounds": 1, "steps": 5}
@@ -353,6 +357,7 @@ def test_the_installed_command_prints_errors_on_the_other_channel(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_radial_distributions_have_a_learning_curve_but_no_map(tmp_path: Path, small_dataset: Path):
     data, folder = tmp_path / "rdf.nc", tmp_path / "rdf"
     write_dataset(replace(read_dataset(small_dataset), axis_name="r"), data)
@@ -366,6 +371,7 @@ def test_radial_distributions_have_a_learning_curve_but_no_map(tmp_path: Path, s
     assert glassmap("generate", folder, "Co30V40Zr30").exit_code == 0
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: Path, small_dataset: Path):
     write_campaign(tmp_path, small_dataset, backend={"hold_out": "batch"}, stop={"max_rounds": 1})
     assert glassmap("run", tmp_path).exit_code == 0

@@ -116,9 +116,10 @@ def same(first: list[Structure], second: list[Structure]) -> bool:
 
 
 def write_campaign(folder: Path, machines: Machines | None, **backend: object) -> CampaignConfig:
-    """A campaign of three rounds and twelve simulations."""
+    """A campaign of two rounds and eight simulations."""
     place = {} if machines is None else {"runner": "dask", "dask": {"scheduler": machines.address}}
-    config = CampaignConfig.of(SIMULATED | place | {"backend": SIMULATED["backend"] | backend}, source="test")
+    changes = place | {"backend": SIMULATED["backend"] | backend, "stop": {"max_rounds": 2, "patience": 9}}
+    config = CampaignConfig.of(SIMULATED | changes, source="test")
     config.to_toml(folder / FILE_NAME)
     return config
 
@@ -134,7 +135,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def here(finished: Path) -> list[Structure]:
-    """What the twelve simulations of that campaign found, without a cluster."""
+    """What the eight simulations of that campaign found, without a cluster."""
     return [read_structure(path) for path in sorted((finished / "simulations").glob("*.npz"))]
 
 
@@ -196,14 +197,6 @@ def test_a_map_made_elsewhere_is_the_same_to_the_bit(two: Cluster, tmp_path: Pat
     assert whole.write(there).name == alone.name, "files are called by the hash of their content"
 
 
-@pytest.mark.usefixtures("two")
-def test_a_whole_campaign_on_a_cluster_finds_the_same(machines: Machines, finished: Path, tmp_path: Path):
-    write_campaign(tmp_path, machines)
-    with open_campaign(tmp_path) as campaign:
-        advance(campaign)
-    assert fingerprint(tmp_path) == fingerprint(finished)
-
-
 # --- who dies
 
 
@@ -226,7 +219,7 @@ def test_simulations_come_back_as_they_do_here_though_a_worker_is_killed(
             wait_until(lambda k=victim: k not in machines.simulating(), 5)
     assert same(outcomes(iter(found)), here)
     begun = starts.read_text().split()
-    assert len(set(begun)) == 12 and len(begun) <= 12 + 2, f"only what was lost with the worker is begun again: {begun}"
+    assert len(set(begun)) == 8 and len(begun) <= 8 + 2, f"only what was lost with the worker is begun again: {begun}"
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(f"{one.key}.npz" for one in simulations), "one file each, and nothing else"
     nowhere = Cluster("tcp://127.0.0.1:1")
@@ -274,7 +267,7 @@ def test_a_driver_that_is_killed_leaves_nothing_running_and_goes_on_to_the_same_
     run_campaign(folder)
     assert fingerprint(folder) == fingerprint(finished)
     results = {path.name: path.stat().st_mtime_ns for path in (folder / "simulations").glob("*.npz")}
-    assert len(results) == 12 and kept.items() <= results.items(), "no result was made again"
+    assert len(results) == 8 and kept.items() <= results.items(), "no result was made again"
 
 
 def test_closing_the_iterator_stops_what_runs(two: Cluster, machines: Machines, tmp_path: Path):

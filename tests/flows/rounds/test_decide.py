@@ -28,13 +28,13 @@ def test_an_exhausted_space_ends_the_campaign_with_its_last_alloy(tmp_path: Path
         STAGES["plan"](campaign, 3)
 
 
-def test_a_larger_budget_lets_an_exhausted_campaign_go_on(continued: Path, small_dataset: Path, tmp_path: Path):
-    write_campaign(continued, small_dataset, stop={"max_rounds": 4})
-    status = run(continued)
-    assert (status.state, status.rounds, status.spectra) == ("exhausted", 4, 32)
-    write_campaign(tmp_path / "at once", small_dataset, stop={"max_rounds": 4})
-    run(tmp_path / "at once")
-    assert fingerprint(continued) == fingerprint(tmp_path / "at once")
+def test_a_larger_budget_lets_an_exhausted_campaign_go_on(finished: Path, small_dataset: Path, tmp_path: Path):
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2})
+    assert run(tmp_path).rounds == 2
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 3})
+    status = run(tmp_path)
+    assert (status.state, status.rounds, status.spectra) == ("exhausted", 3, 24)
+    assert fingerprint(tmp_path) == fingerprint(finished), "as if it had had it at once"
 
 
 def test_a_laxer_rule_makes_a_campaign_that_has_stopped_decide_again(continued: Path, small_dataset: Path):

@@ -18,7 +18,7 @@ from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import fingerprint, rows, write_campaign
 from tests.support.services import Services, free_port, running, state_of, wait_until
 
-CAMPAIGNS = 4
+CAMPAIGNS = 3
 
 
 @pytest.fixture

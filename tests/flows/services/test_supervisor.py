@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -14,7 +12,7 @@ import httpx
 import numpy as np
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from tests.support.campaigns import TINY, fingerprint, rows, write_campaign
+from tests.support.campaigns import TINY, fingerprint, rows, run, write_campaign
 from tests.support.lab_campaigns import LAB, account
 from tests.support.laboratory import deliver
 from tests.support.processes import listening
@@ -35,11 +33,11 @@ def lab_campaign(folder: Path, **changes: Any) -> Path:
 
 def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
     """Cron and arrivals are seen firing; three trainings at once are one; strangers are refused."""
-    lab = lab_campaign(tmp_path / "unattended", schedule={"advance_minutes": 0.2, "retrain": "* * * * *"})
+    lab = lab_campaign(tmp_path / "unattended", schedule={"advance_minutes": 0.3, "retrain": "* * * * *"})
     other = lab_campaign(
         tmp_path / "other",
         schedule={"advance_minutes": 60, "retrain": "0 0 1 1 *"},
-        model=TINY["model"] | {"steps": 3000},
+        model=TINY["model"] | {"steps": 1500},
         backend=LAB | {"quiet_seconds": 0.5, "minimum_share": 1.0},
     )
     with running(Services(tmp_path / "home", lab, other)) as services:
@@ -100,10 +98,10 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
 
 def test_kills_of_server_and_served_change_nothing(tmp_path: Path, small_dataset: Path):
     """`up` starts what was killed again; when it is killed itself, all end with it and the next goes on."""
-    changes = {"stop": {"max_rounds": 6, "patience": 9}, "schedule": {"advance_minutes": 0.1}}
+    changes = {"stop": {"max_rounds": 5, "patience": 9}, "schedule": {"advance_minutes": 0.2}}
     for name in ("untouched", "killed"):
         write_campaign(tmp_path / name, small_dataset, **changes)
-    subprocess.run([sys.executable, "-m", "glassmap.flows.cli", "run", str(tmp_path / "untouched")], check=True)
+    run(tmp_path / "untouched")
     rng, killed = np.random.default_rng(0), tmp_path / "killed"
     commands = {"run": "prefect.engine", "serve": "glassmap.flows.cli serve", "server": "prefect server start"}
     commands["dashboard"] = "streamlit run"
