@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.errors import CompositionError, DatasetError, SpectrumError
+from tests.support.laboratory import SCAN, XRDML
 
 RAW_SCANS = Path(os.environ.get("GLASSMAP_SHARED_DATA", Path(__file__).parents[3] / "../shared/data")) / "raw-scans"
 HEADER = "file,Co (at.%),V (at.%),Zr (at.%)"
@@ -194,6 +196,71 @@ def test_each_scan_of_a_file_finds_its_own_row(tmp_path):
         np.testing.assert_allclose(spectra.intensities[:, 0], [14.0, 12.0, 13.0])
         np.testing.assert_allclose(spectra.compositions[:, 0], [0.3, 0.1, 0.2])
         assert spectra.attributes["source"] == "3 scans in 1 files, compositions of compositions.csv"
+
+
+def angles(path: Path, *, wavelength: float | None = None, places: Sequence[tuple[float, float]] = ((0, 0),)) -> None:
+    """An .xrdml with a scan at each place, 20 to 60° in 41 points; counts say which of them it is."""
+    stage = [
+        "".join(
+            f'<positions axis="{axis}" unit="mm"><commonPosition>{at}</commonPosition></positions>'
+            for axis, at in zip("XY", place, strict=True)
+        )
+        for place in places
+    ]
+    counts = [f'<intensities unit="counts">{" ".join([str(100 + k)] * 41)}</intensities>' for k in range(len(places))]
+    scans = [SCAN.format(start=20, end=60, time=1, values=a + b) for a, b in zip(stage, counts, strict=True)]
+    text = XRDML.format(version="1.6", status="Completed", line="K-Alpha 1", sample="", scans="".join(scans))
+    path.write_text(text if wavelength is None else text.replace("1.540598", str(wavelength)))
+
+
+def test_numbered_scans_of_a_wafer_find_their_rows_by_place_which_goes_into_the_set(tmp_path):
+    places = [(float(x), float(y)) for x in range(-10, 11) for y in range(-10, 11)]
+    angles(tmp_path / "map.xrdml", places=places)
+    shares = [(10 + k % 80, 90 - k % 80) for k in range(441)]
+    rows = [
+        f"p{k},W7,{x + 0.1},{1000 * y},{a},{b}" for k, ((x, y), (a, b)) in enumerate(zip(places, shares, strict=True))
+    ]
+    path = table(tmp_path, "sample,wafer,x (mm),y (µm),Co (at.%),Zr (at.%)", *reversed(rows))
+    spectra = read_scan_folder(tmp_path, compositions=path)
+    assert (len(spectra), spectra.axis_name, spectra.wavelength) == (441, "two_theta", 1.540598)
+    assert spectra.ids[0] == "p440" and spectra.ids[-1] == "p0"
+    np.testing.assert_array_equal(spectra.intensities[:, 0], 100 + np.arange(441)[::-1])
+    np.testing.assert_allclose(spectra.compositions[0], np.array(shares[440]) / 100)
+    assert set(spectra.coordinates) == {"wafer", "x", "y"} and spectra.units == {"x": "mm", "y": "mm"}
+    np.testing.assert_allclose([spectra.coordinates[at][-1] for at in "xy"], [-9.9, -10.0])
+
+
+def test_a_scan_s_own_place_goes_into_the_set(folder):
+    angles(folder / "a.xrdml", places=[(3.5, -2.0)])
+    angles(folder / "b.xrdml", places=[(4.5, -2.0)])
+    (folder / "a.csv").unlink()
+    (folder / "b.xy").unlink()
+    spectra = read_scan_folder(folder, compositions=table(folder, HEADER, "a,20,30,50", "b,25,35,40"))
+    assert spectra.coordinates["x"].tolist() == [3.5, 4.5] and spectra.coordinates["y"].tolist() == [-2.0, -2.0]
+    assert spectra.units["x"] == "mm"
+
+
+def test_scans_of_several_wavelengths_or_beside_scans_over_q_are_converted_to_q(folder):
+    angles(folder / "a.xrdml")
+    angles(folder / "b.xrdml", wavelength=1.78901)
+    (folder / "a.csv").unlink()
+    write_scan(folder / "b.xy", low=1.3, high=3.7, separator=" ", header="# q (1/A) counts\n")
+    (folder / "b.xy").rename(folder / "c.xy")
+    path = table(folder, HEADER, "a,20,30,50", "b,25,35,40", "c,30,30,40")
+    spectra = read_scan_folder(folder, compositions=path)
+    assert (spectra.axis_name, spectra.wavelength) == ("q", None)
+    low, high = (4 * np.pi / wavelength * np.sin(np.radians(at)) for wavelength, at in ((1.540598, 10), (1.78901, 30)))
+    assert low <= spectra.axis[0] < low + 0.07 and high - 0.07 < spectra.axis[-1] <= high
+    assert spectra.notes[2].startswith(
+        "2 scans over 2θ were converted to q, as wavelengths differ (1.5406 Å in a.xrdml, 1.789"
+    )
+    with pytest.raises(DatasetError, match=r"c\.xy: Its header says q, and two_theta was asked for"):
+        read_scan_folder(folder, compositions=path, axis="two_theta")
+    (folder / "c.xy").unlink()
+    angles(folder / "b.xrdml")
+    spectra = read_scan_folder(folder, compositions=table(folder, HEADER, "a,20,30,50", "b,25,35,40"), axis="q")
+    assert (spectra.axis_name, spectra.wavelength) == ("q", 1.540598)
+    assert "2 scans over 2θ were converted to q, by 1.5406 Å." in spectra.notes
 
 
 def test_two_scans_of_one_row_are_refused(tmp_path):
