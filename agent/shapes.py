@@ -13,6 +13,7 @@ AxisName = Literal["q", "two_theta", "r"]  # 1/Å, degrees, Å
 
 Composition = Float[np.ndarray, " e"]  # one composition: atomic fraction, sums to 1
 Compositions = Float[np.ndarray, "n e"]  # atomic fraction; every row sums to 1
+OwnCompositions = Float[np.ndarray, "n o"]  # over some of the elements alone; every row sums to 1
 BatchCompositions = Float[np.ndarray, "b e"]  # atomic fraction; the alloys planned together
 CandidateCompositions = Float[np.ndarray, "c e"]  # atomic fraction; the only alloys that may be planned
 TakenCompositions = Float[np.ndarray, "t e"]  # atomic fraction; what is measured, pending or rejected

@@ -1,11 +1,7 @@
-"""Tables of measured compositions, as an EDX writes them: CSV or Excel, at.% or wt.%, no column guessed."""
+"""Tables of measured compositions, as an EDX writes them: at.% or wt.%, no column and no unit guessed."""
 
-import csv
-import io
 import math
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,27 +10,47 @@ import numpy as np
 import periodictable
 
 from glassmap.agent.data.composition import close_compositions
-from glassmap.agent.data.formats.markup import check_archive
+from glassmap.agent.data.formats.headers import column_of
 from glassmap.agent.data.raw_scan import read_number
-from glassmap.agent.errors import DatasetError, GlassmapError
-from glassmap.agent.outside_text import from_spreadsheet
-from glassmap.agent.shapes import Compositions
+from glassmap.agent.data.table_cells import (
+    BOOK_SUFFIXES,
+    MOST_TITLES,
+    TEXT_SUFFIXES,
+    Date,
+    Line,
+    read_head,
+    read_sheets,
+)
+from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError
+from glassmap.agent.outside_text import visible
+from glassmap.agent.shapes import Compositions, OwnCompositions, PerSample
 
 ShareUnit = Literal["at.%", "wt.%"]
 
-EXCEL_SUFFIXES = (".xlsx", ".xlsm")
-NAME_COLUMNS = ("file", "sample", "id")  # what the first column is called, unless said otherwise
-MAX_ROWS = 100_000
-MAX_BYTES = 16_000_000  # of a table
-_UNITS: dict[str, ShareUnit] = {"at%": "at.%", "wt%": "wt.%"}
+SUFFIXES = (*BOOK_SUFFIXES, *TEXT_SUFFIXES)
+NAME_COLUMNS = ("file", "sample", "id", "file name", "filename", "sample name", "sample id")
 UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
+_MASSES = {element.symbol: element.mass for element in periodictable.elements if 0 < element.number < 99}  # g/mol
+_AT = re.compile(r"(?<![a-z])at(om(ic)?)?[\s._-]*(%|percent)|(?<![a-z])a\s?%", re.IGNORECASE)
+_WT = re.compile(r"(?<![a-z])(wt|weight|mass|gew)[\s._-]*(%|percent)|(?<![a-z])w\s?%", re.IGNORECASE)
+_NORMALIZED = re.compile(r"\bnorm(\.|ali[sz]ed)?(?![a-z])", re.IGNORECASE)
+_OF_ELEMENT = re.compile(
+    r"([A-Z][a-z]?)(?:[\s_-]*(?:[KLM](?:[-_ ]?(?:a|α|alpha|b|β|beta)?\d?)?)(?:[-_ ]?(?:series|line))?)?"
+)
+_NO_SHARE = re.compile(
+    r"sigma|err(or)?\b|std|dev\b|deviation|uncert|±|\+/-|total|sum\b|Σ|detect|limit|lod\b", re.IGNORECASE
+)
+_STATISTICS = re.compile(
+    r"(mean|average|avg|median|mittel|mittelwert|std|stdev|std dev|std deviation|standard deviation|standardabweichung|"
+    r"sigma|rel std|rsd|variance|min|minimum|max|maximum|range|sum|total|summe|count|number|n)( value| wert)?"
+)
+_PLACE = re.compile(
+    r"(?:stage|sample|pos(?:ition)?)?[\s_.-]*(?P<axis>[xy])[\s_.-]*(?:pos(?:ition)?|coord(?:inate)?)?[\s_.-]*"
+    r"[(\[]?(?P<unit>mm|µm|μm|um|cm|m)?[)\]]?",
+    re.IGNORECASE,
+)
+_IN_MM = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "µm": 1e-3, "μm": 1e-3, "um": 1e-3}
 _Cells = dict[str, list[str]]  # the cells of each column, as text, by its name
-_MASSES = {element.symbol: element.mass for element in periodictable.elements if element.number > 0}  # g/mol
-_SHARE_COLUMN = re.compile(r"([A-Z][a-z]?)(?:[\s_(\[]+(\w*\.?\s*%)\s*[)\]]?)?")  # Co | Co (at.%) | Co [wt%] | Co_at.%
-
-
-_PLACE_COLUMN = re.compile(r"(?:(?:stage|pos|position|sample)[\s_]*)?([xy])(?:[\s_]*[(\[]?(mm|cm|µm|um|μm)[)\]]?)?")
-_MM = {"mm": 1.0, "cm": 10.0, "µm": 1e-3, "um": 1e-3, "μm": 1e-3}
 
 
 class CompositionTable(NamedTuple):
@@ -44,9 +60,9 @@ class CompositionTable(NamedTuple):
     elements: tuple[str, ...]
     compositions: Compositions  # atomic fraction, closed to 1
     others: Mapping[str, Sequence[str]]  # the cells of the other columns
-    notes: tuple[str, ...]  # what was converted or closed
-    x: np.ndarray | None = None  # mm, of each sample, NaN where it isn't said; None without such a column
-    y: np.ndarray | None = None
+    notes: tuple[str, ...]  # what was converted, closed or left out
+    x: PerSample | None = None  # mm, on the stage; NaN where a cell is empty, None without such a column
+    y: PerSample | None = None
 
     def cells(self, name: str) -> Sequence[str]:
         """Return the cells of one of the others, `rate` also where it is called `rate (nm/s)`; empty without it."""
@@ -56,12 +72,28 @@ class CompositionTable(NamedTuple):
         return [""] * len(self.samples)
 
 
+class _Share(NamedTuple):
+    """What the name of a column says of the share that it holds."""
+
+    element: str  # its symbol, known or not
+    unit: ShareUnit | None  # None where the name doesn't say it
+    is_of_another_unit: bool = False  # such as vol.%
+
+
 class _Shares(NamedTuple):
     """The columns of a table that hold the composition."""
 
     elements: tuple[str, ...]
     columns: tuple[str, ...]
     unit: ShareUnit
+    notes: tuple[str, ...] = ()
+
+
+class _Sheet(NamedTuple):
+    """The columns of a table, and what was left out to have them."""
+
+    cells: _Cells
+    notes: tuple[str, ...] = ()
 
 
 def read_composition_table(
@@ -70,50 +102,56 @@ def read_composition_table(
     sample: str | None = None,
     columns: Mapping[str, str] | None = None,
     unit: ShareUnit | None = None,
+    over: Sequence[str] | None = None,
 ) -> CompositionTable:
     """Read a table with a header and a row for each sample.
 
+    Titles above the header, a row of units below it, and rows of statistics (mean, std, …) are left out, which is said.
+
     Args:
-        path: CSV in UTF-8, or the first sheet of an Excel file.
-        sample: The column that names the samples; by default the first one, called `file`, `sample` or `id`.
+        path: A text in UTF-8, UTF-16 or Latin-1, separated by comma, semicolon or tab, or .xlsx, .xls or .ods.
+        sample: The column that names the samples; by default the one called `file`, `sample` or `id`.
         columns: The column of each element, such as `{"Zr": "Zr norm. C [wt.%]"}`; others that look like shares are
             left alone. By default every column such as `Zr (at.%)`.
         unit: Of the shares, where their columns don't say it.
+        over: Elements that the composition is of: shares of others, such as oxygen, are left out and the rest is closed
+            to 100, which is said. By default all elements count.
 
     Raises:
-        DatasetError: If the table can't be read, a column is missing or a unit isn't said.
+        DatasetError: If the table can't be read, a column is missing, a unit isn't said, or a date stands for a name.
         CompositionError: If a share is missing or negative, or a row misses 100 % by more than 0.5.
     """
-    table = read_cells(path)
-    name = sample or next(iter(table))
     try:
-        if name not in table:
-            raise DatasetError(f"There is no column {name!r} among {list(table)}; correct `sample`.")
-        if sample is None and name.lower() not in NAME_COLUMNS:
-            raise DatasetError(
-                f"The first column is `file`, `sample` or `id`, separated by commas from the others; got {name!r}. "
-                "Rename it, or say which column names the samples."
-            )
-        others = [column for column in table if column != name]
-        shares = _mapped_columns(others, columns, unit) if columns else _share_columns(others, unit)
-        samples = [cell.strip() for cell in table[name]]
-        if "" in samples:
-            raise DatasetError(f"Row {samples.index('') + 1} has no name in the column {name!r}; give it one.")
-        fractions, notes = _fractions(table, shares, samples)
+        sheet = _choose_sheet(path, sample=sample, columns=columns)
+        return _table_of(sheet, sample=sample, mapping=columns, unit=unit, over=over)
     except GlassmapError as error:
-        raise type(error)(f"{path.name}: {error}") from error
+        raise error if path.name in str(error) else type(error)(f"{path.name}: {error}") from error
+
+
+def _table_of(
+    sheet: _Sheet,
+    *,
+    sample: str | None,
+    mapping: Mapping[str, str] | None,
+    unit: ShareUnit | None,
+    over: Sequence[str] | None,
+) -> CompositionTable:
+    table = sheet.cells
+    name = _name_column(table, sample)
+    others = [column for column in table if column != name]
+    table, units = _without_units(table, name)
+    shares = _mapped_columns(others, mapping, unit) if mapping else _share_columns(others, unit, units)
+    table, left_out = _without_statistics(table, name)
+    samples = [_name_of(cell, row, name) for row, cell in enumerate(table[name], start=1)]
+    fractions, notes = _fractions(table, shares, samples, over=over)
+    elements = shares.elements
+    if over is not None:
+        elements, fractions, said = _only(elements, fractions, over)
+        notes += said
     rest = {column: table[column] for column in others if column not in shares.columns}
     x, y = (_place(rest, axis) for axis in "xy")
-    return CompositionTable(tuple(samples), shares.elements, fractions, rest, tuple(notes), x, y)
-
-
-def _place(columns: Mapping[str, Sequence[str]], axis: str) -> np.ndarray | None:
-    """Return where samples lie along an axis of the stage, in mm, by a column such as `x`, `X (mm)` or `stage x`."""
-    for column, cells in columns.items():
-        found = _PLACE_COLUMN.fullmatch(column.strip().lower())
-        if found and found[1] == axis:
-            return _MM[found[2] or "mm"] * np.array([_share(cell) for cell in cells])
-    return None
+    notes = (*sheet.notes, *shares.notes, *left_out, *notes)
+    return CompositionTable(tuple(samples), elements, fractions, rest, notes, x, y)
 
 
 def read_shares(
@@ -130,79 +168,194 @@ def read_shares(
         DatasetError: If no column holds a share, or its unit isn't said.
         CompositionError: As for `close_compositions`.
     """
-    shares = _share_columns(columns, None)
-    return shares.elements, _fractions(table, shares, names)[0]
+    shares = _share_columns(columns, None, {})
+    return shares.elements, _fractions(table, shares, names, over=None)[0]
 
 
-def is_composition_table(path: Path, *, sample: str | None = None) -> bool:
-    """Tell whether a file is meant as a composition table: Excel, or CSV with the column of sample names."""
-    if path.suffix.lower() in EXCEL_SUFFIXES:
+def is_composition_table(path: Path, content: bytes | None = None, *, sample: str | None = None) -> bool:
+    """Tell whether a file is meant as a composition table: a workbook, or a text whose header names samples or shares.
+
+    Args:
+        path: Its name says whether it is a workbook.
+        content: Of the file, where it was read already.
+        sample: The column that names the samples, where it isn't one of `NAME_COLUMNS`.
+    """
+    if path.suffix.lower() in BOOK_SUFFIXES:
         return True
-    if path.suffix.lower() != ".csv":
+    if path.suffix.lower() not in TEXT_SUFFIXES:
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = next(csv.reader([file.readline(10_000)]), list[str]())
-    names = [cell.strip() for cell in head]
-    return sample in names if sample else bool(names) and names[0].lower() in NAME_COLUMNS
+    if content is None:
+        with path.open("rb") as file:
+            content = file.read(20_000)
+    return names_shares(content, sample=sample)
+
+
+def names_shares(content: bytes, *, sample: str | None = None) -> bool:
+    """Tell whether one of the first rows of a text names samples, or shares of elements, as the header of a table."""
+    try:
+        lines = read_head(content)
+    except DatasetError:
+        return False
+    for line in lines[:MOST_TITLES]:
+        if any(column_of(cell).role == "axis" for cell in line.cells[:2] if cell and not _PLACE.fullmatch(cell)):
+            return False
+        if line.cells[0].lower() in NAME_COLUMNS or (sample is not None and sample in line.cells):
+            return len(line.cells) > 1
+        if _is_header(line):
+            return True
+    return False
 
 
 def read_cells(path: Path) -> _Cells:
-    """Read the columns of a CSV or Excel file, in its order.
+    """Read the columns of a table, in its order.
 
     Raises:
         DatasetError: If it can't be read, is too large, or a row has too many or few cells.
     """
-    try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise DatasetError(f"{path.name} has {size} bytes; a composition table has {MAX_BYTES} at most.")
-        rows = _excel_rows(path) if path.suffix.lower() in EXCEL_SUFFIXES else _csv_rows(path)
-    except GlassmapError:
-        raise
-    except Exception as error:  # of a parser that met what its writers never thought of
-        what = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return _choose_sheet(path, sample=None, columns=None).cells
+
+
+def _choose_sheet(path: Path, *, sample: str | None, columns: Mapping[str, str] | None) -> _Sheet:
+    """Return the one sheet that is a table; of several that are, none.
+
+    Raises:
+        DatasetError: If there are several, or none, or the rows of one have too many or few cells.
+    """
+    if not (sheets := read_sheets(path)):
+        raise DatasetError("It holds no sheet. Export the table again.")
+    wanted = {*(columns or {}).values(), *([sample] if sample else [])}
+    headers = {name: _header_of(lines, wanted) for name, lines in sheets.items()}
+    fitting = [name for name, at in headers.items() if at is not None]
+    if len(fitting) > 1:
+        said = ", ".join(map(repr, fitting))
+        raise DatasetError(f"Several of its sheets are tables: {said}. Keep the one that counts.")
+    name = fitting[0] if fitting else next(iter(sheets))
+    others = f"Of {len(sheets)} sheets {name!r} was read." if len(sheets) > 1 else ""
+    at = headers[name] or 0
+    titles = f"{at} rows above the header were left out." if at else ""
+    return _Sheet(_columns_of(sheets[name][at:], path.name), tuple(note for note in (others, titles) if note))
+
+
+def _header_of(lines: Sequence[Line], wanted: set[str]) -> int | None:
+    """Return which of the first lines names the columns; None where none does."""
+    for k, line in enumerate(lines[:MOST_TITLES]):
+        if wanted and wanted <= set(line.cells):
+            return k
+        if not wanted and (_is_header(line) or (len(line.cells) > 1 and line.cells[0].lower() in NAME_COLUMNS)):
+            return k
+    return None
+
+
+def _is_header(line: Line) -> bool:
+    """Tell whether cells of a row name shares of two elements at least."""
+    shares = [share for share in map(_share_of, line.cells) if share is not None and share.element in _MASSES]
+    return len({share.element for share in shares}) > 1
+
+
+def _columns_of(lines: Sequence[Line], name: str) -> _Cells:
+    """Return the columns below a header.
+
+    Raises:
+        DatasetError: If there is no row, two columns have one name, or a row has too many or few cells.
+    """
+    header = list(lines[0].cells) if lines else []
+    while header and not header[-1]:
+        header.pop()
+    if len(lines) < 2 or len(header) < 2:
         raise DatasetError(
-            f"The composition table {path} can't be read: {what}. It must be CSV in UTF-8, or Excel (.xlsx)."
-        ) from error
-    lines = [(number, cells) for number, cells in enumerate(rows, start=1) if any(cells)]
-    header = [cell.strip() for cell in lines[0][1]] if lines else []
-    if not 2 <= len(lines) <= MAX_ROWS or len(header) < 2:
-        raise DatasetError(
-            f"{path.name}: a composition table has a header and a row for each scan, {MAX_ROWS} at most, separated by "
-            f"commas; got {len(lines)} lines and the header {header[:10]}."
+            f"A composition table has a header and a row for each sample, separated by comma, semicolon or tab; "
+            f"got {len(lines)} lines and the header {header[:10]}. Export the table again."
         )
-    if len(set(header)) < len(header):
-        raise DatasetError(f"{path.name}: two columns have the same name in {header}; rename one.")
-    for number, cells in lines:
-        if len(cells) != len(header):
+    width = len(header)
+    for number, cells in lines[1:]:
+        if len(cells) < width or any(cells[width:]):
             raise DatasetError(
-                f"{path.name}, line {number}: {len(cells)} cells where the header has {len(header)}; correct the line, "
-                "and write a decimal point, not a comma."
+                f"{name}, line {number}: {len(cells)} cells where the header has {width}; correct the line, and write "
+                "a decimal point, not a comma, where commas separate the cells."
             )
-    return {name: [cells[column] for _, cells in lines[1:]] for column, name in enumerate(header)}
+    table = list(zip(*(cells[:width] for _, cells in lines[1:]), strict=True))
+    kept = [k for k in range(width) if header[k] or any(table[k])]
+    names = [header[k] for k in kept]
+    if len(set(names)) < len(names):
+        raise DatasetError(f"Two columns have the same name in {names}; rename one.")
+    return {header[k]: list(table[k]) for k in kept}
 
 
-def _csv_rows(path: Path) -> list[list[str]]:
-    rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-    return [[from_spreadsheet(cell) for cell in row] for row in rows]
+def _name_column(table: _Cells, sample: str | None) -> str:
+    """Return the column that names the samples.
+
+    Raises:
+        DatasetError: If there is none.
+    """
+    if sample is not None:
+        if sample not in table:
+            raise DatasetError(
+                f"There is no column {sample!r} among {list(table)}; correct `--sample-column` (backend.table.sample)."
+            )
+        return sample
+    named = [column for column in table if column.lower() in NAME_COLUMNS]
+    if not named:
+        first = next(iter(table))
+        raise DatasetError(
+            f"No column is called `file`, `sample` or `id`; its first column is {first!r}. Rename the one that names "
+            f"the samples, or say `--sample-column {first!r}` (in a campaign file, backend.table.sample)."
+        )
+    return named[0]
 
 
-def _excel_rows(path: Path) -> list[list[str]]:
-    """Return the first sheet, up to its last column that has a name; openpyxl reads XML through defusedxml."""
-    import openpyxl  # takes half a second, and most tables are CSV
+def _name_of(cell: str, row: int, column: str) -> str:
+    if isinstance(cell, Date):
+        raise DatasetError(
+            f"A date stands where the sample's name belongs, row {row} ({cell}): a spreadsheet made it of a name such "
+            "as 3-5. Format the column as text and write the name again."
+        )
+    if not cell:
+        raise DatasetError(f"Row {row} has no name in the column {column!r}; give it one.")
+    return cell
 
-    with zipfile.ZipFile(path) as archive:
-        check_archive(archive.infolist())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of styles and extensions that hold no cell
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        try:
-            found = book.worksheets[0].iter_rows(max_row=MAX_ROWS + 1, max_col=200, values_only=True)
-            rows = [["" if cell is None else str(cell) for cell in row] for row in found]
-        finally:
-            book.close()
-    header = next((row for row in rows if any(row)), list[str]())
-    width = max((k + 1 for k, cell in enumerate(header) if cell), default=0)
-    return [row[:width] + [""] * (width - len(row)) for row in rows]
+
+def _without_units(table: _Cells, name: str) -> tuple[_Cells, dict[str, ShareUnit]]:
+    """Return a table without a first row of units, and what that says of the columns."""
+    units: dict[str, ShareUnit] = {}
+    for column, cells in table.items():
+        if (unit := _unit_in(cells[0])) is not None:
+            units[column] = unit
+    if not units or table[name][0]:
+        return table, {}
+    return {column: cells[1:] for column, cells in table.items()}, units
+
+
+def _without_statistics(table: _Cells, name: str) -> tuple[_Cells, tuple[str, ...]]:
+    """Return a table without rows such as Mean, and a note that names them."""
+    plain = [re.sub(r"[.\s:]+", " ", cell.lower()).strip() for cell in table[name]]
+    is_one = [_STATISTICS.fullmatch(cell) is not None for cell in plain]
+    if not any(is_one):
+        return table, ()
+    named = ", ".join(cell for cell, statistic in zip(table[name], is_one, strict=True) if statistic)
+    kept = {column: [c for c, one in zip(cells, is_one, strict=True) if not one] for column, cells in table.items()}
+    if not kept[name]:
+        raise DatasetError(f"It holds rows of statistics alone, {visible(named)[:100]}. Export the samples as well.")
+    return kept, (f"Rows of statistics were left out: {visible(named)[:200]}.",)
+
+
+def _unit_in(words: str) -> ShareUnit | None:
+    return "at.%" if _AT.search(words) else "wt.%" if _WT.search(words) else None
+
+
+def _share_of(column: str) -> _Share | None:
+    """Return what a column's name says of a share; None where it is none."""
+    unit = _unit_in(column)
+    if _NO_SHARE.search(column):
+        return None
+    bare = _NORMALIZED.sub(" ", _WT.sub(" ", _AT.sub(" ", column)))
+    has_percent = unit is not None or "%" in bare
+    bare = re.sub(r"[()\[\]%:,]|(?<![A-Za-z])_|_(?![A-Za-z])", " ", bare).strip(" ._-")
+    found = _OF_ELEMENT.fullmatch(bare)
+    if found and (has_percent or (found[1] in _MASSES and not re.search(r"[()\[\]]", column))):
+        return _Share(found[1], unit)
+    if unit is None and "%" in column and (named := re.match(r"[A-Z][a-z]?(?![a-z])", column)) and named[0] in _MASSES:
+        return _Share(named[0], None, is_of_another_unit=True)
+    return _Share(bare, unit) if unit is not None and bare else None
 
 
 def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: ShareUnit | None) -> _Shares:
@@ -221,38 +374,52 @@ def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: Sh
     return _Shares(tuple(mapping), tuple(mapping.values()), unit)
 
 
-def _share_columns(columns: Sequence[str], unit: ShareUnit | None) -> _Shares:
+def _share_columns(columns: Sequence[str], unit: ShareUnit | None, units: Mapping[str, ShareUnit]) -> _Shares:
     """Return which columns hold the composition, and in what unit.
 
+    Args:
+        columns: Their names.
+        unit: Where the names don't say it.
+        units: What a row below the names says.
+
     Raises:
-        DatasetError: If there are none, one names an unknown element, or the unit is missing, unknown or mixed.
+        DatasetError: If there are none, one names an unknown element, or the unit is missing or mixed.
     """
-    elements, units = dict[str, str](), dict[str, ShareUnit | None]()  # by column
-    for column in columns:
-        found = _SHARE_COLUMN.fullmatch(column)
-        if not found or (found[1] not in _MASSES and not found[2]):
-            continue
-        elements[column] = found[1]
-        named = re.sub(r"[.\s]", "", found[2] or "").lower()
-        units[column] = unit if not named else _UNITS.get(named)
-    if not elements:
+    found = {column: share for column in columns if (share := _share_of(column)) is not None}
+    if {"x", "y"} <= {column.lower() for column in found} | {column.lower() for column in columns}:
+        found = {column: share for column, share in found.items() if column not in ("X", "Y")}
+    if not found:
         raise DatasetError(f"No column holds a share among {list(columns)}; name them as in 'Co (at.%)'.")
-    for column, element in elements.items():
-        if element not in _MASSES:
-            raise DatasetError(f"{element!r} is no chemical symbol; correct the column {column!r}.")
-        if units[column] is None:
+    said = {column: share.unit or units.get(column) or unit for column, share in found.items()}
+    for column, share in found.items():
+        if share.element not in _MASSES:
             raise DatasetError(
-                f"The unit of the column {column!r} must be at.% or wt.%; write {element} (at.%) in the header, or "
-                "give unit='at.%'. If it is no share, rename it."
+                f"{share.element!r} is no chemical symbol; correct the column {column!r}, or take its shares out."
             )
-    said: list[ShareUnit] = sorted({unit for unit in units.values() if unit is not None})
-    if len(said) > 1:
-        raise DatasetError(f"Shares must be all at.% or all wt.%, got {units}; convert some of them.")
-    return _Shares(tuple(elements.values()), tuple(elements), said[0])
+        if said[column] is None or share.is_of_another_unit:
+            raise DatasetError(
+                f"The unit of the column {column!r} must be at.% or wt.%; write {share.element} (at.%) in the header, "
+                "or say `--unit at.%` (in a campaign file, backend.table.unit). If it is no share, rename it."
+            )
+    notes = tuple[str, ...]()
+    if len(set(said.values())) > 1:
+        atomic = {column: share for column, share in found.items() if said[column] == "at.%"}
+        if {share.element for share in atomic.values()} != {share.element for share in found.values()}:
+            raise DatasetError(f"Shares must be all at.% or all wt.%, got {said}; convert some of them.")
+        found, notes = atomic, ("Of shares in at.% and in wt.%, those in at.% were read.",)
+    elements = tuple(share.element for share in found.values())
+    if twice := {element for element in elements if elements.count(element) > 1}:
+        names = [column for column, share in found.items() if share.element in twice]
+        raise DatasetError(
+            f"Several columns hold shares of one element: {', '.join(map(repr, names))}. Say which count with "
+            f"`--columns {sorted(twice)[0]}=COLUMN` (in a campaign file, backend.table.columns), or take the rest out."
+        )
+    chosen: ShareUnit = "wt.%" if said[next(iter(found))] == "wt.%" else "at.%"
+    return _Shares(elements, tuple(found), chosen, notes)
 
 
 def _fractions(
-    table: Mapping[str, Sequence[str]], shares: _Shares, names: Sequence[str]
+    table: Mapping[str, Sequence[str]], shares: _Shares, names: Sequence[str], *, over: Sequence[str] | None
 ) -> tuple[Compositions, list[str]]:
     """Return atomic fractions, shape `(n, e)`, and what was done to get them.
 
@@ -260,7 +427,19 @@ def _fractions(
         CompositionError: As for `close_compositions`.
     """
     rows = [f"Row {row} ({name})" for row, name in enumerate(names, start=1)]
-    percent = np.array([[_share(cell) for cell in table[column]] for column in shares.columns]).T
+    cells = [table[column] for column in shares.columns]
+    comma = any("," in cell for column in cells for cell in column) and not any("." in c for col in cells for c in col)
+    percent = np.array([[_share(cell, comma=comma) for cell in column] for column in cells]).T
+    rows_without, columns_without = np.nonzero(np.isnan(percent))
+    for row, column in zip(rows_without.tolist(), columns_without.tolist(), strict=True):
+        element, cell = shares.elements[column], cells[column][row]
+        if over is not None and element not in over:
+            percent[row, column] = 0.0  # below what could be told, of an element that is left out
+        elif cell:
+            raise CompositionError(
+                f"{rows[row]}: the share of {element} is no number, {visible(cell)[:40]!r}; write what it is, or 0 for "
+                "an absent element."
+            )
     fractions, notes = close_compositions(percent, elements=shares.elements, names=rows)
     if shares.unit == "at.%":
         return fractions, notes
@@ -269,9 +448,55 @@ def _fractions(
     return moles / moles.sum(axis=1, keepdims=True), notes
 
 
-def _share(cell: str) -> float:
+def _only(
+    elements: tuple[str, ...], fractions: Compositions, over: Sequence[str]
+) -> tuple[tuple[str, ...], OwnCompositions, list[str]]:
+    """Return the composition over some elements alone, closed to 1, and what was left out.
+
+    Raises:
+        DatasetError: If one of them has no column.
+        CompositionError: If a sample holds none of them.
+    """
+    if missing := [element for element in over if element not in elements]:
+        raise DatasetError(f"No column holds shares of {', '.join(missing)}; it holds {', '.join(elements)}.")
+    kept = [elements.index(element) for element in over]
+    others = [k for k, element in enumerate(elements) if element not in over]
+    rest = fractions[:, kept]
+    if not (rest.sum(axis=1) > 0).all():
+        raise CompositionError(
+            f"Row {int(np.argmin(rest.sum(axis=1))) + 1} holds none of {', '.join(over)}. Take it out."
+        )
+    said = [
+        f"{elements[k]} {100 * fractions[:, k].mean():.2f} at.%"
+        + (f" (up to {100 * fractions[:, k].max():.2f})" if np.ptp(fractions[:, k]) > 5e-5 else "")
+        for k in others
+    ]
+    note = f"Shares of {', '.join(said)} were left out, and those of {', '.join(over)} closed to 100."
+    return tuple(over), rest / rest.sum(axis=1, keepdims=True), [note] if others else []
+
+
+def _share(cell: str, *, comma: bool) -> float:
     """Read a share; NaN where the cell holds no number."""
     try:
-        return read_number(cell)
+        return read_number((cell.replace(",", ".") if comma else cell).removesuffix("%").strip())
     except ValueError:
         return math.nan
+
+
+def _place(table: Mapping[str, Sequence[str]], axis: str) -> PerSample | None:
+    """Return where samples lie along an axis of the stage, in mm; None without one such column.
+
+    Raises:
+        DatasetError: If a cell is neither empty nor a number.
+    """
+    found = [(column, at) for column in table if (at := _PLACE.fullmatch(column)) and at["axis"].lower() == axis]
+    if len(found) != 1:
+        return None
+    column, at = found[0]
+    values = [_share(cell, comma="," in cell) for cell in table[column]]
+    for row, (value, cell) in enumerate(zip(values, table[column], strict=True), start=1):
+        if math.isnan(value) and cell:
+            raise DatasetError(
+                f"Row {row}: {column!r} is a place on the stage, got {visible(cell)[:40]!r}. Correct it."
+            )
+    return np.array(values) * _IN_MM[(at["unit"] or "").lower()]

@@ -18,7 +18,8 @@ import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.data.composition import SAME_ALLOY
-from glassmap.agent.data.composition_table import EXCEL_SUFFIXES, is_composition_table, read_composition_table
+from glassmap.agent.data.composition_table import SUFFIXES as TABLE_SUFFIXES
+from glassmap.agent.data.composition_table import is_composition_table, read_composition_table
 from glassmap.agent.data.context import WAFER, Held, Value, is_held, read_value, say_held
 from glassmap.agent.data.raw_scan import MAX_BYTES, RawScan
 from glassmap.agent.data.scan_files import SUFFIXES, read_scans
@@ -259,8 +260,8 @@ def _read_content(file: Found) -> bytes:
     try:
         if file.path.is_symlink() or (file.path.exists() and not file.path.is_file()):
             raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
-        if file.path.suffix.lower() not in (*SUFFIXES, *EXCEL_SUFFIXES):
-            raise DatasetError(f"Scans and tables end in {', '.join((*SUFFIXES, *EXCEL_SUFFIXES))}.")
+        if file.path.suffix.lower() not in (*SUFFIXES, *TABLE_SUFFIXES):
+            raise DatasetError(f"Scans and tables end in {', '.join(dict.fromkeys((*SUFFIXES, *TABLE_SUFFIXES)))}.")
         if file.size > MAX_BYTES:
             raise DatasetError(f"It has {file.size} bytes; scans and tables have {MAX_BYTES} at most.")
         content = file.path.read_bytes()
