@@ -143,7 +143,7 @@ def test_import_reads_instruments_files(tmp_path: Path):
 
 
 def test_a_date_in_place_of_a_name_is_refused():
-    with pytest.raises(DatasetError, match=r"a date stands where the sample's name belongs.*row 1|[Rr]ow 1.*date"):
+    with pytest.raises(DatasetError, match=r"A date stands where the sample's name belongs, row 1"):
         read_composition_table(CASES / "edx-date.xlsx")
 
 

@@ -483,13 +483,19 @@ def _share(cell: str, *, comma: bool) -> float:
         return math.nan
 
 
+def axis_of_place(column: str) -> str:
+    """Return along which axis of the stage, `x` or `y`, a column says where samples lie; empty where it doesn't."""
+    found = _PLACE.fullmatch(column)
+    return "" if found is None else found["axis"].lower()
+
+
 def _place(table: Mapping[str, Sequence[str]], axis: str) -> PerSample | None:
     """Return where samples lie along an axis of the stage, in mm; None without one such column.
 
     Raises:
         DatasetError: If a cell is neither empty nor a number.
     """
-    found = [(column, at) for column in table if (at := _PLACE.fullmatch(column)) and at["axis"].lower() == axis]
+    found = [(column, at) for column in table if axis_of_place(column) == axis and (at := _PLACE.fullmatch(column))]
     if len(found) != 1:
         return None
     column, at = found[0]

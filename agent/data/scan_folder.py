@@ -16,6 +16,7 @@ from glassmap.agent.data.composition_table import (
     UNIT_COLUMN,
     CompositionTable,
     ShareUnit,
+    axis_of_place,
     is_composition_table,
     read_composition_table,
 )
@@ -65,6 +66,7 @@ def read_scan_folder(
     sample: str | None = None,
     columns: Mapping[str, str] | None = None,
     unit: ShareUnit | None = None,
+    over: Sequence[str] | None = None,
     skip_unmatched: bool = False,
 ) -> SpectraSet:
     """Read the scans of a folder, or of one file, and the table of their compositions.
@@ -81,9 +83,10 @@ def read_scan_folder(
         compositions: The table.
         axis: What files of text are over that don't say it, and what all are converted to: q in 1/Å, 2θ or r in Å.
         wavelength: In Å, of files that don't say it.
-        sample: The table's column that names the samples; see `read_composition_table`, as for the next two.
+        sample: The table's column that names the samples; see `read_composition_table`, as for the next three.
         columns: The table's column of each element.
         unit: Of the shares whose columns don't say it.
+        over: Elements whose shares are closed to 100, the others left out.
         skip_unmatched: Leave out scans without a row and rows without a scan, and name them in a note.
 
     Returns:
@@ -97,7 +100,7 @@ def read_scan_folder(
             overlap.
     """
     source, table_path = Path(source), Path(compositions)
-    table = read_composition_table(table_path, sample=sample, columns=columns, unit=unit)
+    table = read_composition_table(table_path, sample=sample, columns=columns, unit=unit, over=over)
     rows = _rows(table, table_path)
     paths, left_aside = _files(source, table_path, sample)
     try:
@@ -314,6 +317,8 @@ def _extras(table: CompositionTable, matched: _Matched) -> tuple[dict[str, np.nd
     extras: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
     for column, cells in table.others.items():
+        if (axis := axis_of_place(column)) and getattr(table, axis) is not None:
+            continue
         found = UNIT_COLUMN.fullmatch(column)
         name = found[1] if found else column
         if found:

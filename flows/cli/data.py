@@ -69,6 +69,10 @@ def import_(
     unit: Annotated[
         Literal["at.%", "wt.%"] | None, typer.Option(help="Of the shares, where the column names don't say it.")
     ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(help="Such as Co,V,Zr: close their shares to 100, and leave out those of O, C, N and the like."),
+    ] = None,
     scan_range: ScanRange = None,
     skip_unmatched: Annotated[
         bool, typer.Option("--skip-unmatched", help="Leave out scans without a row and rows without a scan.")
@@ -99,6 +103,7 @@ def import_(
                 **{"sample-column": sample_column, "skip-unmatched": skip_unmatched},
                 columns=columns,
                 unit=unit,
+                over=over,
                 range=scan_range,
             )
             spectra = read_exported(source)
@@ -116,6 +121,7 @@ def import_(
                 sample=sample_column,
                 columns=columns_of(columns),
                 unit=unit,
+                over=[element.strip() for element in over.split(",")] if over else None,
                 skip_unmatched=skip_unmatched,
             )
             spectra = _look_at_import(spectra, output, asked=scan_range)
