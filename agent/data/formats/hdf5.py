@@ -4,6 +4,8 @@ No other file is opened: links into others are kept as such, virtual datasets an
 are asked for, and so is what needs a plug-in to be unpacked. Sizes are looked at before anything is.
 """
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,8 +18,13 @@ from glassmap.agent.shapes import Numbers
 
 MAX_VALUES = 16_000_000  # of a dataset, unpacked
 MAX_OBJECTS = 50_000  # of a file; a map of 441 entries has some 10,000
+MAX_NAMES = 1000  # of an attribute
+MAX_TEXT = 4_000_000  # bytes
 MAX_STEPS = 30  # of a path
 _OWN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}  # deflate, shuffle, checksum, szip, nbit, scale and offset, LZF
+_VARIABLE_LENGTH = 9  # class of HDF5's types
+_TEXT = 3
+_PLAIN = (0, 1, _TEXT)  # classes of HDF5's types: integers, floats and texts
 _ATTRIBUTES = ("NX_class", "default", "signal", "axes", "axis", "units", "unit")
 
 
@@ -45,6 +52,7 @@ class Dataset:
     is_numbers: bool
     attributes: dict[str, list[str]]
     source: Any  # of h5py
+    content: bytes = field(repr=False)  # of the file
 
     @property
     def size(self) -> int:
@@ -73,10 +81,18 @@ class Dataset:
         Raises:
             DatasetError: As `numbers`.
         """
-        if self.is_numbers or self.size != 1:
+        if self.is_numbers or self.size != 1 or not self._is_short_text():
             return ""
         self._check()
         return (_texts(self.source[()]) or [""])[0]
+
+    def _is_short_text(self) -> bool:
+        """Tell whether its text, if its length isn't fixed, is as long as texts are; the library doesn't look."""
+        kind = self.source.id.get_type()
+        if kind.get_class() != _TEXT or not kind.is_variable_str():
+            return kind.get_class() == _TEXT and kind.get_size() <= MAX_TEXT
+        at = self.source.id.get_offset()
+        return at is not None and _integer(self.content, at, 4) <= MAX_TEXT
 
     @property
     def _shown(self) -> str:
@@ -125,6 +141,7 @@ def read_tree(content: bytes) -> tuple[Group, Any]:
     """
     import h5py  # pyright: ignore[reportMissingTypeStubs]  # takes a moment, and most campaigns don't need it
 
+    _check_texts(content)
     hdf5: Any = h5py
     file: Any = hdf5.File.in_memory(content)
     try:
@@ -146,7 +163,7 @@ def read_tree(content: bytes) -> tuple[Group, Any]:
                     item = source[name]
                     address = _address(hdf5, item)
                     if isinstance(item, hdf5.Dataset):
-                        group.members[name] = _dataset(item, path, address)
+                        group.members[name] = _dataset(item, path, address, content)
                     elif isinstance(item, hdf5.Group):
                         if address not in groups:
                             groups[address] = Group(path, _attributes(item))
@@ -158,20 +175,77 @@ def read_tree(content: bytes) -> tuple[Group, Any]:
     return root, file
 
 
+def _check_texts(content: bytes) -> None:
+    """Refuse heaps of texts, and texts of attributes, on which the library would never end or take all memory.
+
+    The layouts are those of the format's specification. III.E: behind the letters and the size of a heap there are
+    objects with their number, their size and their bytes, filled up to eight; number 0 is the room left over, by its
+    whole size. IV.A.2.m: before the name of an attribute, a version and the sizes of name, type and space; behind them
+    of each text its length, the place of its heap and its number there.
+
+    Raises:
+        DatasetError: If so.
+    """
+    is_whole = True
+    at = content.find(b"GCOL")
+    while is_whole and at >= 0:
+        place, end = at + 16, at + _integer(content, at + 8, 8)
+        while is_whole and place + 16 <= min(end, len(content)):
+            size = _integer(content, place + 8, 8)
+            step = size if _integer(content, place, 2) == 0 else 16 + (size + 7) // 8 * 8
+            place, is_whole = place + step, step >= 16 and place + step <= end
+        at = content.find(b"GCOL", at + 4)
+    for name in _ATTRIBUTES:
+        for found in re.finditer(re.escape(name.encode()) + rb"\0", content):
+            is_whole = is_whole and _is_short(content, found.start())
+    if not is_whole:
+        raise DatasetError("It is no whole HDF5 file: its texts are damaged. Export it again.")
+
+
+def _is_short(content: bytes, name: int) -> bool:
+    """Tell whether the texts of the attribute whose name stands there are no longer than texts are."""
+    for head, version, fill in ((8, 1, 8), (8, 2, 1), (9, 3, 1)):
+        start = name - head
+        if start < 0 or content[start] != version:
+            continue
+        kind, space, texts = np.cumsum(
+            [name, *(-(-_integer(content, start + k, 2) // fill) * fill for k in (2, 4, 6))]
+        ).tolist()[1:]
+        if texts >= len(content) or content[kind] & 15 != _VARIABLE_LENGTH:
+            continue
+        dimensions = space + (8 if content[space] == 1 else 4)
+        sizes = [_integer(content, dimensions + 8 * k, 8) for k in range(min(content[space + 1], 4))]
+        count = min(math.prod(sizes), MAX_NAMES)
+        return all(_integer(content, texts + 16 * k, 4) <= MAX_TEXT for k in range(count))
+    return True
+
+
+def _integer(content: bytes, at: int, size: int) -> int:
+    return int.from_bytes(content[at : at + size], "little")
+
+
 def _address(hdf5: Any, item: Any) -> int:
     return int(hdf5.h5o.get_info(item.id).addr)
 
 
-def _dataset(item: Any, path: str, address: int) -> Dataset:
+def _dataset(item: Any, path: str, address: int, content: bytes) -> Dataset:
     is_virtual = bool(item.is_virtual)
     shape = None if is_virtual else item.shape
     shape = (0,) if shape is None else tuple(shape)
-    return Dataset(path, address, shape, is_virtual, item.dtype.kind in "iuf", _attributes(item), item)
+    return Dataset(path, address, shape, is_virtual, item.dtype.kind in "iuf", _attributes(item), item, content)
 
 
 def _attributes(item: Any) -> dict[str, list[str]]:
-    held = item.attrs
-    return {name: _texts(held[name]) for name in _ATTRIBUTES if name in held}
+    held, found = item.attrs, dict[str, list[str]]()
+    for name in _ATTRIBUTES:
+        if name in held:
+            identity = held.get_id(name)
+            shape = identity.shape
+            if shape is not None and np.prod(shape, dtype=np.float64) > MAX_NAMES:
+                raise DatasetError(f"An attribute {name!r} has more than {MAX_NAMES} values. Export it again.")
+            if identity.get_type().get_class() in _PLAIN:
+                found[name] = _texts(held[name])
+    return found
 
 
 def _texts(value: Any) -> list[str]:
