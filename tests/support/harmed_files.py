@@ -1,4 +1,4 @@
-"""Files of every format, harmed at random, and what reading one may do: read it or refuse it, at once, touching nothing."""
+"""Files of every format, harmed at random, of which each is read or refused at once, and nothing else is touched."""
 
 import contextlib
 import io

@@ -15,6 +15,7 @@ from glassmap.agent.shapes import AxisName
 
 Role = Literal["axis", "another axis", "intensity", "time", "aside", "unknown"]
 
+LONGEST = 1000  # letters of a line or a name that are looked at
 COMMENT = re.compile(r"\s*(?:#L\b|[#!%'\"*]+|//+|;)\s?")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)[)\]}]")
 _PLAIN = (
@@ -95,7 +96,7 @@ def is_of_units(cells: Sequence[str]) -> bool:
 
 def column_of(title: str) -> Column:
     """Tell what a column is by its name."""
-    plain = title.strip().lower()
+    plain = title.strip()[:LONGEST].lower()
     for sign, word in _PLAIN:
         plain = plain.replace(sign, word)
     unit = " ".join([*_BRACKETS.findall(plain), *plain.split(",")[1:]])
@@ -189,13 +190,14 @@ def state(header: Sequence[str]) -> Stated:
 
 def _statements(line: str) -> list[tuple[str, str]]:
     """Return what a line says of what: `Anode: "Cu" Id: "W1"`, `Anode material,Cu` or `sample W1`."""
+    line = line[:LONGEST]
     bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
-    if quoted := re.findall(r"([^:=\"]+?)\s*[:=]\s*\"([^\"]*)\"", bare):
+    if quoted := re.findall(r"([^:=\"]+)[:=]\s*\"([^\"]*)\"", bare):
         return [(key.strip(), value.strip()) for key, value in quoted]
-    found = re.fullmatch(r"([^:=,;\t]+?)\s*[:=,;\t]\s*(.+)", bare) or re.fullmatch(
+    found = re.fullmatch(r"([^:=,;\t]+)[:=,;\t](.+)", bare) or re.fullmatch(
         r"(sample|wavelength)\s+(.+)", bare, re.I
     )
-    return [(found[1], found[2].strip(" \t,;\"'"))] if found else []
+    return [(found[1].strip(), found[2].strip(" \t,;\"'"))] if found else []
 
 
 def _stated_wavelength(
