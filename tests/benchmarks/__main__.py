@@ -41,6 +41,25 @@ class TestSet(StrEnum):
     P3 = "p3"
 
 
+@app.command("harmed")
+def benchmark_harmed(
+    count: Annotated[int, typer.Option("--files", help="How many, over all formats.")] = 10_000,
+    json_file: Json = None,
+) -> None:
+    """What becomes of harmed files of every format: how many are read or refused, and how long one takes at most.
+
+    *Unforeseen* are those refused in a program's words. One that takes 2 s, much memory or another file ends it.
+
+    Example: `python -m tests.benchmarks harmed --files 10000`
+    """
+    from tests.support import harmed_files
+
+    with errors_in_words():
+        records = harmed_files.run(count)
+        print_records(records)
+        write_json(json_file, records)
+
+
 @app.command("growth")
 def benchmark_growth(
     sizes: Annotated[str, typer.Option(help="Numbers of measurements.")] = "0,100,1000,10000,100000",

@@ -51,6 +51,11 @@ def test_growth(benchmark):
     assert [record["measurements"] for record in records] == [0, 20] and "megabytes" in output
 
 
+def test_harmed(benchmark):
+    output, records = benchmark("harmed", "--files", "100")
+    assert all(record["read"] + record["refused"] == 100 // len(records) for record in records) and "longest" in output
+
+
 def test_drop(benchmark):
     output, records = benchmark("drop", "--sizes", "3")
     assert records[0]["scans"] == 3 and {"taken", "look", "table"} <= records[0].keys() and "waiting" in output

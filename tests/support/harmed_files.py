@@ -5,6 +5,7 @@ import io
 import os
 import resource
 import sys
+import tempfile
 import time
 import warnings
 import zipfile
@@ -250,3 +251,14 @@ def hold(path: Path, content: bytes, times: int, rng: np.random.Generator) -> Co
         assert not others, "nothing but the file is touched"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < MEGABYTES * 1024
     return found
+
+
+def run(count: int) -> list[dict[str, object]]:
+    """Read as many harmed files, spread over all formats; returns a record for each of them."""
+    made, records = files(), list[dict[str, object]]()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in made.items():
+            found = hold(Path(folder) / name, content, count // len(made), np.random.default_rng(2))
+            kinds = ("read", "refused", "unforeseen")
+            records.append({"file": name, **{kind: found[kind] for kind in kinds}, "longest_ms": found["ms"]})
+    return records

@@ -208,14 +208,13 @@ def _is_short(content: bytes, name: int) -> bool:
         start = name - head
         if start < 0 or content[start] != version:
             continue
-        kind, space, texts = np.cumsum(
-            [name, *(-(-_integer(content, start + k, 2) // fill) * fill for k in (2, 4, 6))]
-        ).tolist()[1:]
+        lengths = [-(-_integer(content, start + k, 2) // fill) * fill for k in (2, 4, 6)]
+        kind, space, texts = name + lengths[0], name + sum(lengths[:2]), name + sum(lengths)
         if texts >= len(content) or content[kind] & 15 != _VARIABLE_LENGTH:
             continue
         dimensions = space + (8 if content[space] == 1 else 4)
-        sizes = [_integer(content, dimensions + 8 * k, 8) for k in range(min(content[space + 1], 4))]
-        count = min(math.prod(sizes), MAX_NAMES)
+        sizes = [_integer(content, dimensions + 8 * k, 8) for k in range(min(int(content[space + 1]), 4))]
+        count = min(int(math.prod(sizes)), MAX_NAMES)
         return all(_integer(content, texts + 16 * k, 4) <= MAX_TEXT for k in range(count))
     return True
 

@@ -194,9 +194,7 @@ def _statements(line: str) -> list[tuple[str, str]]:
     bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
     if quoted := re.findall(r"([^:=\"]+)[:=]\s*\"([^\"]*)\"", bare):
         return [(key.strip(), value.strip()) for key, value in quoted]
-    found = re.fullmatch(r"([^:=,;\t]+)[:=,;\t](.+)", bare) or re.fullmatch(
-        r"(sample|wavelength)\s+(.+)", bare, re.I
-    )
+    found = re.fullmatch(r"([^:=,;\t]+)[:=,;\t](.+)", bare) or re.fullmatch(r"(sample|wavelength)\s+(.+)", bare, re.I)
     return [(found[1].strip(), found[2].strip(" \t,;\"'"))] if found else []
 
 

@@ -95,8 +95,11 @@ def _fast(body: Sequence[str], delimiter: str | None, *, comma: bool, lines: int
     text = text.replace(",", ".") if comma else text
     counts = _numbers_a_line(text)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, where it stops at what is no number
-        flat = np.fromstring(text, dtype=np.float64, sep=" ")
+        warnings.simplefilter("error", DeprecationWarning)  # of older NumPy, where it stops at what is no number
+        try:
+            flat = np.fromstring(text, dtype=np.float64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return None
     if (counts != counts[0]).any() or flat.size != counts.sum():
         return None
     values = flat.reshape(-1, int(counts[0]))

@@ -1,7 +1,7 @@
 """Powder CIFs, written by the tests: which items are the scan, and what else they say."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ RANGE = "_pd_meas_2theta_range_min 20.0\n_pd_meas_2theta_range_max 60.0\n_pd_mea
 TWO_LINES = "loop_\n_diffrn_radiation_wavelength\n_diffrn_radiation_wavelength_wt\n1.54060 1.0\n1.54443 0.5\n"
 
 
-def loop(**columns: Sequence[object]) -> str:
+def loop(**columns: Any) -> str:
     """Write a loop of items."""
     rows = "\n".join(" ".join(map(str, row)) for row in zip(*columns.values(), strict=True))
     return "loop_\n" + "".join(f"_{name}\n" for name in columns) + rows + "\n"
 
 
-def listed(**more: Sequence[object]) -> str:
+def listed(**more: Any) -> str:
     return loop(pd_meas_2theta_scan=[f"{angle:.2f}" for angle in ANGLES], pd_meas_counts_total=COUNTS, **more)
 
 
