@@ -29,10 +29,14 @@ class Files(StoreConnection):
         query = "SELECT path FROM files WHERE hash = ? ORDER BY sequence DESC"
         return [row["path"] for row in self._rows(query, [hash_])]
 
-    def waiting_at(self, path: str) -> list[DroppedFile]:
-        """Return the files that were dropped under a path, of which something waits for its composition."""
-        query = "SELECT * FROM files WHERE path = ? AND state = 'waiting' ORDER BY id"
-        return [DroppedFile(**row) for row in self._rows(query, [path])]
+    def files_at(self, path: str) -> list[DroppedFile]:
+        """Return the files that were dropped under a path, each content's last, but for those that were refused."""
+        rows = self._rows(
+            """SELECT *, MAX(sequence) AS sequence FROM files WHERE path = ? AND state IN ('used', 'waiting')
+            GROUP BY hash ORDER BY id""",
+            [path],
+        )
+        return [DroppedFile(**row) for row in rows]
 
     def files_to_read(self) -> list[DroppedFile]:
         """Return the files that wait, one a content, of which it isn't recorded what their scans are called."""

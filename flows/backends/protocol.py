@@ -125,8 +125,8 @@ class Ledger(Protocol):
         """Return every path that a content was dropped under, the last first."""
         ...
 
-    def waiting_at(self, path: str) -> list[DroppedFile]:
-        """Return the files that were dropped under a path, of which something waits for its composition."""
+    def files_at(self, path: str) -> list[DroppedFile]:
+        """Return the files that were dropped under a path, each content's last, but for those that were refused."""
         ...
 
     def files_to_read(self) -> list[DroppedFile]:

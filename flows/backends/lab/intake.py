@@ -359,17 +359,22 @@ def _take_scans(
     """
     raw = {_name_in(scans, scan): scan for scans in [_read_scans(lab, _copy_of(lab, entry))] for scan in scans}
     settled = {scan.name for scan in ledger.scans(entry.hash) if scan.state in ("used", "duplicate")} - {*again}
+    known = list[DroppedScan]()
+    before = _used_before(lab, ledger, entry) if len(raw) > 1 else []
     spectra, refused, waiting = dict[str, Spectrum](), list[DroppedScan](), list[DroppedScan]()
     for name, scan in raw.items():
         if name in settled:
             continue
         said = DroppedScan(entry.hash, name, visible(scan.sample or ""), scan.x, scan.y)
+        if any(_is_one_scan(scan, other) for other in before):
+            known.append(said._replace(state="duplicate", reason="the same as in the file that was here before"))
+            continue
         try:
             spectra[name] = lab.prepare(scan)
             waiting.append(said)
         except GlassmapError as error:
             refused.append(said._replace(state="quarantined", reason=visible(str(error))))
-    if refused and not (waiting or settled):
+    if refused and not (waiting or settled or known):
         all_ = f"None of its {len(raw)} scans can be taken; the first: " if len(raw) > 1 else ""
         raise DatasetError(f"{all_}{refused[0].reason}")
     yield from _overwrite(lab, ledger, entry)
@@ -377,21 +382,40 @@ def _take_scans(
     waiting = [scan._replace(reason=one.reason, matched=one.matched) for scan, one in zip(waiting, found, strict=True)]
     left = [scan for scan, one in zip(waiting, found, strict=True) if one.composition is None]
     if len(raw) > 1 or left:
-        reason = _say_left(len(raw), left, refused) if len(raw) > 1 else left[0].reason
+        reason = _say_left(len(raw), left, known, refused) if len(raw) > 1 else left[0].reason
         entry = entry._replace(state="waiting" if waiting else "used", reason=reason)
         said = ledger.said
         scans = [scan._replace(seen=said if scan in left else 0) for scan in waiting]
         text = f"{entry.path}: {reason}" if len(raw) > 1 else f"{entry.path}: waits. {reason}"
-        yield Filed(entry, text, scans=(*scans, *refused))
+        yield Filed(entry, text, scans=(*scans, *known, *refused))
     for scan, one in zip(waiting, found, strict=True):
         if one.composition is not None:
             yield _measured(lab, ledger, entry, scan, one, raw[scan.name], spectra[scan.name])
 
 
-def _say_left(n: int, waiting: Sequence[DroppedScan], refused: Sequence[DroppedScan]) -> str:
+def _used_before(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> list[RawScan]:
+    """Return the scans that are in use of what was dropped under a file's name before, as a map that grew was."""
+    found = list[RawScan]()
+    for file in ledger.files_at(entry.path):
+        if file.hash != entry.hash and (kept := _kept(lab, _entry_of(file))).exists():
+            used = {scan.name for scan in ledger.scans(file.hash) if is_in_use(ledger, file.hash, scan.name)}
+            scans = _read_scans(lab, kept) if used else []
+            found += [scan for scan in scans if _name_in(scans, scan) in used]
+    return found
+
+
+def _is_one_scan(one: RawScan, other: RawScan) -> bool:
+    if (one.sample, one.x, one.y) != (other.sample, other.x, other.y):
+        return False
+    return np.array_equal(one.axis, other.axis) and np.array_equal(one.intensity, other.intensity)
+
+
+def _say_left(
+    n: int, waiting: Sequence[DroppedScan], known: Sequence[DroppedScan], refused: Sequence[DroppedScan]
+) -> str:
     """Say what became of a file of several scans but for those that are measured."""
     words = [f"{n} scans"]
-    for what, scans in (("wait", waiting), ("are refused", refused)):
+    for what, scans in (("wait", waiting), ("were in use before", known), ("are refused", refused)):
         if scans:
             words.append(f"{len(scans)} {what}; the first, scan {scans[0].name}: {scans[0].reason.rstrip('.')}")
     return f"{'. '.join(words)}."
@@ -426,9 +450,15 @@ def _measured(
 def _overwrite(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Set aside what waited under the name of a file that is another now."""
     reason = "Another scan of the same name came while it waited for its composition; that one counts."
-    for file in ledger.waiting_at(entry.path):
-        if file.hash != entry.hash:
-            copy = _kept(lab, other := _entry_of(file))
+    for file in ledger.files_at(entry.path):
+        if file.hash == entry.hash or file.state != "waiting":
+            continue
+        other, scans = _entry_of(file), ledger.scans(file.hash)
+        if any(scan.state == "used" for scan in scans):  # the file stays, as some of it is in use
+            left = [scan._replace(state="quarantined", reason=reason) for scan in scans if scan.state == "waiting"]
+            yield Filed(other._replace(reason=reason), f"{other.path}: {len(left)} scans wait no longer.", scans=left)
+        else:
+            copy = _kept(lab, other)
             yield _set_aside(lab, other, copy.read_bytes() if copy.exists() else None, reason)
 
 

@@ -26,9 +26,9 @@ HEADER = "sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)"
 
 
 def map_text(places: Sequence[tuple[float, float]] = PLACES, *, sample: str = "", cut: int | None = None) -> str:
-    """A map in one .xrdml: a scan of each alloy at its place, of which one may end at 30°."""
+    """A map in one .xrdml: a scan of an alloy at each place, of which one may end at 30°."""
     scans = []
-    for k, (alloy, place) in enumerate(zip(ALLOYS, places, strict=True)):
+    for k, (alloy, place) in enumerate(zip(ALLOYS, places, strict=False)):
         text = scan_text(alloy, np.random.default_rng(k), ".xrdml")
         start, end = re.findall(r"<(?:start|end)Position>(.*?)<", text)
         stage = "".join(
@@ -224,3 +224,21 @@ def test_what_waits_is_read_again_only_once_something_may_name_it(lab: Path, mon
     drop_table(lab, {"r001-03": found["r001-03"]})
     run(lab)
     assert len(read_paths) == 10 and states(lab)["r001-03"] == "measured"
+
+
+def test_of_a_map_that_grew_only_what_is_new_is_taken(lab: Path):
+    """A program may write its file anew after every point."""
+    drop(lab, *rows_of("acd", places=[PLACES[0], *PLACES[2:]]))
+    for n in (2, 3, 4):
+        drop_map(lab, places=PLACES[:n])
+        run(lab)
+    with CampaignStore.read_only(lab) as store:
+        found = [(m.facts["scan"], m.facts["sample"]) for m in store.measurements()]
+        grown = [(file.state, file.reason) for file in store.files() if file.path.endswith("map.xrdml")]
+    assert found == [("1", "a"), ("3", "c"), ("4", "d")]
+    assert grown[-1] == ("waiting", "4 scans: 1 used, 1 waiting, 2 there before.")
+    assert [state for state, _ in grown[:2]] == ["used", "used"], "their first and third scan are in use"
+    drop(lab, *rows_of("b", places=PLACES[1:2]), name="late.csv")
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        assert [m.facts["sample"] for m in store.measurements()] == ["a", "c", "d", "b"]
