@@ -275,11 +275,15 @@ def _read_content(file: Found) -> bytes:
 def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[SampleRow], tuple[str, ...]]:
     """Read a composition table of the campaign's elements: its rows, and what was done to get them."""
     settings, kept = lab.settings.table, _copy_of(lab, entry)
-    table = read_composition_table(kept, sample=settings.sample, columns=settings.columns, unit=settings.unit)
+    over = lab.elements if settings.others == "leave out" else None
+    table = read_composition_table(
+        kept, sample=settings.sample, columns=settings.columns, unit=settings.unit, over=over
+    )
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
         raise DatasetError(
             f"Its shares must be those of {', '.join(lab.elements)}, each once; got {', '.join(table.elements)}. "
-            "Name the columns in [backend.table] of the campaign file."
+            'Name the columns under [backend.table] of the campaign file, or say there `others = "leave out"` where '
+            "the composition is over the campaign's elements alone."
         )
     samples = [plain(sample) for sample in table.samples]
     repeated, times = Counter(samples).most_common(1)[0]
@@ -302,7 +306,7 @@ def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[SampleRow], t
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
     rows, notes = _read_table(lab, entry)
-    note = visible(" ".join((f"{len(rows)} samples.", *notes, *_too_late(ledger, rows))))
+    note = visible(" ".join((f"{len(rows)} sample{'s' * (len(rows) != 1)}.", *notes, *_too_late(ledger, rows))))
     yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=rows)
 
 

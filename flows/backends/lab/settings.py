@@ -19,6 +19,9 @@ class TableConfig(tables.Settings):
     sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
     columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
     unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
+    others: Literal["refuse", "leave out"] = (
+        "refuse"  # shares of other elements, such as oxygen; the rest closed to 100
+    )
 
 
 class Settings(BackendSettings):
@@ -57,7 +60,8 @@ class Settings(BackendSettings):
                 f"a lab's spectra need spectrum.{', spectrum.'.join(missing)}: the range in q (1/Å) that every "
                 "scan covers, and the number of points of the common axis"
             )
-        if unknown := [element for element in self.table.columns if element not in space.elements]:
+        unknown = [element for element in self.table.columns if element not in space.elements]
+        if unknown and self.table.others == "refuse":
             raise ValueError(f"backend.table.columns names {unknown[0]}, which is not among space.elements")
 
     def arrivals(self, folder: Path) -> set[Hashable]:

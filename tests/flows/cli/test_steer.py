@@ -62,7 +62,7 @@ def test_files_are_ingested_by_hand_from_anywhere(lab: Path, tmp_path: Path):
     (lab / "drop" / "r001-01.xy").rename(tmp_path / "r001-01.xy")
     (lab / "drop" / "edx.csv").rename(tmp_path / "edx.csv")
     output = said("ingest", lab, tmp_path / "r001-01.xy", tmp_path / "edx.csv")
-    assert "edx.csv: 1 samples." in output and "r001-01.xy: measured, r001-01, " in output
+    assert "edx.csv: 1 sample." in output and "r001-01.xy: measured, r001-01, " in output
 
 
 def test_what_cannot_be_done_is_said_and_changes_nothing(lab: Path, tmp_path: Path, small_dataset: Path):

@@ -236,6 +236,28 @@ def test_columns_are_named_in_the_campaign_file(tmp_path: Path):
     np.testing.assert_allclose(measured.composition, [0.3266, 0.3262, 0.3472], atol=5e-4)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_shares_of_other_elements_are_left_out_where_the_campaign_says_so_and_that_is_kept(tmp_path: Path, named: bool):
+    columns = {"columns": {e: f"{e} (at.%)" for e in ("Co", "V", "Zr", "O")}, "unit": "at.%"} if named else {}
+    folder = write_campaign(tmp_path / "lab")
+    run(folder)
+    drop_scan(folder, order(folder)[0])
+    (folder / "drop" / "edx.csv").write_text(
+        "sample,O (at.%),Co (at.%),V (at.%),Zr (at.%)\nr001-01,6,47,28.2,18.8\nother,6,47,28.2,18.8\n"
+    )
+    run(folder)
+    state, reason = files(folder)["edx.csv"]
+    assert state == "quarantined" and 'say there `others = "leave out"`' in reason
+    write_campaign(folder, table={"others": "leave out", **columns})
+    run(folder)
+    with CampaignStore.read_only(folder) as store:
+        measured = store.measurement("r001-01")
+        (said,) = [line.detail for line in store.log_lines() if line.event == "table"]
+    assert measured is not None and measured.composition == pytest.approx((0.5, 0.3, 0.2))
+    note = "Shares of O 6.00 at.% were left out, and those of Co, V, Zr closed to 100."
+    assert note in files(folder)["edx.csv"][1] and note in said
+
+
 def test_an_excel_table_is_read(lab: Path):
     from openpyxl import Workbook
 
