@@ -24,12 +24,20 @@ _PLAIN = (
 )  # fmt: skip
 _AXES: dict[AxisName, re.Pattern[str]] = {
     "two_theta": re.compile(
-        r"(2|two)[\s_*-]*(theta|th\b).*|2th.*|tth.*|ttheta.*|((diffraction|scattering) )?angle|pos(ition)?"
+        r"(2|two)[\s_*-]*(theta|th\b).*|2th.*|tth.*|ttheta.*|((diffraction|scattering) )?angle|(beugungs)?winkel|"
+        r"pos(ition)?"
     ),
-    "q": re.compile(r"\|?q\|?([_\s].*)?|qvector|scattering vector.*|momentum transfer.*"),
-    "r": re.compile(r"r([_\s](a|nm))?|distance|radius"),
+    "q": re.compile(r"\|?q\|?([_\s].*)?|qvector|scattering[_\s]vector.*|momentum transfer.*"),
+    "r": re.compile(r"r([_\s](a|nm|mm|cm|m))?|distance|radius"),
 }
-_ANOTHER_AXIS = re.compile(r"theta|th|omega|chi|phi|psi|d([\s_-]?(spacings?|values?|a))?|energy.*|channel|tof|pixel.*")
+_ANOTHER_AXIS = re.compile(
+    r"theta|th|omega|chi|phi|psi|d([\s_-]?(spacings?|values?|a))?|energy.*|channel|tof|pixel.*|radial distance.*|"
+    r"sin.*|q\^?[2²].*"
+)
+_ANOTHER_UNIT = re.compile(r"(\b|[\d_/])(mm|[uμµ]m|cm|m|px|pixels?|bins?|[km]?ev|mrad|arc(min|sec)\w*)(\b|_)")
+_OVER_TWO_THETA = re.compile(r".*(2[\s-]?theta|two\s?theta|2θ|gonio|coupled|detector).*")
+_OVER_ANOTHER = re.compile(r"omega|ω|theta|rocking.*|phi|chi|psi|[xyz]|time.*")
+_PROCESSING = re.compile(r"raw|corr(ected)?|norm(ali[sz]ed)?|sub(tracted)?|smooth(ed)?|au|arb|cts|net|abs|\W*")
 _INDEX = re.compile(r"|unnamed.*|index|idx|nr|no|n|points?|row|number|line|step")
 _ERROR = re.compile(
     r"e|s|esd.*|sigma.*|.*[\s_]sigma|.*err(or)?s?|std.*|.*[\s_]std|[dδ][\s_]?(y|i|r|q|g|gr|x|intensity|counts|2theta)|"
@@ -37,12 +45,13 @@ _ERROR = re.compile(
 )
 _ASIDE = re.compile(
     r"(.*[\s_-])?(bkg|bgr|bkgd|background|calc|calculated|fit|diff|difference|resid.*|model|weights?|monitor|flags?|mask|temp|"
-    r"temperature|h|k|l)|[yi](bkg|bgr|calc|fit|diff)"
+    r"temperature|h|k|l)|[yi](bkg|bgr|calc|fit|diff)|(log(10)?|lg|ln|sqrt)\b.*"
 )
 _TIME = re.compile(r"time.*|.*[\s_]time|timeperstep|seconds?|sec|duration|exposure.*|counting[\s_]?times?")
 _INTENSITY = re.compile(
     r"(y|i|iq|int|intens|intensity|intensities|counts?|cts|cps|signal|psd|det(ector)?|g|gr|s|sq|f)"
     r"([\s_-]?(obs|observed|meas|measured|total|raw|net|abs|cps|counts|cts))?"
+    r"|intensit[äé]t?|z[äa]hlrate|impulse"
     r"|(linear |absolute |relative |diffracted )?intensity|lin|counts[\s_]per[\s_]s(econd)?|counts/s|[yi]?(obs|meas)"
 )
 _RATE = re.compile(r"\bcps\b|c(oun)?ts?\s*(/|per)\s*s|/\s*s\b|\bs\^?-1", re.IGNORECASE)
@@ -57,9 +66,10 @@ _STATED = {  # what a header states, by how it is called, without blanks and sig
     "Kα1": re.compile(r"kalpha1(wavelength)?|wl1|alpha1|(wavelength|lambda)(kalpha|alpha)?1"),
     "Kα2": re.compile(r"kalpha2(wavelength)?|wl2|alpha2|(wavelength|lambda)(kalpha|alpha)?2"),
     "Kα2/Kα1": re.compile(r"ratio(kalpha2/kalpha1)?|wlratio|(kalpha2/kalpha1|a2a1)(ratio)?"),
-    "energy": re.compile(r"(xray|beam|photon)energy"),
+    "energy": re.compile(r"(xray|beam|photon)?energy"),
     "anode": re.compile(r"(tube)?(anode|target)(material|element|metal|name)?"),
     "sample": re.compile(r"sample(id|name|identification)?|id|probe(nname)?"),
+    "scan axis": re.compile(r"scan(axis|type)"),
     "counting time": re.compile(r"timeperstep|(scan)?steptime|countingtime|exposure(time)?"),
     "x": re.compile(r"(stage|sample|position)?x(position)?"),
     "y": re.compile(r"(stage|sample|position)?y(position)?"),
@@ -86,6 +96,7 @@ class Stated(NamedTuple):
     x: float | None  # mm
     y: float | None
     notes: tuple[str, ...]
+    scan_axis: str = ""  # such as Gonio, Omega or Locked Coupled
     first: int = 1  # number of the first line of numbers below
 
 
@@ -99,12 +110,18 @@ def column_of(title: str) -> Column:
     plain = title.strip()[:LONGEST].lower()
     for sign, word in _PLAIN:
         plain = plain.replace(sign, word)
+    plain = re.sub(r"\^\{([^{}]*)\}", r"^\1", plain)  # of TeX
+    plain = re.sub(r"\s+/\s+(\S+)$|/((?:nm|a|deg|rad)\b\S*)$", r" (\1\2)", plain)  # unit behind a slash
     unit = " ".join([*_BRACKETS.findall(plain), *plain.split(",")[1:]])
     name = re.sub(r"\s+", " ", _BRACKETS.sub(" ", plain).split(",")[0]).strip(" .:*/")
     if re.fullmatch(r"[gsfi] ?(\([qr]\))?", plain.split("(a")[0].strip()) and "(" in plain:
         return Column(title, "intensity")
     for axis, pattern in _AXES.items():
         if pattern.fullmatch(name) and not _ERROR.fullmatch(name):
+            if _ANOTHER_UNIT.search(f"{name} {unit}") or (axis == "q" and "pm" in unit):
+                return Column(title, "another axis")
+            if name.startswith("pos") and "deg" not in plain:  # of anything
+                return Column(title, "unknown")
             return Column(title, "axis", axis, _factor(axis, f"{name} {unit}"))
     if any(pattern.fullmatch(name) for pattern in (_INDEX, _ERROR, _ASIDE)):
         return Column(title, "aside")
@@ -153,6 +170,28 @@ def axis_in_words(header: Sequence[str]) -> Column | None:
     return None
 
 
+def names_a_unit(title: str) -> bool:
+    """Tell whether the name of an axis that isn't known holds a unit to be converted, such as nm."""
+    return re.search(r"(\b|_|^q)(nm|pm|[uμµ]m|m?rad)(\b|_|\d)", title.lower()) is not None
+
+
+def over_two_theta(scan_axis: str) -> bool:
+    """Tell whether what a header calls its scan's axis, or type, is a scan over 2θ.
+
+    Raises:
+        DatasetError: If it is a scan over another axis.
+    """
+    plain = scan_axis.strip().lower()
+    if _OVER_ANOTHER.fullmatch(plain):
+        raise DatasetError(f"It was scanned over {scan_axis!r}, no scan over 2θ. Measure one over 2θ.")
+    return _OVER_TWO_THETA.fullmatch(plain) is not None
+
+
+def is_processing(name: str) -> bool:
+    """Tell whether a name says what was done to an intensity, and not of which sample it is."""
+    return _PROCESSING.fullmatch(name.strip(" _-.").lower()) is not None
+
+
 def state(header: Sequence[str]) -> Stated:
     """Return what the lines of a header state.
 
@@ -176,6 +215,7 @@ def state(header: Sequence[str]) -> Stated:
         return read.pop() if read else None
 
     wavelength, notes = _stated_wavelength(number, [value for value, _ in said.get("anode", [])])
+    over = [value for value, _ in said.get("scan axis", [])]
     samples = list(dict.fromkeys(value for value, _ in said.get("sample", [])))
     seconds, x, y = number("counting time"), number("x"), number("y")
     return Stated(
@@ -185,6 +225,7 @@ def state(header: Sequence[str]) -> Stated:
         x[0] if x and x[1] == "mm" else None,
         y[0] if y and y[1] == "mm" else None,
         notes,
+        over[0] if len(over) == 1 else "",
     )
 
 

@@ -19,6 +19,9 @@ from glassmap.agent.data.formats.headers import (
     axis_in_words,
     column_of,
     is_of_units,
+    is_processing,
+    names_a_unit,
+    over_two_theta,
     state,
 )
 from glassmap.agent.data.formats.lines import decode
@@ -30,6 +33,9 @@ from glassmap.agent.shapes import Codes, ScanColumns
 
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
+_ALMOST_A_NUMBER = re.compile(r"[+<>~-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
 class _Block(NamedTuple):
@@ -54,7 +60,10 @@ def _read_columns(content: bytes, suffix: str) -> list[Part]:
     """
     blocks = _blocks(decode(content).splitlines())
     parts = [part for block in blocks for part in _parts_of(block, suffix)]
-    if len(blocks) > 1 and (None in (names := [part.sample for part in parts]) or len(set(names)) < len(names)):
+    if len(blocks) > 1 and len(parts) == len(blocks) and all(part.sample is None for part in parts):
+        parts = [part._replace(sample=_name_above(block)) for part, block in zip(parts, blocks, strict=True)]
+    of_what = [(part.sample, part.x, part.y) for part in parts]
+    if len(blocks) > 1 and (len(set(of_what)) < len(parts) or (None, None, None) in of_what):
         raise DatasetError(
             f"It holds {len(parts)} scans below one another, which have no names of their own. Name the sample above "
             "each (`# sample W1-3`), or save each alone."
@@ -68,17 +77,49 @@ def _read_columns(content: bytes, suffix: str) -> list[Part]:
 def _blocks(lines: Sequence[str]) -> list[_Block]:
     """Split a text into blocks of numbers, each with its header."""
     start = next((k for k, line in enumerate(lines) if _is_numbers(line)), None)
+    if start is None and any('"' in line for line in lines):
+        lines = [_without_quotes(line) for line in lines]
+        start = next((k for k, line in enumerate(lines) if _is_numbers(line)), None)
     if start is None:
         raise DatasetError(
-            f"It holds 0 lines of two numbers; at least 2 are needed. It begins with "
+            "It holds 0 lines of two numbers, without signs between thousands; at least 2 are needed. It begins with "
             f"{next((visible(line.strip())[:60] for line in lines if line.strip()), '')!r}. Export the scan again, or "
             "move the file away if it is none."
         )
     header, delimiter, comma = list(lines[:start]), *_delimiter_of(lines[start])
-    body = [line for line in lines[start:] if line.strip() and not line.lstrip().startswith("#")]
+    _check_header(lines[:start], lines[start], delimiter)
+    body = [line for line in lines[start:] if line.strip()]
+    while body[-1].lstrip().startswith("#"):
+        body.pop()
+    if comma:
+        _check_thousands(body, delimiter)
     if (values := _fast(body, delimiter, comma=comma, lines=len(lines) - start)) is not None:
+        _check_first(values)
         return [_Block(header, values, delimiter, start + 1)]
     return list(_slow(lines, start, header))
+
+
+def _without_quotes(line: str) -> str:
+    """Return a line without the quotes of its cells; those stay that hold what separates cells."""
+    return re.sub(r'"([^";\t]*)"' if ";" in line or "\t" in line else r'"([^",]*)"', r"\1", line)
+
+
+def _check_header(header: Sequence[str], first: str, delimiter: str | None) -> None:
+    """Refuse lines above the numbers that are meant as numbers, too.
+
+    Raises:
+        DatasetError: If there is one, such as `20.0  1,000` with a sign between thousands.
+    """
+    width = len(first.split(delimiter))
+    for number, line in enumerate(header, start=1):
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        if len(cells) == width and _NUMBER.fullmatch(cells[0]) and _ALMOST_A_NUMBER.fullmatch(cells[1]):
+            if column_of(cells[1]).role == "axis":
+                continue
+            raise DatasetError(
+                f"Line {number}: two numbers are expected, without signs between thousands, got "
+                f"{visible(line.strip())[:40]!r}; correct the line or export the scan again."
+            )
 
 
 def _fast(body: Sequence[str], delimiter: str | None, *, comma: bool, lines: int) -> ScanColumns | None:
@@ -118,6 +159,33 @@ def _numbers_a_line(text: str) -> Codes:
     return np.diff(words[ends], prepend=0, append=words[-1])
 
 
+def _check_first(values: ScanColumns) -> None:
+    """Refuse a first line that only numbers the columns, as programs write that know no names.
+
+    Raises:
+        DatasetError: If it is 0, 1, … and the axis leaps from there.
+    """
+    if len(values) > 3 and values[0].tolist() == list(range(values.shape[1])):
+        first, second = np.diff(values[:3, 0])
+        if first > 3 * second:
+            raise DatasetError("Its first line of numbers, 0, 1, …, seems to count the columns. Name them instead.")
+
+
+def _check_thousands(body: Sequence[str], delimiter: str | None) -> None:
+    """Refuse commas that may stand between thousands: none in the axis, and before three digits in all others.
+
+    Raises:
+        DatasetError: If they do.
+    """
+    cells = [[cell.strip() for cell in line.split(delimiter)] for line in body]
+    with_comma = [cell for row in cells for cell in row[1:] if "," in cell]
+    if not any("," in row[0] for row in cells) and all(_THOUSANDS.fullmatch(cell) for cell in with_comma):
+        raise DatasetError(
+            f"{with_comma[0] if with_comma else ','!r} may have its comma between thousands, or before decimals. "
+            "Export the scan without signs between thousands."
+        )
+
+
 def _slow(lines: Sequence[str], start: int, header: list[str]) -> Iterator[_Block]:
     """Read blocks below one another, and say of what is wrong in which line.
 
@@ -137,6 +205,10 @@ def _slow(lines: Sequence[str], start: int, header: list[str]) -> Iterator[_Bloc
         row = [_number(cell, comma=comma) for cell in cells]
         while len(row) > max(width, 2) and not cells[len(row) - 1]:
             row.pop()
+        is_ended = bool(rows) and len(row) > 3 and delimiter is not None and not any(cells[:2])  # the first of pairs is
+        if is_ended and any(value is not None for value in row[2:]):
+            rows.append([np.nan if value is None else value for value in row])
+            continue
         if None in row[:2] or len(row) < 2 or (width and len(row) > width) or (None in row and delimiter is None):
             if line.lstrip().startswith("#"):
                 between.append(line)
@@ -151,7 +223,7 @@ def _slow(lines: Sequence[str], start: int, header: list[str]) -> Iterator[_Bloc
                 "or export the scan again."
             )
         point = [np.nan if value is None else value for value in row]
-        if rows and between and not point[0] > rows[-1][0]:
+        if rows and between and (not point[0] > rows[-1][0] or _is_header(between)):
             yield _block(header, rows, delimiter, first)
             header, rows, first, width = between, [], k, 0
         between, width = [], max(width, len(point))
@@ -168,6 +240,21 @@ def _block(header: list[str], rows: list[list[float]], delimiter: str | None, fi
         )
     width = max(map(len, rows))
     return _Block(header, np.array([row + [np.nan] * (width - len(row)) for row in rows]), delimiter, first + 1)
+
+
+def _is_header(lines: Sequence[str]) -> bool:
+    """Tell whether lines between numbers say that those below are of another sample or place."""
+    stated = state([line for line in lines if line.strip()])
+    return any(said is not None for said in (stated.sample, stated.x, stated.y))
+
+
+def _name_above(block: _Block) -> str | None:
+    """Return the last line above the columns' names of one of several blocks, where it is a name; None where not."""
+    for line in reversed(block.header):
+        bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
+        if bare.strip(" ,;-=*#") and not any(column_of(cell).role == "axis" for cell in re.split(r"[\s,;]+", bare)):
+            return bare.strip(" ,;") if re.fullmatch(r"[\w./#+-]+( [\w./#+-]+)?", bare.strip(" ,;")) else None
+    return None
 
 
 def _begins_block(lines: Sequence[str], at: int, last: float) -> bool:
@@ -223,6 +310,9 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
     if width < 2:
         raise DatasetError("It holds one column of numbers; a scan has two at least. Export the scan again.")
     stated, said = state(block.header)._replace(first=block.first), axis_in_words(block.header)
+    _check_count(block, suffix)
+    if over_two_theta(stated.scan_axis) and said is None:
+        said = Column(stated.scan_axis, "axis")
     titles, above = _titles(block, width)
     if any(SHARE.search(title) for title in titles):
         raise DatasetError(
@@ -244,9 +334,26 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
         raise DatasetError(f"It is over {another[0]!r}; a scan is over 2θ, q or r. Export it over one of them.")
     if width == 2 and columns and columns[0].role not in ("unknown", "intensity"):
         raise DatasetError(f"Its columns are {_say(titles)}, and none is 2θ, q or r. Name them, or export it again.")
-    if width > 3 or (width == 3 and suffix != ".xye"):
+    if titles and names_a_unit(titles[0]):
+        raise DatasetError(f"Its axis is called {titles[0]!r}, which isn't known. Call it q_nm^-1, q_A^-1 or 2theta.")
+    is_xye = suffix == ".xye" or [title.strip().lower()[:1] for title in titles] == ["x", "y", "e"]
+    if width > 3 or (width == 3 and not is_xye):
         raise DatasetError(_say_unnamed(values, titles))
     return [_part(values, 0, Column("", "intensity"), 1, stated)._replace(axis_name=None)]
+
+
+def _check_count(block: _Block, suffix: str) -> None:
+    """Refuse a `.chi` that ends before the number of points that its fourth line announces.
+
+    Raises:
+        DatasetError: If it does.
+    """
+    announced = block.header[-1].strip() if suffix == ".chi" and block.header else ""
+    if announced.isdecimal() and int(announced) != len(block.values):
+        raise DatasetError(
+            f"It announces {announced} points and holds {len(block.values)}. Wait until it is written, or export it "
+            "again."
+        )
 
 
 def _side_by_side(
@@ -285,12 +392,14 @@ def _over_one_axis(
         rates = [k for k in found if columns[k].is_rate]
         found = rates if len(rates) == 1 and len(found) == 2 else found  # counts and cps of one scan
     if len(found) == 1:
-        sample = next((cell for cell in (above[found[0]], above[axis]) if cell), "") if above else ""
         part = _part(values, axis, columns[axis], found[0], stated, columns)
-        return [part._replace(sample=part.sample or sample or columns[found[0]].sample or None)]
+        sample = columns[axis].sample if columns[axis].sample == columns[found[0]].sample else ""
+        return [part._replace(sample=part.sample or sample or None)]
     names = [above[k] if above and above[k] else columns[k].sample or columns[k].title for k in found]
     if by_role["intensity"] and (
-        len(set(names)) < len(names) or not all(columns[k].sample or (above and above[k]) for k in found)
+        len(set(names)) < len(names)
+        or not all(columns[k].sample or (above and above[k]) for k in found)
+        or any(is_processing(name) for name in names)
     ):
         raise DatasetError(
             f"It holds {len(found)} intensities over one axis, {_say([titles[k] for k in found])}, and doesn't say of "
@@ -339,23 +448,38 @@ def _part(
 
 
 def _titles(block: _Block, width: int) -> tuple[list[str], list[str]]:
-    """Return the names of the columns, and what stands above them; empty where there are none."""
-    split = list[list[str]]()
+    """Return the names of the columns, and of the samples that stand above them; empty where there are none."""
+    lines = list[str]()
     for line in block.header[-50:]:
-        bare = COMMENT.sub("", line, count=1) if COMMENT.match(line) and not line.startswith((",", ";")) else line
-        split += [cells for cells in [_split(bare, block.delimiter, width)] if cells]
+        is_comment = COMMENT.match(line) and not line.startswith(block.delimiter or "#,")
+        lines.append(COMMENT.sub("", line, count=1) if is_comment else line)
+    split = [_split(line, block.delimiter, width) for line in lines]
     scored = [
-        (sum(column_of(cell).role != "unknown" and bool(cell) for cell in cells), k) for k, cells in enumerate(split)
+        (sum(column_of(cell).role != "unknown" and bool(cell) for cell in cells), k)
+        for k, cells in enumerate(split)
+        if cells
     ]
-    best = max(scored, default=(0, 0))
-    if best[0] == 0:  # of two columns, names that tell nothing; of more, they are names all the same
-        return (split[-1] if split else []), []
-    row = split[best[1]]
-    below = split[best[1] + 1] if best[1] + 1 < len(split) else []
+    score, at = max(scored, default=(0, 0))
+    if score == 0:  # of two columns, names that tell nothing; of more, they are names all the same
+        return next((cells for cells in reversed(split) if cells), list[str]()), []
+    row = split[at]
+    below = split[at + 1] if at + 1 < len(split) else []
     if below and is_of_units(below):
         row = [f"{cell} ({unit})" if unit else cell for cell, unit in zip(row, below, strict=True)]
-    above = split[best[1] - 1] if best[1] else []
-    return row, above if not any(column_of(cell).role == "axis" for cell in above if cell) else []
+    names = (_samples(line, cells, row, block.delimiter) for line, cells in zip(lines[:at], split[:at], strict=True))
+    return row, next((found for found in reversed(list(names)) if found), list[str]())
+
+
+def _samples(line: str, cells: list[str], titles: Sequence[str], delimiter: str | None) -> list[str]:
+    """Return the samples that a line above the names of columns says, a cell a column; empty where it says none."""
+    axes = [k for k, title in enumerate(titles) if column_of(title).role == "axis"]
+    words = line.split()
+    if delimiter is None and len(words) == len(axes) > 1:  # one above each pair
+        return [words[axes.index(k)] if k in axes else "" for k in range(len(titles))]
+    if not cells or not axes or any(column_of(cell).role == "axis" for cell in cells if cell):
+        return []
+    pairs = [set(cells[begin:end]) for begin, end in zip(axes, [*axes[1:], len(cells)], strict=True)]
+    return cells if delimiter is not None or all(len(pair) == 1 for pair in pairs) else []
 
 
 def _split(line: str, delimiter: str | None, width: int) -> list[str]:
