@@ -80,6 +80,8 @@ class Potential:
     """Å."""
     is_synthetic: bool = False
     """Whether cross terms come from a mixing rule."""
+    notes: tuple[str, ...] = ()
+    """What of the file LAMMPS leaves aside."""
 
     @cached_property  # every simulation's key asks for it
     def digest(self) -> str:
@@ -128,19 +130,27 @@ def load_potential(source: str, elements: tuple[str, ...]) -> Potential:
 
 
 def read_potential(path: Path) -> Potential:
-    """Read and check an `eam/alloy` or `eam/fs` file; which of the two it is shows in its length.
+    """Read and check an `eam/alloy` or `eam/fs` file, as LAMMPS takes it; which of the two it is shows in its tables.
 
     Raises:
         SimulationError: If the file is missing, cut off, holds NaN or anything but numbers, is in other than `metal`
             units, or a mass is not the element's.
     """
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise SimulationError(
             f"The potential {path} can't be read ({error}). Give the path of an eam/alloy or eam/fs file, or one of "
             f"{', '.join(GENERATED)}."
         ) from error
+    if b"\0" in content:
+        raise SimulationError(
+            f"The potential {path} can't be read, as it is no text. Give the path of an eam/alloy or eam/fs file."
+        )
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:  # an author's name
+        text = content.decode("latin-1")
     return parse_potential(text, name=path.name)
 
 
@@ -155,15 +165,23 @@ def parse_potential(text: str, *, name: str) -> Potential:
             "so silently."
         )
     try:
-        count, *elements = lines[3].split()
-        n_rho, d_rho, n_r, d_r, cutoff = lines[4].split()[:5]
+        count, *elements = _words(lines[3])
+        n_rho, d_rho, n_r, d_r, cutoff = _words(lines[4])[:5]
         n_rho, n_r, d_rho, d_r, cutoff = int(n_rho), int(n_r), float(d_rho), float(d_r), float(cutoff)
         if int(count) != len(elements) or not elements or min(n_rho, n_r) < 5:
             raise ValueError(f"{count} elements are announced, {len(elements)} named; {n_rho} and {n_r} points")
     except (IndexError, ValueError) as error:
         raise SimulationError(f"{rule}, its header can't be read: {error}. Is it another kind of file?") from error
-    if not (d_rho > 0 and d_r > 0 and 0 < cutoff <= n_r * d_r * (1 + 1e-6)):
-        raise SimulationError(f"{rule}, got a cutoff of {cutoff:g} Å with {n_r} points {d_r:g} Å apart; correct it.")
+    if not (d_rho > 0 and d_r > 0 and cutoff > 0):
+        raise SimulationError(
+            f"{rule}, got steps of {d_rho:g} and {d_r:g} Å and a cutoff of {cutoff:g} Å; correct them."
+        )
+    if cutoff > n_r * d_r * (1 + 1e-6):
+        raise SimulationError(
+            f"{name}: its cutoff, {cutoff:g} Å, lies beyond its tables, {n_r} points {d_r:g} Å apart, which end at "
+            f"{(n_r - 1) * d_r:g} Å. LAMMPS would go on with what stands in the last point; write a cutoff of "
+            f"{(n_r - 1) * d_r:g} Å into line 5, or fetch a table that reaches as far."
+        )
     found = _split_tables(lines[5:], n_elements=len(elements), n_rho=n_rho, n_r=n_r)
     if found is None:
         raise SimulationError(
@@ -171,7 +189,7 @@ def parse_potential(text: str, *, name: str) -> Potential:
             f"{n_r} of the density (eam/fs: for each pair), then {n_r} for each pair; they do not. The file is cut off "
             "or damaged; fetch it again."
         )
-    style, heads, numbers = found
+    style, heads, numbers, notes = found
     for element, head in zip(elements, heads, strict=True):
         _check_mass(name, element, head)
     try:
@@ -183,26 +201,73 @@ def parse_potential(text: str, *, name: str) -> Potential:
             f"{name}: {int((~np.isfinite(table)).sum())} of {table.size} table entries are NaN or infinite. LAMMPS "
             "would run with them and find nothing but NaN; fetch the file again."
         )
-    return Potential(name, text, style, tuple(elements), cutoff, is_synthetic=SYNTHETIC in lines[0])
+    return Potential(name, text, style, tuple(elements), cutoff, is_synthetic=SYNTHETIC in lines[0], notes=notes)
+
+
+def _words(line: str) -> list[str]:
+    """Return the words of a line before a comment."""
+    return line.partition("#")[0].split()
 
 
 def _split_tables(
     lines: list[str], *, n_elements: int, n_rho: int, n_r: int
-) -> tuple[Style, list[list[str]], list[str]] | None:
-    """Return style, words of each element's head line, and all numbers, where they are as many as a style has."""
-    rows = [words for line in lines if (words := line.partition("#")[0].split())]
-    styles: dict[Style, int] = {"eam/alloy": n_rho + n_r, "eam/fs": n_rho + n_elements * n_r}
-    for style, block in styles.items():
-        heads, numbers, wanted = [], [], 0
-        for words in rows:
-            if len(numbers) == wanted and len(heads) < n_elements:
-                heads.append(words)
-                wanted += block
-            else:
-                numbers += words
-        if len(heads) == n_elements and len(numbers) == wanted + n_elements * (n_elements + 1) // 2 * n_r:
-            return style, heads, numbers
-    return None
+) -> tuple[Style, list[list[str]], list[str], tuple[str, ...]] | None:
+    """Return style, words of each element's head line, numbers, and what is left aside; None where some are missing.
+
+    As LAMMPS reads: a table begins on a line of its own, and what stands behind its last value is left aside, as is
+    what stands behind the last table (`TextFileReader::next_dvector` of LAMMPS 22 Jul 2025). Where tables are not all too
+    long by as much, a value may stand where none belongs, and the file is damaged.
+    """
+    rows = [words for line in lines if (words := _words(line))]
+    blocks: dict[Style, int] = {"eam/alloy": 1, "eam/fs": n_elements}  # tables of the density of each element
+    found: tuple[Style, list[list[str]], list[str], tuple[int, int]] | None = None
+    for style, block in blocks.items():
+        heads, numbers, aside = _read_tables(rows, n_elements, [n_rho] + [n_r] * block, n_r)
+        if aside is not None and (found is None or aside < found[3]):
+            found = style, heads, numbers, aside
+    if found is None:
+        return None
+    style, heads, numbers, (surplus, behind) = found
+    notes = [
+        f"Each table has {surplus} more values than it says; the last are left aside, as LAMMPS does."
+        if surplus
+        else "",
+        f"{behind} lines behind the last table are left aside, as LAMMPS does." if behind else "",
+    ]
+    return style, heads, numbers, tuple(note for note in notes if note)
+
+
+def _read_tables(
+    rows: list[list[str]], n_elements: int, sizes: list[int], n_r: int
+) -> tuple[list[list[str]], list[str], tuple[int, int] | None]:
+    """Return heads, numbers, and how many values of each table and lines behind all are left aside.
+
+    None where rows end too early, or some tables have more values to leave aside than others.
+
+    Args:
+        rows: Words of the lines behind the header.
+        n_elements: How many elements there are.
+        sizes: Of each table of an element.
+        n_r: Size of each table of a pair.
+    """
+    heads, numbers, surplus, at = list[list[str]](), list[str](), set[int](), 0
+    tables = [size for _ in range(n_elements) for size in (0, *sizes)] + [n_r] * (n_elements * (n_elements + 1) // 2)
+    for size in tables:
+        if size == 0:
+            heads += rows[at : at + 1]
+            at += 1
+            continue
+        found = held = 0
+        while found < size and at < len(rows):
+            taken = rows[at][: size - found]
+            numbers += taken
+            found += len(taken)
+            held += len(rows[at])
+            at += 1
+        if found < size or len(surplus | {held - size}) > 1:
+            return heads, numbers, None
+        surplus.add(held - size)
+    return heads, numbers, (surplus.pop(), len(rows) - at)
 
 
 def _check_mass(name: str, element: str, head: list[str]) -> None:

@@ -199,4 +199,5 @@ def facts_of(structure: "Structure", potential: "Potential") -> dict[str, Any]:
         "cpu_seconds": structure.cpu_seconds,
         "potential": potential.name,
         "synthetic": potential.is_synthetic,
+        **({"notes": list(potential.notes)} if potential.notes else {}),
     }

@@ -273,6 +273,8 @@ def simulate(
         elements = elements_of(alloy)
         composition = parse_composition(alloy, elements)
         source, lammps = load_potential(potential, elements), find_lammps(command)
+        for note in source.notes:
+            say(f"Note: {source.name}: {note}")
         if estimate:
             if atoms is not None:
                 raise SimulationError(f"An estimate is for several sizes at once; leave out --atoms {atoms}.")
@@ -331,7 +333,10 @@ def sweep(
     with errors_in_words():
         elements = elements_of(system)
         protocol = replace(PRESETS[preset], seed=seed, **given(atoms=atoms))
-        plan = Sweep(elements, load_potential(potential, elements), protocol, numbers(steps), repeats, faces)
+        source = load_potential(potential, elements)
+        for note in source.notes:
+            say(f"Note: {source.name}: {note}")
+        plan = Sweep(elements, source, protocol, numbers(steps), repeats, faces)
         with progress() as report:
             written, failures = run_sweep(
                 plan,
