@@ -215,8 +215,8 @@ def _split_tables(
     """Return style, words of each element's head line, numbers, and what is left aside; None where some are missing.
 
     As LAMMPS reads: a table begins on a line of its own, and what stands behind its last value is left aside, as is
-    what stands behind the last table (`TextFileReader::next_dvector` of LAMMPS 22 Jul 2025). Where tables are not all too
-    long by as much, a value may stand where none belongs, and the file is damaged.
+    what stands behind the last table (`TextFileReader::next_dvector` of LAMMPS 22 Jul 2025). Where tables are not all
+    too long by as much, a value may stand where none belongs, and the file is damaged.
     """
     rows = [words for line in lines if (words := _words(line))]
     blocks: dict[Style, int] = {"eam/alloy": 1, "eam/fs": n_elements}  # tables of the density of each element
