@@ -34,6 +34,7 @@ _INTENSITIES = (  # the first that is there: as measured before as processed
 )
 _ANOTHER_AXIS = ("_pd_meas_time_of_flight", "_pd_proc_d_spacing", "_pd_proc_energy_detection", "_pd_meas_position")
 _WAVELENGTH = ("_diffrn_radiation_wavelength", "_diffrn_radiation_wavelength_value")
+_NOBODY = ("", "global", "publ", "overall")  # what blocks are called that are of no sample
 _ANODES = ("_diffrn_source_target", "_diffrn_radiation_source_target")
 SAME_LINES = 0.01  # relative; what the wavelengths of one doublet differ by
 SAME_MONITOR = 1e-3  # relative
@@ -59,18 +60,18 @@ def _read_cif(content: bytes, suffix: str) -> list[Part]:
         said = visible(str(error).strip().splitlines()[0])[:120] if str(error).strip() else ""
         raise DatasetError(f"It is no whole CIF: {said}. Wait until it is written, or export it again.") from error
     blocks = [(block.name, _items(block)) for block in document]
-    held = [(name, items) for name, items in blocks if any(name in items for name in _INTENSITIES)]
+    held = [(name, items) for name, items in blocks if _intensities(items)]
     if not held:
         raise DatasetError(_say_why_none([items for _, items in blocks]))
-    elsewhere = [items for _, items in blocks if not any(name in items for name in _INTENSITIES)]
+    elsewhere = [items for _, items in blocks if not _intensities(items)]
     parts = list[Part]()
     for number, (name, items) in enumerate(held, start=1):
         try:
             parts.append(_read_block(items, elsewhere))
         except DatasetError as error:
             raise DatasetError(f"Block {visible(name)[:40]!r}: {error}") from error
-        if len(held) > 1:
-            parts[-1] = parts[-1]._replace(sample=name, frame=number)
+        sample = None if name.lower() in _NOBODY and len(held) == 1 else name
+        parts[-1] = parts[-1]._replace(sample=sample, frame=number if len(held) > 1 else None)
     return parts
 
 
@@ -84,6 +85,11 @@ def _items(block: Any) -> dict[str, list[str]]:
         elif item.pair is not None:
             found[_plain(item.pair[0])] = [item.pair[1]]
     return found
+
+
+def _intensities(items: _Items) -> list[str]:
+    """Return the items of measured intensities that have values, the best first."""
+    return [name for name in _INTENSITIES if any(value not in (".", "?") for value in items.get(name, ()))]
 
 
 def _plain(tag: str) -> str:
@@ -102,7 +108,7 @@ def _say_why_none(blocks: Sequence[_Items]) -> str:
 
 def _read_block(items: _Items, elsewhere: Sequence[_Items]) -> Part:
     """Read the scan of one block; a wavelength may stand in a block of its own."""
-    intensity_name = next(name for name in _INTENSITIES if name in items)
+    intensity_name = _intensities(items)[0]
     size = len(items[intensity_name])
     if not 2 <= size <= MAX_POINTS:
         raise DatasetError(f"A scan has 2 to {MAX_POINTS} points, {intensity_name} has {size}. Export it again.")

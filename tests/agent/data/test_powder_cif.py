@@ -56,6 +56,18 @@ def test_what_was_measured_is_read(body: str, what: str, path: Path):
     assert scan.notes[0].endswith(f"the axis {what}.")
 
 
+def test_a_single_block_is_the_sample_unless_it_is_called_as_none_is(path: Path):
+    for name, sample in (("W1-3", "W1-3"), ("global", None)):
+        path.write_text(f"data_{name}\n{listed()}")
+        assert read_raw_scan(path).sample == sample
+
+
+def test_an_item_without_values_isn_t_read(path: Path):
+    unknown = loop(pd_meas_2theta_scan=ANGLES, pd_meas_counts_total=["?"] * 41, pd_proc_intensity_net=COUNTS)
+    path.write_text(f"data_W1\n{unknown}")
+    assert read_raw_scan(path).intensity.sum() == 12076
+
+
 def test_q_is_read_as_q(path: Path):
     q = np.linspace(1, 5, 41)
     path.write_text("data_W1\n" + loop(pd_proc_recip_len_Q=q, pd_proc_intensity_net=COUNTS))
