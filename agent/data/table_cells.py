@@ -3,6 +3,7 @@
 import csv
 import datetime
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 MAX_ROWS = 100_000
 MOST_TITLES = 30  # rows above the header
 MAX_COLUMNS = 200
+MAX_CELLS = 4_000_000  # of a sheet, up to its last row and column
+LOWEST_ROW = 1_048_576  # of a spreadsheet; a file of OpenDocument says so many empty rows at its end
 MAX_BYTES = 16_000_000  # of a table
 
 
@@ -95,8 +98,37 @@ def _read_book(content: bytes) -> Sheets:
     if content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             check_archive(archive.infolist())
+            for name in archive.namelist():
+                if name.startswith("xl/worksheets/") or name == "content.xml":
+                    _check_extent(archive.read(name))
     book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
     return {name: _lines_of(book.get_sheet_by_name(name).to_python(skip_empty_area=False)) for name in book.sheet_names}
+
+
+def _check_extent(sheet: bytes) -> None:
+    """Refuse a sheet with a cell so far out that a table up to there takes all memory.
+
+    Args:
+        sheet: XML of Excel, whose cells that hold something say where they are, or of OpenDocument, where they say how
+            often they are repeated.
+
+    Raises:
+        DatasetError: If so.
+    """
+    found = re.findall(rb"<c\b[^>/]*\sr=[\"']([A-Za-z]*)([0-9]{1,18})[^>/]*>", sheet)
+    columns, rows = {column for column, _ in found}, {row for _, row in found}
+    widest, lowest = max(map(_number_of, columns), default=0), max(map(int, rows), default=0)
+    repeated = max(map(int, re.findall(rb"-repeated=[\"']([0-9]{1,18})", sheet)), default=0)
+    if widest * lowest > MAX_CELLS or repeated > LOWEST_ROW:
+        raise DatasetError(
+            f"It reaches to row {max(lowest, repeated)} and column {max(widest, 1)}, which is more than {MAX_CELLS} "
+            "cells. Clear what stands far out, or save the table as CSV."
+        )
+
+
+def _number_of(column: bytes) -> int:
+    """Return the number of a column that a spreadsheet calls A to XFD; more than any where it is called otherwise."""
+    return MAX_CELLS if len(column) > 3 else sum((c & 31) * 26**k for k, c in enumerate(reversed(column)))
 
 
 def _lines_of(rows: Sequence[Sequence[Any]]) -> list[Line]:

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ def book(*sheets: list[list[Any]]) -> bytes:
 
 def ods(rows: list[list[str | float]]) -> bytes:
     """The smallest OpenDocument sheet."""
-    import zipfile
 
     def cell(value: str | float) -> str:
         if isinstance(value, str):
@@ -206,6 +206,18 @@ def test_the_sheet_that_is_a_table_is_read_and_it_is_said(tmp_path: Path):
     table = read(tmp_path, book([["notes"], ["made by"]], [["EDX"], [], *good, ["Mean", 48.5, 29, 22.5]]), "edx.xlsx")
     assert table.samples == ("a", "b") and any("Sheet2" in note for note in table.notes)
     assert "Several of its sheets" in refusal(tmp_path, book(good, good), "edx.xlsx")
+
+
+@pytest.mark.parametrize("cell", ["XFD1048576", "D5000000", "AAAA3"])
+def test_a_cell_far_out_is_refused_before_it_takes_all_memory(cell: str, tmp_path: Path):
+    far = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(book([XLSX, ["a", 47, 28, 25]]))) as good,
+        zipfile.ZipFile(far, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in good.namelist():
+            new.writestr(name, good.read(name).replace(b'r="D2"', f'r="{cell}"'.encode()))
+    assert "more than 4000000 cells" in refusal(tmp_path, far.getvalue(), "edx.xlsx")
 
 
 def test_open_document_sheets_are_read(tmp_path: Path):
