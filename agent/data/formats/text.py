@@ -154,9 +154,8 @@ def _numbers_a_line(text: str) -> Codes:
     is_blank = letters <= ord(" ")
     begins = ~is_blank
     begins[1:] &= is_blank[:-1]
-    ends = np.flatnonzero(letters == ord("\n"))
-    words = np.cumsum(begins)
-    return np.diff(words[ends], prepend=0, append=words[-1])
+    lines = np.flatnonzero(letters[:-1] == ord("\n")) + 1
+    return np.add.reduceat(begins, np.append(0, lines), dtype=np.int64)
 
 
 def _check_first(values: ScanColumns) -> None:
