@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 _PREFECT_HOME = tempfile.TemporaryDirectory(prefix="glassmap-prefect-")
@@ -15,6 +15,7 @@ os.environ |= {
 }
 os.environ.pop("PREFECT_API_URL", None)
 
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
@@ -24,9 +25,30 @@ settings.register_profile("glassmap", deadline=None)
 settings.load_profile("glassmap")
 
 
+TESTS = Path(__file__).parent
+LONGEST = ("test_supervisor.py", "test_upgrade.py", "test_app.py", "test_dask_cluster.py", "test_simulated_campaign.py")
+TRUSTED = ("benchmarks", "dashboard", "flows/cli", "flows/compute", "flows/services", "flows/upkeep", "test_upgrade.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest and mostly waits, so that others are at work meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_supervisor.py")
+    """Begin with the files that take longest: the first mostly waits, and none is left to end alone."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Check shapes and types at every call, but for tests of what is built upon that: it is a fifth of their time.
+
+    `agent` and `simulation`, whose shapes they are, are checked by their own tests, by whole campaigns of every kind in
+    `flows/rounds` and `flows/backends`, and by all that is not named in `TRUSTED`.
+    """
+    is_trusted = any(item.path.is_relative_to(TESTS / name) for name in TRUSTED)
+    jaxtyping.config.update("jaxtyping_disable", is_trusted)
+    try:
+        return (yield)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
