@@ -8,7 +8,7 @@ import csv
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -151,6 +151,8 @@ def read_potential(path: Path) -> Potential:
         text = content.decode()
     except UnicodeDecodeError:  # an author's name
         text = content.decode("latin-1")
+        found = parse_potential(text, name=path.name)
+        return replace(found, notes=("It isn't UTF-8 and was read as Latin-1.", *found.notes))
     return parse_potential(text, name=path.name)
 
 
@@ -190,6 +192,8 @@ def parse_potential(text: str, *, name: str) -> Potential:
             "or damaged; fetch it again."
         )
     style, heads, numbers, notes = found
+    if comments := [line.partition("#")[2].strip() for line in lines[3:5] if "#" in line]:
+        notes = (f"Comments in its header are left aside, as LAMMPS does: {', '.join(comments)[:100]}.", *notes)
     for element, head in zip(elements, heads, strict=True):
         _check_mass(name, element, head)
     try:
