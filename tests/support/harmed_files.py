@@ -19,7 +19,7 @@ import numpy as np
 from glassmap.agent.data.composition_table import read_composition_table
 from glassmap.agent.data.scan_files import read_scans
 from glassmap.agent.errors import GlassmapError
-from tests.agent.data import test_brml, test_gsas, test_nexus, test_powder_cif, test_xrdml
+from tests.agent.data import test_brml, test_composition_table, test_gsas, test_nexus, test_powder_cif, test_xrdml
 from tests.support import instrument_files as made
 
 LONGEST = 2.0  # s
@@ -197,6 +197,7 @@ def files() -> dict[str, bytes]:
         "map.h5": _hdf5(_map),
         "latest.h5": _hdf5(_map, libver="latest"),
         "edx.xlsx": _workbook(),
+        "edx.ods": test_composition_table.ods([line.split(",") for line in TABLE.splitlines()]),
     }
 
 

@@ -43,6 +43,8 @@ def _read_gsas(content: bytes, suffix: str) -> list[Part]:
     """
     lines = _lines(decode(content))
     starts = [k for k, line in enumerate(lines) if line.startswith("BANK")]
+    if not starts:
+        raise DatasetError("No line of it begins with BANK. Export it again.")
     parts = list[Part]()
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(lines)], strict=True), start=1):
         comments = lines[: starts[0]] if number == 1 else _comments_above(lines, start)

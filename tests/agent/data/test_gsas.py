@@ -132,6 +132,13 @@ def test_a_line_that_breaks_off_is_refused(tmp_path: Path):
         read_scans(path)
 
 
+def test_a_bank_in_the_middle_of_a_line_is_refused(tmp_path: Path):
+    path = tmp_path / "scan.gsa"
+    path.write_text(f"{TITLE} {standard()}")
+    with pytest.raises(DatasetError, match="No line of it begins with BANK"):
+        read_scans(path)
+
+
 @pytest.mark.parametrize("width", [1, 7, 8])
 def test_one_count_a_line_isn_t_taken_for_columns(width: int, tmp_path: Path):
     counts = COUNTS.astype(int) + 10 ** (width - 1) * (width > 4)
