@@ -25,7 +25,7 @@ _OWN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}  # deflate, shuffle, checksum, szip, nb
 _VARIABLE_LENGTH = 9  # class of HDF5's types
 _TEXT = 3
 _PLAIN = (0, 1, _TEXT)  # classes of HDF5's types: integers, floats and texts
-_ATTRIBUTES = ("NX_class", "default", "signal", "axes", "axis", "units", "unit")
+_ATTRIBUTES = ("NX_class", "default", "signal", "axes", "axis", "units", "unit", "long_name")
 
 
 class Elsewhere(NamedTuple):
@@ -62,7 +62,10 @@ class Dataset:
     @property
     def unit(self) -> str:
         """Its attribute `units`, in lower case; empty where there is none."""
-        return next((said[0].strip().lower() for name in ("units", "unit") if (said := self.attributes.get(name))), "")
+        return next(
+            (said[0].strip().lower() for name in ("units", "unit") if (said := self.attributes.get(name))),
+            "",
+        )
 
     def numbers(self) -> Numbers:
         """Read it.

@@ -353,8 +353,11 @@ def _places(
     names, scans = _names_of_axes(data, signal), int(np.prod(leading))
     others = [name for k, name in enumerate(names) if k != dimension] if len(names) == len(leading) + 1 else []
     for along, name in enumerate(others):
-        dataset = member(entry.root, data, name) if pattern.fullmatch(name.lower()) else None
-        if isinstance(dataset, Dataset) and dataset.unit in _MM and dataset.shape == (leading[along],):
+        dataset = member(entry.root, data, name) if name not in (".", "") else None
+        if not isinstance(dataset, Dataset) or dataset.unit not in _MM or dataset.shape != (leading[along],):
+            continue
+        called = (name, *dataset.attributes.get("long_name", ()))  # pyFAI's maps have the motor's name there
+        if any(pattern.fullmatch(one.lower()) for one in called):
             shape = [-1 if k == along else 1 for k in range(len(leading))]
             return np.broadcast_to((dataset.numbers() * _MM[dataset.unit]).reshape(shape), tuple(leading)).ravel()
 

@@ -134,6 +134,17 @@ def test_the_axes_of_a_map_say_where_each_scan_was_taken(path: Path):
     assert [scan.intensity.max() / HALO.max() for scan in scans] == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_motors_of_pyfais_maps_are_known_by_their_long_names(path: Path):
+    with h5py.File(path, "w") as file:
+        process = group_of(group_of(file, "entry_0000", "NXentry", default="pyFAI/result"), "pyFAI", "NXprocess")
+        data = group_of(process, "result", "NXdata", signal="intensity", axes=["slow", "fast", "q"])
+        put(data, "slow", [0.0, 5.0], "mm").attrs["long_name"] = "samy"
+        put(data, "fast", [1.0, 2.0, 3.0], "mm").attrs["long_name"] = "samx"
+        put(data, "q", Q * 10, "nm^-1")
+        put(data, "intensity", HALO * np.ones((2, 3, 1)), None)
+    assert [(scan.x, scan.y) for scan in read_scans(path)] == [(1, 0), (2, 0), (3, 0), (1, 5), (2, 5), (3, 5)]
+
+
 def test_positioners_say_where_each_scan_of_a_stack_was_taken(path: Path):
     with h5py.File(path, "w") as file:
         entry = entry_with(file, "q", Q, "1/angstrom", HALO * np.ones((3, 1)))
