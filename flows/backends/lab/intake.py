@@ -341,7 +341,7 @@ def _read_scans(lab: Laboratory, path: Path) -> list[RawScan]:
 
 def _name_in(scans: Sequence[RawScan], scan: RawScan) -> str:
     """Return what the store calls a scan of a file: nothing where it is the only one."""
-    return scan.name if len(scans) > 1 else ""
+    return visible(scan.name) if len(scans) > 1 else ""
 
 
 def _identify(lab: Laboratory, ledger: Ledger, path: str, scans: Sequence[DroppedScan]) -> list[Identified]:

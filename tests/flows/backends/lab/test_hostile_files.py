@@ -203,7 +203,8 @@ def test_a_hostile_name_time_and_content_come_to_one_entry_that_anybody_may_read
         path.unlink()
     entry = event.file
     assert entry.state in ("quarantined", "waiting") and entry.reason and abs(entry.modified) < 2**63
-    for text in (entry.path, entry.reason, event.text, *event.samples):
+    called = [scan.sample + scan.name + scan.reason for scan in event.scans]
+    for text in (entry.path, entry.reason, event.text, *(row.sample for row in event.samples), *called):
         assert text.encode() and not {unicodedata.category(c) for c in text} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     if entry.hash and entry.state == "quarantined":
         kept = {path.read_bytes() for path in (backend.folder / "quarantine").iterdir()}

@@ -1,7 +1,6 @@
 """Which alloy a scan is of, by its name, by tables, by what is waited for."""
 
 import shutil
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +127,14 @@ def test_a_slash_is_part_of_a_sample_s_name(lab: Path):
         assert not store.n_spectra() and store.samples("w1/3")[0].composition == pytest.approx((0.7, 0.2, 0.1))
 
 
-@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_name_is_the_same_in_whatever_form_of_unicode_it_is_written(lab: Path, forms: tuple[str, str]):
+@pytest.mark.parametrize(
+    ("in_table", "of_file"), [("Probe-\u00e4", "PROBE-A\u0308"), ("probe-a\u0308", "PROBE-\u00c4")]
+)
+def test_a_name_is_the_same_in_whatever_form_of_unicode_it_is_written(lab: Path, in_table: str, of_file: str):
     """Macs write `ä` into the names of files as two characters, spreadsheets as one."""
-    in_table, of_file = (unicodedata.normalize(form, "Probe-\u00e4") for form in forms)
     drop_table(lab, {in_table: np.array([0.4, 0.3, 0.3])})
     scan = scan_text(np.array([0.4, 0.3, 0.3]), np.random.default_rng(3), ".xy")
-    (lab / "drop" / f"{of_file.upper()}.xy").write_text(scan)
+    (lab / "drop" / f"{of_file}.xy").write_text(scan)
     run(lab)
     with CampaignStore.read_only(lab) as store:
         assert [m.composition for m in store.measurements()] == [pytest.approx((0.4, 0.3, 0.3))]

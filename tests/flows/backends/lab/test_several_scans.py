@@ -242,3 +242,19 @@ def test_of_a_map_that_grew_only_what_is_new_is_taken(lab: Path):
     run(lab)
     with CampaignStore.read_only(lab) as store:
         assert [m.facts["sample"] for m in store.measurements()] == ["a", "c", "d", "b"]
+
+
+def test_scans_side_by_side_in_a_text_are_of_the_rows_that_are_called_as_they_are(lab: Path):
+    columns = [scan_text(alloy, np.random.default_rng(k), ".xy").splitlines() for k, alloy in enumerate(ALLOYS[:2])]
+    lines = [
+        "P1 2theta\tP1 I\tP2 2theta\tP2 I",
+        *("\t".join(pair).replace(" ", "\t") for pair in zip(*columns, strict=True)),
+    ]
+    (lab / "drop" / "wafer.txt").write_text("\n".join([*lines, ""]))
+    drop_table(lab, {"P2": ALLOYS[1], "wafer-P1": ALLOYS[0]})
+    run(lab)
+    measured, _ = read(lab)
+    assert {name: m.composition for name, m in measured.items()} == {
+        "P1": pytest.approx(tuple(ALLOYS[0])),
+        "P2": pytest.approx(tuple(ALLOYS[1])),
+    }
