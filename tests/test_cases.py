@@ -194,7 +194,7 @@ def test_the_names_of_samples_in_a_lab(tmp_path: Path):
 def test_a_potential_that_lammps_runs_is_taken(name: str):
     potential = read_potential(CASES / name)
     assert potential.style == "eam/alloy" and potential.elements == ("Cu", "Zr")
-    assert bool(potential.notes) == (name != "eam-plain.eam.alloy")
+    assert bool(potential.notes) == (name != "eam-plain.eam.alloy"), potential.notes
 
 
 def test_a_potential_that_ends_before_its_cutoff_is_refused():

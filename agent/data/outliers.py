@@ -10,7 +10,6 @@ from typing import cast
 
 import numpy as np
 from scipy.ndimage import median_filter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-from scipy.signal import find_peaks, peak_widths  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from scipy.spatial.distance import cdist
 
 from glassmap.agent.data.composition import SAME_ALLOY
@@ -86,17 +85,17 @@ def screen_set(spectra: SpectraSet) -> dict[str, str]:
     Args:
         spectra: As measured, over the range that is learned from.
     """
-    q = q_axis(spectra.axis_name, spectra.axis, spectra.wavelength)
+    prepared = spectra.prepared(points=len(spectra.axis))
+    q = q_axis(prepared.axis_name, prepared.axis, prepared.wavelength)
     if q is None:
         return {}
-    prepared = spectra.prepared(points=len(q)).intensities
     counts = np.median(spectra.intensities, axis=1).astype(np.float64)
     flagged = dict[str, str]()
     for begin in range(0, len(spectra), AT_ONCE):
         new = np.zeros(len(spectra), dtype=bool)
         new[begin : begin + AT_ONCE] = True
         rows = witnesses(spectra.compositions, new) if len(spectra) > AT_ONCE else np.arange(len(spectra))
-        reasons = screen(q, spectra.compositions[rows], prepared[rows], counts=counts[rows], new=new[rows])
+        reasons = screen(q, spectra.compositions[rows], prepared.intensities[rows], counts=counts[rows], new=new[rows])
         flagged |= {spectra.ids[int(row)]: reason for row, reason in zip(rows, reasons, strict=True) if reason}
     return flagged
 
@@ -155,10 +154,20 @@ def _sharp_lines(q: Axis, spectra: Spectra) -> list[dict[int, float]]:
     for spectrum in spectra:
         above = spectrum - cast("Spectrum", median_filter(spectrum, size=window))
         least = max(6 * _noise(spectrum), 1.0)
-        peaks = cast("Rows", find_peaks(above, height=least, prominence=least)[0])
-        widths = cast("Weights", peak_widths(above, peaks, rel_height=0.5)[0]) * step
-        found.append({int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]})
+        found.append(_narrow_peaks(above, least, step) if above.max() >= least else {})
     return found
+
+
+def _narrow_peaks(above: Spectrum, least: float, step: float) -> dict[int, float]:
+    """Return place and height of the peaks that are higher than `least` and narrower than a film's."""
+    from scipy.signal import (  # takes half a second, and few scans need it  # pyright: ignore[reportMissingTypeStubs]
+        find_peaks,  # pyright: ignore[reportUnknownVariableType]
+        peak_widths,  # pyright: ignore[reportUnknownVariableType]
+    )
+
+    peaks = cast("Rows", find_peaks(above, height=least, prominence=least)[0])
+    widths = cast("Weights", peak_widths(above, peaks, rel_height=0.5)[0]) * step
+    return {int(k): float(above[k]) for k in peaks[widths < LINE_WIDTH]}
 
 
 def _strange_line(lines: dict[int, float], reference_lines: list[dict[int, float]], q: Axis) -> str:

@@ -22,7 +22,7 @@ from glassmap.agent.peaks.find import FOUND, MARGIN, REASONS, SNIP_HALF_WIDTH, S
 from glassmap.agent.peaks.volume_check import VolumeCheck, check_volumes
 from glassmap.agent.shapes import Axis, AxisName, Codes, Rows, Scan, Scans
 
-LOOKED_AT = 2000  # scans in which a peak is looked for, spread evenly over a larger set
+LOOKED_AT = 1000  # scans in which a peak is looked for, spread evenly over a larger set
 FEWEST_EMPTY = 4  # points without signal at an end of a scan; fewer are noise, or do no harm
 CLIMB_ENDS = 0.2  # 1/Å; what isn't exceeded for so long is where the shadow of a beam stop ends, not its noise
 LONGEST_SHADOW = 1.5  # 1/Å, of a beam stop; what is still climbing there climbs to a halo
@@ -55,6 +55,7 @@ class FirstLook(NamedTuple):
     often: str  # why most of the others have none, over what is taken; empty where all have one
     with_other_anode: str = ""  # of 2θ whose peaks are missing or strange: by whose wavelength they are not; else empty
     volumes: VolumeCheck | None = None  # whether peaks lie where they can; None where too few are wide enough to tell
+    of: int = 0  # scans that those looked at are spread over, where they are more
 
     @property
     def low(self) -> float | None:
@@ -99,7 +100,8 @@ class FirstLook(NamedTuple):
         if self.with_peak is not None:
             before, now = self.with_peak
             than = f", over the whole axis in {before}" if self.taken != self.whole else ""
-            said.append(f"A first peak is found {over} in {now} of {self.scans} scans{than}.")
+            spread = f", spread evenly over {self.of}" if self.of > self.scans else ""
+            said.append(f"A first peak is found {over} in {now} of {self.scans} scans{spread}{than}.")
             if not self.has_peaks:
                 said.append(
                     f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there "
@@ -172,7 +174,7 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     codes, counts = np.unique(reasons[reasons != FOUND], return_counts=True)
     often = REASONS[int(codes[np.argmax(counts)])] if codes.size else ""
     with_peak = int(before.found.sum()), int(now.found.sum())
-    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often)
+    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often, of=len(spectra))
     volumes = _volumes(spectra, rows, now)
     is_strange = not look.has_peaks or (volumes is not None and (bool(volumes.orders) or volumes.off.is_sure))
     more_than = 0 if volumes is None or volumes.orders else round(1.25 * volumes.halos)

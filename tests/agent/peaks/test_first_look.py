@@ -7,6 +7,7 @@ from glassmap.agent.data.dataset import SpectraSet, read_dataset
 from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.errors import DatasetError, SpectrumError
+from glassmap.agent.peaks import first_look
 from glassmap.agent.peaks.first_look import cut, look_at_scans
 from glassmap.flows.cli.demo import BUNDLED
 
@@ -66,6 +67,11 @@ def test_raw_scans_are_taken_without_beam_stop_and_without_the_zeros_at_their_en
     assert look.high is not None and 4.9 <= look.high <= 5.05, "the authors took 5.05"
     assert look.with_peak == (3, 56)
     assert (cut(spectra, look).intensities > 0).all()
+
+
+def test_of_many_scans_some_are_looked_at_and_it_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(first_look, "LOOKED_AT", 4)
+    assert "in 4 of 4 scans, spread evenly over 12." in str(look_at_scans(scans()))
 
 
 def test_the_shadow_of_a_beam_stop_is_left_out_where_that_finds_peaks():
