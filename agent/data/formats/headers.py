@@ -57,22 +57,23 @@ _INTENSITY = re.compile(
 _RATE = re.compile(r"\bcps\b|c(oun)?ts?\s*(/|per)\s*s|/\s*s\b|\bs\^?-1", re.IGNORECASE)
 _UNIT = re.compile(r"|[(\[]?(deg|degrees?|°|counts?|cts|cps|s|sec|a\.?u\.?|1/(a|å|nm)|(a|å|nm)\^?-1|rad|a|å|nm)[)\]]?")
 SHARE = re.compile(r"\b(at|wt|mol|mass|weight|atomic)\b[.\s_]*(%|percent)|\b[aw]t\s?\.?\s?%", re.IGNORECASE)
+_OF_AN_AXIS = r"x[\s_-]?axis|axis|abscissa|((x|radial|axis)[\s_])?units?"
 _A_NUMBER = r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)"
 KEV_ANGSTROM = 12.398420  # energy times wavelength of a photon
 _STATED = {  # what a header states, by how it is called, without blanks and signs
     "wavelength": re.compile(
-        r"(xray|used|incident|average|mean|calibrated)?(wavelength|lambda|λ)(used|average|mean)?|wl"
+        r"(xray|used|incident|average|mean|calibrated)?(wavelength|lambda|λ)(used|average|mean)?|wl|wellenlnge"
     ),
     "Kα1": re.compile(r"kalpha1(wavelength)?|wl1|alpha1|(wavelength|lambda)(kalpha|alpha)?1"),
     "Kα2": re.compile(r"kalpha2(wavelength)?|wl2|alpha2|(wavelength|lambda)(kalpha|alpha)?2"),
     "Kα2/Kα1": re.compile(r"ratio(kalpha2/kalpha1)?|wlratio|(kalpha2/kalpha1|a2a1)(ratio)?"),
     "energy": re.compile(r"(xray|beam|photon)?energy"),
-    "anode": re.compile(r"(tube)?(anode|target)(material|element|metal|name)?"),
+    "anode": re.compile(r"(tube)?(anode|target)(material|element|metal|name)?|radiation|xraysource"),
     "sample": re.compile(r"sample(id|name|identification)?|id|probe(nname)?"),
     "scan axis": re.compile(r"scan(axis|type)"),
     "counting time": re.compile(r"timeperstep|(scan)?steptime|countingtime|exposure(time)?"),
-    "x": re.compile(r"(stage|sample|position)?x(position)?"),
-    "y": re.compile(r"(stage|sample|position)?y(position)?"),
+    "x": re.compile(r"(stage|sample|position)?x(position)?(mm)?"),
+    "y": re.compile(r"(stage|sample|position)?y(position)?(mm)?"),
 }
 
 
@@ -162,12 +163,24 @@ def axis_in_words(header: Sequence[str]) -> Column | None:
     """Return the axis that a line of the header names by itself, such as `2-Theta Angle (Degrees)`."""
     for line in header:
         bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
-        bare = re.sub(r"^(x[\s_-]?axis|axis|abscissa)\s*[:=]\s*", "", bare, flags=re.IGNORECASE)
-        if 0 < len(bare) < 60 and bare.lower() not in ("r", "position", "distance", "pos", "angle"):
+        bare = re.sub(rf"^({_OF_AN_AXIS})\s*[:=]\s*", "", bare, flags=re.IGNORECASE)
+        bare = re.sub(r"^(q|r|2theta)[\s_]units?\s*[:=]\s*(.+)$", r"\1 (\2)", bare, flags=re.IGNORECASE)
+        is_label = 0 < len(bare) < 60 and not re.search(r"[,;\t]", bare)
+        if is_label and bare.lower() not in ("r", "position", "distance", "pos", "angle"):
             column = column_of(bare)
             if column.role == "axis" and not column.sample:
                 return column
     return None
+
+
+def is_statement(line: str) -> bool:
+    """Tell whether a line states something, as in `unit: q_nm^-1`, and so names no columns."""
+    return re.fullmatch(r"\s*[\w .-]+(:\s|=)[^,;\t]*", line.rstrip()) is not None
+
+
+def is_attenuation(title: str) -> bool:
+    """Tell whether a column holds what the beam was weakened by."""
+    return re.match(r"atten|absorber|filter|abs[\s_.]*factor", title.strip().lower()) is not None
 
 
 def names_a_unit(title: str) -> bool:
@@ -201,7 +214,7 @@ def state(header: Sequence[str]) -> Stated:
     said: dict[str, list[tuple[str, str]]] = {}  # value and unit of what is stated
     for line in header:
         for key, value in _statements(line):
-            unit = " ".join(_BRACKETS.findall(key))
+            unit = " ".join([*_BRACKETS.findall(key), *re.findall(r"_(mm)$", key)])
             plain = re.sub(r"[^a-zαλ0-9/]", "", _BRACKETS.sub("", key).lower()).replace("α", "alpha")
             if (name := next((name for name, pattern in _STATED.items() if pattern.fullmatch(plain)), None)) and value:
                 said.setdefault(name, []).append((value, unit))
@@ -233,9 +246,16 @@ def _statements(line: str) -> list[tuple[str, str]]:
     """Return what a line says of what: `Anode: "Cu" Id: "W1"`, `Anode material,Cu` or `sample W1`."""
     line = line[:LONGEST]
     bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
+    if len(places := re.findall(rf"\b([xy])\s*[:=]\s*({_A_NUMBER}\s*mm)\b", bare, re.IGNORECASE)) > 1:
+        return [(place[0], place[1]) for place in places]
     if quoted := re.findall(r"([^:=\"]+)[:=]\s*\"([^\"]*)\"", bare):
         return [(key.strip(), value.strip()) for key, value in quoted]
-    found = re.fullmatch(r"([^:=,;\t]+)[:=,;\t](.+)", bare) or re.fullmatch(r"(sample|wavelength)\s+(.+)", bare, re.I)
+    found = (
+        re.fullmatch(r"([^:=,;\t]+)[:=](.+)", bare)
+        or re.fullmatch(r"([^:=,;\t]+)[;\t]([^;\t]+)[;\t]*", bare)
+        or re.fullmatch(r"([^:=,;\t]+),([^,;\t]+),*", bare)
+        or re.fullmatch(r"(sample|wavelength)\s+([^,;\t]+)", bare, re.IGNORECASE)
+    )
     return [(found[1].strip(), found[2].strip(" \t,;\"'"))] if found else []
 
 
@@ -257,7 +277,7 @@ def _stated_wavelength(
             "of the energy",
         )
     else:
-        anode = next(iter(anodes), "")
+        anode = next((words[0] for words in map(str.split, anodes) if words), "")
         wavelength, what = line_of_anode(anode), f"mean of {anode} Kα"
     return wavelength, () if wavelength is None else (f"Wavelength {wavelength:.5f} Å, {what}.",)
 

@@ -18,8 +18,10 @@ from glassmap.agent.data.formats.headers import (
     Stated,
     axis_in_words,
     column_of,
+    is_attenuation,
     is_of_units,
     is_processing,
+    is_statement,
     names_a_unit,
     over_two_theta,
     state,
@@ -34,7 +36,7 @@ from glassmap.agent.shapes import Codes, ScanColumns
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
-_ALMOST_A_NUMBER = re.compile(r"[+<>~-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
+_ALMOST_A_NUMBER = re.compile(r"[+<>~\u2212-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
@@ -76,6 +78,7 @@ def _read_columns(content: bytes, suffix: str) -> list[Part]:
 
 def _blocks(lines: Sequence[str]) -> list[_Block]:
     """Split a text into blocks of numbers, each with its header."""
+    lines = ["" if not line.strip(" \t,;") else line for line in lines]  # of a spreadsheet, below its cells
     start = next((k for k, line in enumerate(lines) if _is_numbers(line)), None)
     if start is None and any('"' in line for line in lines):
         lines = [_without_quotes(line) for line in lines]
@@ -252,7 +255,8 @@ def _name_above(block: _Block) -> str | None:
     for line in reversed(block.header):
         bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
         if bare.strip(" ,;-=*#") and not any(column_of(cell).role == "axis" for cell in re.split(r"[\s,;]+", bare)):
-            return bare.strip(" ,;") if re.fullmatch(r"[\w./#+-]+( [\w./#+-]+)?", bare.strip(" ,;")) else None
+            name = bare.strip(" ,;\"'")
+            return name if re.fullmatch(r"[\w./#+-]+( [\w./#+-]+)?", name) else None
     return None
 
 
@@ -326,12 +330,18 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
             raise DatasetError(
                 f"Its header says {said.title!r}, and calls a column {titles[axes[0]]!r}. Correct the header."
             )
+        if said is not None and said.factor not in (1, columns[axes[0]].factor):
+            if columns[axes[0]].title.strip().lower() not in ("q", "r"):
+                raise DatasetError(
+                    f"Its header says {said.title!r}, and calls a column {titles[axes[0]]!r}. Correct the header."
+                )
+            columns[axes[0]] = columns[axes[0]]._replace(factor=said.factor)
         if len(axes) > 1 and len({columns[k].axis_name for k in axes}) == 1:
             return _side_by_side(values, columns, axes, above, stated)
         return _over_one_axis(values, columns, axes[0], above, stated)
     if another := [column.title for column in columns if column.role == "another axis"]:
         raise DatasetError(f"It is over {another[0]!r}; a scan is over 2θ, q or r. Export it over one of them.")
-    if width == 2 and columns and columns[0].role not in ("unknown", "intensity"):
+    if width == 2 and columns and columns[0].role not in ("unknown", "intensity") and not titles[1].isdecimal():
         raise DatasetError(f"Its columns are {_say(titles)}, and none is 2θ, q or r. Name them, or export it again.")
     if titles and names_a_unit(titles[0]):
         raise DatasetError(f"Its axis is called {titles[0]!r}, which isn't known. Call it q_nm^-1, q_A^-1 or 2theta.")
@@ -426,6 +436,12 @@ def _part(
             f"Line {stated.first + k}: the axis must increase strictly, but {rows[k, axis]:g} follows "
             f"{rows[k - 1, axis]:g}; sort the scan and drop repeats."
         )
+    for k, column in enumerate(columns):
+        if is_attenuation(column.title) and np.ptp(rows[:, k]) > 0:
+            raise DatasetError(
+                f"Its column {column.title!r} changes from {rows[:, k].min():g} to {rows[:, k].max():g}, and the text "
+                "doesn't say whether intensities are multiplied by it. Export them so, without this column."
+            )
     is_rate, seconds = bool(columns) and columns[intensity].is_rate, stated.seconds
     times = [k for k, column in enumerate(columns) if column.role == "time"]
     if len(times) == 1 and not is_rate:
@@ -452,11 +468,11 @@ def _titles(block: _Block, width: int) -> tuple[list[str], list[str]]:
     for line in block.header[-50:]:
         is_comment = COMMENT.match(line) and not line.startswith(block.delimiter or "#,")
         lines.append(COMMENT.sub("", line, count=1) if is_comment else line)
-    split = [_split(line, block.delimiter, width) for line in lines]
+    split = [[] if is_statement(line) else _split(line, block.delimiter, width) for line in lines]
     scored = [
         (sum(column_of(cell).role != "unknown" and bool(cell) for cell in cells), k)
         for k, cells in enumerate(split)
-        if cells
+        if cells and not is_of_units(cells)
     ]
     score, at = max(scored, default=(0, 0))
     if score == 0:  # of two columns, names that tell nothing; of more, they are names all the same
@@ -475,7 +491,7 @@ def _samples(line: str, cells: list[str], titles: Sequence[str], delimiter: str 
     words = line.split()
     if delimiter is None and len(words) == len(axes) > 1:  # one above each pair
         return [words[axes.index(k)] if k in axes else "" for k in range(len(titles))]
-    if not cells or not axes or any(column_of(cell).role == "axis" for cell in cells if cell):
+    if not cells or not axes or any("=" in cell or column_of(cell).role == "axis" for cell in cells if cell):
         return []
     pairs = [set(cells[begin:end]) for begin, end in zip(axes, [*axes[1:], len(cells)], strict=True)]
     return cells if delimiter is not None or all(len(pair) == 1 for pair in pairs) else []

@@ -41,6 +41,7 @@ BY_TWO_THETA = columns(TWO_THETA, COUNTS)
         ("Angle,TimePerStep,Intensity,ESD", (TWO_THETA, np.full(61, 48.195), COUNTS, ERRORS)),
         ("2theta,counts", (TWO_THETA, COUNTS)),
         ("Pos. [°2Th.],Iobs [cts],Icalc [cts],Iback [cts]", (TWO_THETA, COUNTS, 2 * COUNTS, ERRORS)),
+        ("sample,2theta,I", (np.ones(61), TWO_THETA, COUNTS)),
         ("Nr,2Theta (deg),Counts", (np.arange(61), TWO_THETA, COUNTS)),
         (",2θ,I", (np.arange(61), TWO_THETA, COUNTS)),
         ("Unnamed: 0.1,Unnamed: 0,TwoTheta,Int.", (np.arange(61), np.arange(61), TWO_THETA, COUNTS)),
@@ -50,6 +51,7 @@ BY_TWO_THETA = columns(TWO_THETA, COUNTS)
         ("#       2th_deg,           I", (TWO_THETA, COUNTS)),
         ("# 2th_rad,I", (np.radians(TWO_THETA), COUNTS)),
         ("2theta,Intensity\ndeg,counts", (TWO_THETA, COUNTS)),
+        ("2theta,Intensity,\n(deg),(cps),", (TWO_THETA, COUNTS)),
         ("Winkel 2Theta (°),Intensität (a.u.)", (TWO_THETA, COUNTS)),
         ("! comment\n! 2theta,I", (TWO_THETA, COUNTS)),
         ("% 2theta,I", (TWO_THETA, COUNTS)),
@@ -76,6 +78,9 @@ def test_columns_of_2theta_are_known_by_their_names(tmp_path: Path, header, valu
         ("q [Å⁻¹],S(q)", (Q, BY_Q)),
         ("Q(1/A),I(Q),dI", (Q, BY_Q, BY_Q)),
         ("q(nm^{-1}),I", (10 * Q, BY_Q)),
+        ("# unit: q_nm^-1\n# x,y", (10 * Q, BY_Q)),
+        ("# q unit: 1/nm\nq,I", (10 * Q, BY_Q)),
+        ("q I\n1/nm a.u.", (10 * Q, BY_Q)),
         ("q / nm-1,I / a.u.", (10 * Q, BY_Q)),
         ("Q/Å⁻¹,Intensity/cps", (Q, BY_Q)),
         ("Scattering vector q (1/nm),I", (10 * Q, BY_Q)),
@@ -120,6 +125,8 @@ def test_any_usual_encoding_line_end_separator_and_decimal_sign(tmp_path: Path, 
         '"2theta";"I"\n' + "".join(f'"{x:g},0";"{y:g},00"\n' for x, y in zip(TWO_THETA, COUNTS, strict=True)),
         "2theta,I,\n" + "".join(f"{x:g},{y:g},\n" for x, y in zip(TWO_THETA, COUNTS, strict=True)),
         f"2theta,I\n{BY_TWO_THETA}\n# measured by night\n\n",
+        f"2theta,I\n{BY_TWO_THETA},\n,\n",
+        "2theta,I,attenuation\n" + columns(TWO_THETA, COUNTS, np.full(61, 10)),
     ],
 )
 def test_quotes_and_separators_at_the_end_of_lines_are_no_hindrance(tmp_path: Path, text: str):
@@ -167,6 +174,8 @@ Angle,Intensity
         ('\'Id: "W1-3" Comment: "none" Anode: "Cu" Scantype: "Locked Coupled"\n', K_ALPHA, "W1-3"),
         ("# wavelength (nm): 0.07107\n# 2theta,I\n", 0.7107, None),
         ("# == pyFAI calibration ==\n# Wavelength: 1.0e-10 m\n# --> W1-3.dat\n# 2th_deg,I\n", 1.0, None),
+        ("# Wellenlänge: 0,7107 Å\n# 2theta,I\n", 0.7107, None),
+        ("# Radiation: Cu Ka\n2theta,I\n", K_ALPHA, None),
         ("# energy = 12.398420 keV\n# sample: W1-3\n# 2theta,I\n", 1.0, "W1-3"),
         ("# wavelength = 0.7107 A\n# 2theta,I\n", 0.7107, None),
     ],
@@ -201,6 +210,7 @@ ENDED = "".join(
 @pytest.mark.parametrize(
     "text",
     [
+        "a map,,,\nP1,,P2,\nx=1,,x=2,\n2theta,I,2theta,I\n" + columns(*TWICE),
         "P1,,P2,\n2theta,I,2theta,I\n" + columns(*TWICE),
         "P1\t\tP2\t\n2theta\tI\t2theta\tI\n" + columns(*TWICE, sep="\t"),
         "P1 2theta,P1 I,P2 2theta,P2 I\n" + columns(*TWICE),
@@ -212,6 +222,7 @@ ENDED = "".join(
         "2theta,P1,P2\n" + columns(*TWICE[:2], 2 * COUNTS),
         ",2theta,P1,P1_err,P2,P2_err\n" + columns(np.arange(61), *TWICE[:2], ERRORS, 2 * COUNTS, ERRORS),
         f"# sample P1\n# 2theta I\n{BY_TWO_THETA}\n# sample P2\n# 2theta I\n{columns(*TWICE[2:])}",
+        f'# "P1"\n# 2theta I\n{BY_TWO_THETA}\n\n# "P2"\n# 2theta I\n{columns(*TWICE[2:])}',
         f"P1\n2theta,I\n{BY_TWO_THETA}\nP2\n2theta,I\n{columns(*TWICE[2:])}",
     ],
 )
@@ -236,8 +247,9 @@ def test_scans_of_other_samples_that_follow_on_stay_apart_and_parts_of_one_are_j
     assert read(tmp_path, f"# 2theta,I\n{low}\n{high}")[0].intensity.sum() == 15668
 
 
-def test_blocks_have_their_places_on_the_stage(tmp_path: Path):
-    block = "# sample W1\n# x: {} mm\n# y: 2 mm\n# 2theta I\n" + BY_TWO_THETA
+@pytest.mark.parametrize("place", ["# x: {} mm\n# y: 2 mm", "# x = {} mm, y = 2 mm", "# x_mm: {}\n# Y (mm) = 2"])
+def test_blocks_have_their_places_on_the_stage(tmp_path: Path, place: str):
+    block = f"# sample W1\n{place}\n# 2theta I\n{BY_TWO_THETA}"
     assert [(scan.x, scan.y, scan.sample) for scan in read(tmp_path, block.format(1) + block.format(-3.5))] == [
         (1, 2, "W1"),
         (-3.5, 2, "W1"),
@@ -265,6 +277,9 @@ THRICE = columns(TWO_THETA, COUNTS, TWO_THETA, 2 * COUNTS, TWO_THETA, COUNTS)
         ("q (1/um),I\n" + columns(Q, BY_Q), "q", r"over 'q \(1/um\)'"),
         ("q (1/pm),I\n" + columns(Q, BY_Q), "q", r"over 'q \(1/pm\)'"),
         ("QNM-1,I\n" + columns(10 * Q, BY_Q), "q", "called 'QNM-1', which isn't known"),
+        ("# unit: q_nm^-1\nq_A^-1,I\n" + columns(Q, BY_Q), "q", "says 'q_nm\\^-1', and calls a column 'q_A\\^-1'"),
+        ("2theta,I,attenuation\n" + columns(TWO_THETA, COUNTS, COUNTS), None, "'attenuation' changes from 100 to 1000"),
+        ("2theta,I\n20,\u22125\n21,2\n22,3\n", None, "Line 2"),
         ("sin(theta)/lambda,I\n" + columns(Q, BY_Q), "q", "over 'sin"),
         ("q,log(I)\n" + columns(Q, np.log(BY_Q)), "q", "called intensity or counts"),
         ("time,counts\n" + BY_TWO_THETA, "two_theta", "none is 2θ, q or r"),
