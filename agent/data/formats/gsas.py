@@ -22,6 +22,7 @@ from glassmap.agent.shapes import Scan, ScanAxis
 
 SUFFIXES = (".gsa", ".gss", ".gsas", ".gda", ".fxye", ".fxy", ".xra", ".raw", ".std", ".esd", ".dat", ".txt")
 CENTIDEGREES = 100.0
+LOWEST_END = 3.0  # degrees of 2θ; a bank that ends below is in degrees, against the layout
 RECORD = 80  # columns
 _BANK = re.compile(r"BANK\s+(\S+)\s+(\S+)\s+(\S+)\s+([A-Za-z_]\w*)(.*)")
 _ANOTHER_AXIS = {
@@ -111,6 +112,12 @@ def _read_bank(head: str, records: Sequence[str]) -> tuple[ScanAxis, Scan]:
             raise DatasetError(f"{width} numbers a line are needed, got {' '.join(wrong[0])[:60]!r}. Export it again.")
         points = parse_numbers([word for row in rows for word in row]).reshape(-1, width)
         axis, intensity = points[:, 0], points[:, 1].copy()
+        start, step = parse_numbers(rest[:2]) if len(rest) >= 2 else (0.0, 0.0)
+        if step > 0 and axis.size and abs(axis[0] - start) > max(step, 1.0):
+            raise DatasetError(
+                f"The bank says that it begins at {start:g}, and its first point is at {axis[0]:g}. Correct the one "
+                "that is wrong."
+            )
     else:
         if len(rest) < 2:
             raise DatasetError(f"Start and step must follow {binning}, got {' '.join(rest)!r}. Export it again.")
@@ -125,6 +132,11 @@ def _read_bank(head: str, records: Sequence[str]) -> tuple[ScanAxis, Scan]:
         raise DatasetError(
             f"The bank ends at {axis[-1]:g}, which were {axis[-1] / CENTIDEGREES:g}° of 2θ. Are they times of flight? "
             "Convert it to q and save two columns."
+        )
+    if axis[-1] < LOWEST_END * CENTIDEGREES:
+        raise DatasetError(
+            f"The bank ends at {axis[-1]:g}, which were {axis[-1] / CENTIDEGREES:g}° of 2θ: a bank is in hundredths of "
+            "a degree, and this looks like degrees. Save two columns, `2theta, intensity`."
         )
     return axis / CENTIDEGREES, intensity
 

@@ -13,12 +13,13 @@ from defusedxml import ElementTree as SafeXml
 from glassmap.agent.data.formats.parts import SAME_SETTING
 from glassmap.agent.data.raw_scan import line_of_anode, mean_k_alpha, read_number
 from glassmap.agent.errors import DatasetError
-from glassmap.agent.shapes import PerPoint, Scan, ScanAxis
+from glassmap.agent.shapes import Numbers, PerPoint, Scan, ScanAxis
 
 MAX_PART = 16_000_000  # bytes of each part of an archive
 MAX_PARTS = 4000  # of an archive; a map of 441 scans has three each
 MAX_UNPACKED = 192_000_000  # bytes of all of its parts; a map of 441 scans of 4,000 points has 150 MB
 SAME_TIME = 1e-3  # relative; what counting times scatter by
+SAME_LINES = 0.01  # relative; what the wavelengths of one doublet differ by
 
 
 def parse_xml(content: bytes) -> Element:
@@ -136,6 +137,22 @@ def name_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[flo
     known = {"K-Alpha 1": ("Kα1", lines["kAlpha1"]), "K-Beta": ("Kβ", lines["kBeta"]), "K-Alpha": ("mean of Kα", alpha)}
     name, wavelength = known.get(intended, ("", float("nan")))
     return (wavelength, (f"Wavelength {wavelength:.5f} Å, {name}.",)) if np.isfinite(wavelength) else (None, ())
+
+
+def mean_of_lines(lines: Numbers, weights: Numbers | None) -> tuple[float, tuple[str, ...]]:
+    """Return the mean wavelength of a doublet, in Å, and a note that says so; as Kα where no weights are said.
+
+    Raises:
+        DatasetError: If the lines are no doublet.
+    """
+    said = ", ".join(f"{line:g}" for line in lines)
+    if lines.size != 2 or np.ptp(lines) > SAME_LINES * lines.max():
+        raise DatasetError(f"It has several wavelengths, {said} Å, which are no doublet. Keep the one that was used.")
+    if weights is not None and np.isfinite(weights).all() and weights.sum() > 0 and (weights >= 0).all():
+        wavelength = float(np.average(lines, weights=weights))
+    else:
+        wavelength = mean_k_alpha(float(lines.min()), float(lines.max()))
+    return wavelength, (f"Wavelength {wavelength:.5f} Å, mean of {said}.",)
 
 
 def name_anode(anode: str) -> tuple[float | None, tuple[str, ...]]:

@@ -14,7 +14,14 @@ import numpy as np
 
 from glassmap.agent.data.formats.hdf5 import Dataset, Group, datasets_of, groups_in, member, read_tree
 from glassmap.agent.data.formats.headers import KEV_ANGSTROM
-from glassmap.agent.data.formats.markup import counted, incidence, name_line
+from glassmap.agent.data.formats.markup import (
+    SAME_TIME,
+    counted,
+    incidence,
+    mean_of_lines,
+    name_anode,
+    name_line,
+)
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO
 from glassmap.agent.errors import DatasetError
@@ -26,17 +33,21 @@ MAX_SCANS = 20_000
 SAME_WAVELENGTH = 1e-3  # relative
 
 _ANGSTROM = {
-    **dict.fromkeys(("a", "å", "ang", "angstrom", "angstroms"), 1.0), "nm": 10.0, "pm": 0.01, "m": 1e10,
+    **dict.fromkeys(("a", "å", "aa", "ang", "angstrom", "angstroms", "ångström"), 1.0),
+    "nm": 10.0, "pm": 0.01, "m": 1e10,
 }  # fmt: skip
 _MM = {"mm": 1.0, "millimeter": 1.0, **dict.fromkeys(("um", "µm", "μm", "micrometer"), 1e-3), "cm": 10.0, "m": 1e3}
 _KEV = {"kev": 1.0, "ev": 1e-3}
 _SECONDS = {**dict.fromkeys(("s", "sec", "second", "seconds"), 1.0), "ms": 1e-3}
 _KELVIN = {"k": 1.0, "kelvin": 1.0}
 _DEGREES, _RADIANS = ("deg", "degree", "degrees", "°", "2th_deg"), ("rad", "radian", "radians", "2th_rad")
-_TWO_THETA = re.compile(r"(2|two)[\s_-]?th(eta)?(_(deg|rad))?|tth|ttheta|polar_angle|radial(_axis)?|x")
+_TWO_THETA = re.compile(
+    r"((2|two)[\s_-]?(th(eta)?|θ)|tth(eta)?)(_(deg|rad))?|(polar|scattering)_angle|radial(_axis)?|x"
+)
 _Q = re.compile(r"q(_?(norm|nm\^-1|a\^-1))?|polar_angle|radial(_axis)?|scattering_vector|momentum_transfer|x")
 _X = re.compile(r"x|(sample|stage|s)_?x|sam_?x|x_?(position|translation|stage)")
 _Y = re.compile(r"y|(sample|stage|s)_?y|sam_?y|y_?(position|translation|stage)")
+_SERIES = re.compile(r"(frame|image|point|scan|index|number|time|t|n)(_?(number|index|nr|id|stamp))?")
 _SIGNALS = ("intensity", "data", "counts", "i")
 _COUNTS = ("counts", "count", "cts")
 _NOBODY = ("sample", "unknown", "none", "")  # what programs write where nobody named the sample
@@ -116,22 +127,26 @@ def _read_entry(entry: _Entry) -> tuple[list[Part], list[str]]:
     """Read the scans of the pattern of an entry; returns them, and why what else it holds is none."""
     chosen = _default(entry)
     datas = [group for group in groups_in(entry.group) if group.kind == "NXdata"] if chosen is None else [chosen]
-    found: dict[tuple[int, int], tuple[str, list[Part]]] = {}  # by what is read, which links may name twice
+    found: dict[tuple[int, int], tuple[Group, Dataset, _Axis]] = {}  # by what is read, which links may name twice
     reasons = list[str]()
     for data in datas:
         signal = _signal(entry.root, data)
         over = "names no signal" if signal is None else _axis(entry.root, data, signal)
         if signal is None or isinstance(over, str):
-            reasons.append(f"{visible(data.path)[-60:]} {over}")
-        elif (signal.address, over.dataset.address) not in found:
-            found[signal.address, over.dataset.address] = (data.path, _scans(entry, data, signal, over))
-    if len(found) > 1:
-        said = ", ".join(visible(path)[-60:] for path, _ in list(found.values())[:5])
+            size = "" if signal is None else f" (intensities: {' × '.join(map(str, signal.shape))})"
+            reasons.append(f"{visible(data.path)[-60:]} {over}{size}")
+        else:
+            found.setdefault((signal.address, over.dataset.address), (data, signal, over))
+    patterns = list(found.values())
+    if len({signal.address for _, signal, _ in patterns}) == 1:  # of one, over 2θ and q that was made of it
+        patterns = [pattern for pattern in patterns if pattern[2].name == "two_theta"] or patterns
+    if len(patterns) > 1:
+        said = ", ".join(visible(data.path)[-60:] for data, _, _ in patterns[:5])
         raise DatasetError(
-            f"It holds {len(found)} patterns of one measurement ({said}). Set the attribute `default` of its NXentry "
-            "to the one that is meant, or export it alone."
+            f"It holds {len(patterns)} patterns of one measurement ({said}). Set the attribute `default` of its "
+            "NXentry to the one that is meant, or export it alone."
         )
-    return [part for _, parts in found.values() for part in parts], reasons
+    return [part for pattern in patterns for part in _scans(entry, *pattern)], reasons
 
 
 def _default(entry: _Entry) -> Group | None:
@@ -191,10 +206,19 @@ def _axis(root: Group, data: Group, signal: Dataset) -> _Axis | str:
         if kind is not None:
             found.append(_Axis(fits[-1], dataset, *kind))
     if not found:
-        return f"is over {', '.join(repr(visible(name)[:30]) for name in names[:4]) or 'nothing that it names'}"
+        return f"is over {', '.join(_shown_axis(root, data, name) for name in names[:4]) or 'nothing that it names'}"
     if len({axis.dimension for axis in found}) > 1:
         return "is over several axes of scattering"
     return next((axis for axis in found if axis.name == "two_theta"), found[0])
+
+
+def _shown_axis(root: Group, data: Group, name: str) -> str:
+    """Return an axis in words, with its unit and size."""
+    dataset = None if name in (".", "") else member(root, data, name)
+    said = repr(visible(name)[-30:])
+    if not isinstance(dataset, Dataset):
+        return said
+    return f"{said} in {visible(dataset.unit)[:30]!r}, {dataset.size} values"
 
 
 def _kind_of_axis(name: str, dataset: Dataset) -> tuple[AxisName, float] | None:
@@ -214,8 +238,9 @@ def _kind_of_axis(name: str, dataset: Dataset) -> tuple[AxisName, float] | None:
         )
     if unit in _DEGREES or unit in _RADIANS:
         return ("two_theta", 1.0 if unit in _DEGREES else 180 / np.pi) if is_two_theta else None
-    plainly = unit.replace("⁻¹", "^-1").replace("**", "^").replace("inverse_", "1/").replace("inverse ", "1/")
-    found = re.fullmatch(r"(?:q_)?(?:1\s*/\s*([a-zå]+)|([a-zå]+)\s*\^?\s*-1)", plainly)
+    plainly = re.sub(r"[${}\\]", "", unit).replace("⁻¹", "^-1").replace("**", "^")
+    plainly = re.sub(r"inverse[_ ]", "1/", plainly)
+    found = re.fullmatch(r"(?:q_)?(?:1\s*/\s*([a-zåö]+)|([a-zåö]+)\s*\^?\s*-1)", plainly)
     length = _ANGSTROM.get(found[1] or found[2]) if found else None
     if length is not None:
         return ("q", 1 / length) if is_q else None
@@ -236,10 +261,18 @@ def _scans(entry: _Entry, data: Group, signal: Dataset, over: _Axis) -> list[Par
     if axis.size > 1 and bool((np.diff(axis) < 0).all()):
         axis, stack = axis[::-1].copy(), stack[:, ::-1]
         notes.append("The axis ran downwards and was turned round.")
+    names = _names_of_axes(data, signal)
+    others = [name for k, name in enumerate(names) if k != over.dimension] if len(names) == values.ndim else []
+    _check_others(entry.root, data, others, leading)
     wavelength, line = _wavelength(entry)
     is_rate = signal.unit not in _COUNTS
+    if not signal.unit and (times := _times(entry)) is not None and np.ptp(times) > SAME_TIME * times.max():
+        raise DatasetError(
+            f"Points were counted for {times.min():g} to {times.max():g} s, and {visible(signal.path)[-60:]!r} has no "
+            "attribute `units` that says whether it was divided by that. Write it: 'counts' or 'counts/s'."
+        )
     settings = _settings(entry, data, axis if over.name == "two_theta" else None)
-    x, y = (_places(entry, data, signal, over.dimension, leading, pattern) for pattern in (_X, _Y))
+    x, y = (_places(entry, data, others, leading, pattern) for pattern in (_X, _Y))
     sample, times = _sample(entry), None if is_rate else _times(entry)
     return [
         _timed(
@@ -259,6 +292,27 @@ def _scans(entry: _Entry, data: Group, signal: Dataset, over: _Axis) -> list[Par
         )
         for k, intensity in enumerate(stack)
     ]
+
+
+def _check_others(root: Group, data: Group, others: Sequence[str], leading: Sequence[int]) -> None:
+    """Refuse a stack whose other axes say that its scans differ in more than their place or turn.
+
+    Raises:
+        DatasetError: If so: of a cake that wasn't integrated over its azimuth, or of a heating stage.
+    """
+    for name, length in zip(others, leading, strict=False):
+        dataset = None if name in (".", "") else member(root, data, name)
+        if not isinstance(dataset, Dataset) or not dataset.is_numbers or dataset.shape != (length,):
+            continue
+        plain = name.rpartition("/")[2].lower()
+        values = dataset.numbers()
+        if np.ptp(values) > 0 and not any(pattern.fullmatch(plain) for pattern in (_X, _Y, _SERIES)):
+            said = ", ".join(f"{value:g}" for value in values[:5]) + ", …" * (length > 5)
+            units = (dataset.attributes.get("units") or ["?"])[0]
+            raise DatasetError(
+                f"It holds {length} scans of one place that differ in {visible(name)[-30:]} ({visible(units)[:20]}): "
+                f"{said}. They are neither summed nor told apart; integrate over it, or export the one meant alone."
+            )
 
 
 # --- what an entry says of its scans
@@ -286,10 +340,18 @@ def _wavelength(entry: _Entry) -> tuple[float | None, tuple[str, ...]]:
         DatasetError: If it says several.
     """
     said, lines = list[float](), dict[str, float]()
+    doublet: tuple[float, tuple[str, ...]] | None = None
+    anode = ""
     of_beam = ("NXbeam", "NXmonochromator", "NXcrystal", "NXsource", "NXinstrument")
     for name, dataset, group in entry.datasets(lambda group: group.kind in of_beam):
         if name in ("wavelength", "incident_wavelength"):
             value = _in(dataset, _ANGSTROM)
+            if value is None and dataset.unit in _ANGSTROM and dataset.is_numbers and dataset.shape == (2,):
+                weights = member(entry.root, group, f"{name}_weights")
+                of_both = weights.numbers() if isinstance(weights, Dataset) and weights.shape == (2,) else None
+                doublet = mean_of_lines(dataset.numbers() * _ANGSTROM[dataset.unit], of_both)
+        elif name in ("target_material", "xray_tube_material"):
+            value, anode = None, dataset.text()
         elif name == "incident_energy" or (name == "energy" and group.kind != "NXsource"):  # which is the electrons'
             energy = _in(dataset, _KEV)
             value = KEV_ANGSTROM / energy if energy else None
@@ -304,8 +366,12 @@ def _wavelength(entry: _Entry) -> tuple[float | None, tuple[str, ...]]:
     if said and max(said) - min(said) > SAME_WAVELENGTH * max(said):
         values = ", ".join(f"{value:g}" for value in sorted(set(said)))
         raise DatasetError(f"It says several wavelengths, {values} Å. Correct the one that is wrong.")
-    if said or "k_alpha_one" not in lines:
-        return (said[0] if said else None), ()
+    if said:
+        return said[0], ()
+    if doublet is not None:
+        return doublet
+    if "k_alpha_one" not in lines:
+        return name_anode(anode)
     ratio = lines.get("ratio_k_alphatwo_k_alphaone", K_ALPHA_RATIO)
     second = lines.get("k_alpha_two", float("nan"))
     both = ratio > 0 and np.isfinite(second)
@@ -344,14 +410,13 @@ def _sample(entry: _Entry) -> str | None:
 
 
 def _places(
-    entry: _Entry, data: Group, signal: Dataset, dimension: int, leading: Sequence[int], pattern: re.Pattern[str]
+    entry: _Entry, data: Group, others: Sequence[str], leading: Sequence[int], pattern: re.Pattern[str]
 ) -> PerTaken | None:
     """Return where on the stage each scan of a stack was taken in one direction, in mm; None where it isn't said.
 
     The axes of a map say it, or the sample and its positioners, in one number or in as many as there are scans.
     """
-    names, scans = _names_of_axes(data, signal), int(np.prod(leading))
-    others = [name for k, name in enumerate(names) if k != dimension] if len(names) == len(leading) + 1 else []
+    scans = int(np.prod(leading))
     for along, name in enumerate(others):
         dataset = member(entry.root, data, name) if name not in (".", "") else None
         if not isinstance(dataset, Dataset) or dataset.unit not in _MM or dataset.shape != (leading[along],):
@@ -362,7 +427,8 @@ def _places(
             return np.broadcast_to((dataset.numbers() * _MM[dataset.unit]).reshape(shape), tuple(leading)).ravel()
 
     def is_of_stage(group: Group) -> bool:
-        return group.kind in ("NXsample", "NXpositioner") or _own_name(group) in ("positioners", "sample")
+        is_moved = group.kind == "NXtransformations" and "/sample" in group.path.lower()
+        return is_moved or group.kind in ("NXsample", "NXpositioner") or _own_name(group) in ("positioners", "sample")
 
     for name, dataset, group in entry.datasets(is_of_stage):
         called = _own_name(group) if group.kind == "NXpositioner" and name == "value" else name

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from glassmap.agent.data.formats.markup import counted, name_anode, parse_numbers
+from glassmap.agent.data.formats.markup import counted, mean_of_lines, name_anode, parse_numbers
 from glassmap.agent.data.formats.parts import Format, Part
 from glassmap.agent.data.formats.text import decode
-from glassmap.agent.data.raw_scan import MAX_POINTS, mean_k_alpha
+from glassmap.agent.data.raw_scan import MAX_POINTS
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName, Mask, PerPoint, Scan, ScanAxis
@@ -36,7 +36,6 @@ _ANOTHER_AXIS = ("_pd_meas_time_of_flight", "_pd_proc_d_spacing", "_pd_proc_ener
 _WAVELENGTH = ("_diffrn_radiation_wavelength", "_diffrn_radiation_wavelength_value")
 _NOBODY = ("", "global", "publ", "overall")  # what blocks are called that are of no sample
 _ANODES = ("_diffrn_source_target", "_diffrn_radiation_source_target")
-SAME_LINES = 0.01  # relative; what the wavelengths of one doublet differ by
 SAME_MONITOR = 1e-3  # relative
 
 _Items = Mapping[str, Sequence[str]]  # of a block: a name in lower case and with `_`, and its values
@@ -213,17 +212,9 @@ def _wavelength_of(items: _Items) -> tuple[float, tuple[str, ...]] | None:
          if len(items.get(f"_diffrn_radiation_wavelength_{what}", ())) == len(lines)),
         np.full(len(lines), np.nan),
     )  # fmt: skip
-    lines, weights = lines[has], weights[has]
-    if len(lines) == 1:
-        return float(lines[0]), ()
-    said = ", ".join(f"{line:g}" for line in lines)
-    if np.ptp(lines) > SAME_LINES * lines.max() or len(lines) > 2:
-        raise DatasetError(f"It has several wavelengths, {said} Å, which are no doublet. Keep the one that was used.")
-    if np.isfinite(weights).all() and weights.sum() > 0 and (weights >= 0).all():
-        wavelength = float(np.average(lines, weights=weights))
-    else:
-        wavelength = mean_k_alpha(float(lines.min()), float(lines.max()))
-    return wavelength, (f"Wavelength {wavelength:.5f} Å, mean of {said}.",)
+    if has.sum() == 1:
+        return float(lines[has][0]), ()
+    return mean_of_lines(lines[has], weights[has])
 
 
 def _one(items: _Items, name: str) -> float | None:

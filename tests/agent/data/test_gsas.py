@@ -106,6 +106,7 @@ def test_banks_are_scans_of_their_own(tmp_path: Path):
         ("CONST 2000 100 0 0 ALT", "CONST and ALT isn't known"),
         ("LPSD 2000 100 0 0 STD", "LPSD and STD isn't known"),
         ("CONST 2000 900 0 0 STD", "ends at 38000, which were 380° of 2θ. Are they times of flight"),
+        ("CONST 20 1 0 0 STD", "ends at 60, which were 0.6° of 2θ: .*this looks like degrees"),
         ("CONST 2000", "Start and step must follow CONST"),
         ("CONST 2000 1_0 0 0 STD", "'1_0' is no number"),
     ],
@@ -115,6 +116,15 @@ def test_a_bank_over_something_else_is_refused_in_words(binning: str, words: str
     path.write_text(f"{TITLE}\nBANK 1 41 5 {binning}\n{standard().partition(chr(10))[2]}")
     with pytest.raises(DatasetError, match=rf"scan\.gsa: Line 2: .*{words}"):
         read_scans(path)
+
+
+def test_a_bank_that_begins_elsewhere_than_it_says_is_refused(tmp_path: Path):
+    path = tmp_path / "scan.fxye"
+    path.write_text(f"{TITLE}\n{in_points('FXYE').replace('CONS 2000.0', 'CONS 1000.0')}")
+    with pytest.raises(DatasetError, match="begins at 1000, and its first point is at 2000"):
+        read_scans(path)
+    path.write_text(f"{TITLE}\n{in_points('FXYE').replace('CONS 2000.0 100.0', 'CONS 0 0')}")
+    assert read_raw_scan(path).axis[0] == 20
 
 
 @pytest.mark.parametrize(("said", "held"), [("BANK 1 40 5", 41), ("BANK 1 42 5", 41)])

@@ -54,6 +54,11 @@ def path(tmp_path: Path) -> Path:
         ("q", "1/angstrom", Q, "q"),
         ("q", "angstrom^-1", Q, "q"),
         ("q", "A^-1", Q, "q"),
+        ("q", "Å⁻¹", Q, "q"),
+        ("q", "1/Ångström", Q, "q"),
+        ("q", "$\\AA^{-1}$", Q, "q"),
+        ("2θ", "deg", Q, "two_theta"),
+        ("tth_deg", "degrees", Q, "two_theta"),
         ("Q", "1/nm", Q * 10, "q"),
         ("q", "q_nm^-1", Q * 10, "q"),
         ("radial", "nm^-1", Q * 10, "q"),
@@ -207,6 +212,17 @@ def test_counts_of_different_times_become_counts_per_second(path: Path):
     assert "counted for 1 to 4 s" in scan.notes[-1]
 
 
+def test_counts_need_a_unit_where_their_times_differ(path: Path):
+    with h5py.File(path, "w") as file:
+        xrd_pan(file, times=np.where(ANGLES < 40, 1.0, 4.0))
+        del file["entry/experiment_result/intensity"].attrs["units"]
+    with pytest.raises(DatasetError, match=r"counted for 1 to 4 s, and .*'counts' or 'counts/s'"):
+        read_scans(path)
+    with h5py.File(path, "a") as file:
+        file["entry/experiment_result/intensity"].attrs["units"] = "counts/s"
+    assert read_raw_scan(path).intensity.max() == 4000, "what says that it is a rate isn't divided again"
+
+
 def test_the_older_signal_attribute_is_known(path: Path):
     with h5py.File(path, "w") as file:
         data = group_of(group_of(file, "entry", "NXentry"), "data", "NXdata")
@@ -245,6 +261,71 @@ def test_patterns_of_one_measurement_need_a_default(path: Path):
     with h5py.File(path, "a") as file:
         file["entry"].attrs["default"] = "in_q"
     assert read_raw_scan(path).axis[-1] == pytest.approx(5)
+
+
+def test_of_one_pattern_over_two_theta_and_q_the_measured_axis_is_read(path: Path):
+    with h5py.File(path, "w") as file:
+        entry = entry_with(file, "two_theta", ANGLES, "deg", COUNTS)
+        del entry.attrs["default"]
+        data = group_of(entry, "a_plot", "NXdata", signal="I", axes=["q"])
+        put(data, "q", np.linspace(1, 4, 41), "1/angstrom")
+        data["I"] = h5py.SoftLink("/entry/data/I")
+    scan = read_raw_scan(path)
+    assert (scan.axis_name, scan.axis[-1], scan.intensity.sum()) == ("two_theta", 60, 12076)
+
+
+@pytest.mark.parametrize(
+    ("along", "units", "words"), [("chi", "deg", r"chi \(deg\)"), ("temperature", "K", "temperature")]
+)
+def test_a_stack_over_something_else_than_place_or_turn_is_refused(along: str, units: str, words: str, path: Path):
+    with h5py.File(path, "w") as file:
+        data = entry_with(file, "two_theta", ANGLES, "deg", np.array([COUNTS, COUNTS, COUNTS * 2]))["data"]
+        data.attrs["axes"] = [along, "two_theta"]
+        put(data, along, [300.0, 500.0, 700.0], units)
+    with pytest.raises(DatasetError, match=rf"3 scans of one place that differ in {words}.*: 300, 500, 700\."):
+        read_scans(path)
+    with h5py.File(path, "a") as file:
+        file.move(f"entry/data/{along}", "entry/data/frame_number")
+        file["entry/data"].attrs["axes"] = ["frame_number", "two_theta"]
+    assert [scan.intensity.max() for scan in read_scans(path)] == [1000, 1000, 2000]
+
+
+def test_edges_of_bins_are_refused_with_both_sizes(path: Path):
+    with h5py.File(path, "w") as file:
+        entry_with(file, "two_theta", np.arange(19.5, 61), "deg", COUNTS)
+    with pytest.raises(DatasetError, match=r"over 'two_theta' in 'deg', 42 values \(intensities: 41\)"):
+        read_scans(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "weights", "wavelength", "words"),
+    [
+        ("NXbeam", "incident_wavelength", [1.5406, 1.5444], [1.0, 0.5], 1.541867, "mean of 1.5406, 1.5444"),
+        ("NXbeam", "incident_wavelength", [1.5406, 1.5444], [3.0, 1.0], 1.54155, "mean of 1.5406, 1.5444"),
+        ("NXbeam", "incident_wavelength", [1.5406, 1.5444], None, 1.541867, "mean of 1.5406, 1.5444"),
+        ("NXsource", "target_material", "Cu", None, 1.541874, "names the anode alone"),
+    ],
+)
+def test_both_lines_of_an_anode_are_weighted(
+    kind: str, name: str, value: Any, weights: Any, wavelength: float, words: str, path: Path
+):
+    with h5py.File(path, "w") as file:
+        instrument = group_of(entry_with(file, "two_theta", ANGLES, "deg", COUNTS), "instrument", "NXinstrument")
+        group = group_of(instrument, "beam", kind)
+        put(group, name, value, None if isinstance(value, str) else "angstrom")
+        if weights is not None:
+            put(group, f"{name}_weights", weights)
+    scan = read_raw_scan(path)
+    assert scan.wavelength == pytest.approx(wavelength, abs=1e-5) and words in scan.notes[-1]
+
+
+def test_the_stage_moves_the_sample(path: Path):
+    with h5py.File(path, "w") as file:
+        sample = group_of(entry_with(file, "two_theta", ANGLES, "deg", COUNTS), "sample", "NXsample")
+        moves = group_of(sample, "transformations", "NXtransformations")
+        put(moves, "x", 3.0, "mm")
+        put(moves, "y", -4000.0, "um")
+    assert read_raw_scan(path)[6:8] == (3, -4)
 
 
 def other_file(folder: Path) -> Path:
