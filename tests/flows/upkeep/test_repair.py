@@ -17,7 +17,7 @@ from glassmap.flows.upkeep.verify import verify
 from tests.support.campaigns import fingerprint, rows, run
 from tests.support.command_line import glassmap
 from tests.support.harm import flip, place_of, spectrum_in, suggestion_in
-from tests.support.lab_campaigns import measure_all, order
+from tests.support.lab_campaigns import drop_scan, measure_all, order
 
 PAGE = 4096
 
@@ -174,3 +174,17 @@ def test_nothing_to_make_a_store_of_is_said(continued: Path):
     result = glassmap("repair", continued)
     assert result.exit_code == 1 and "Unpack a backup" in result.output
     assert "No campaign has been started" in glassmap("repair", continued / "mistyped").output
+
+
+@pytest.mark.parametrize("state", ["used", "waiting"])
+def test_a_scan_whose_state_is_lost_is_neither_taken_twice_nor_forgotten(lab: Path, state: str):
+    measure_all(lab, skip=5)
+    drop_scan(lab, order(lab)[0])
+    run(lab)
+    before = fingerprint(lab)["spectra"]
+    ((hash_,),) = rows(lab, f"SELECT hash FROM scans WHERE state = '{state}' ORDER BY rowid LIMIT 1")
+    flip(lab / STORE, at=place_of(lab, f"{hash_}{state}".encode()) + len(hash_) - 20, count=20 + len(state))
+    assert not lost(repaired(lab))
+    run(lab)
+    assert fingerprint(lab)["spectra"] == before
+    assert rows(lab, "SELECT state, count(*) FROM scans GROUP BY state ORDER BY state") == [("used", 3), ("waiting", 1)]
