@@ -114,7 +114,11 @@ def read_scan_folder(
         )
         extras, units = _extras(table, matched)
         files = len({one.path for one in matched.scans})
-        said = f"{len(names)} scans of {source.name}" if files == len(names) else f"{len(names)} scans in {files} files"
+        said = (
+            f"{len(names)} scans of {source.name}"
+            if files == len(names)
+            else f"{len(names)} scans in {files} file{'s' * (files > 1)}"
+        )
         return SpectraSet(
             ids=tuple(names),
             elements=table.elements,
@@ -287,9 +291,13 @@ def _leave_out(matched: _Matched, table: str) -> list[str]:
         )
     notes = list[str]()
     if matched.without_scan:
-        notes.append(f"Left out, {len(matched.without_scan)} rows without a scan: {', '.join(matched.without_scan)}.")
+        notes.append(
+            f"Rows without a scan were left out ({len(matched.without_scan)}): {', '.join(matched.without_scan)}."
+        )
     if matched.without_row:
-        notes.append(f"Left out, {len(matched.without_row)} scans without a row: {', '.join(matched.without_row)}.")
+        notes.append(
+            f"Scans without a row were left out ({len(matched.without_row)}): {', '.join(matched.without_row)}."
+        )
     return notes
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.data.outliers import LINE_WIDTH, WITNESSES, nearest_rows, screen, witnesses
+from glassmap.agent.data import outliers
+from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.data.outliers import LINE_WIDTH, WITNESSES, nearest_rows, screen, screen_set, witnesses
 
 Q = np.linspace(1, 5, 801)
 
@@ -105,3 +107,15 @@ def test_of_real_wafers_few_good_points_are_flagged(shared_data: Path, seed: int
     y = spectra.intensities.astype(np.float64)
     reasons = screen(spectra.axis, spectra.compositions, y, counts=counts, new=np.ones(100, dtype=bool))
     assert sum(map(bool, reasons)) <= 2
+
+
+@pytest.mark.parametrize("at_once", [7, 100])
+def test_a_data_set_is_screened_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int):
+    monkeypatch.setattr(outliers, "AT_ONCE", at_once)
+    x, y, _ = halos(60)
+    y[33] += 40 * np.exp(-0.5 * ((Q - 3.0) / 0.005) ** 2)
+    y[50] = y[50] / 10
+    spectra = SpectraSet(tuple(f"s{k}" for k in range(60)), ("Co", "V", "Zr"), x, "q", Q, 7 * y)
+    found = screen_set(spectra)
+    assert found.keys() == {"s33", "s50"}
+    assert "A sharp line at 3.00 1/Å" in found["s33"] and "10% of the counts" in found["s50"]

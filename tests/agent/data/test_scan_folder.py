@@ -136,8 +136,8 @@ def test_what_has_no_counterpart_is_left_out_where_asked_and_named(folder):
     spectra = read_scan_folder(folder, compositions=table(folder, *lines), axis="q", skip_unmatched=True)
     assert spectra.ids == ("a", "b")
     assert spectra.notes == (
-        "Left out, 1 rows without a scan: lost.",
-        "Left out, 2 scans without a row: notes.txt, blank.",
+        "Rows without a scan were left out (1): lost.",
+        "Scans without a row were left out (2): notes.txt, blank.",
     )
     (folder / "b.xy").write_text("1 5\n2 nan\n5 6\n")
     with pytest.raises(SpectrumError, match=r"b\.xy: Line 2"):
@@ -195,7 +195,7 @@ def test_each_scan_of_a_file_finds_its_own_row(tmp_path):
         assert spectra.ids == ("W3", "W1", "W2")
         np.testing.assert_allclose(spectra.intensities[:, 0], [14.0, 12.0, 13.0])
         np.testing.assert_allclose(spectra.compositions[:, 0], [0.3, 0.1, 0.2])
-        assert spectra.attributes["source"] == "3 scans in 1 files, compositions of compositions.csv"
+        assert spectra.attributes["source"] == "3 scans in 1 file, compositions of compositions.csv"
 
 
 def angles(path: Path, *, wavelength: float | None = None, places: Sequence[tuple[float, float]] = ((0, 0),)) -> None:

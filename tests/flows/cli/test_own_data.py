@@ -48,6 +48,37 @@ def test_import_leaves_beam_stop_and_zeros_out_and_says_so(raw_scans: Path, tmp_
     np.testing.assert_allclose(read_dataset(tmp_path / "asked.nc").axis[[0, -1]], (1.5, 4.5), atol=0.01)
 
 
+def test_import_takes_a_table_as_it_is_and_names_what_is_to_be_looked_at(tmp_path: Path):
+    q = np.linspace(1.0, 5.0, 801)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    rows = ["Spectrum,O norm,Co norm,Zr norm,wafer"]
+    for k in range(12):
+        y = 500 + 4000 / (1 + ((q - 2.5 - 0.02 * k) / 0.2) ** 2) + 3000 * (k == 5) * np.exp(-(((q - 3.0) / 0.004) ** 2))
+        np.savetxt(scans / f"s{k}.txt", np.stack([10 * q, y], axis=1), header="q_nm^-1 I")
+        rows.append(f"s{k},10,{9 + 5 * k},{81 - 5 * k},W{k % 2}")
+    rows.append("lost,10,45,45,W1")
+    (scans / "edx.csv").write_text("\n".join(rows) + "\n")
+    words = ["import", scans, "--compositions", scans / "edx.csv", "-o", tmp_path / "x.nc"]
+    words += ["--sample-column", "Spectrum", "--unit", "at.%"]
+    words += [word for element in ("O", "Co", "Zr") for word in ("--columns", f"{element}={element} norm")]
+    words += ["--over", "Co,Zr"]
+    refused = glassmap(*words)
+    assert refused.exit_code == 1 and "there is no scan of lost" in refused.output, refused.output
+    assert "`--skip-unmatched`" in refused.output and not (tmp_path / "x.nc").exists()
+    done = glassmap(*words, "--skip-unmatched")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0, said
+    assert said.startswith(
+        "12 scans over q 1 to 5 1/Å, 801 points. A first peak is found over q 1 to 5 1/Å in 12 of 12"
+    )
+    assert "To look at: s5: A sharp line at 3.00 1/Å" in said and said.count("To look at") == 1
+    assert "Left out, 1 rows without a scan: lost." in said and "O 10" in said
+    spectra = read_dataset(tmp_path / "x.nc")
+    np.testing.assert_allclose(spectra.compositions[1], [14 / 90, 76 / 90])
+    assert spectra.coordinates["wafer"][:2].tolist() == ["W0", "W1"]
+
+
 def test_init_records_the_range_that_a_whole_data_set_is_taken_over(raw_scans: Path, tmp_path: Path):
     whole = read_scan_folder(raw_scans, compositions=raw_scans / "compositions.csv", axis="q")
     write_dataset(whole, tmp_path / "whole.nc")
