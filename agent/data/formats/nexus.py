@@ -306,7 +306,8 @@ def _check_others(root: Group, data: Group, others: Sequence[str], leading: Sequ
             continue
         plain = name.rpartition("/")[2].lower()
         values = dataset.numbers()
-        if np.ptp(values) > 0 and not any(pattern.fullmatch(plain) for pattern in (_X, _Y, _SERIES)):
+        is_place = dataset.unit in _MM and not plain.endswith("z")  # of motors of any name
+        if np.ptp(values) > 0 and not is_place and not any(one.fullmatch(plain) for one in (_X, _Y, _SERIES)):
             said = ", ".join(f"{value:g}" for value in values[:5]) + ", …" * (length > 5)
             units = (dataset.attributes.get("units") or ["?"])[0]
             raise DatasetError(

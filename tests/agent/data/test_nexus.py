@@ -275,7 +275,8 @@ def test_of_one_pattern_over_two_theta_and_q_the_measured_axis_is_read(path: Pat
 
 
 @pytest.mark.parametrize(
-    ("along", "units", "words"), [("chi", "deg", r"chi \(deg\)"), ("temperature", "K", "temperature")]
+    ("along", "units", "words"),
+    [("chi", "deg", r"chi \(deg\)"), ("temperature", "K", r"temperature \(K\)"), ("z", "mm", "z")],
 )
 def test_a_stack_over_something_else_than_place_or_turn_is_refused(along: str, units: str, words: str, path: Path):
     with h5py.File(path, "w") as file:
