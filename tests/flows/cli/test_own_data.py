@@ -73,7 +73,7 @@ def test_import_takes_a_table_as_it_is_and_names_what_is_to_be_looked_at(tmp_pat
         "12 scans over q 1 to 5 1/Å, 801 points. A first peak is found over q 1 to 5 1/Å in 12 of 12"
     )
     assert "To look at: s5: A sharp line at 3.00 1/Å" in said and said.count("To look at") == 1
-    assert "Left out, 1 rows without a scan: lost." in said and "O 10" in said
+    assert "Rows without a scan were left out (1): lost." in said and "O 10" in said
     spectra = read_dataset(tmp_path / "x.nc")
     np.testing.assert_allclose(spectra.compositions[1], [14 / 90, 76 / 90])
     assert spectra.coordinates["wafer"][:2].tolist() == ["W0", "W1"]
