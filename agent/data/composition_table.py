@@ -2,14 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 import periodictable
 
-from glassmap.agent.data.composition import close_compositions
+from glassmap.agent.data.composition import SUM_TOLERANCE_AT_PCT, close_compositions
 from glassmap.agent.data.formats.headers import column_of
 from glassmap.agent.data.raw_scan import read_number
 from glassmap.agent.data.table_cells import (
@@ -31,8 +32,8 @@ SUFFIXES = (*BOOK_SUFFIXES, *TEXT_SUFFIXES)
 NAME_COLUMNS = ("file", "sample", "id", "file name", "filename", "sample name", "sample id")
 UNIT_COLUMN = re.compile(r"(.+?)\s*[(\[](.+)[)\]]")  # rate (nm/s)
 _MASSES = {element.symbol: element.mass for element in periodictable.elements if 0 < element.number < 99}  # g/mol
-_AT = re.compile(r"(?<![a-z])at(om(ic)?)?[\s._-]*(%|percent)|(?<![a-z])a\s?%", re.IGNORECASE)
-_WT = re.compile(r"(?<![a-z])(wt|weight|mass|gew)[\s._-]*(%|percent)|(?<![a-z])w\s?%", re.IGNORECASE)
+_AT = re.compile(r"(?<![a-z])at(om(ic)?)?[\s._-]*(%|percent|pct)|(?<![a-z])a\s?%", re.IGNORECASE)
+_WT = re.compile(r"(?<![a-z])(wt|weight|mass|gew)[\s._-]*(%|percent|pct)|(?<![a-z])w\s?%", re.IGNORECASE)
 _NORMALIZED = re.compile(r"\bnorm(\.|ali[sz]ed)?(?![a-z])", re.IGNORECASE)
 _OF_ELEMENT = re.compile(
     r"([A-Z][a-z]?)(?:[\s_-]*(?:[KLM](?:[-_ ]?(?:a|α|alpha|b|β|beta)?\d?)?)(?:[-_ ]?(?:series|line))?)?"
@@ -41,12 +42,17 @@ _NO_SHARE = re.compile(
     r"sigma|err(or)?\b|std|dev\b|deviation|uncert|±|\+/-|total|sum\b|Σ|detect|limit|lod\b", re.IGNORECASE
 )
 _STATISTICS = re.compile(
-    r"(mean|average|avg|median|mittel|mittelwert|std|stdev|std dev|std deviation|standard deviation|standardabweichung|"
-    r"sigma|rel std|rsd|variance|min|minimum|max|maximum|range|sum|total|summe|count|number|n)( value| wert)?"
+    r"(statistics|mean|average|avg|median|mittel|mittelwert|durchschnitt|moyenne|std|stdev|stabw|std abw|std dev|"
+    r"std deviation|standard deviation|standardabweichung|standard error|[123]? ?(sigma|σ)|rel std|rsd|variance|min|"
+    r"minimum|max|maximum|range|sum|total|summe|count|number|n)( mean| value| wert)?"
+)
+_TITLE = re.compile(
+    r"((all|the|edx|eds|data|type|of|as|given|is|are|in|units?|results?|values?|shares?|elements|compositions?|"
+    r"concentrations?|norm(ali[sz]ed)?|alle|ergebnisse|angaben|werte)\b\W*)*\W*"
 )
 _PLACE = re.compile(
     r"(?:stage|sample|pos(?:ition)?)?[\s_.-]*(?P<axis>[xy])[\s_.-]*(?:pos(?:ition)?|coord(?:inate)?)?[\s_.-]*"
-    r"[(\[]?(?P<unit>mm|µm|μm|um|cm|m)?[)\]]?",
+    r"[(\[/]?\s*(?P<unit>mm|µm|μm|um|cm|m)?[)\]]?",
     re.IGNORECASE,
 )
 _IN_MM = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "µm": 1e-3, "μm": 1e-3, "um": 1e-3}
@@ -90,9 +96,10 @@ class _Shares(NamedTuple):
 
 
 class _Sheet(NamedTuple):
-    """The columns of a table, and what was left out to have them."""
+    """The columns of a table, what stands above them of units, and what was left out to have them."""
 
     cells: _Cells
+    units: Mapping[str, ShareUnit] = MappingProxyType({})  # by column
     notes: tuple[str, ...] = ()
 
 
@@ -121,6 +128,8 @@ def read_composition_table(
         DatasetError: If the table can't be read, a column is missing, a unit isn't said, or a date stands for a name.
         CompositionError: If a share is missing or negative, or a row misses 100 % by more than 0.5.
     """
+    sample = None if sample is None else _spaced(sample)
+    columns = None if columns is None else {element: _spaced(column) for element, column in columns.items()}
     try:
         sheet = _choose_sheet(path, sample=sample, columns=columns)
         return _table_of(sheet, sample=sample, mapping=columns, unit=unit, over=over)
@@ -139,8 +148,14 @@ def _table_of(
     table = sheet.cells
     name = _name_column(table, sample)
     others = [column for column in table if column != name]
-    table, units = _without_units(table, name)
-    shares = _mapped_columns(others, mapping, unit) if mapping else _share_columns(others, unit, units)
+    table, below = _without_units(table)
+    units = dict(sheet.units) | below
+    if mapping:
+        shares = _mapped_columns(others, mapping, unit)
+        if over is not None and not _is_whole(table, shares):
+            shares = _with_others(shares, others, units)
+    else:
+        shares = _share_columns(others, unit, units)
     table, left_out = _without_statistics(table, name)
     samples = [_name_of(cell, row, name) for row, cell in enumerate(table[name], start=1)]
     fractions, notes = _fractions(table, shares, samples, over=over)
@@ -149,8 +164,8 @@ def _table_of(
         elements, fractions, said = _only(elements, fractions, over)
         notes += said
     rest = {column: table[column] for column in others if column not in shares.columns}
-    x, y = (_place(rest, axis) for axis in "xy")
-    notes = (*sheet.notes, *shares.notes, *left_out, *notes)
+    (x, x_notes), (y, y_notes) = (_place(rest, axis) for axis in "xy")
+    notes = (*sheet.notes, *shares.notes, *left_out, *notes, *x_notes, *y_notes)
     return CompositionTable(tuple(samples), elements, fractions, rest, notes, x, y)
 
 
@@ -230,19 +245,64 @@ def _choose_sheet(path: Path, *, sample: str | None, columns: Mapping[str, str] 
         said = ", ".join(map(repr, fitting))
         raise DatasetError(f"Several of its sheets are tables: {said}. Keep the one that counts.")
     name = fitting[0] if fitting else next(iter(sheets))
-    others = f"Of {len(sheets)} sheets {name!r} was read." if len(sheets) > 1 else ""
     at = headers[name] or 0
-    titles = f"{at} rows above the header were left out." if at else ""
-    return _Sheet(_columns_of(sheets[name][at:], path.name), tuple(note for note in (others, titles) if note))
+    lines = sheets[name]
+    if at and len(lines[at].cells) == len(lines[at - 1].cells):  # names that stand a row above those of elements
+        pairs = zip(lines[at].cells, lines[at - 1].cells, strict=True)
+        header = [cell or (above if _unit_in(above) is None else "") for cell, above in pairs]
+        lines = [*lines[:at], Line(lines[at].number, header), *lines[at + 1 :]]
+    below = [line for line in lines[at + 1 :][-MOST_TITLES:] if _is_title(line)]  # such as All results in weight%
+    cells = _columns_of([line for line in lines[at:] if line not in below], path.name)
+    units, said = _units_above([*below, *lines[:at]], cells)
+    notes = [f"Of {len(sheets)} sheets {name!r} was read."] if len(sheets) > 1 else []
+    if titles := at + len(below):
+        where = "above the header" if not below else "above and below the table"
+        notes.append(f"{titles} row{'s' * (titles > 1)} {where} {'were' if titles > 1 else 'was'} left out{said}.")
+    return _Sheet(cells, units, tuple(notes))
+
+
+def _is_title(line: Line) -> bool:
+    return sum(map(bool, line.cells)) == 1 and any(_unit_of_all(cell) for cell in line.cells if cell)
+
+
+def _units_above(titles: Sequence[Line], header: Collection[str]) -> tuple[dict[str, ShareUnit], str]:
+    """Return the unit of each column that titles say above it, or of all; and words that say so.
+
+    A unit in the row right above the header holds for the columns from there to the next cell that isn't empty, one in
+    a title such as `All results in atomic %` for all columns. Where titles name both units, none is taken.
+    """
+    found: dict[str, ShareUnit] = {}
+    if titles and sum(map(bool, titles[-1].cells)) > 1:
+        now: ShareUnit | None = None
+        for name, cell in zip(header, titles[-1].cells, strict=False):
+            now = _unit_of_all(cell) if cell else now
+            if now is not None:
+                found[name] = now
+    else:
+        named: set[ShareUnit] = {
+            unit for line in titles for cell in line.cells if (unit := _unit_of_all(cell)) is not None
+        }
+        if len(named) == 1:
+            found.update(zip(header, list(named) * len(header), strict=True))
+    said = sorted(set(found.values()))
+    return found, f", by which shares are in {' and '.join(said)}" if said else ""
+
+
+def _unit_of_all(title: str) -> ShareUnit | None:
+    """Return the unit that a title says of what stands below; None of a title that says other things."""
+    is_one = _TITLE.fullmatch(_WT.sub(" ", _AT.sub(" ", title.lower())).strip())
+    return _unit_in(title) if is_one else None
 
 
 def _header_of(lines: Sequence[Line], wanted: set[str]) -> int | None:
     """Return which of the first lines names the columns; None where none does."""
     for k, line in enumerate(lines[:MOST_TITLES]):
-        if wanted and wanted <= set(line.cells):
+        if wanted and wanted <= set(map(_spaced, line.cells)):
             return k
-        if not wanted and (_is_header(line) or (len(line.cells) > 1 and line.cells[0].lower() in NAME_COLUMNS)):
+        if not wanted and _is_header(line):
             return k
+        if not wanted and len(line.cells) > 1 and line.cells[0].lower() in NAME_COLUMNS:
+            return k + 1 if any(map(_unit_in, line.cells)) and any(map(_is_header, lines[k + 1 : k + 2])) else k
     return None
 
 
@@ -252,13 +312,18 @@ def _is_header(line: Line) -> bool:
     return len({share.element for share in shares}) > 1
 
 
+def _spaced(name: str) -> str:
+    """Return a column's name with single blanks, also where it has others or ends of lines."""
+    return " ".join(name.split())
+
+
 def _columns_of(lines: Sequence[Line], name: str) -> _Cells:
     """Return the columns below a header.
 
     Raises:
         DatasetError: If there is no row, two columns have one name, or a row has too many or few cells.
     """
-    header = list(lines[0].cells) if lines else []
+    header = [_spaced(cell) for cell in lines[0].cells] if lines else []
     while header and not header[-1]:
         header.pop()
     if len(lines) < 2 or len(header) < 2:
@@ -275,6 +340,9 @@ def _columns_of(lines: Sequence[Line], name: str) -> _Cells:
             )
     table = list(zip(*(cells[:width] for _, cells in lines[1:]), strict=True))
     kept = [k for k in range(width) if header[k] or any(table[k])]
+    for k in kept:
+        if header.count(header[k]) > 1 and _NO_SHARE.search(header[k]):  # an error beside each share
+            header[k] = f"{header[k]} (column {k + 1})"
     names = [header[k] for k in kept]
     if len(set(names)) < len(names):
         raise DatasetError(f"Two columns have the same name in {names}; rename one.")
@@ -314,13 +382,13 @@ def _name_of(cell: str, row: int, column: str) -> str:
     return cell
 
 
-def _without_units(table: _Cells, name: str) -> tuple[_Cells, dict[str, ShareUnit]]:
+def _without_units(table: _Cells) -> tuple[_Cells, dict[str, ShareUnit]]:
     """Return a table without a first row of units, and what that says of the columns."""
     units: dict[str, ShareUnit] = {}
     for column, cells in table.items():
         if (unit := _unit_in(cells[0])) is not None:
             units[column] = unit
-    if not units or table[name][0]:
+    if len(units) < 2:
         return table, {}
     return {column: cells[1:] for column, cells in table.items()}, units
 
@@ -344,12 +412,14 @@ def _unit_in(words: str) -> ShareUnit | None:
 
 def _share_of(column: str) -> _Share | None:
     """Return what a column's name says of a share; None where it is none."""
+    column = _spaced(column)
     unit = _unit_in(column)
     if _NO_SHARE.search(column):
         return None
     bare = _NORMALIZED.sub(" ", _WT.sub(" ", _AT.sub(" ", column)))
     has_percent = unit is not None or "%" in bare
-    bare = re.sub(r"[()\[\]%:,]|(?<![A-Za-z])_|_(?![A-Za-z])", " ", bare).strip(" ._-")
+    bare = re.sub(r"[()\[\]%:,]|(?<![A-Za-z])_|_(?![A-Za-z])", " ", bare).strip(" ._-/")
+    bare = bare.removesuffix(" in")  # Co in at.%
     found = _OF_ELEMENT.fullmatch(bare)
     if found and (has_percent or (found[1] in _MASSES and not re.search(r"[()\[\]]", column))):
         return _Share(found[1], unit)
@@ -372,6 +442,25 @@ def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: Sh
     if unit is None:
         raise DatasetError("Columns that are named one by one need their unit, at.% or wt.%; give it as `unit`.")
     return _Shares(tuple(mapping), tuple(mapping.values()), unit)
+
+
+def _is_whole(table: _Cells, shares: _Shares) -> bool:
+    """Tell whether the shares of each row make 100 by themselves, as normalized ones do beside those of others."""
+    cells = [table[column] for column in shares.columns]
+    percent = np.array([[_share(cell, comma="," in cell) for cell in column] for column in cells])
+    return bool((np.abs(percent.sum(axis=0) - 100) <= SUM_TOLERANCE_AT_PCT).all())
+
+
+def _with_others(shares: _Shares, columns: Sequence[str], units: Mapping[str, ShareUnit]) -> _Shares:
+    """Return columns that a mapping names and those of other elements in the same unit, so that all sum to 100."""
+    others = dict[str, str]()
+    for column in columns:
+        share = None if column in shares.columns else _share_of(column)
+        if share is None or share.element not in _MASSES or share.element in shares.elements:
+            continue
+        if (share.unit or units.get(column)) == shares.unit and not share.is_of_another_unit:
+            others[share.element] = column
+    return shares._replace(elements=(*shares.elements, *others), columns=(*shares.columns, *others.values()))
 
 
 def _share_columns(columns: Sequence[str], unit: ShareUnit | None, units: Mapping[str, ShareUnit]) -> _Shares:
@@ -430,17 +519,21 @@ def _fractions(
     cells = [table[column] for column in shares.columns]
     comma = any("," in cell for column in cells for cell in column) and not any("." in c for col in cells for c in col)
     percent = np.array([[_share(cell, comma=comma) for cell in column] for column in cells]).T
+    untold = set[str]()
     rows_without, columns_without = np.nonzero(np.isnan(percent))
     for row, column in zip(rows_without.tolist(), columns_without.tolist(), strict=True):
         element, cell = shares.elements[column], cells[column][row]
         if over is not None and element not in over:
             percent[row, column] = 0.0  # below what could be told, of an element that is left out
+            untold.add(element)
         elif cell:
             raise CompositionError(
                 f"{rows[row]}: the share of {element} is no number, {visible(cell)[:40]!r}; write what it is, or 0 for "
                 "an absent element."
             )
     fractions, notes = close_compositions(percent, elements=shares.elements, names=rows)
+    if untold:
+        notes.append(f"Where no number stands for {', '.join(sorted(untold))}, 0 was taken.")
     if shares.unit == "at.%":
         return fractions, notes
     moles = fractions / [_MASSES[element] for element in shares.elements]
@@ -489,15 +582,15 @@ def axis_of_place(column: str) -> str:
     return "" if found is None else found["axis"].lower()
 
 
-def _place(table: Mapping[str, Sequence[str]], axis: str) -> PerSample | None:
-    """Return where samples lie along an axis of the stage, in mm; None without one such column.
+def _place(table: Mapping[str, Sequence[str]], axis: str) -> tuple[PerSample | None, list[str]]:
+    """Return where samples lie along an axis of the stage, in mm, and what was converted; None without one such column.
 
     Raises:
         DatasetError: If a cell is neither empty nor a number.
     """
     found = [(column, at) for column in table if axis_of_place(column) == axis and (at := _PLACE.fullmatch(column))]
     if len(found) != 1:
-        return None
+        return None, []
     column, at = found[0]
     values = [_share(cell, comma="," in cell) for cell in table[column]]
     for row, (value, cell) in enumerate(zip(values, table[column], strict=True), start=1):
@@ -505,4 +598,6 @@ def _place(table: Mapping[str, Sequence[str]], axis: str) -> PerSample | None:
             raise DatasetError(
                 f"Row {row}: {column!r} is a place on the stage, got {visible(cell)[:40]!r}. Correct it."
             )
-    return np.array(values) * _IN_MM[(at["unit"] or "").lower()]
+    unit = (at["unit"] or "").lower()
+    said = [f"The column {column!r} was converted to mm."] if _IN_MM[unit] != 1 else []
+    return np.array(values) * _IN_MM[unit], said

@@ -121,6 +121,57 @@ def test_shares_by_weight_are_converted_and_it_is_said(name: str, tmp_path: Path
     assert any("converted from wt.%" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "All results in atomic %,,,\n" + text(("sample", "Co", "V", "Zr")),
+        text(("sample", "Co", "V", "Zr")) + "\nAll results in atomic%\n",
+        "Result Type,Atomic %,,\n" + text(("sample", "Co K", "V K", "Zr L")),
+        "sample,Atomic %,Atomic %,Atomic %\n" + text(("", "Co", "V", "Zr")),
+        text(("sample", "Co", "V", "Zr"), [("unit", "at.%", "at.%", "at.%"), *ROWS]),
+    ],
+)
+def test_a_unit_may_stand_in_a_title_or_in_a_row_of_its_own(content: str, tmp_path: Path):
+    table = read(tmp_path, content)
+    assert table.samples == ("a", "b")
+    np.testing.assert_allclose(100 * table.compositions, AT, rtol=0, atol=1e-9)
+    other = content.replace("Atomic", "Weight").replace("atomic", "weight").replace("at.%", "wt.%")
+    np.testing.assert_allclose(read(tmp_path, other).compositions[0], [0.49193, 0.33904, 0.16904], rtol=0, atol=1e-5)
+
+
+def test_a_title_that_says_other_things_names_no_unit(tmp_path: Path):
+    said = refusal(tmp_path, "Targets 5 at.% apart,,,\n" + text(("sample", "Co", "V", "Zr")))
+    assert "unit of the column 'Co' must be at.% or wt.%" in said
+
+
+def test_titles_of_both_units_name_none(tmp_path: Path):
+    content = "Results in atomic %\nResults in weight %\n" + text(("sample", "Co", "V", "Zr"))
+    assert "unit of the column 'Co' must be at.% or wt.%" in refusal(tmp_path, content)
+
+
+def test_blanks_and_line_ends_of_any_kind_in_a_header_are_blanks(tmp_path: Path):
+    table = read(tmp_path, text(("sample", '"Co\n(at.%)"', "V\u00a0(at.%)", "Zr  / at.%")))
+    np.testing.assert_allclose(100 * table.compositions, AT, rtol=0, atol=1e-9)
+
+
+def test_errors_of_one_name_beside_each_share_are_kept_apart(tmp_path: Path):
+    head = ("sample", "Co (at.%)", "±", "V (at.%)", "±", "Zr (at.%)", "±")
+    table = read(tmp_path, text(head, [("a", "47", "1", "28", "2", "25", "3")]))
+    assert [table.others[name] for name in table.others] == [["1"], ["2"], ["3"]]
+
+
+def test_columns_that_are_named_one_by_one_are_closed_with_what_the_others_hold(tmp_path: Path):
+    head, row = ("sample", "O (at.%)", "Co (at.%)", "V (at.%)", "Zr (at.%)"), ("a", "6", "47", "28.2", "18.8")
+    columns = {element: f"{element} (at.%)" for element in ("Co", "V", "Zr")}
+    settings: dict[str, Any] = {"columns": columns, "unit": "at.%", "over": ("Co", "V", "Zr")}
+    table = read(tmp_path, text(head, [row]), **settings)
+    np.testing.assert_allclose(100 * table.compositions, [[50, 30, 20]], rtol=0, atol=1e-9)
+    assert any("O 6.00 at.% were left out" in note for note in table.notes)
+    normalized = read(tmp_path, text(head, [("a", "6", "50", "30", "20")]), **settings)
+    np.testing.assert_allclose(100 * normalized.compositions, [[50, 30, 20]], rtol=0, atol=1e-9)
+    assert "must sum to 100" in refusal(tmp_path, text(head, [("a", "6", "40", "28.2", "18.8")]), **settings)
+
+
 def test_x_ray_lines_are_no_unit(tmp_path: Path):
     head = ("sample", "Co K", "V K", "Zr L")
     assert "must be at.% or wt.%" in refusal(tmp_path, text(head))
@@ -128,7 +179,20 @@ def test_x_ray_lines_are_no_unit(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "word", ["Mean", "Std. deviation", "Min", "Max.", "Average", "Sigma", "Mittelwert", "Mean value"]
+    "word",
+    [
+        "Mean",
+        "Std. deviation",
+        "Min",
+        "Max.",
+        "Average",
+        "Sigma",
+        "Mittelwert",
+        "Mean value:",
+        "Sigma mean:",
+        "Std. Abw.",
+        "σ",
+    ],
 )
 def test_rows_of_statistics_are_no_samples_and_are_named(word: str, tmp_path: Path):
     table = read(tmp_path, text(rows=[*ROWS, (word, "1.5", "1", "2.5")]))
