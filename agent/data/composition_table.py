@@ -324,6 +324,7 @@ def _columns_of(lines: Sequence[Line], name: str) -> _Cells:
         DatasetError: If there is no row, two columns have one name, or a row has too many or few cells.
     """
     header = [_spaced(cell) for cell in lines[0].cells] if lines else []
+    header[:1] = [name.lstrip("# ") for name in header[:1]]  # a header as a comment
     while header and not header[-1]:
         header.pop()
     if len(lines) < 2 or len(header) < 2:
@@ -372,7 +373,7 @@ def _name_column(table: _Cells, sample: str | None) -> str:
 
 
 def _name_of(cell: str, row: int, column: str) -> str:
-    if isinstance(cell, Date):
+    if isinstance(cell, Date) or cell.endswith(" 00:00:00"):  # the same where a program wrote it as text
         raise DatasetError(
             f"A date stands where the sample's name belongs, row {row} ({cell}): a spreadsheet made it of a name such "
             "as 3-5. Format the column as text and write the name again."
@@ -483,7 +484,8 @@ def _share_columns(columns: Sequence[str], unit: ShareUnit | None, units: Mappin
     for column, share in found.items():
         if share.element not in _MASSES:
             raise DatasetError(
-                f"{share.element!r} is no chemical symbol; correct the column {column!r}, or take its shares out."
+                f"{share.element!r} is no chemical symbol; correct the column {column!r}, take it out, or name those "
+                "that count with `--columns ELEMENT=COLUMN` (in a campaign file, backend.table.columns)."
             )
         if said[column] is None or share.is_of_another_unit:
             raise DatasetError(

@@ -139,6 +139,15 @@ def test_a_unit_may_stand_in_a_title_or_in_a_row_of_its_own(content: str, tmp_pa
     np.testing.assert_allclose(read(tmp_path, other).compositions[0], [0.49193, 0.33904, 0.16904], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["2026-05-03 00:00:00", "1905-03-05 00:00:00"])
+def test_a_date_that_a_program_wrote_as_text_is_no_sample(name: str, tmp_path: Path):
+    assert "a date stands" in refusal(tmp_path, text(rows=[(name, *ROWS[0][1:])])).lower()
+
+
+def test_a_header_may_be_a_comment(tmp_path: Path):
+    assert read(tmp_path, "# " + text()).samples == ("a", "b")
+
+
 def test_a_title_that_says_other_things_names_no_unit(tmp_path: Path):
     said = refusal(tmp_path, "Targets 5 at.% apart,,,\n" + text(("sample", "Co", "V", "Zr")))
     assert "unit of the column 'Co' must be at.% or wt.%" in said
