@@ -162,6 +162,8 @@ def _factor(axis: AxisName, words: str) -> float:
 def axis_in_words(header: Sequence[str]) -> Column | None:
     """Return the axis that a line of the header names by itself, such as `2-Theta Angle (Degrees)`."""
     for line in header:
+        if len(line) > LONGEST:
+            continue
         bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
         bare = re.sub(rf"^({_OF_AN_AXIS})\s*[:=]\s*", "", bare, flags=re.IGNORECASE)
         bare = re.sub(r"^(q|r|2theta)[\s_]units?\s*[:=]\s*(.+)$", r"\1 (\2)", bare, flags=re.IGNORECASE)
@@ -175,7 +177,7 @@ def axis_in_words(header: Sequence[str]) -> Column | None:
 
 def is_statement(line: str) -> bool:
     """Tell whether a line states something, as in `unit: q_nm^-1`, and so names no columns."""
-    return re.fullmatch(r"\s*[\w .-]+(:\s|=)[^,;\t]*", line.rstrip()) is not None
+    return len(line) <= LONGEST and re.fullmatch(r"[\w .-]+(:\s|=)[^,;\t]*", line.strip()) is not None
 
 
 def is_attenuation(title: str) -> bool:

@@ -35,6 +35,7 @@ from glassmap.agent.shapes import Codes, ScanColumns
 
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
+AN_END = 500  # lines of a header, at either end of it, that may state something
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _ALMOST_A_NUMBER = re.compile(r"[+<>~\u2212-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -312,7 +313,8 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
     width = values.shape[1]
     if width < 2:
         raise DatasetError("It holds one column of numbers; a scan has two at least. Export the scan again.")
-    stated, said = state(block.header)._replace(first=block.first), axis_in_words(block.header)
+    header = block.header if len(block.header) <= 2 * AN_END else block.header[:AN_END] + block.header[-AN_END:]
+    stated, said = state(header)._replace(first=block.first), axis_in_words(header)
     _check_count(block, suffix)
     if over_two_theta(stated.scan_axis) and said is None:
         said = Column(stated.scan_axis, "axis")
