@@ -233,14 +233,20 @@ def _match(found: Sequence[_Found], rows: Sequence[Place], unread: Mapping[str, 
     Raises:
         DatasetError: If two scans are of one row, or a scan's name and place are of different ones.
     """
-    called = {plain_name(row.sample) for row in rows}
+    called = {plain_name(row.sample): k for k, row in enumerate(rows)}
     answers = match_scans(
         [one.scan for one in found], [one.path.stem for one in found], [one.is_alone for one in found], rows
     )
     by_row, without_row = dict[int, _Found](), dict[str, str](unread)
     for one, answer in zip(found, answers, strict=True):
+        names = [name for name in names_of_scan(one.scan, one.path.stem, is_alone=one.is_alone) if name in called]
+        if len(names) > 1:
+            raise DatasetError(
+                f"{one.path.name}: the file is called as row {called[names[0]] + 1} ({names[0]}), and the sample in it "
+                f"as row {called[names[1]] + 1} ({names[1]}). Rename the file, or correct the sample's name."
+            )
         if isinstance(answer, str):
-            if called.intersection(names_of_scan(one.scan, one.path.stem, is_alone=one.is_alone)):
+            if names:
                 raise DatasetError(f"{one.name}: {answer}")
             without_row[one.name] = answer
         elif (other := by_row.setdefault(answer, one)) is not one:

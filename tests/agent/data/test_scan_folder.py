@@ -263,6 +263,14 @@ def test_scans_of_several_wavelengths_or_beside_scans_over_q_are_converted_to_q(
     assert "2 scans over 2θ were converted to q, by 1.5406 Å." in spectra.notes
 
 
+def test_a_file_that_is_called_as_another_row_than_its_sample_is_refused(folder):
+    write_scan(folder / "b.xy", separator=" ", header="# sample a\n# q I\n")
+    with pytest.raises(
+        DatasetError, match=r"b\.xy: the file is called as row 2 \(b\), and the sample in it as row 1 \(a\)"
+    ):
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+
+
 def test_two_scans_of_one_row_are_refused(tmp_path):
     map_of(tmp_path / "wafer.csv")
     write_scan(tmp_path / "W2.csv", header="q,intensity\n")
