@@ -91,7 +91,7 @@ class Potential:
     @property
     def header(self) -> str:
         """What the file's first line says of it."""
-        return self.text.splitlines()[0].strip("# ")
+        return self.text.partition("\n")[0].strip("# \r")
 
     def check_elements(self, elements: tuple[str, ...]) -> None:
         """Refuse a system that the potential does not know.
@@ -158,7 +158,7 @@ def read_potential(path: Path) -> Potential:
 
 def parse_potential(text: str, *, name: str) -> Potential:
     """Read and check a file's text, as `read_potential` does."""
-    lines = text.splitlines()
+    lines = text.split("\n")  # no other character ends a line for LAMMPS, such as the … of Windows
     rule = f"{name} must be an eam/alloy or eam/fs file (three lines of comment, elements, grid, tables)"
     units = re.search(r"UNITS:\s*(\S+)", " ".join(lines[:1]))  # where LAMMPS looks for it
     if units and units[1] != "metal":
