@@ -33,7 +33,7 @@ def lab_campaign(folder: Path, **changes: Any) -> Path:
 
 def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
     """Cron and arrivals are seen firing; two trainings at once are one; strangers are refused."""
-    lab = lab_campaign(tmp_path / "unattended", schedule={"advance_minutes": 0.3, "retrain": "* * * * *"})
+    lab = lab_campaign(tmp_path / "unattended", schedule={"advance_minutes": 1, "retrain": "* * * * *"})
     other = lab_campaign(
         tmp_path / "other",
         schedule={"advance_minutes": 60, "retrain": "0 0 1 1 *"},
@@ -73,7 +73,7 @@ def test_campaigns_reach_their_stop_while_nobody_watches(tmp_path: Path):
             found = services.ask("flow_runs/filter", {"flow_runs": {"id": {"any_": started}}})
             return all(run["state_type"] == "COMPLETED" for run in found)
 
-        wait_until(ended, seconds=120)
+        wait_until(ended, seconds=180)
         assert rows(other, "SELECT count(*) FROM log WHERE event = 'retrained'") == [(1,)], "exactly one trained"
         assert rows(other, "SELECT kind FROM artefacts ORDER BY 1") == [("archive",), ("checkpoint",), ("map",)]
 
