@@ -227,8 +227,8 @@ def _said_by_sqlite(error: sqlite3.Error, folder: Path) -> str | None:
             return REMEDIES[errno.ENOSPC].format(what=path)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return (
-                f"{path} is held by another process for over {BUSY_SECONDS:g} s. See which (`fuser {path}`), then run "
-                "the same command again."
+                f"{path} is held by another process for over {BUSY_SECONDS:g} s, a backup or a scanner perhaps, so "
+                f"nothing was recorded. See which (`fuser {path}`), then run the same command again."
             )
         case sqlite3.SQLITE_IOERR:
             if disk_usage(folder).free < 2**20:
