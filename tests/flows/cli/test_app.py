@@ -192,7 +192,7 @@ def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
         (scans / f"a{k}.csv").write_text("\n".join(f"{x:.2f},{y:.2f}" for x, y in zip(q, halo, strict=True)))
     table = tmp_path / "table.csv"
     table.write_text("file,Co (at.%),V (at.%)\na0.csv,10,90\na1.csv,20,80\na2.csv,30,70.2\n")
-    result = glassmap("import", scans, "--compositions", table, "-o", tmp_path / "out.nc")
+    result = glassmap("import", scans, "--compositions", table, "-o", tmp_path / "out.nc", "--axis", "q")
     assert result.exit_code == 0, result.output
     assert f"Wrote 3 spectra of Co-V to {tmp_path / 'out.nc'}" in result.output
     assert "Note: 1 of 3 compositions summed to 100.20" in result.output
