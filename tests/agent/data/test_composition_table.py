@@ -3,6 +3,7 @@
 import datetime
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def book(*sheets: list[list[Any]]) -> bytes:
     return packed.getvalue()
 
 
-def ods(rows: list[list[str | float]]) -> bytes:
+def ods(rows: Sequence[Sequence[str | float]]) -> bytes:
     """The smallest OpenDocument sheet."""
 
     def cell(value: str | float) -> str:
