@@ -9,11 +9,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.corrections import DOUBLETS
 from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, line_of_anode, mean_k_alpha
 from glassmap.agent.errors import DatasetError
+from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
 
-Role = Literal["axis", "another axis", "intensity", "time", "aside", "unknown"]
+Role = Literal["axis", "another axis", "intensity", "time", "monitor", "of peaks", "aside", "unknown"]
 
 LONGEST = 1000  # letters of a line or a name that are looked at
 COMMENT = re.compile(r"\s*(?:#L\b|[#!%'\"*]+|//+|;)\s?")
@@ -31,8 +33,8 @@ _AXES: dict[AxisName, re.Pattern[str]] = {
     "r": re.compile(r"r([_\s](a|nm|mm|cm|m))?|distance|radius"),
 }
 _ANOTHER_AXIS = re.compile(
-    r"theta|th|omega|chi|phi|psi|d([\s_-]?(spacings?|values?|a))?|energy.*|channel|tof|pixel.*|radial distance.*|"
-    r"sin.*|q\^?[2²].*"
+    r"theta|th|omega|chi|phi|psi|d([\s_-]?(spacings?|values?|a))?( in a)?|energy.*|channel|tof|pixel.*|"
+    r"radial distance.*|sin.*|q\^?[2²].*|1/d.*|azimut.*|wave ?(number|length).*|raman.*"
 )
 _ANOTHER_UNIT = re.compile(r"(\b|[\d_/])(mm|[uμµ]m|cm|m|px|pixels?|bins?|[km]?ev|mrad|arc(min|sec)\w*)(\b|_)")
 _OVER_TWO_THETA = re.compile(r".*(2[\s-]?theta|two\s?theta|2θ|gonio|coupled|detector).*")
@@ -44,9 +46,13 @@ _ERROR = re.compile(
     r".*uncertainty.*|s\.?u"
 )
 _ASIDE = re.compile(
-    r"(.*[\s_-])?(bkg|bgr|bkgd|background|calc|calculated|fit|diff|difference|resid.*|model|weights?|monitor|flags?|mask|temp|"
-    r"temperature|h|k|l)|[yi](bkg|bgr|calc|fit|diff)|(log(10)?|lg|ln|sqrt)\b.*"
+    r"(.*[\s_-])?(bkg|bgr|bkgd|background|calc|calculated|fit|diff|difference|resid.*|model|weights?|flags?|mask|temp|"
+    r"temperature|h|k|l)|[yi](bkg|bgr|calc|fit|diff)|(log(10)?|lg|ln|sqrt)\b.*|"
+    r"[if]\s?(\([qr]\))?\s?[*·x^].*|.*intensity\s?[*·^].*"
 )
+_LOGARITHM = re.compile(r"\b(log(10)?|lg|ln|db|sqrt|square root)\b")
+_OF_PEAKS = re.compile(r"fwhm.*|height|.*integral (width|breadth).*|(peak )?area|rel\.? int.*|tip width.*|matched by")
+_MONITOR = re.compile(r"(.*[\s_-])?mon(itor)?(\s?\d)?|i_?0|io|ic\d?|ion ?chamber.*")
 _TIME = re.compile(r"time.*|.*[\s_]time|timeperstep|seconds?|sec|duration|exposure.*|counting[\s_]?times?")
 _INTENSITY = re.compile(
     r"(y|i|iq|int|intens|intensity|intensities|counts?|cts|cps|signal|psd|det(ector)?|g|gr|s|sq|f)"
@@ -57,8 +63,15 @@ _INTENSITY = re.compile(
 _RATE = re.compile(r"\bcps\b|c(oun)?ts?\s*(/|per)\s*s|/\s*s\b|\bs\^?-1", re.IGNORECASE)
 _UNIT = re.compile(r"|[(\[]?(deg|degrees?|°|counts?|cts|cps|s|sec|a\.?u\.?|1/(a|å|nm)|(a|å|nm)\^?-1|rad|a|å|nm)[)\]]?")
 SHARE = re.compile(r"\b(at|wt|mol|mass|weight|atomic)\b[.\s_]*(%|percent)|\b[aw]t\s?\.?\s?%", re.IGNORECASE)
-_OF_AN_AXIS = r"x[\s_-]?axis|axis|abscissa|((x|radial|axis)[\s_])?units?"
+_OF_AN_AXIS = r"(the )?(x[\s_-]?axis|axis|abscissa|((x|radial|axis)[\s_])?units?)"
+_UNIT_OF_Q = re.compile(
+    r"nm|1\s?/\s?[aå]|[aå](ngstr\w*)?\s?\^?[({]*[-\u2212\u207b][1\u00b9]|\(\s?[aå]\w*\s?\)|_[aå]\b|inverse",
+    re.IGNORECASE,
+)
+_IN_NM = re.compile(r"1\s?/\s?nm|nm\s?\^?[({]*[-\u2212]1|nm\u207b\u00b9|inverse nano", re.IGNORECASE)
 _A_NUMBER = r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)"
+SAME_LINE = 0.01  # relative, by which a wavelength may miss the mean of its anode's Kα
+BETA = (0.88, 0.915)  # Kβ over Kα, of Ag to Cr
 KEV_ANGSTROM = 12.398420  # energy times wavelength of a photon
 _STATED = {  # what a header states, by how it is called, without blanks and signs
     "wavelength": re.compile(
@@ -72,6 +85,7 @@ _STATED = {  # what a header states, by how it is called, without blanks and sig
     "sample": re.compile(r"sample(id|name|identification)?|id|probe(nname)?"),
     "scan axis": re.compile(r"scan(axis|type)"),
     "counting time": re.compile(r"timeperstep|(scan)?steptime|countingtime|exposure(time)?"),
+    "points": re.compile(r"(noof|numberof|n)(data|measured|scan)?points"),
     "x": re.compile(r"(stage|sample|position)?x(position)?(mm)?"),
     "y": re.compile(r"(stage|sample|position)?y(position)?(mm)?"),
 }
@@ -98,6 +112,7 @@ class Stated(NamedTuple):
     y: float | None
     notes: tuple[str, ...]
     scan_axis: str = ""  # such as Gonio, Omega or Locked Coupled
+    points: int | None = None  # that it announces
     first: int = 1  # number of the first line of numbers below
 
 
@@ -126,11 +141,17 @@ def column_of(title: str) -> Column:
             return Column(title, "axis", axis, _factor(axis, f"{name} {unit}"))
     if any(pattern.fullmatch(name) for pattern in (_INDEX, _ERROR, _ASIDE)):
         return Column(title, "aside")
+    if _MONITOR.fullmatch(name):
+        return Column(title, "monitor")
+    if _OF_PEAKS.fullmatch(name):
+        return Column(title, "of peaks")
     if _TIME.fullmatch(name):
         return Column(title, "time")
     if _ANOTHER_AXIS.fullmatch(name):
         return Column(title, "another axis")
     if _INTENSITY.fullmatch(name):
+        if _LOGARITHM.search(unit):
+            return Column(title, "aside")
         return Column(title, "intensity", is_rate=bool(_RATE.search(plain)))
     return _of_a_sample(title, plain)
 
@@ -165,11 +186,15 @@ def axis_in_words(header: Sequence[str]) -> Column | None:
         if len(line) > LONGEST:
             continue
         bare = COMMENT.sub("", line, count=1).strip() if COMMENT.match(line) else line.strip()
-        bare = re.sub(rf"^({_OF_AN_AXIS})\s*[:=]\s*", "", bare, flags=re.IGNORECASE)
+        stripped = bare
+        bare = re.sub(rf"^({_OF_AN_AXIS})(\s*[:=]\s*| is:?\s+)", "", bare, flags=re.IGNORECASE)
         bare = re.sub(r"^(q|r|2theta)[\s_]units?\s*[:=]\s*(.+)$", r"\1 (\2)", bare, flags=re.IGNORECASE)
         is_label = 0 < len(bare) < 60 and not re.search(r"[,;\t]", bare)
         if is_label and bare.lower() not in ("r", "position", "distance", "pos", "angle"):
             column = column_of(bare)
+            names_it = not stripped.startswith(bare) or re.match(r"radial distance", bare, re.IGNORECASE)
+            if column.role in ("another axis", "time") and names_it:  # behind `x unit:`, or as Fit2D has it
+                raise DatasetError(f"Its header says that it is over {visible(bare)!r}; a scan is over 2θ, q or r.")
             if column.role == "axis" and not column.sample:
                 return column
     return None
@@ -183,6 +208,16 @@ def is_statement(line: str) -> bool:
 def is_attenuation(title: str) -> bool:
     """Tell whether a column holds what the beam was weakened by."""
     return re.match(r"atten|absorber|filter|abs[\s_.]*factor", title.strip().lower()) is not None
+
+
+def speaks_of_nm(header: Sequence[str]) -> bool:
+    """Tell whether a line of the header speaks of 1/nm."""
+    return any(_IN_NM.search(line[:LONGEST]) for line in header)
+
+
+def says_its_unit(title: str) -> bool:
+    """Tell whether the name of an axis of q says its unit."""
+    return _UNIT_OF_Q.search(title) is not None
 
 
 def names_a_unit(title: str) -> bool:
@@ -219,10 +254,11 @@ def state(header: Sequence[str]) -> Stated:
             unit = " ".join([*_BRACKETS.findall(key), *re.findall(r"_(mm)$", key)])
             plain = re.sub(r"[^a-zαλ0-9/]", "", _BRACKETS.sub("", key).lower()).replace("α", "alpha")
             if (name := next((name for name, pattern in _STATED.items() if pattern.fullmatch(plain)), None)) and value:
-                said.setdefault(name, []).append((value, unit))
+                for own, one in _lines_in(value) if name == "wavelength" else ((name, value),):
+                    said.setdefault(own, []).append((one, unit))
 
     def number(name: str) -> tuple[float, str] | None:
-        found = [(re.match(_A_NUMBER + r"\s*([a-zåÅµ]*)", value), unit) for value, unit in said.get(name, [])]
+        found = [(re.match(_A_NUMBER + r"\s*([a-zA-ZåÅµ]*)", value), unit) for value, unit in said.get(name, [])]
         read = {(float(match[1].replace(",", ".")), unit or match[2]) for match, unit in found if match}
         if len(read) > 1:
             values = ", ".join(f"{value:g}" for value, _ in sorted(read))
@@ -231,6 +267,7 @@ def state(header: Sequence[str]) -> Stated:
 
     wavelength, notes = _stated_wavelength(number, [value for value, _ in said.get("anode", [])])
     over = [value for value, _ in said.get("scan axis", [])]
+    over = [value for value in over if over_two_theta(value)] or over
     samples = list(dict.fromkeys(value for value, _ in said.get("sample", [])))
     seconds, x, y = number("counting time"), number("x"), number("y")
     return Stated(
@@ -241,7 +278,25 @@ def state(header: Sequence[str]) -> Stated:
         y[0] if y and y[1] == "mm" else None,
         notes,
         over[0] if len(over) == 1 else "",
+        None if (points := number("points")) is None else int(points[0]),
     )
+
+
+def _lines_in(value: str) -> list[tuple[str, str]]:
+    """Return what a wavelength is said to be: a number, two of a doublet and their ratio, or the name of an anode."""
+    number = rf"{_A_NUMBER}[\s,;/]*"
+    found = re.fullmatch(rf"{number}{number}(?:{number})?([a-zåÅ]*)", value, re.IGNORECASE)
+    if found and abs(_decimal(found[1]) / _decimal(found[2]) - 1) < SAME_LINE:
+        lines = [(name, f"{found[k]} {found[4]}") for k, name in ((1, "Kα1"), (2, "Kα2"))]
+        return [*lines, *([("Kα2/Kα1", found[3])] if found[3] else [])]
+    if named := re.match(r"([A-Za-z]{2})[\s-]?(K\S*|$)", value):
+        rest = value[named.end() :].strip(" =:,()")
+        return [("anode", value), *([("wavelength", rest)] if re.match(_A_NUMBER, rest) else [])]
+    return [("wavelength", value)]
+
+
+def _decimal(number: str) -> float:
+    return float(number.replace(",", ".")) or np.nan
 
 
 def _statements(line: str) -> list[tuple[str, str]]:
@@ -256,7 +311,7 @@ def _statements(line: str) -> list[tuple[str, str]]:
         re.fullmatch(r"([^:=,;\t]+)[:=](.+)", bare)
         or re.fullmatch(r"([^:=,;\t]+)[;\t]([^;\t]+)[;\t]*", bare)
         or re.fullmatch(r"([^:=,;\t]+),([^,;\t]+),*", bare)
-        or re.fullmatch(r"(sample|wavelength)\s+([^,;\t]+)", bare, re.IGNORECASE)
+        or re.fullmatch(r"(sample|(?:x-?ray )?wavelength(?:\s+\([^()]*\))?)\s+([^,;\t]+)", bare, re.IGNORECASE)
     )
     return [(found[1].strip(), found[2].strip(" \t,;\"'"))] if found else []
 
@@ -267,24 +322,55 @@ def _stated_wavelength(
     """Return the wavelength of a header in Å, and from what it was had."""
     alpha1, alpha2, ratio, energy = (number(name) for name in ("Kα1", "Kα2", "Kα2/Kα1", "energy"))
     if (single := number("wavelength")) is not None:
-        return _in_angstrom(*single), ()
+        wavelength = _in_angstrom(*single)
+        _check_anode(wavelength, anodes)
+        return wavelength, ()
     if alpha1 is not None and alpha2 is not None and (ratio is None or ratio[0] > 0):
         of = K_ALPHA_RATIO if ratio is None else ratio[0]
         wavelength, what = mean_k_alpha(_in_angstrom(*alpha1), _in_angstrom(*alpha2), of), "mean of Kα"
+        _check_anode(wavelength, anodes)
     elif alpha1 is not None:
         wavelength, what = _in_angstrom(*alpha1), "Kα1"
+        _check_anode(wavelength, anodes)
     elif energy is not None:
         wavelength, what = (
             KEV_ANGSTROM / (energy[0] / 1000 if energy[1].lower() == "ev" else energy[0]),
             "of the energy",
         )
     else:
-        anode = next((words[0] for words in map(str.split, anodes) if words), "")
+        anode = _anode_in(next(iter(anodes), ""))
         wavelength, what = line_of_anode(anode), f"mean of {anode} Kα"
+        if wavelength is not None and re.search(r"k\W*(α|a|alpha)\W*1(?!.*2)", anodes[0], re.IGNORECASE):
+            wavelength, what = (
+                next(d.alpha1 for d in DOUBLETS.values() if mean_k_alpha(*d) == wavelength),
+                f"{anode} Kα1",
+            )
     return wavelength, () if wavelength is None else (f"Wavelength {wavelength:.5f} Å, {what}.",)
+
+
+def _anode_in(words: str) -> str:
+    """Return the anode of `Cu`, `Cu Ka1`, `CuKα` or `copper`."""
+    found = re.match(r"([A-Za-z]{2})(?=[\s-]*K|\W|$)|[A-Za-z]+", words.strip())
+    return found[0] if found else ""
+
+
+def _check_anode(wavelength: float, anodes: Sequence[str]) -> None:
+    """Refuse a header whose wavelength is of no line of the anode that it names.
+
+    Raises:
+        DatasetError: If it is.
+    """
+    for anode in map(_anode_in, anodes):
+        line = line_of_anode(anode)
+        if line is not None and not (abs(wavelength / line - 1) < SAME_LINE or BETA[0] < wavelength / line < BETA[1]):
+            raise DatasetError(
+                f"Its header names the anode {anode}, whose Kα is {line:.4f} Å, and a wavelength of {wavelength:g} "
+                "Å. Correct the one that is wrong."
+            )
 
 
 def _in_angstrom(value: float, unit: str) -> float:
     """Return a length in Å; without a unit it is in m where it is as small as that."""
     unit = unit.lower()
-    return value * (1e10 if unit == "m" or value < 1e-6 else 10 if unit.startswith("nano") or unit == "nm" else 1)
+    is_nm, is_pm = unit.startswith("nano") or unit == "nm", unit.startswith("pico") or unit == "pm"
+    return value * (1e10 if unit == "m" or value < 1e-6 else 10 if is_nm else 0.01 if is_pm else 1)

@@ -24,6 +24,8 @@ from glassmap.agent.data.formats.headers import (
     is_statement,
     names_a_unit,
     over_two_theta,
+    says_its_unit,
+    speaks_of_nm,
     state,
 )
 from glassmap.agent.data.formats.lines import decode
@@ -35,6 +37,7 @@ from glassmap.agent.shapes import Codes, ScanColumns
 
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
+SAME_MONITOR = 1e-3  # relative
 AN_END = 500  # lines of a header, at either end of it, that may state something
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _ALMOST_A_NUMBER = re.compile(r"[+<>~\u2212-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
@@ -315,7 +318,7 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
         raise DatasetError("It holds one column of numbers; a scan has two at least. Export the scan again.")
     header = block.header if len(block.header) <= 2 * AN_END else block.header[:AN_END] + block.header[-AN_END:]
     stated, said = state(header)._replace(first=block.first), axis_in_words(header)
-    _check_count(block, suffix)
+    _check_count(block, suffix, stated.points)
     if over_two_theta(stated.scan_axis) and said is None:
         said = Column(stated.scan_axis, "axis")
     titles, above = _titles(block, width)
@@ -324,6 +327,7 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
             f"Its header names shares, {_say(titles)}: it is a composition table, not a scan. Give it as one."
         )
     columns = [column_of(title) for title in titles]
+    _check_columns(values, columns)
     axes = [k for k, column in enumerate(columns) if column.role == "axis"]
     if said is not None and width == 2 and not axes:
         columns, axes = [said, Column("", "intensity")], [0]
@@ -338,6 +342,7 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
                     f"Its header says {said.title!r}, and calls a column {titles[axes[0]]!r}. Correct the header."
                 )
             columns[axes[0]] = columns[axes[0]]._replace(factor=said.factor)
+        _check_unit(header, columns[axes[0]])
         if len(axes) > 1 and len({columns[k].axis_name for k in axes}) == 1:
             return _side_by_side(values, columns, axes, above, stated)
         return _over_one_axis(values, columns, axes[0], above, stated)
@@ -350,17 +355,55 @@ def _parts_of(block: _Block, suffix: str) -> list[Part]:
     is_xye = suffix == ".xye" or [title.strip().lower()[:1] for title in titles] == ["x", "y", "e"]
     if width > 3 or (width == 3 and not is_xye):
         raise DatasetError(_say_unnamed(values, titles))
+    _check_unit(header, None)
     return [_part(values, 0, Column("", "intensity"), 1, stated)._replace(axis_name=None)]
 
 
-def _check_count(block: _Block, suffix: str) -> None:
-    """Refuse a `.chi` that ends before the number of points that its fourth line announces.
+def _check_unit(header: Sequence[str], over: Column | None) -> None:
+    """Refuse an axis that doesn't say its unit below a header that speaks of 1/nm, as it may be that of the axis.
+
+    Raises:
+        DatasetError: If it is one of q, or not known (None).
+    """
+    is_told = over is not None and (over.axis_name != "q" or over.factor != 1 or says_its_unit(over.title))
+    if not is_told and speaks_of_nm(header):
+        raise DatasetError(
+            "Its header speaks of 1/nm, and doesn't say that its axis is in them. Call the column q_nm^-1 or q_A^-1."
+        )
+
+
+def _check_columns(values: ScanColumns, columns: Sequence[Column]) -> None:
+    """Refuse lists of peaks, numbers behind the last name, and counts by a monitor that may not have been applied.
+
+    Raises:
+        DatasetError: If the columns are so.
+    """
+    if peaks := [column.title for column in columns if column.role == "of peaks"]:
+        raise DatasetError(f"It is a list of peaks, with a column {peaks[0]!r}, and no scan. Export the scan.")
+    named = max((k + 1 for k, column in enumerate(columns) if column.title), default=0)
+    if 0 < named < len(columns):
+        said = _say([column.title for column in columns[:named]])
+        raise DatasetError(
+            f"Its header names {named} columns, {said}, and its lines hold {len(columns)} numbers. Name "
+            "each, and write a decimal point, not a comma, where commas separate them."
+        )
+    for k, column in enumerate(columns):
+        if column.role == "monitor" and np.ptp(values[:, k]) > SAME_MONITOR * np.abs(values[:, k]).max():
+            raise DatasetError(
+                f"Its column {column.title!r} changes from {values[:, k].min():g} to {values[:, k].max():g}, and the "
+                "text doesn't say whether intensities are divided by it. Export them so, without this column."
+            )
+
+
+def _check_count(block: _Block, suffix: str, points: int | None) -> None:
+    """Refuse numbers that end before the number of points that the header announces, of a `.chi` its fourth line.
 
     Raises:
         DatasetError: If it does.
     """
-    announced = block.header[-1].strip() if suffix == ".chi" and block.header else ""
-    if announced.isdecimal() and int(announced) != len(block.values):
+    last = block.header[-1].strip() if suffix == ".chi" and block.header else ""
+    announced = int(last) if last.isascii() and last.isdecimal() else points
+    if announced is not None and announced != len(block.values):
         raise DatasetError(
             f"It announces {announced} points and holds {len(block.values)}. Wait until it is written, or export it "
             "again."
@@ -415,6 +458,11 @@ def _over_one_axis(
         raise DatasetError(
             f"It holds {len(found)} intensities over one axis, {_say([titles[k] for k in found])}, and doesn't say of "
             "which samples. Keep the one that is meant."
+        )
+    if any(is_processing(name) for name in names):
+        raise DatasetError(
+            f"It holds {len(found)} intensities over one axis, {_say([titles[k] for k in found])}, which aren't of "
+            "several samples. Keep the one that is meant."
         )
     if len(set(names)) < len(names):
         raise DatasetError(f"It holds {len(found)} intensities of the same name in {_say(titles)}. Rename one.")

@@ -311,3 +311,63 @@ THRICE = columns(TWO_THETA, COUNTS, TWO_THETA, 2 * COUNTS, TWO_THETA, COUNTS)
 def test_what_a_text_does_not_say_or_says_twice_is_refused_with_what_was_seen(tmp_path: Path, text, axis, message):
     with pytest.raises(GlassmapError, match=message):
         read(tmp_path, text, axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Scan axis,Omega\nScan type,Continuous\nAngle,Intensity\n" + BY_TWO_THETA, "scanned over 'Omega'"),
+        ("2theta,I\n" + columns(TWO_THETA, 0 * Q[:61], COUNTS, 0 * Q[:61]), "names 2 columns, .* lines hold 4 numbers"),
+        ("2theta,Raw,Smoothed\n" + columns(TWO_THETA, COUNTS, COUNTS), "aren't of several samples"),
+        (
+            "2theta,Monitor,Detector\n" + columns(TWO_THETA, 1e5 + 1e3 * TWO_THETA, COUNTS),
+            "changes from 120000 to 180000",
+        ),
+        ("Pos. [°2Th.],Height [cts],FWHM [°2Th.]\n" + columns(TWO_THETA, COUNTS, ERRORS), "list of peaks"),
+        ("2theta,Intensity (log)\n" + BY_TWO_THETA, "'Intensity \\(log\\)' is called intensity"),
+        ("2theta,I*q^2\n" + BY_TWO_THETA, "'I\\*q\\^2' is called intensity"),
+        ("Anode material,Co\nK-Alpha1 wavelength,1.540598\nAngle,I\n" + BY_TWO_THETA, "anode Co, whose Kα is 1.7903 Å"),
+        ("No. of points,80\nAngle,Intensity\n" + BY_TWO_THETA, "announces 80 points and holds 61"),
+        ("azimuthal angle,I\n" + BY_TWO_THETA, "over 'azimuthal angle'"),
+    ],
+)
+def test_a_header_that_says_that_its_numbers_are_no_scan_is_believed(tmp_path: Path, text: str, message: str):
+    with pytest.raises(GlassmapError, match=message):
+        read(tmp_path, text, axis="two_theta")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("# The X unit is: d-Spacing in Angstrom", "over 'd-Spacing in Angstrom'"),
+        ("file\nRadial Distance (Pixels)\nIntensity", "over 'Radial Distance \\(Pixels\\)'"),
+        ("# Q-range 5 to 50 nm^-1", "speaks of 1/nm"),
+        ("<X> q nm-1 <Y> I", "speaks of 1/nm"),
+    ],
+)
+def test_a_unit_of_another_axis_is_not_overruled_by_who_asks_for_q(tmp_path: Path, header: str, message: str):
+    with pytest.raises(GlassmapError, match=message):
+        read(tmp_path, f"{header}\n" + columns(Q, BY_Q, sep=" "), axis="q")
+
+
+def test_an_axis_whose_unit_is_said_above_is_converted(tmp_path: Path):
+    (scan,) = read(tmp_path, "# The X unit is: q in nm^-1\n" + columns(10 * Q, BY_Q, sep=" "), axis="q")
+    assert scan.axis[np.argmax(scan.intensity)] == pytest.approx(2.7)
+
+
+@pytest.mark.parametrize(
+    ("line", "wavelength"),
+    [
+        ("# Wavelength: 1.540598, 1.544426", K_ALPHA),
+        ("# Wavelength: 0.1540598 0.1544426 0.5 nm", K_ALPHA),
+        ("# Wavelength: 154.0598 pm", 1.540598),
+        ("# Wavelength: CuKa1 1.540598", 1.540598),
+        ("# X-ray wavelength (Angstrom) 0.7093", 0.7093),
+        ("# Radiation: Cu Ka1", 1.54059),
+        ("# Radiation: Cu Kα", (2 * 1.54059 + 1.54443) / 3),
+        ("# beam energy: 20000 eV", 0.619921),
+    ],
+)
+def test_a_wavelength_is_understood_as_programs_write_it(tmp_path: Path, line: str, wavelength: float):
+    (scan,) = read(tmp_path, f"{line}\n# 2theta I\n" + columns(TWO_THETA, COUNTS, sep=" "))
+    assert scan.wavelength == pytest.approx(wavelength, abs=1e-6)
