@@ -36,6 +36,7 @@ def draw_scans(
     for low, high in ((axis[0], taken[0]), (taken[1], axis[-1])):
         if high > low:
             axes.axvspan(low, high, color=GREY, alpha=0.2, linewidth=0)
+            axes.set_title("grey: left out, see --range", loc="left", fontsize=8, color=GREY)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set(xlabel=AXIS_TITLES[axis_name], xlim=(axis[0], axis[-1]), yticks=[], ylabel="intensity, each to its height")
     path.parent.mkdir(parents=True, exist_ok=True)
