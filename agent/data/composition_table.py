@@ -147,8 +147,8 @@ def _table_of(
 ) -> CompositionTable:
     table = sheet.cells
     name = _name_column(table, sample)
-    others = [column for column in table if column != name]
     table, below = _without_units(table)
+    others = [column for column in table if column != name]
     units = dict(sheet.units) | below
     if mapping:
         shares = _mapped_columns(others, mapping, unit)
@@ -384,14 +384,17 @@ def _name_of(cell: str, row: int, column: str) -> str:
 
 
 def _without_units(table: _Cells) -> tuple[_Cells, dict[str, ShareUnit]]:
-    """Return a table without a first row of units, and what that says of the columns."""
+    """Return a table without a first row of units, and what that says of shares; a place's goes into its name."""
     units: dict[str, ShareUnit] = {}
+    names = dict[str, str]()
     for column, cells in table.items():
         if (unit := _unit_in(cells[0])) is not None:
             units[column] = unit
-    if len(units) < 2:
+        if axis_of_place(column) and cells[0] and axis_of_place(named := f"{column} ({cells[0].strip('()[]')})"):
+            names[column] = named
+    if len(units) + len(names) < 2:
         return table, {}
-    return {column: cells[1:] for column, cells in table.items()}, units
+    return {names.get(column, column): cells[1:] for column, cells in table.items()}, units
 
 
 def _without_statistics(table: _Cells, name: str) -> tuple[_Cells, tuple[str, ...]]:
@@ -440,6 +443,8 @@ def _mapped_columns(columns: Sequence[str], mapping: Mapping[str, str], unit: Sh
             raise DatasetError(f"{element!r} is no chemical symbol; correct `columns`.")
         if column not in columns:
             raise DatasetError(f"There is no column {column!r} for {element} among {list(columns)}; correct `columns`.")
+        if unit is not None and _unit_in(column) not in (None, unit):
+            raise DatasetError(f"The column {column!r} says another unit than {unit}; correct `--unit` or the column.")
     if unit is None:
         raise DatasetError("Columns that are named one by one need their unit, at.% or wt.%; give it as `unit`.")
     return _Shares(tuple(mapping), tuple(mapping.values()), unit)

@@ -3,11 +3,14 @@
 from typing import NamedTuple
 
 from glassmap.agent.data.corrections import DOUBLETS
+from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
 MAX_BYTES = 64_000_000  # of a file; a map of 441 scans of 4,000 points has 30 MB
 MAX_POINTS = 200_000  # of a scan
 WAVELENGTHS = (0.05, 5.0)  # Å, of diffractometers and beamlines
+SAME_LINE = 0.01  # relative, by which a wavelength may miss the mean of its anode's Kα
+BETA = (0.88, 0.915)  # Kβ over Kα, of Ag to Cr
 K_ALPHA_RATIO = 0.5  # intensity of Kα2 over that of Kα1, where a file doesn't say it
 
 
@@ -47,3 +50,17 @@ def line_of_anode(anode: str) -> float | None:
     symbol = {"copper": "cu", "cobalt": "co", "molybdenum": "mo", "chromium": "cr", "iron": "fe", "silver": "ag"}
     name = symbol.get(name, name)
     return next((mean_k_alpha(*lines) for element, lines in DOUBLETS.items() if element.lower() == name), None)
+
+
+def check_anode(anode: str, wavelength: float) -> None:
+    """Refuse a wavelength in Å that is of no line of the anode that stands beside it, if that is known.
+
+    Raises:
+        DatasetError: If it is.
+    """
+    line = line_of_anode(anode)
+    if line is not None and not (abs(wavelength / line - 1) < SAME_LINE or BETA[0] < wavelength / line < BETA[1]):
+        raise DatasetError(
+            f"It names the anode {anode.strip()}, whose Kα is {line:.4f} Å, and a wavelength of {wavelength:g} Å. "
+            "Correct the one that is wrong."
+        )

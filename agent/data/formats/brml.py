@@ -358,7 +358,7 @@ def _wavelength(root: Element) -> tuple[float | None, tuple[str, ...]]:
         return name_anode(tube.findtext("TubeMaterial", ""))
     lines = {"kAlpha1": said["Alpha1"], "kAlpha2": said["Alpha2"], "kBeta": said["Beta"]}
     both = ratio > 0 and said["Alpha2"] > 0
-    wavelength, notes = name_line("K-Alpha" if both else "K-Alpha 1", lines, ratio)
+    wavelength, notes = name_line("K-Alpha" if both else "K-Alpha 1", lines, ratio, tube.findtext("TubeMaterial", ""))
     optics = root.iterfind("FixedInformation/Instrument/PrimaryTracks//MountedOptics/InfoData")
     for optic in optics if both else ():
         names = " ".join(value for element in optic.iter() for value in element.attrib.values())

@@ -449,8 +449,8 @@ def tube_wavelength(
                 f"A range says a wavelength of {used:g} Å, and its tube has Kα1 of {known['kAlpha1']:g} Å. Export the "
                 "scan with the one that is right."
             )
-        return name_line("K-Beta", known, ratio)
-    return name_line("K-Alpha" if both else "K-Alpha 1", known, ratio)
+        return name_line("K-Beta", known, ratio, anode)
+    return name_line("K-Alpha" if both else "K-Alpha 1", known, ratio, anode)
 
 
 def tilts(axis: ScanAxis, angles: Mapping[str, float], *, coupled: bool) -> dict[str, float | str]:

@@ -34,6 +34,7 @@ SETTINGS = {
     "MA": "tube's current (mA)",
     "TEMP": "temperature",
     "TEMPERATURE": "temperature",
+    "CHI": "Chi (°)",
     "PSI": "Psi (°)",
     "AUX1": "auxiliary drive 1",
     "AUX2": "auxiliary drive 2",
@@ -94,6 +95,11 @@ def _range(
     if found.size % width or not found.size:
         raise DatasetError(f"Range {place} holds {found.size} numbers behind {mark[0]}, {width} a point are expected.")
     columns = found.reshape(-1, width)
+    if "STEPCOUNT" in own and _number(said, "STEPCOUNT") != len(columns):
+        raise DatasetError(
+            f"Range {place} announces {_number(said, 'STEPCOUNT'):g} points and holds {len(columns)}; it is cut off. "
+            "Wait until it is written, or export it again."
+        )
     intensity = columns[:, 1 if mark[1] else 0].copy()
     starts = [_number(said, key) for key in ("START", "2THETA") if key in own]
     if mark[1]:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from glassmap.agent.data.corrections import DOUBLETS
-from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, line_of_anode, mean_k_alpha
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, SAME_LINE, check_anode, line_of_anode, mean_k_alpha
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
@@ -70,8 +70,6 @@ _UNIT_OF_Q = re.compile(
 )
 _IN_NM = re.compile(r"1\s?/\s?nm|nm\s?\^?[({]*[-\u2212]1|nm\u207b\u00b9|inverse nano", re.IGNORECASE)
 _A_NUMBER = r"([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)"
-SAME_LINE = 0.01  # relative, by which a wavelength may miss the mean of its anode's Kα
-BETA = (0.88, 0.915)  # Kβ over Kα, of Ag to Cr
 KEV_ANGSTROM = 12.398420  # energy times wavelength of a photon
 _STATED = {  # what a header states, by how it is called, without blanks and signs
     "wavelength": re.compile(
@@ -320,18 +318,23 @@ def _stated_wavelength(
     number: Callable[[str], tuple[float, str] | None], anodes: Sequence[str]
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return the wavelength of a header in Å, and from what it was had."""
+
+    def check_anodes(wavelength: float) -> None:
+        for words in anodes:
+            check_anode(_anode_in(words), wavelength)
+
     alpha1, alpha2, ratio, energy = (number(name) for name in ("Kα1", "Kα2", "Kα2/Kα1", "energy"))
     if (single := number("wavelength")) is not None:
         wavelength = _in_angstrom(*single)
-        _check_anode(wavelength, anodes)
+        check_anodes(wavelength)
         return wavelength, ()
     if alpha1 is not None and alpha2 is not None and (ratio is None or ratio[0] > 0):
         of = K_ALPHA_RATIO if ratio is None else ratio[0]
         wavelength, what = mean_k_alpha(_in_angstrom(*alpha1), _in_angstrom(*alpha2), of), "mean of Kα"
-        _check_anode(wavelength, anodes)
+        check_anodes(wavelength)
     elif alpha1 is not None:
         wavelength, what = _in_angstrom(*alpha1), "Kα1"
-        _check_anode(wavelength, anodes)
+        check_anodes(wavelength)
     elif energy is not None:
         wavelength, what = (
             KEV_ANGSTROM / (energy[0] / 1000 if energy[1].lower() == "ev" else energy[0]),
@@ -352,21 +355,6 @@ def _anode_in(words: str) -> str:
     """Return the anode of `Cu`, `Cu Ka1`, `CuKα` or `copper`."""
     found = re.match(r"([A-Za-z]{2})(?=[\s-]*K|\W|$)|[A-Za-z]+", words.strip())
     return found[0] if found else ""
-
-
-def _check_anode(wavelength: float, anodes: Sequence[str]) -> None:
-    """Refuse a header whose wavelength is of no line of the anode that it names.
-
-    Raises:
-        DatasetError: If it is.
-    """
-    for anode in map(_anode_in, anodes):
-        line = line_of_anode(anode)
-        if line is not None and not (abs(wavelength / line - 1) < SAME_LINE or BETA[0] < wavelength / line < BETA[1]):
-            raise DatasetError(
-                f"Its header names the anode {anode}, whose Kα is {line:.4f} Å, and a wavelength of {wavelength:g} "
-                "Å. Correct the one that is wrong."
-            )
 
 
 def _in_angstrom(value: float, unit: str) -> float:

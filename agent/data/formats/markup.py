@@ -11,7 +11,7 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeXml
 
 from glassmap.agent.data.formats.parts import SAME_SETTING
-from glassmap.agent.data.raw_scan import line_of_anode, mean_k_alpha, read_number
+from glassmap.agent.data.raw_scan import check_anode, line_of_anode, mean_k_alpha, read_number
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import Numbers, PerPoint, Scan, ScanAxis
 
@@ -123,12 +123,16 @@ def incidence(name: str, two_theta: ScanAxis, angle: Scan) -> dict[str, float | 
     return {f"{name} (°)": f"{angle[0]:g} to {angle[-1]:g}"}
 
 
-def name_line(intended: str, lines: dict[str, float], ratio: float) -> tuple[float | None, tuple[str, ...]]:
+def name_line(
+    intended: str, lines: dict[str, float], ratio: float, anode: str = ""
+) -> tuple[float | None, tuple[str, ...]]:
     """Return the line that is meant, in Å, and a note which it is; both Kα weighted by their ratio where both are.
 
     Raises:
-        DatasetError: If the ratio is negative.
+        DatasetError: If the ratio is negative, or the anode, where it is named, has other lines.
     """
+    if np.isfinite(lines["kAlpha1"]):
+        check_anode(anode, lines["kAlpha1"])
     if ratio < 0:
         raise DatasetError(
             f"The intensity of Kα2 over that of Kα1 is {ratio:g}; it can't be negative. Export it again."

@@ -17,6 +17,7 @@ from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 SAME_PLACE = 1e-3  # mm
 SAME_SETTING = 1e-3  # degrees, mm or relative; what instruments scatter by
 SAME_POINT = 1e-6  # of an axis, in its unit
+WIDEST_GAP = 2.5  # steps, between scans that follow on
 SAME_TEMPERATURE = 2.0  # K; what a heating stage scatters by
 SAME_WAVELENGTH = 1e-4  # relative; Kα1 and the mean of Kα are 0.8e-3 apart
 
@@ -122,8 +123,15 @@ def _joined(parts: Sequence[Part], notes: tuple[str, ...]) -> Part:
     """Join parts that follow on; a point where one ends and the next begins is averaged by time.
 
     Raises:
-        DatasetError: If some of them don't say how long they were counted.
+        DatasetError: If some of them don't say how long they were counted, or nothing was measured between two.
     """
+    for before, part in pairwise(parts):
+        step = max(float(np.diff(one.axis).max()) for one in (before, part))
+        if part.axis[0] - before.axis[-1] > WIDEST_GAP * step:
+            raise DatasetError(
+                f"It holds scans of one place that leave a gap, from {before.axis[-1]:g} to {part.axis[0]:g}. Export "
+                "the one meant alone."
+            )
     times = [part.seconds for part in parts]
     note = f"{len(parts)} scans that follow on were joined"
     if not parts[0].is_rate and len(set(times)) > 1:

@@ -15,7 +15,7 @@ import numpy as np
 from glassmap.agent.data.formats.lines import decode, head_of, numbers_of
 from glassmap.agent.data.formats.markup import incidence, name_anode, name_line, open_archive, parse_xml
 from glassmap.agent.data.formats.parts import Format, Part
-from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, read_number
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, check_anode, read_number
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import ScanAxis, Scans
 
@@ -346,6 +346,7 @@ def _wavelength(conditions: Conditions) -> tuple[float | None, tuple[str, ...]]:
         return name_anode(said.get("HW_XG_TARGET_NAME", ""))
     if (unit := said.get("HW_XG_WAVE_LENGTH_UNIT") or "Angstrom").lower() not in ("angstrom", "å", "a"):
         raise DatasetError(f"Its wavelengths are in {unit!r}; Å is expected. Export the scan again.")
+    check_anode(said.get("HW_XG_TARGET_NAME", ""), lines["kAlpha1"])
     crystal = re.search(r"Ge\s*\(?\s*\d{3}\)?\s*x?\s*\d?|Johansson", " ".join(crystals))
     if said.get("MEAS_COND_XG_WAVE_TYPE", "").lower() in ("kb", "kbeta"):
         return name_line("K-Beta", lines, 0.0)

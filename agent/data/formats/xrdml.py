@@ -182,14 +182,15 @@ def _surroundings(scan: Element) -> dict[str, float | str]:
 def _wavelength(measurement: Element) -> tuple[float | None, tuple[str, ...]]:
     """Return the wavelength that the file says was used, in Å, and a note which line that is."""
     used = measurement.find("usedWavelength")
+    anode = measurement.findtext("incidentBeamPath/xRayTube/anodeMaterial", "")
     if used is None or used.find("kAlpha1") is None:
-        return name_anode(measurement.findtext("incidentBeamPath/xRayTube/anodeMaterial", ""))
+        return name_anode(anode)
     lines = {name: _angstrom(used.find(name)) for name in ("kAlpha1", "kAlpha2", "kBeta")}
     said = used.find("ratioKAlpha2KAlpha1")
     ratio = K_ALPHA_RATIO if said is None or not (said.text or "").strip() else number(said)
     both = np.isfinite(lines["kAlpha2"]) and ratio > 0
     intended = used.get("intended", "K-Alpha" if both else "K-Alpha 1")
-    wavelength, notes = name_line(intended, lines, ratio)
+    wavelength, notes = name_line(intended, lines, ratio, anode)
     monochromator = measurement.find("incidentBeamPath/monochromator")
     if intended == "K-Alpha" and both and monochromator is not None:
         notes = (*notes, name_monochromator(monochromator.get("name", "A monochromator"), lines["kAlpha1"]))

@@ -249,6 +249,12 @@ def test_a_uxd_with_a_time_at_each_point_becomes_counts_per_second(tmp_path: Pat
         ("   21.0000 1000", "   21.0000", "holds 201 numbers behind _2THETACOUNTS, 2 a point"),
         ("_WL1=1.5406", "_WL1=copper", "WL1 is 'copper'; a number is expected"),
         ("_2THETACOUNTS\n", "", "Line .*stands before the mark"),
+        ("_2THETACOUNTS\n", "_STEPCOUNT=150\n_2THETACOUNTS\n", "announces 150 points and holds 101; it is cut off"),
+        (
+            "_2THETACOUNTS\n",
+            "_ANODE='Co'\n_2THETACOUNTS\n",
+            "anode Co, whose Kα is 1.7903 Å, and a wavelength of 1.5406",
+        ),
     ],
 )
 def test_a_uxd_that_contradicts_itself_is_refused(before: str, after: str, message: str, tmp_path: Path):

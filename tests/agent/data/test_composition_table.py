@@ -319,3 +319,16 @@ def test_a_table_is_told_from_a_scan_by_its_header(content: str, is_one: bool, t
     path = tmp_path / "file.csv"
     path.write_text(content)
     assert is_composition_table(path) is is_one
+
+
+def test_a_place_s_unit_may_stand_in_the_row_below_its_name(tmp_path: Path):
+    head = ("sample", "x", "y", "Co", "V", "Zr")
+    units = ("", "um", "(mm)", "at.%", "at.%", "at.%")
+    table = read(tmp_path, text(head, [units, ("a", "1500", "2", "47", "28", "25")]))
+    assert table.samples == ("a",) and table.x is not None and table.y is not None
+    assert (table.x.tolist(), table.y.tolist()) == ([1.5], [2.0])
+
+
+def test_a_column_that_says_its_unit_is_not_given_another(tmp_path: Path):
+    named = {"Co": "Co (at.%)", "V": "V (at.%)", "Zr": "Zr (at.%)"}
+    assert "'Co (at.%)' says another unit than wt.%" in refusal(tmp_path, text(), columns=named, unit="wt.%")

@@ -53,6 +53,13 @@ def test_parts_that_follow_on_need_their_times_where_some_have_one():
     np.testing.assert_array_equal(scan.intensity, [*COUNTS, *COUNTS])
 
 
+def test_ranges_between_which_nothing_was_measured_are_not_joined():
+    with pytest.raises(DatasetError, match="leave a gap, from 29 to 32"):
+        combine([part(), part(axis=RANGE + 12)])
+    [scan] = combine([part(), part(axis=RANGE + 11)])  # a point alone lacks
+    assert scan.axis.size == 20
+
+
 def test_the_point_where_one_range_ends_and_the_next_begins_is_averaged_by_its_times():
     low, high = part(seconds=1.0), part(axis=RANGE + 9, intensity=4 * (COUNTS + 20), seconds=4.0)
     for parts in ([low, high], [high, low]):

@@ -328,3 +328,10 @@ def test_a_real_file_has_its_place_and_its_attenuated_point(shared_data: Path):
         in (found.notes)
     )
     assert (found.intensity.max(), found.axis[found.intensity.argmax()]) == (1877 * 188, pytest.approx(66.105))
+
+
+def test_a_wavelength_of_another_anode_than_the_tube_s_is_refused(tmp_path: Path):
+    path = tmp_path / "scan.xrdml"
+    path.write_bytes(document(measurement(scan(), said=TUBE.replace("Cu", "Mo"))))
+    with pytest.raises(GlassmapError, match=r"anode Mo, whose Kα is 0\.7107 Å, and a wavelength of 1\.5406 Å"):
+        read_scans(path)
