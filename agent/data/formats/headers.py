@@ -53,7 +53,10 @@ _ASIDE = re.compile(
 _LOGARITHM = re.compile(r"\b(log(10)?|lg|ln|db|sqrt|square root)\b")
 _OF_PEAKS = re.compile(r"fwhm.*|height|.*integral (width|breadth).*|(peak )?area|rel\.? int.*|tip width.*|matched by")
 _MONITOR = re.compile(r"(.*[\s_-])?mon(itor)?(\s?\d)?|i_?0|io|ic\d?|ion ?chamber.*")
-_TIME = re.compile(r"time.*|.*[\s_]time|timeperstep|seconds?|sec|duration|exposure.*|counting[\s_]?times?")
+_CLOCK = re.compile(r"(elapsed|cumul|absolute|start|end|unix)\w*[\s_]?time.*|time[\s_]?stamp|epoch|clock.*|date.*")
+_TIME = re.compile(
+    r"time.*|dwell.*|(acquisition|integration|preset)[\s_].*|.*[\s_]time|timeperstep|seconds?|sec|duration|exposure.*|counting[\s_]?times?"
+)
 _INTENSITY = re.compile(
     r"(y|i|iq|int|intens|intensity|intensities|counts?|cts|cps|signal|psd|det(ector)?|g|gr|s|sq|f)"
     r"([\s_-]?(obs|observed|meas|measured|total|raw|net|abs|cps|counts|cts))?"
@@ -137,13 +140,14 @@ def column_of(title: str) -> Column:
             if name.startswith("pos") and "deg" not in plain:  # of anything
                 return Column(title, "unknown")
             return Column(title, "axis", axis, _factor(axis, f"{name} {unit}"))
-    if any(pattern.fullmatch(name) for pattern in (_INDEX, _ERROR, _ASIDE)):
+    name = re.sub(r"(?<=[a-z])\.\d+$", "", name)  # by which pandas tells columns of one name apart
+    if any(pattern.fullmatch(name) for pattern in (_INDEX, _ERROR, _ASIDE, _CLOCK)):
         return Column(title, "aside")
     if _MONITOR.fullmatch(name):
         return Column(title, "monitor")
     if _OF_PEAKS.fullmatch(name):
         return Column(title, "of peaks")
-    if _TIME.fullmatch(name):
+    if _TIME.fullmatch(name) or (name == "t" and unit.strip() in ("s", "sec")):
         return Column(title, "time")
     if _ANOTHER_AXIS.fullmatch(name):
         return Column(title, "another axis")
@@ -205,7 +209,7 @@ def is_statement(line: str) -> bool:
 
 def is_attenuation(title: str) -> bool:
     """Tell whether a column holds what the beam was weakened by."""
-    return re.match(r"atten|absorber|filter|abs[\s_.]*factor", title.strip().lower()) is not None
+    return re.match(r"att(en|\b|_)|absorber|filter|transmission|abs[\s_.]*factor", title.strip().lower()) is not None
 
 
 def speaks_of_nm(header: Sequence[str]) -> bool:

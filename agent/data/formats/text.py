@@ -4,6 +4,7 @@ Two columns are a scan; of more, the header must name which are meant. Blocks be
 several intensities over one axis are scans of their own, each by its name.
 """
 
+import csv
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ from glassmap.agent.shapes import Codes, ScanColumns
 SUFFIXES = (".xy", ".xye", ".csv", ".tsv", ".txt", ".dat", ".chi", ".asc", ".gr")
 TIMES_DIFFER = 1e-3  # relative
 SAME_MONITOR = 1e-3  # relative
+A_CLOCK = 10.0  # last over first time of points, from where on they are no times of counting, if they grow evenly
 AN_END = 500  # lines of a header, at either end of it, that may state something
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
 _ALMOST_A_NUMBER = re.compile(r"[+<>~\u2212-]?[.,]?\d.*|n\.?/?[ad]\.?|-+|", re.IGNORECASE)
@@ -449,7 +451,9 @@ def _over_one_axis(
         part = _part(values, axis, columns[axis], found[0], stated, columns)
         sample = columns[axis].sample if columns[axis].sample == columns[found[0]].sample else ""
         return [part._replace(sample=part.sample or sample or None)]
-    names = [above[k] if above and above[k] else columns[k].sample or columns[k].title for k in found]
+    names = [columns[k].sample or columns[k].title for k in found]
+    if above and by_role["intensity"] and all(above[k] for k in found):
+        names = [above[k] for k in found]
     if by_role["intensity"] and (
         len(set(names)) < len(names)
         or not all(columns[k].sample or (above and above[k]) for k in found)
@@ -494,8 +498,17 @@ def _part(
             )
     is_rate, seconds = bool(columns) and columns[intensity].is_rate, stated.seconds
     times = [k for k, column in enumerate(columns) if column.role == "time"]
+    if len(times) > 1 and not is_rate and (np.ptp(rows[:, times], axis=0) > TIMES_DIFFER * rows[0, times]).any():
+        said = _say([columns[k].title for k in times])
+        raise DatasetError(f"It holds times of each point in several columns, {said}. Keep the one that counts.")
     if len(times) == 1 and not is_rate:
         each = rows[:, times[0]]
+        steps = np.diff(each)
+        if each.size > 2 and np.ptp(each) > A_CLOCK * each[0] and np.ptp(steps) < 0.1 * abs(steps.mean()):
+            raise DatasetError(
+                f"The column {columns[times[0]].title!r} grows with each point from {each[0]:g} to {each[-1]:g}, like "
+                "a clock; of a time that each point was counted that isn't so. Take it out, or name it elapsed time."
+            )
         if not (each > 0).all():
             raise DatasetError(
                 f"The column {columns[times[0]].title!r} must hold times above 0 s. Export the scan again."
@@ -555,7 +568,7 @@ def _split(line: str, delimiter: str | None, width: int) -> list[str]:
         elif separator is None:
             cells = line.split()
         else:
-            cells = line.rstrip("\r\n").split(separator)
+            cells = next(csv.reader([line.rstrip("\r\n")], delimiter=separator, skipinitialspace=True), list[str]())
         cells = [cell.strip().strip("\"'").strip() for cell in cells]
         while len(cells) > width and not cells[-1]:
             cells.pop()

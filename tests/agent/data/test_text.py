@@ -371,3 +371,44 @@ def test_an_axis_whose_unit_is_said_above_is_converted(tmp_path: Path):
 def test_a_wavelength_is_understood_as_programs_write_it(tmp_path: Path, line: str, wavelength: float):
     (scan,) = read(tmp_path, f"{line}\n# 2theta I\n" + columns(TWO_THETA, COUNTS, sep=" "))
     assert scan.wavelength == pytest.approx(wavelength, abs=1e-6)
+
+
+LATER = 1.0 + (TWO_THETA > 40)  # s, at each point
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("2theta,counts,dwell", (TWO_THETA, COUNTS * LATER, LATER)),
+        ("2theta,counts,t (s)", (TWO_THETA, COUNTS * LATER, LATER)),
+        ("2theta,counts,elapsed time (s)", (TWO_THETA, COUNTS, TWO_THETA)),
+        ("2theta,counts,timestamp", (TWO_THETA, COUNTS, TWO_THETA)),
+    ],
+)
+def test_counts_are_divided_by_the_time_they_were_counted_and_by_no_clock(tmp_path: Path, header: str, values):
+    (scan,) = read(tmp_path, f"{header}\n" + columns(*values))
+    assert scan.intensity.sum() == pytest.approx(15668)
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "message"),
+    [
+        ("2theta,counts,Time", (TWO_THETA, COUNTS, TWO_THETA - 19), "grows with each point from 1 to 61, like a clock"),
+        (
+            "2theta,counts,Live time,Real time",
+            (TWO_THETA, COUNTS, LATER, 1.1 * LATER),
+            "in several columns, 'Live time'",
+        ),
+        ("2theta,counts,att. factor", (TWO_THETA, COUNTS, LATER), "'att. factor' changes from 1 to 2"),
+        ("2theta,Intensity,Intensity.1", (TWO_THETA, COUNTS, COUNTS), "2 intensities over one axis"),
+    ],
+)
+def test_columns_that_change_what_intensities_mean_are_refused(tmp_path: Path, header: str, values, message: str):
+    with pytest.raises(GlassmapError, match=message):
+        read(tmp_path, f"{header}\n" + columns(*values))
+
+
+@pytest.mark.parametrize("above", ["wafer,W1\n", "x,5,0\ny,1,2\n"])
+def test_a_line_above_that_is_of_the_file_names_no_samples(tmp_path: Path, above: str):
+    scans = read(tmp_path, f"{above}2theta,P1,P2\n" + columns(TWO_THETA, COUNTS, 2 * COUNTS))
+    assert sums(scans) == {"P1": 15668, "P2": 31336}
