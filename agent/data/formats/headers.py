@@ -21,13 +21,14 @@ LONGEST = 1000  # letters of a line or a name that are looked at
 COMMENT = re.compile(r"\s*(?:#L\b|[#!%'\"*]+|//+|;)\s?")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)[)\]}]")
 _PLAIN = (
-    ("θ", "theta"), ("ϑ", "theta"), ("å", "a"), ("\\aa", "a"), ("angstroms", "a"), ("angstrom", "a"), ("⁻¹", "^-1"),
+    ("\\theta", "theta"), ("θ", "theta"), ("ϑ", "theta"),
+    ("å", "a"), ("\\aa", "a"), ("angstroms", "a"), ("angstrom", "a"), ("⁻¹", "^-1"),
     ("−", "-"), ("°", "deg"), ("inverse nanometers", "nm^-1"), ("inverse nanometres", "nm^-1"), ("$", ""),
 )  # fmt: skip
 _AXES: dict[AxisName, re.Pattern[str]] = {
     "two_theta": re.compile(
-        r"(2|two)[\s_*-]*(theta|th\b).*|2th.*|tth.*|ttheta.*|((diffraction|scattering) )?angle|(beugungs)?winkel|"
-        r"pos(ition)?"
+        r"(2|two)[\s_*-]*(theta|th\b).*|2th.*|tth.*|ttheta.*|(beugungs)?winkel|pos(ition)?|"
+        r"((diffraction|scattering) )?angle([\s_](deg|degrees?|rad|2[\s-]?theta))?"
     ),
     "q": re.compile(r"\|?q\|?([_\s].*)?|qvector|scattering[_\s]vector.*|momentum transfer.*"),
     "r": re.compile(r"r([_\s](a|nm|mm|cm|m))?|distance|radius"),
@@ -135,7 +136,7 @@ def column_of(title: str) -> Column:
         return Column(title, "intensity")
     for axis, pattern in _AXES.items():
         if pattern.fullmatch(name) and not _ERROR.fullmatch(name):
-            if _ANOTHER_UNIT.search(f"{name} {unit}") or (axis == "q" and "pm" in unit):
+            if _ANOTHER_UNIT.search(f"{name} {unit}") or (axis == "q" and re.search(r"(\b|_)pm", f"{name} {unit}")):
                 return Column(title, "another axis")
             if name.startswith("pos") and "deg" not in plain:  # of anything
                 return Column(title, "unknown")

@@ -113,8 +113,11 @@ def _read_block(items: _Items, elsewhere: Sequence[_Items]) -> Part:
         raise DatasetError(f"A scan has 2 to {MAX_POINTS} points, {intensity_name} has {size}. Export it again.")
     axis_name, axis, of = _axis(items, size)
     intensity = _numbers(items[intensity_name])
+    offset = _one(items, "_pd_calib_2theta_offset") if of.startswith("_pd_meas") else None
     keep = _measured(np.isfinite(axis) & np.isfinite(intensity))
     notes = [f"Intensity is {intensity_name}, the axis {of}."]
+    if offset:
+        notes.append(f"It says that 2θ is off by {offset:g}° (_pd_calib_2theta_offset), which was not added.")
     if not keep.all():
         notes.append(f"{int((~keep).sum())} points at the ends have no value and were left out.")
     wavelength, line = _wavelength([items, *elsewhere])

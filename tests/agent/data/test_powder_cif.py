@@ -75,6 +75,11 @@ def test_q_is_read_as_q(path: Path):
     assert scan.axis_name == "q" and scan.axis[-1] == 5 and scan.intensity.sum() == 12076
 
 
+def test_an_offset_that_was_not_added_is_said(path: Path):
+    path.write_text("data_W1\n_pd_calib_2theta_offset 0.25\n" + listed())
+    assert any("2θ is off by 0.25°" in note and "not added" in note for note in read_raw_scan(path).notes)
+
+
 def test_counts_come_before_what_was_made_of_them(path: Path):
     path.write_text("data_W1\n" + listed(pd_proc_intensity_net=COUNTS - 100))
     assert read_raw_scan(path).intensity.min() == COUNTS.min()

@@ -328,6 +328,7 @@ def test_what_a_text_does_not_say_or_says_twice_is_refused_with_what_was_seen(tm
         ("2theta,I*q^2\n" + BY_TWO_THETA, "'I\\*q\\^2' is called intensity"),
         ("Anode material,Co\nK-Alpha1 wavelength,1.540598\nAngle,I\n" + BY_TWO_THETA, "anode Co, whose Kα is 1.7903 Å"),
         ("No. of points,80\nAngle,Intensity\n" + BY_TWO_THETA, "announces 80 points and holds 61"),
+        ("q_pm^-1,I\n" + BY_TWO_THETA, "over 'q_pm\\^-1'"),
         ("azimuthal angle,I\n" + BY_TWO_THETA, "over 'azimuthal angle'"),
     ],
 )
@@ -348,6 +349,18 @@ def test_a_header_that_says_that_its_numbers_are_no_scan_is_believed(tmp_path: P
 def test_a_unit_of_another_axis_is_not_overruled_by_who_asks_for_q(tmp_path: Path, header: str, message: str):
     with pytest.raises(GlassmapError, match=message):
         read(tmp_path, f"{header}\n" + columns(Q, BY_Q, sep=" "), axis="q")
+
+
+@pytest.mark.parametrize(
+    ("label", "factor"), [("$2\\theta$ ($^{o}$)", 1.0), ("$2\\theta$ ($rad$)", np.pi / 180), ("angle_deg", 1.0)]
+)
+def test_labels_of_plots_name_an_axis(tmp_path: Path, label: str, factor: float):
+    label = label if label == "angle_deg" else f"Scattering angle {label}"
+    (scan,) = read(
+        tmp_path, f"a.tif\n{label}\nIntensity\n 61\n" + columns(factor * TWO_THETA, COUNTS, sep=" ", digits=".10g")
+    )
+    assert scan.axis_name == "two_theta"
+    assert scan.axis[np.argmax(scan.intensity)] == pytest.approx(38)
 
 
 def test_an_axis_whose_unit_is_said_above_is_converted(tmp_path: Path):
