@@ -89,9 +89,13 @@ def match_scans(
         named = next((by_name[name] for name in names if name in by_name), None)
         near = places.near(scan, stem)
         if named is None:
-            said = f"No row is called {' or '.join(names[:2])}."
-            if not alone and scan.name != scan.sample:
-                said += " Its scans are only numbered: call the rows so, or give columns x and y in mm."
+            said = f"No row is called {' or '.join(names[:2])}"
+            if place := places.say_none(scan, stem):
+                said += f", and {place}."
+            elif not alone and scan.name != scan.sample:
+                said += ". Its scans are only numbered: call the rows so, or give columns x and y in mm."
+            else:
+                said += "."
             found.append(said if near is None else near)
         elif (off := _distance(scan, rows[named])) is not None and off > SAME_PLACE:
             found.append(
@@ -123,15 +127,36 @@ class _Places:
 
     def near(self, scan: Called, stem: str) -> int | None:
         """Return the one row at a scan's place, on the wafer that it or its file is called as; None without one."""
+        near = self._on_its_wafer(scan, stem, self._at(scan))
+        return near[0] if len(near) == 1 else None
+
+    def say_none(self, scan: Called, stem: str) -> str:
+        """Say why no row is the one at a scan's place; nothing where the scan or the rows have no place."""
         if scan.x is None or scan.y is None or not self._cells:
-            return None
+            return ""
+        at = self._at(scan)
+        if not at:
+            return f"none lies within {SAME_PLACE} mm of its place, {scan.x:g}, {scan.y:g} mm"
+        rows = f"{len(at)} rows lie at its place, {scan.x:g}, {scan.y:g} mm"
+        if self._on_its_wafer(scan, stem, at):
+            return f"{rows}, such as {' and '.join(self._rows[k].sample for k in at[:2])}: keep one"
+        wafers = ", ".join(dict.fromkeys(self._rows[k].wafer or "without one" for k in at[:4]))
+        return f"{rows}, on other wafers ({wafers}): call the file or its sample as its wafer"
+
+    def _at(self, scan: Called) -> list[int]:
+        """Return the rows at a scan's place."""
+        if scan.x is None or scan.y is None:
+            return []
         i, j = _cell(scan.x, scan.y)
         near = [k for a in (-1, 0, 1) for b in (-1, 0, 1) for k in self._cells.get((i + a, j + b), ())]
-        near = [k for k in near if (_distance(scan, self._rows[k]) or 0.0) <= SAME_PLACE]
-        if len(self._wafers) > 1:
-            called = {plain_name(name) for name in (stem, scan.sample) if name}
-            near = [k for k in near if plain_name(self._rows[k].wafer) in called]
-        return near[0] if len(near) == 1 else None
+        return [k for k in near if (_distance(scan, self._rows[k]) or 0.0) <= SAME_PLACE]
+
+    def _on_its_wafer(self, scan: Called, stem: str, rows: list[int]) -> list[int]:
+        """Return those rows that are on the wafer that a scan or its file is called as, where there are several."""
+        if len(self._wafers) <= 1:
+            return rows
+        called = {plain_name(name) for name in (stem, scan.sample) if name}
+        return [k for k in rows if plain_name(self._rows[k].wafer) in called]
 
 
 def _cell(x: float, y: float) -> tuple[int, int]:

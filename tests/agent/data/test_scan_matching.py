@@ -64,6 +64,20 @@ def test_two_rows_at_one_place_are_none():
     assert isinstance(match_scans([scan("1", x=1.05, y=2.0)], ["map"], [False], rows)[0], str)
 
 
+@pytest.mark.parametrize(
+    ("wafers", "x", "says"),
+    [
+        (("", ""), 1.05, "2 rows lie at its place, 1.05, 2 mm, such as a and b: keep one."),
+        (("W1", "W2"), 1.05, r"on other wafers (W1, W2): call the file or its sample as its wafer."),
+        (("", ""), 3.0, "No row is called map-1 or map-01, and none lies within 0.25 mm of its place, 3, 2 mm."),
+    ],
+)
+def test_why_no_row_is_at_a_place_is_said(wafers: tuple[str, str], x: float, says: str):
+    rows = [Place("a", wafers[0], 1.0, 2.0), Place("b", wafers[1], 1.1, 2.0)]
+    (said,) = match_scans([scan("1", x=x, y=2.0)], ["map"], [False], rows)
+    assert isinstance(said, str) and says in said and "only numbered" not in said
+
+
 def test_a_name_and_a_place_that_disagree_are_told_both():
     (said,) = match_scans([scan(x=4.0, y=0.0)], ["a"], [True], [Place("a", "", 1.0, 2.0)])
     assert isinstance(said, str) and "lies at 1, 2 mm" in said and "the scan at 4, 0 mm" in said
