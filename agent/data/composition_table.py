@@ -364,10 +364,13 @@ def _name_column(table: _Cells, sample: str | None) -> str:
         return sample
     named = [column for column in table if column.lower() in NAME_COLUMNS]
     if not named:
-        first = next(iter(table))
+        said = f"No column is called `file`, `sample` or `id`; its columns are {', '.join(map(repr, [*table][:8]))}. "
+        names = (column for column in table if not (_share_of(column) or _PLACE.fullmatch(column)))
+        if (first := next((column for column in names if len({*table[column]}) == len(table[column])), None)) is None:
+            raise DatasetError(f"{said}None of them can name the samples; add a column `sample` with a name a row.")
         raise DatasetError(
-            f"No column is called `file`, `sample` or `id`; its first column is {first!r}. Rename the one that names "
-            f"the samples, or say `--sample-column {first!r}` (in a campaign file, backend.table.sample)."
+            f"{said}Rename the one that names the samples, or say `--sample-column {first!r}` (in a campaign file, "
+            "backend.table.sample)."
         )
     return named[0]
 

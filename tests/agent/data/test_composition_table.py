@@ -242,6 +242,14 @@ def test_the_column_of_names_is_said_where_it_is_called_otherwise(tmp_path: Path
     assert read(tmp_path, numbered, sample="Spectrum").samples == ("a", "b")
 
 
+def test_no_share_or_place_is_taken_for_the_column_of_names(tmp_path: Path):
+    rows = [(str(k), "0", *row[1:]) for k, row in enumerate(ROWS)]
+    said = refusal(tmp_path, text(("X (mm)", "Y (mm)", *HEAD[1:]), rows))
+    assert "'X (mm)'" in said and "add a column `sample`" in said and "--sample-column" not in said
+    behind = [(*row[1:], f"P{k}") for k, row in enumerate(ROWS)]
+    assert "--sample-column 'Punkt'" in refusal(tmp_path, text((*HEAD[1:], "Punkt"), behind))
+
+
 def test_names_keep_their_slashes_and_letters(tmp_path: Path):
     rows: list[Cells] = [("W1/3", *ROWS[0][1:]), ("probe-\u00e4", *ROWS[1][1:])]
     assert read(tmp_path, text(rows=rows)).samples == ("W1/3", "probe-\u00e4")
