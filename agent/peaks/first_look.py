@@ -14,7 +14,7 @@ import torch
 from glassmap.agent.data.context import WAFER
 from glassmap.agent.data.corrections import DOUBLETS
 from glassmap.agent.data.dataset import SpectraSet
-from glassmap.agent.data.spectrum import q_axis, q_from_two_theta
+from glassmap.agent.data.spectrum import q_axis, q_from_two_theta, two_theta_from_q
 from glassmap.agent.errors import DatasetError, SpectrumError
 from glassmap.agent.peaks.batched import Peaks, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, MOST, Q1
@@ -146,7 +146,8 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
         if not whole.low <= taken.low < taken.high <= whole.high:
             raise SpectrumError(
                 f"A range must run upwards within that of the scans, {whole.low:g} to {whole.high:g}"
-                f"{_WORDS[spectra.axis_name][1]}; got {taken.low:g} to {taken.high:g}. Choose a narrower one."
+                f"{_WORDS[spectra.axis_name][1]}; got {taken.low:g} to {taken.high:g}. "
+                f"{_in_two_theta(spectra, taken) or 'Choose a narrower one.'}"
             )
     q = q_axis(spectra.axis_name, axis, spectra.wavelength)
     if q is None:
@@ -203,6 +204,16 @@ def _say_other_anode(spectra: SpectraSet, rows: Rows, scans: Scans, more_than: i
         return ""
     most, said = max(found)
     return f"{said} {most} of {len(scans)} scans, where the volume of their atoms lets expect it: is it that?"
+
+
+def _in_two_theta(spectra: SpectraSet, asked: Range) -> str:
+    """Say where a range lies that was meant in q, where the axis is 2θ; nothing where that isn't covered either."""
+    if spectra.axis_name != "two_theta" or spectra.wavelength is None or asked.high * spectra.wavelength >= 4 * np.pi:
+        return ""
+    low, high = two_theta_from_q(np.array([asked.low, asked.high]), wavelength=spectra.wavelength)
+    if not spectra.axis[0] <= low < high <= spectra.axis[-1]:
+        return ""
+    return f"If that is q in 1/Å, say `--range {low:.4g} {high:.4g}`, or `--axis q` as well."
 
 
 def _volumes(spectra: SpectraSet, rows: Rows, peaks: Peaks) -> VolumeCheck | None:

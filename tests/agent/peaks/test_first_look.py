@@ -115,6 +115,14 @@ def test_the_range_that_was_asked_for_is_taken_whatever_the_look_says():
         look_at_scans(scans(), asked=(0.1, 4.0))
 
 
+def test_a_range_of_q_over_scans_in_two_theta_is_refused_with_the_one_in_degrees():
+    low, high = two_theta_from_q(np.array([1.5, 4.5]), wavelength=1.5406)
+    with pytest.raises(SpectrumError, match=rf"got 1\.5 to 4\.5.*--range {low:.4g} {high:.4g}`, or `--axis q`"):
+        look_at_scans(scans(axis="two_theta"), asked=(1.5, 4.5))
+    with pytest.raises(SpectrumError, match="Choose a narrower one"):
+        look_at_scans(scans(axis="two_theta"), asked=(1.5, 7.0))
+
+
 def test_scans_without_a_peak_are_refused_with_what_was_seen_and_the_remedy():
     with pytest.raises(DatasetError, match=r"in 0 of 12 scans.*No maximum below.*--range LOW HIGH.*without a film"):
         look_at_scans(scans(halo=0)).check()
