@@ -59,7 +59,8 @@ def _record_entry(store: CampaignStore, entry: LedgerEntry, *, is_news: bool) ->
     """Record an entry of the ledger, and its line of the log where it is news; returns its number."""
     if is_news:
         detail = f"{entry.path} is {entry.reason}" if entry.state == "duplicate" else f"{entry.path}: {entry.reason}"
-        store.log("table" if entry.state == "used" else entry.state, detail, subject=entry.measurement or "")
+        what = entry.kind if entry.state == "used" else entry.state
+        store.log(what, detail, subject=entry.measurement or "")
     return store.record_file(
         entry.path,
         size=entry.size,

@@ -391,7 +391,9 @@ def _take_scans(
         said = ledger.said
         scans = [scan._replace(seen=said if scan in left else 0) for scan in waiting]
         text = f"{entry.path}: {reason}" if len(raw) > 1 else f"{entry.path}: waits. {reason}"
-        yield Filed(entry, text, scans=(*scans, *known, *refused))
+        last = ledger.file_of(entry.hash)
+        is_news = bool(left or known or refused) and (last is None or last.reason != reason)
+        yield Filed(entry, text, is_news=is_news, scans=(*scans, *known, *refused))
     for scan, one in zip(waiting, found, strict=True):
         if one.composition is not None:
             yield _measured(lab, ledger, entry, scan, one, raw[scan.name], spectra[scan.name])

@@ -167,6 +167,30 @@ def test_a_look_that_is_cut_between_two_scans_is_taken_up_where_it_was(lab: Path
     assert files(lab)["map.xrdml"][0] == "used"
 
 
+def logged(lab: Path) -> list[str]:
+    with CampaignStore.read_only(lab) as store:
+        return [line.event for line in store.log_lines() if "map.xrdml: " in line.detail]
+
+
+def test_the_log_says_once_that_scans_wait_and_not_at_all_where_none_does(lab: Path):
+    drop_map(lab)
+    run(lab)
+    settings = lab / "campaign.toml"
+    settings.write_text(re.sub(r"tolerance_at_pct = \S+", "tolerance_at_pct = 0.9", settings.read_text()))
+    run(lab)
+    assert logged(lab) == ["waiting"]
+    drop(lab, *rows_of("abcd"))
+    run(lab)
+    assert logged(lab) == ["waiting"]
+
+
+def test_the_log_tells_of_a_map_that_is_used_at_once_by_its_scans(lab: Path):
+    drop(lab, *rows_of("abcd"))
+    drop_map(lab)
+    run(lab)
+    assert logged(lab) == [] and files(lab)["map.xrdml"] == ("used", "4 scans: 4 used.")
+
+
 def test_every_scan_is_recalled_from_the_copy_of_its_file(lab: Path):
     drop(lab, *rows_of("abcd"))
     drop_map(lab)
