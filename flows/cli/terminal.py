@@ -89,7 +89,8 @@ def look_and_say(spectra: "SpectraSet", *, asked: tuple[float, float] | None) ->
     look = look_at_scans(spectra, asked=asked)
     look.check()
     is_good = look.has_peaks and not look.with_other_anode
-    console.print(escape(str(look)), style=None if is_good else "bold red", soft_wrap=True)
+    if said := str(look):
+        console.print(escape(said), style=None if is_good else "bold red", soft_wrap=True)
     if (volumes := look.volumes) is not None:
         console.print(escape(str(volumes)), style=None if volumes.is_right else "bold red", soft_wrap=True)
     return look
