@@ -42,6 +42,7 @@ def _trace_sample(store: CampaignStore, id_: str) -> Iterator[str]:
     learned = {round_: store.training_ids(round_) for round_ in models}
     for measured in mine:
         yield _describe(measured, elements)
+        yield from (f"  {note}" for note in measured.facts.get("notes", ()))
         for round_, path in models.items():
             if measured.id in (learned[round_] or []):
                 yield f"  trained {path.name} (round {round_})"

@@ -68,6 +68,7 @@ class Measured(NamedTuple):
     hold_out: bool | None = None  # never trained on; as the suggestion by default
     file: LedgerEntry | None = None  # that it was read from
     scan: DroppedScan | None = None  # of that file
+    remark: str = ""  # a sentence for the log
 
 
 class Failed(NamedTuple):

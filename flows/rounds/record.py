@@ -92,7 +92,8 @@ def _record_measured(campaign: OpenCampaign, round_: int, event: Measured) -> st
         hold_out=event.hold_out,
     )
     if "file" in event.facts:
-        store.log(what, f"{event.facts['file']}{name_scan(event.scan)}: {alloy}", subject=number)
+        remark = f". {event.remark}" if event.remark else ""
+        store.log(what, f"{event.facts['file']}{name_scan(event.scan)}: {alloy}{remark}", subject=number)
         store.count_news()  # it came from outside, and may be what a failed stage lacked
     if asked is not None and event.facts.get("is_crystalline"):
         share = event.facts["crystalline"]

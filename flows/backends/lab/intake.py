@@ -441,7 +441,7 @@ def _measured(
     facts: dict[str, Any] = {
         "file": entry.path,
         "hash": entry.hash,
-        "notes": list(raw.notes),
+        "notes": [*raw.notes, *([of.remark] if of.remark else [])],
         "counts": float(np.median(raw.intensity)),
     }
     also = {"scan": scan.name, "sample": of.matched, "x": raw.x, "y": raw.y, WAFER: of.wafer, CONTEXT: dict(of.context)}
@@ -450,7 +450,8 @@ def _measured(
     if asked is None and is_held(of.context, lab.held):
         tolerance = lab.settings.tolerance_at_pct
         asked = nearest_pending(ledger, of.composition, since=lab.since, tolerance_at_pct=tolerance)
-    return lab.measured(asked, of.composition, spectrum, facts, ledger, file=entry, scan=scan)
+    measured = lab.measured(asked, of.composition, spectrum, facts, ledger, file=entry, scan=scan)
+    return measured._replace(remark=of.remark)
 
 
 def _overwrite(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:

@@ -30,6 +30,7 @@ class Identified(NamedTuple):
     matched: str  # the sample of a table that it is of, by its plain name; empty where none names it
     wafer: str  # that it lies on, empty where no table says it
     reason: str  # why composition or context aren't known, as both have to be
+    remark: str = ""  # where the instrument calls it as another sample that is known
 
 
 def identify(
@@ -69,8 +70,19 @@ def identify(
             composition = None
         context = {name: context[name] for name in held if name in context}
         wafer = _wafer_of(ledger, known, folder)
-        identified.append(Identified(asked, composition, context, "" if row is None else row.sample, wafer, reason))
+        matched = "" if row is None else row.sample
+        chosen = matched or ("" if asked is None else plain(asked.id))
+        remark = _say_other_sample(ledger, scan, chosen) if composition is not None else ""
+        identified.append(Identified(asked, composition, context, matched, wafer, reason, remark))
     return identified
+
+
+def _say_other_sample(ledger: Ledger, scan: DroppedScan, chosen: str) -> str:
+    """Say where the instrument calls the only scan of a file as another sample that is known; empty elsewhere."""
+    other = plain(scan.sample)
+    if scan.name or not other or other == chosen or not (ledger.suggestion(other) or ledger.samples(other)):
+        return ""
+    return f"The instrument calls it {scan.sample}, which is another sample; the name of the file counts."
 
 
 def _names_of(scan: DroppedScan, stems: Sequence[str]) -> list[str]:

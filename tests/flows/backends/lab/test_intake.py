@@ -10,6 +10,7 @@ import pytest
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import retract
+from glassmap.flows.provenance import trace
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive
 from tests.support.campaigns import TINY, rows, run
@@ -302,3 +303,19 @@ def test_a_real_wafer_is_taken_in(tmp_path: Path, shared_data: Path):
     for m in matched:
         off = np.abs(np.array(m.composition) - np.array(asked[str(m.suggestion)])).max()
         assert off <= 0.04 + 1e-9, "matched by composition, within the tolerance"
+
+
+def test_a_file_that_the_instrument_calls_as_another_sample_goes_by_its_own_name_and_that_is_said(lab: Path):
+    one, other = order(lab)[:2]
+    found = drop_scan(lab, one)
+    text = scan_text(found, np.random.default_rng(1), ".xrdml", sample=other["sample"])
+    (lab / "drop" / f"{one['sample']}.xy").unlink()
+    (lab / "drop" / f"{one['sample']}.xrdml").write_text(text)
+    drop_table(lab, {one["sample"]: found, other["sample"]: found})
+    run(lab)
+    assert (states(lab)[one["sample"]], states(lab)[other["sample"]]) == ("measured", "missing")
+    with CampaignStore.read_only(lab) as store:
+        (line,) = [line for line in store.log_lines(subject=one["sample"]) if line.event == "measured"]
+        said = f"The instrument calls it {other['sample']}, which is another sample; the name of the file counts."
+        assert line.detail.endswith(said)
+        assert f"  {said}" in list(trace(store, one["sample"]))
