@@ -35,7 +35,7 @@ def test_a_first_day_in_a_laboratory(lab: Path):
     assert "Waiting for 2 of 9" in said("run", lab)
     accounted = said("ledger", lab, "--json", lab / "ledger.json")
     assert "9 alloys asked for: 6 measured, 2 missing, 1 rejected" in accounted and "junk.xrdml" in accounted
-    assert set(json.loads((lab / "ledger.json").read_text())) == {"files", "alloys", "measurements"}
+    assert set(json.loads((lab / "ledger.json").read_text())) == {"files", "alloys", "measurements", "scans"}
     assert "No longer waiting for r001-01" in said("abandon", lab, "r001-01", "--reason", "the wafer broke")
     assert "goes on without 1 measurements" in said("go-on", lab)
     assert "waits for approval" in said("run", lab)
