@@ -134,7 +134,9 @@ def read_composition_table(
         sheet = _choose_sheet(path, sample=sample, columns=columns)
         return _table_of(sheet, sample=sample, mapping=columns, unit=unit, over=over)
     except GlassmapError as error:
-        raise error if path.name in str(error) else type(error)(f"{path.name}: {error}") from error
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
 
 
 def _table_of(

@@ -340,3 +340,10 @@ def test_a_place_s_unit_may_stand_in_the_row_below_its_name(tmp_path: Path):
 def test_a_column_that_says_its_unit_is_not_given_another(tmp_path: Path):
     named = {"Co": "Co (at.%)", "V": "V (at.%)", "Zr": "Zr (at.%)"}
     assert "'Co (at.%)' says another unit than wt.%" in refusal(tmp_path, text(), columns=named, unit="wt.%")
+
+
+def test_a_refusal_that_names_its_file_has_no_cause_of_its_own(tmp_path: Path):
+    (tmp_path / "edx.csv").write_text("sample,Co (at.%),V (at.%)\na,1\n")
+    with pytest.raises(GlassmapError, match=r"^edx\.csv, line 2: 2 cells") as refused:
+        read_composition_table(tmp_path / "edx.csv")
+    assert refused.value.__cause__ is not refused.value
