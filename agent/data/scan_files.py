@@ -63,7 +63,13 @@ def read_scans(path: Path | str, *, axis: AxisName | None = None, wavelength: fl
         SpectrumError: If an axis doesn't increase strictly, or a value isn't finite.
     """
     path = Path(path)
-    kind, parts = _read(path)
+    return _as_scans(path, *_read(path), axis=axis, wavelength=wavelength)
+
+
+def _as_scans(
+    path: Path, kind: Format, parts: list[Part], *, axis: AxisName | None, wavelength: float | None
+) -> list[RawScan]:
+    """Return the parts of a file as its scans, checked; raises as `read_scans` does."""
     try:
         for part in parts:
             _check_shape(part.axis, part.intensity)
@@ -87,11 +93,19 @@ def read_raw_scan(path: Path | str, *, axis: AxisName | None = None, wavelength:
         DatasetError: As `read_scans`, and if the file holds several scans.
         SpectrumError: As `read_scans`.
     """
-    scans = read_scans(path, axis=axis, wavelength=wavelength)
+    return _only(Path(path), read_scans(path, axis=axis, wavelength=wavelength))
+
+
+def _only(path: Path, scans: list[RawScan]) -> RawScan:
+    """Return the scan of a file that holds one.
+
+    Raises:
+        DatasetError: If it holds several.
+    """
     if len(scans) > 1:
         names = ", ".join(scan.name for scan in scans[:5]) + ", …" * (len(scans) > 5)
         raise DatasetError(
-            f"{Path(path).name} holds {len(scans)} scans ({names}); one is expected. Export the one that is meant."
+            f"{path.name} holds {len(scans)} scans ({names}); one is expected. Export the one that is meant."
         )
     return scans[0]
 
@@ -103,9 +117,10 @@ def read_scan(path: Path | str) -> tuple[ScanAxis, Scan]:
         DatasetError: As `read_raw_scan`.
         SpectrumError: As `read_raw_scan`.
     """
-    _, parts = _read(Path(path))
+    path = Path(path)
+    kind, parts = _read(path)
     said: list[AxisName] = [part.axis_name for part in parts if part.axis_name is not None]
-    scan = read_raw_scan(path, axis=said[0] if said else "two_theta")
+    scan = _only(path, _as_scans(path, kind, parts, axis=said[0] if said else "two_theta", wavelength=None))
     return scan.axis, scan.intensity
 
 

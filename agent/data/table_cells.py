@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from glassmap.agent.data.formats.lines import decode
 from glassmap.agent.data.formats.markup import check_archive
-from glassmap.agent.data.formats.text import decode
 from glassmap.agent.errors import DatasetError, GlassmapError
 from glassmap.agent.outside_text import from_spreadsheet, visible
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from glassmap.agent.data.formats.headers import state
+from glassmap.agent.data.formats.lines import decode
 from glassmap.agent.data.formats.markup import parse_numbers
 from glassmap.agent.data.formats.parts import Format, Part
-from glassmap.agent.data.formats.text import decode
 from glassmap.agent.data.raw_scan import MAX_POINTS
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.outside_text import visible

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from glassmap.agent.data.formats.lines import decode
 from glassmap.agent.data.formats.markup import counted, mean_of_lines, name_anode, parse_numbers
 from glassmap.agent.data.formats.parts import Format, Part
-from glassmap.agent.data.formats.text import decode
 from glassmap.agent.data.raw_scan import MAX_POINTS
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.outside_text import visible
