@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from glassmap.agent.data.corrections import DOUBLETS
+from glassmap.agent.data.corrections import DOUBLETS, Doublet
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.shapes import AxisName, Scan, ScanAxis
 
@@ -44,12 +44,18 @@ def mean_k_alpha(alpha1: float, alpha2: float, ratio: float = K_ALPHA_RATIO) -> 
     return (alpha1 + ratio * alpha2) / (1 + ratio)
 
 
-def line_of_anode(anode: str) -> float | None:
-    """Return the mean Kα of an anode in Å, called `Cu` or `copper`; None of one that isn't known."""
+def doublet_of_anode(anode: str) -> Doublet | None:
+    """Return the Kα lines of an anode in Å, called `Cu` or `copper`; None of one that isn't known."""
     name = anode.strip().lower()
     symbol = {"copper": "cu", "cobalt": "co", "molybdenum": "mo", "chromium": "cr", "iron": "fe", "silver": "ag"}
     name = symbol.get(name, name)
-    return next((mean_k_alpha(*lines) for element, lines in DOUBLETS.items() if element.lower() == name), None)
+    return next((lines for element, lines in DOUBLETS.items() if element.lower() == name), None)
+
+
+def line_of_anode(anode: str) -> float | None:
+    """Return the mean Kα of an anode in Å, called `Cu` or `copper`; None of one that isn't known."""
+    lines = doublet_of_anode(anode)
+    return None if lines is None else mean_k_alpha(*lines)
 
 
 def check_anode(anode: str, wavelength: float) -> None:

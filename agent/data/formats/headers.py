@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from glassmap.agent.data.corrections import DOUBLETS
-from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, SAME_LINE, check_anode, line_of_anode, mean_k_alpha
+from glassmap.agent.data.raw_scan import K_ALPHA_RATIO, SAME_LINE, check_anode, doublet_of_anode, mean_k_alpha
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.outside_text import visible
 from glassmap.agent.shapes import AxisName
@@ -347,13 +346,12 @@ def _stated_wavelength(
         )
     else:
         anode = _anode_in(next(iter(anodes), ""))
-        wavelength, what = line_of_anode(anode), f"mean of {anode} Kα"
-        if wavelength is not None and re.search(r"k\W*(α|a|alpha)\W*1(?!.*2)", anodes[0], re.IGNORECASE):
-            wavelength, what = (
-                next(d.alpha1 for d in DOUBLETS.values() if mean_k_alpha(*d) == wavelength),
-                f"{anode} Kα1",
-            )
-    return wavelength, () if wavelength is None else (f"Wavelength {wavelength:.5f} Å, {what}.",)
+        if (lines := doublet_of_anode(anode)) is None:
+            return None, ()
+        wavelength, what = mean_k_alpha(*lines), f"mean of {anode} Kα"
+        if re.search(r"k\W*(α|a|alpha)\W*1(?!.*2)", anodes[0], re.IGNORECASE):
+            wavelength, what = lines.alpha1, f"{anode} Kα1"
+    return wavelength, (f"Wavelength {wavelength:.5f} Å, {what}.",)
 
 
 def _anode_in(words: str) -> str:
