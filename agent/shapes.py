@@ -46,6 +46,7 @@ GridSpectra = Float[np.ndarray, "g q"]  # of the alloys of GridCompositions
 GridCompositions = Float[np.ndarray, "g e"]  # atomic fraction; the alloys of a map
 PerAlloy = Float[np.ndarray, " g"]
 PerSample = Float[np.ndarray, " n"]
+PerCandidate = Float[np.ndarray, " c"]  # of the alloys of CandidateCompositions
 PerTaken = Float[np.ndarray, " t"]  # of the alloys of TakenCompositions
 ModelInputs = Float[np.ndarray, "n i"]  # atomic fractions, and an encoded context behind them
 EncodedContext = Float[np.ndarray, "n c"]  # process variables as numbers; usual samples that differ are about 1 apart

@@ -8,6 +8,7 @@ import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig, first_own_round
 from glassmap.agent.data.composition import SAME_ALLOY, label
+from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -15,6 +16,7 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Measurement, Request, SuggestionStatus
 from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.candidates import known_candidates
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import plan_replacements
 
@@ -37,7 +39,7 @@ def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
         CampaignError: If one isn't among what may be planned, or is measured, pending, rejected or requested already.
     """
     config = CampaignConfig.recorded(store.config)
-    candidates = open_backend(config.backend, config, store.folder).candidates()
+    candidates = compositions_of(known_candidates(config, open_backend(config.backend, config, store.folder)))
     elements, since = config.space.elements, config.first_own_round
     asked = [candidate_named(text, candidates, elements) for text in alloys]
     names = [label(one, elements) for one in asked]

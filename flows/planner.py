@@ -24,13 +24,14 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
 from glassmap.agent.data.raw_scan import WAVELENGTHS, RawScan
+from glassmap.agent.data.samples import name_of_wafer
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.lab.matching import is_in_use
-from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON, name_of_wafer
+from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.record import record
 

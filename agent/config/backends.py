@@ -31,6 +31,8 @@ class BackendSettings(Settings):
     takes_deliveries: ClassVar[bool] = False  # orders go out, and people or programs bring what they have measured
     knows_context: ClassVar[bool] = False  # its samples have process variables, `[space] context`
 
+    has_own_samples: ClassVar[bool] = False  # plans among samples that it knows, as those of a data set
+
     kind: str
 
     @property

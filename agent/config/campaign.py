@@ -18,6 +18,7 @@ from glassmap.agent.config.services import DaskConfig, NotifyConfig, ScheduleCon
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
 from glassmap.agent.config.toml_file import read_toml
+from glassmap.agent.config.wafers import CandidatesConfig, CostConfig, WaferConfig
 from glassmap.agent.config.wish import WishConfig
 from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CampaignError
@@ -26,7 +27,9 @@ from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 FILE_NAME = "campaign.toml"
 # What may change between two rounds, and the `free` settings of each table; anything else would make those before and
 # after incomparable.
-FREE_SETTINGS = ("name", "device", "runner", "dask", "glass", "stop", "schedule", "notify", "wish")
+FREE_SETTINGS = (
+    *("name", "device", "runner", "dask", "candidates", "wafer", "cost", "glass", "stop", "schedule", "notify", "wish"),
+)
 
 
 class CampaignConfig(Settings):
@@ -41,6 +44,9 @@ class CampaignConfig(Settings):
     spectrum: SpectrumConfig = SpectrumConfig()
     backend: AnyBackend
     guide: GuideConfig | None = None
+    candidates: CandidatesConfig | None = None
+    wafer: WaferConfig | None = None
+    cost: CostConfig = CostConfig()
     planning: PlanningConfig = PlanningConfig()
     model: TrainingConfig = TrainingConfig()
     glass: GlassConfig = GlassConfig()
@@ -83,6 +89,8 @@ class CampaignConfig(Settings):
             )
         for one in backends:
             one.check(self.space, self.spectrum)
+        if self.candidates is not None and any(one.has_own_samples for one in backends):
+            raise ValueError("candidates are those of the data set that is replayed; take the table [candidates] out")
         self.wish.check(self.space.elements)
         weights = self.planning.weights
         if weights != "even" and self.model.members == 1 and not self.model.stacked:
@@ -134,6 +142,8 @@ class CampaignConfig(Settings):
                 "backend": config.backend.resolved(folder),
                 "spectrum": config.spectrum.resolved(folder),
                 "glass": config.glass.resolved(folder),
+                "candidates": config.candidates and config.candidates.resolved(folder),
+                "wafer": config.wafer and config.wafer.resolved(folder),
             }
             if config.guide is not None:
                 guide = config.guide.model_copy(update={"backend": config.guide.backend.resolved(folder)})

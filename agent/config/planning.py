@@ -19,6 +19,7 @@ class PlanningConfig(Settings):
 
     free: ClassVar = ("approval",)
 
+    unit: Literal["alloy", "wafer"] = "alloy"  # what is chosen first: single alloys, or a wafer and then its points
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
     weights: str = "even"  # the paper's rule, or a name of `glassmap.agent.planning.acquisition.WEIGHTS`

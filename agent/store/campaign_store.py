@@ -24,9 +24,10 @@ from glassmap.agent.store.rounds import Rounds
 from glassmap.agent.store.scans import Scans
 from glassmap.agent.store.status import FLAGS_SAID, Status
 from glassmap.agent.store.suggestions import Suggestions
+from glassmap.agent.store.wafers import Wafers
 
 
-class CampaignStore(Rounds, Suggestions, Measurements, Results, Files, Scans, AuditLog):
+class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, Scans, AuditLog):
     """Rows in, rows out; each base holds the tables of one idea, this class what all of them say together."""
 
     def used(self) -> Budget:

@@ -35,6 +35,10 @@ class Suggestion(NamedTuple):
     composition: tuple[float, ...]  # target, atomic fraction
     hold_out: bool  # never trained on
     why: str = ""  # it is asked for, where not by the planning rule
+    sample: str = ""  # as a table, a data set or a planned wafer calls it; empty of an alloy that is yet to be made
+    wafer: str = ""  # that it lies on, where that is known
+    x: float | None = None  # mm, on the wafer
+    y: float | None = None
 
 
 class Request(NamedTuple):
@@ -50,6 +54,25 @@ class Request(NamedTuple):
     def why(self) -> str:
         """Who asked for it and why, in words."""
         return f"requested by {self.person}" + (f": {self.reason}" if self.reason else "")
+
+
+class PlannedWafer(NamedTuple):
+    """A wafer that is to be made, or was."""
+
+    name: str
+    round: int  # whose batch lies on it
+    powers: Mapping[str, float]  # W, by the name of the gun
+    minutes: float  # of deposition
+
+
+class ExcludedWafer(NamedTuple):
+    """A wafer of which nothing is planned any more, by a person's word."""
+
+    wafer: str
+    kind: Literal["rejected", "failed"]
+    reason: str
+    person: str
+    time: str
 
 
 class SuggestionStatus(NamedTuple):

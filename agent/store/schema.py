@@ -298,6 +298,32 @@ def scans_of_files(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO scans VALUES (?, '', '', NULL, NULL, 'used', '', ?, ?, 0)", values)
 
 
+@_version
+def wafers(db: sqlite3.Connection) -> None:
+    """Alloys lie on wafers, which exist or are to be made; what a round was planned and mapped by."""
+    for statement in (
+        "ALTER TABLE suggestions ADD COLUMN sample TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE suggestions ADD COLUMN wafer TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE suggestions ADD COLUMN x REAL",  # mm, on the wafer
+        "ALTER TABLE suggestions ADD COLUMN y REAL",
+        "CREATE INDEX suggestions_of_wafers ON suggestions (wafer, sample) WHERE wafer <> '' OR sample <> ''",
+        """CREATE TABLE existing (
+            wafer TEXT NOT NULL, sample TEXT NOT NULL, composition TEXT NOT NULL, x REAL, y REAL,
+            PRIMARY KEY (wafer, sample)) STRICT""",  # what could be planned when the last batch was
+        """CREATE TABLE wafers (
+            name TEXT PRIMARY KEY, round INTEGER NOT NULL, powers TEXT NOT NULL, minutes REAL NOT NULL) STRICT""",
+        """CREATE TABLE wafer_exclusions (
+            wafer TEXT PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('rejected', 'failed')),
+            reason TEXT NOT NULL, person TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
+        """CREATE TABLE wafer_gains (
+            wafer TEXT PRIMARY KEY, measured INTEGER NOT NULL, points INTEGER NOT NULL, gain REAL,
+            worth REAL NOT NULL, unit TEXT NOT NULL, is_enough INTEGER NOT NULL) STRICT""",  # of measuring the rest
+        """CREATE TABLE spaces (
+            since INTEGER PRIMARY KEY, space TEXT NOT NULL) STRICT""",  # the round from which a space is planned
+    ):
+        db.execute(statement)
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

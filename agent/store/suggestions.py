@@ -35,7 +35,8 @@ class Suggestions(Settings):
         for s in suggestions:
             self._execute(
                 """INSERT INTO suggestions
-                SELECT :id, :round, COALESCE(MAX(position) + 1, 0), :row, :composition, :hold_out, :why
+                SELECT :id, :round, COALESCE(MAX(position) + 1, 0), :row, :composition, :hold_out, :why,
+                    :sample, :wafer, :x, :y
                 FROM suggestions WHERE round = :round""",
                 s._asdict() | {"composition": json.dumps(s.composition), "hold_out": int(s.hold_out)},
             )
@@ -48,8 +49,9 @@ class Suggestions(Settings):
             "position": position,
         }
         self._execute(
-            """INSERT OR IGNORE INTO suggestions (id, round, position, row, composition, hold_out, why)
-            VALUES (:id, :round, :position, :row, :composition, :hold_out, :why)""",
+            """INSERT OR IGNORE INTO suggestions (
+                id, round, position, row, composition, hold_out, why, sample, wafer, x, y)
+            VALUES (:id, :round, :position, :row, :composition, :hold_out, :why, :sample, :wafer, :x, :y)""",
             values,
         )
 
@@ -82,6 +84,11 @@ class Suggestions(Settings):
         rows = self._db.execute(query, [round_]).fetchall()
         compositions = json.loads(f"[{','.join(row[1] for row in rows)}]")  # at once: there may be 100,000
         return [row[0] for row in rows], np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
+
+    def ordered_samples(self) -> set[tuple[str, str]]:
+        """Return wafer and name of every sample that was asked for."""
+        rows = self._rows("SELECT DISTINCT wafer, sample FROM suggestions WHERE sample <> ''")
+        return {(row["wafer"], row["sample"]) for row in rows}
 
     def last_planned_round(self) -> int:
         """Return the round whose batch was planned last; 0 before the first."""
@@ -193,4 +200,5 @@ class Suggestions(Settings):
 
 def _suggestion(row: Mapping[str, Any]) -> Suggestion:
     composition = tuple(json.loads(row["composition"]))
-    return Suggestion(row["id"], row["round"], row["row"], composition, bool(row["hold_out"]), row["why"])
+    place = (row["sample"], row["wafer"], row["x"], row["y"])
+    return Suggestion(row["id"], row["round"], row["row"], composition, bool(row["hold_out"]), row["why"], *place)

@@ -23,15 +23,11 @@ if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import CompositionSpace
     from glassmap.agent.data.raw_scan import RawScan
+    from glassmap.agent.data.samples import Samples
     from glassmap.flows.compute.dask_cluster import Cluster
 
 CONTEXT = "context"  # the fact that says the process variables of a sample, by name
 FROM_PYTHON = "from Python"  # the fact `file` of what was told and not dropped
-
-
-def name_of_wafer(said: object) -> str:
-    """Return a wafer as it is called; empty where a table or data set has nothing there, as NaN."""
-    return "" if said is None or said != said else str(said)
 
 
 class TestSet(NamedTuple):
@@ -205,8 +201,8 @@ class Backend(Protocol):
     notes: tuple[str, ...] = ()  # what a person should know of the data, such as who was left out; said as it begins
     source: str = ""  # what a picture has to say of where spectra come from; empty for an instrument's
 
-    def candidates(self) -> "CompositionSpace | Compositions":
-        """Return what may be planned: the campaign's space, or a list of alloys."""
+    def candidates(self) -> "CompositionSpace | Samples":
+        """Return what may be planned: the campaign's space, or the samples that there are."""
         ...
 
     def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Event]:

@@ -11,10 +11,11 @@ import numpy as np
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
 from glassmap.agent.data.context import WAFER, rows_of
+from glassmap.agent.data.samples import Samples, name_of_wafer, samples_of
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import CONTEXT, Backend, Ledger, Measured, TestSet, name_of_wafer
+from glassmap.flows.backends.protocol import CONTEXT, Backend, Ledger, Measured, TestSet
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -26,6 +27,7 @@ class Settings(BackendSettings):
 
     free: ClassVar = ("dataset", "flagged")  # the file may move; what it holds is watched by the fingerprint
     knows_context: ClassVar = True
+    has_own_samples: ClassVar = True
 
     kind: str = "replay"
     dataset: Path
@@ -83,7 +85,7 @@ class Replay(Backend):
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._known = context
         self._test = spectra.select(held) if held.any() else None
-        self._wafers = wafers_of(self._pool)
+        self._samples = samples_of(self._pool)
         self._context, self._test_context = (rows_of(context, np.flatnonzero(part)) for part in (~held, held))
         self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
@@ -94,16 +96,16 @@ class Replay(Backend):
             digest.update(json.dumps([name, values.tolist()]).encode())
         self.fingerprint = digest.hexdigest()
 
-    def candidates(self) -> Compositions:
-        """Return the compositions of the data set that aren't held out."""
-        return self._pool.compositions
+    def candidates(self) -> Samples:
+        """Return the samples of the data set that aren't held out."""
+        return self._samples
 
     def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured]:
         """Look each up by its row."""
         for s in pending:
             facts: dict[str, Any] = {"counts": float(self._counts[s.row])}
-            if self._wafers[s.row]:
-                facts[WAFER] = self._wafers[s.row]
+            if wafer := self._samples.wafers[s.row]:
+                facts[WAFER] = wafer
             if self._context:
                 facts[CONTEXT] = {name: values[s.row].item() for name, values in self._context.items()}
             yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)

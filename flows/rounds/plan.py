@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glassmap.agent.data.composition import SAME_ALLOY
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
+from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import (
@@ -24,6 +25,7 @@ from glassmap.agent.planning.acquisition import (
 from glassmap.agent.shapes import Compositions, Weights
 from glassmap.agent.store.records import Request, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
+from glassmap.flows.rounds.candidates import Choice, candidates_of
 
 if TYPE_CHECKING:
     from glassmap.agent.models.ensemble import TrainedEnsemble
@@ -44,16 +46,17 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     requests = [] if at.is_guide else _requested(campaign, round_)
     first, later = requests[:size], requests[size:]
     asked = np.array([one.composition for one in first]).reshape(-1, len(config.space.elements))
-    candidates, before = at.backend.candidates(), store.taken(since=at.since)
+    candidates, before = candidates_of(campaign, round_), store.taken(since=at.since)
+    choice = Choice(candidates, store)
     taken = np.concatenate([asked, before])
     suggestions = [
-        Suggestion(_id(round_, k), round_, int(row), one.composition, hold_out=False, why=one.why)
-        for k, (one, row) in enumerate(zip(first, rows_of(candidates, asked), strict=True))
+        choice.suggest(Suggestion(_id(round_, k), round_, 0, one.composition, hold_out=False, why=one.why), int(row))
+        for k, (one, row) in enumerate(zip(first, rows_of(choice.alloys, asked), strict=True))
     ]
     coverage = None
-    if size > len(first) and (not first or has_room(candidates, taken=taken)):
+    if size > len(first) and (not first or has_room(choice.alloys, taken=taken)):
         batch = plan_batch(
-            candidates,
+            choice.alloys,
             size - len(first),
             taken=taken,
             method=rule.name,
@@ -64,11 +67,17 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
         held, coverage = set[int](), batch.coverage
         if holds_out(campaign, round_):
             held = {*spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
-        suggestions += [_suggestion(round_, len(first) + k, batch, k, k in held) for k in range(len(batch.rows))]
+        suggestions += [
+            _suggestion(choice, round_, len(first) + k, batch, k, k in held) for k in range(len(batch.rows))
+        ]
     if first or coverage is None:
-        coverage = coverage_of(candidates, np.array([one.composition for one in suggestions]), taken=before)
+        coverage = coverage_of(
+            compositions_of(candidates), np.array([one.composition for one in suggestions]), taken=before
+        )
     with store.transaction():
         store.record_batch(round_, suggestions, coverage)
+        if not isinstance(candidates, CompositionSpace):
+            store.record_existing(candidates)
         store.record_requests(
             [one if one.round or one in later else one._replace(round=round_) for one in store.requests]
         )
@@ -89,8 +98,9 @@ def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Su
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
     before = len(store.suggestions(round_=round_))
     rule = rule_of(config.planning.method, has_model=at.has_model)
+    choice = Choice(candidates_of(campaign, round_), store)
     batch = plan_batch(
-        at.backend.candidates(),
+        choice.alloys,
         len(rejected),
         taken=store.taken(since=at.since),
         method=rule.name,
@@ -98,13 +108,13 @@ def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Su
         forecast=_last_model(campaign, round_) if rule.needs_model else None,
     )
     found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
-    return [_suggestion(round_, before + k, batch, k, one.hold_out) for k, one in found]
+    return [_suggestion(choice, round_, before + k, batch, k, one.hold_out) for k, one in found]
 
 
-def _suggestion(round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:
+def _suggestion(choice: Choice, round_: int, place: int, batch: Batch, k: int, hold_out: bool) -> Suggestion:
     """Return number `k` of a batch as a suggestion, at a place of the round."""
     composition = tuple(map(float, batch.compositions[k]))
-    return Suggestion(_id(round_, place), round_, int(batch.rows[k]), composition, hold_out)
+    return choice.suggest(Suggestion(_id(round_, place), round_, 0, composition, hold_out), int(batch.rows[k]))
 
 
 def _id(round_: int, place: int) -> str:

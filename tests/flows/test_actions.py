@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import RULES, AcquisitionRule, Pool
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -68,7 +69,7 @@ def test_in_a_replay_the_nearest_sample_stands_for_what_is_asked_for(tmp_path: P
             request(store, ["Co100"], "")
         taken = {tuple(one.composition) for one in store.suggestions()}
         config = CampaignConfig.recorded(store.config)
-        pool = open_backend(config.backend, config, tmp_path).candidates()
+        pool = compositions_of(open_backend(config.backend, config, tmp_path).candidates())
         assert isinstance(pool, np.ndarray)
         wanted = next(one for one in pool if tuple(one.tolist()) not in taken)
         near = 100 * wanted + (0.4, -0.4, 0)

@@ -4,24 +4,13 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from glassmap.agent.config import settings as tables
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
+from glassmap.agent.config.tables import TableConfig
 
 Patience = Annotated[float, Field(ge=0, le=1_000_000)]
-
-
-class TableConfig(tables.Settings):
-    """How composition tables are read; see `glassmap.agent.data.composition_table`."""
-
-    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
-    columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
-    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
-    others: Literal["refuse", "leave out"] = (
-        "refuse"  # shares of other elements, such as oxygen; the rest closed to 100
-    )
 
 
 class Settings(BackendSettings):
@@ -45,12 +34,6 @@ class Settings(BackendSettings):
     patience_hours: Patience = 72.0  # since the order, before it goes on without the rest
     quiet_seconds: Patience = 10.0  # a file that changed since is still being written
     flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
-
-    @model_validator(mode="after")
-    def _columns_have_a_unit(self) -> "Settings":
-        if self.table.columns and self.table.unit is None:
-            raise ValueError("table.columns need table.unit, 'at.%' or 'wt.%'; units are never guessed")
-        return self
 
     def check(self, space: SpaceConfig, spectrum: SpectrumConfig) -> None:
         """Refuse a campaign whose axis is left open, or whose table has a column for another element."""

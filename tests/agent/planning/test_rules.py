@@ -8,6 +8,7 @@ import pytest
 
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError, CompositionError
 from glassmap.agent.planning.acquisition import (
     RULES,
@@ -61,7 +62,7 @@ def test_a_new_rule_runs_a_campaign_and_says_on_the_dashboard_why_it_chose(
     write_campaign(tmp_path, small_dataset, planning={"method": rule.name}, stop={"max_rounds": 2})
     with open_campaign(tmp_path) as campaign:
         assert advance(campaign).state == "exhausted"
-        pool = campaign.backend.candidates()
+        pool = compositions_of(campaign.backend.candidates())
         assert isinstance(pool, np.ndarray)
     with CampaignStore.read_only(tmp_path) as store:
         batches = [np.array([s.composition for s in store.suggestions(round_=k)]) for k in (1, 2)]

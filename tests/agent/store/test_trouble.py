@@ -162,7 +162,7 @@ def test_an_unexpected_error_over_harm_is_said_in_words_and_another_stays_a_bug(
     with pytest.raises(StoreError, match="1 row of spectra changed"), DOORS["read"](harmed):
         raise KeyError("of what was harmed")
     with pytest.raises(sqlite3.IntegrityError), DOORS["amend"](harmed.parent) as store, store.transaction():
-        store._db.execute("INSERT INTO suggestions VALUES ('r001-01', 1, 9, 9, '[]', 0, '')")
+        store._db.execute("INSERT INTO suggestions VALUES ('r001-01', 1, 9, 9, '[]', 0, '', '', '', NULL, NULL)")
     with pytest.raises(KeyError), DOORS["read"](harmed.parent):
         raise KeyError("of a bug")
 

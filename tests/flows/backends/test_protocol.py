@@ -7,9 +7,9 @@ import pytest
 
 from glassmap.agent.config.backends import BACKENDS
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.samples import name_of_wafer
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.flows.backends.protocol import name_of_wafer
 from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive

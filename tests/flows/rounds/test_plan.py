@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.data.dataset import read_dataset
+from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.ensemble import TrainedEnsemble
 from glassmap.agent.planning.acquisition import Coverage
@@ -108,7 +109,7 @@ def test_an_alloy_whose_measured_composition_drifted_is_not_planned_again_at_eit
 ):
     config = write_campaign(tmp_path, small_dataset, planning={"batch": 105})
     replay = open_backend(config.backend, config, tmp_path)
-    pool = replay.candidates()
+    pool = compositions_of(replay.candidates())
     assert isinstance(pool, np.ndarray)
     first = Suggestion("r001-01", 1, 0, tuple(pool[0].tolist()), hold_out=False)
     with open_campaign(tmp_path) as campaign:

@@ -1,0 +1,24 @@
+"""How composition tables are read; see `glassmap.agent.data.composition_table`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from glassmap.agent.config.settings import Settings
+
+
+class TableConfig(Settings):
+    """The columns of a table of compositions."""
+
+    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
+    columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
+    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
+    others: Literal["refuse", "leave out"] = (
+        "refuse"  # shares of other elements, such as oxygen; the rest closed to 100
+    )
+
+    @model_validator(mode="after")
+    def _columns_have_a_unit(self) -> "TableConfig":
+        if self.columns and self.unit is None:
+            raise ValueError("columns need a unit, 'at.%' or 'wt.%'; units are never guessed")
+        return self

@@ -1,0 +1,111 @@
+"""Wafers: the alloys that exist, the chamber that could make others, and what either costs."""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator, model_validator
+
+from glassmap.agent.config.settings import Settings
+from glassmap.agent.config.tables import TableConfig
+
+Millimetres = Annotated[float, Field(gt=0, le=10_000)]
+Watts = Annotated[float, Field(gt=0, le=1e6)]
+Minutes = Annotated[float, Field(gt=0, le=1e6)]
+Nanometres = Annotated[float, Field(gt=0, le=1e9)]
+CostHours = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class CandidatesConfig(TableConfig):
+    """The alloys that exist, of which batches are chosen; see `glassmap.agent.data.samples.read_samples`."""
+
+    free: ClassVar = ("table", "sample", "columns", "unit", "others")  # more may come; what is ordered stays as it is
+
+    table: tuple[Path, ...] = Field(min_length=1)  # CSV, spreadsheets, or data sets: sample, wafer, x, y, at.%
+
+    @field_validator("table", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, str | Path) else value
+
+
+class GunConfig(Settings):
+    """A sputter gun: what it holds, where it stands, what it gives."""
+
+    target: str  # an element or an alloy, such as Co or Co50Zr50 (at.%)
+    azimuth: Annotated[float, Field(ge=-360, le=360)]  # degrees about the wafer's centre, from +x towards +y
+    tilt: Annotated[float, Field(ge=0, lt=90)]  # degrees between the gun's axis and the wafer's normal
+    distance: Millimetres  # from the gun to the centre of the wafer
+    rate: Annotated[float, Field(gt=0, le=1e6)]  # nm/min at the centre of the wafer …
+    power: Watts  # … at this power
+    powers: tuple[Watts, Watts]  # lowest and highest
+    exponent: Annotated[float, Field(ge=0, le=20)] = 1.0  # of the cosine that it emits by
+
+    @field_validator("powers")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"powers must be [lowest, highest], got {list(value)}; swap them")
+        return value
+
+
+class MadeWafer(Settings):
+    """A wafer that was made before: the powers it was made at, and the table that says what it holds."""
+
+    table: Path  # as those of `[candidates]`
+    wafer: str | None = None  # as the table calls it; None where it holds no other
+    powers: tuple[Watts, ...]  # of each gun, in their order
+    minutes: Minutes | None = None
+
+
+class WaferConfig(Settings):
+    """The chamber; see `glassmap.agent.planning.sputtering`."""
+
+    free: ClassVar = ("diameter", "pitch", "edge", "minutes", "thickness", "guns", "made")
+
+    diameter: Millimetres = 100.0  # mm
+    edge: Annotated[float, Field(ge=0, le=1000)] = 5.0  # mm from the rim that hold no point
+    pitch: Millimetres = 3.0  # mm, between the points of the grid
+    guns: tuple[GunConfig, ...] = Field(min_length=1)
+    minutes: Minutes | None = None  # of deposition …
+    thickness: Nanometres | None = None  # … or as long as the centre takes to become so thick
+    made: tuple[MadeWafer, ...] = ()  # to calibrate rates and exponents by
+
+    @model_validator(mode="after")
+    def _fits(self) -> "WaferConfig":
+        if (self.minutes is None) == (self.thickness is None):
+            raise ValueError("say either minutes or thickness (nm), which the centre is to have")
+        if self.edge >= self.diameter / 2:
+            raise ValueError(
+                f"edge must leave some of the wafer, got {self.edge:g} mm of a radius {self.diameter / 2:g}"
+            )
+        for one in self.made:
+            if len(one.powers) != len(self.guns):
+                raise ValueError(f"made.powers need one a gun, {len(self.guns)}, got {len(one.powers)}")
+        return self
+
+    def resolved(self, folder: Path) -> "WaferConfig":
+        """Return the table with its paths taken from the campaign file's folder."""
+        return self.model_copy(update={"made": tuple(one.resolved(folder) for one in self.made)})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the guns are called: their targets, numbered where two hold the same, such as Co and Zr-2."""
+        seen = Counter[str]()
+        names = list[str]()
+        for gun in self.guns:
+            seen[gun.target] += 1
+            names.append(gun.target if seen[gun.target] == 1 else f"{gun.target}-{seen[gun.target]}")
+        return tuple(names)
+
+
+class CostConfig(Settings):
+    """What measuring costs, h of work or beam."""
+
+    wafer: CostHours = 8.0  # to make, mount and align one
+    point: CostHours = 0.05  # to measure one of its points
+
+    def of(self, wafers: int, points: int) -> float:
+        """Return the hours of so many wafers with so many points in all."""
+        return math.fsum((self.wafer * wafers, self.point * points))

@@ -1,0 +1,168 @@
+"""Samples: the alloys that exist, what each is called, on which wafer it lies and where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.composition_table import ShareUnit, read_composition_table
+from glassmap.agent.data.context import WAFER
+from glassmap.agent.errors import DatasetError
+from glassmap.agent.outside_text import plain_name, visible
+from glassmap.agent.shapes import CandidateCompositions, PerCandidate, Rows
+
+if TYPE_CHECKING:
+    from glassmap.agent.data.dataset import SpectraSet
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Alloys of which each is there: a row of a table of compositions, a sample of a data set, a point of a wafer."""
+
+    names: tuple[str, ...]
+    """What each is called, unique on its wafer."""
+    wafers: tuple[str, ...]
+    """That each lies on, empty where that isn't known."""
+    compositions: CandidateCompositions
+    """As measured, or of a wafer that is yet to be made as expected."""
+    x: PerCandidate
+    """mm, on the wafer; NaN where that isn't known."""
+    y: PerCandidate
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, rows: Rows) -> "Samples":
+        """Return some of them, in the order of `rows`."""
+        return Samples(
+            tuple(self.names[row] for row in rows),
+            tuple(self.wafers[row] for row in rows),
+            self.compositions[rows],
+            self.x[rows],
+            self.y[rows],
+        )
+
+    @cached_property
+    def wafer_names(self) -> tuple[str, ...]:
+        """The wafers, each once, in the order in which they come."""
+        return tuple(dict.fromkeys(name for name in self.wafers if name))
+
+    def on(self, wafer: str) -> Rows:
+        """Return the rows of a wafer."""
+        return np.flatnonzero(np.array(self.wafers) == wafer)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Samples"]) -> "Samples":
+        """Return several lists as one; of a sample that stands in more than one of them the last counts."""
+        last = {
+            (wafer, plain_name(name)): (part, row)
+            for part in parts
+            for row, (wafer, name) in enumerate(zip(part.wafers, part.names, strict=True))
+        }
+        return cls(
+            tuple(part.names[row] for part, row in last.values()),
+            tuple(part.wafers[row] for part, row in last.values()),
+            np.array([part.compositions[row] for part, row in last.values()]),
+            np.array([part.x[row] for part, row in last.values()]),
+            np.array([part.y[row] for part, row in last.values()]),
+        )
+
+
+def compositions_of(candidates: "CompositionSpace | Samples") -> "CompositionSpace | CandidateCompositions":
+    """Return what may be planned as planning takes it: the space, or the compositions of a list."""
+    return candidates if isinstance(candidates, CompositionSpace) else candidates.compositions
+
+
+def read_samples(
+    paths: Sequence[Path],
+    elements: Sequence[str],
+    *,
+    sample: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    unit: ShareUnit | None = None,
+    others: Literal["refuse", "leave out"] = "refuse",
+) -> Samples:
+    """Read which alloys exist.
+
+    Args:
+        paths: Tables as `read_composition_table` takes them, with columns `wafer`, `x (mm)` and `y (mm)` where they
+            have them; or data sets (.nc), with or without spectra.
+        elements: Of the campaign, in its order.
+        sample: The column of names, as `read_composition_table` takes it.
+        columns: Of each element, the same.
+        unit: Of the shares, the same.
+        others: Whether shares of other elements are refused, or left out and the rest closed to 100.
+
+    Raises:
+        DatasetError: If one can't be read, or holds other elements.
+        CompositionError: If a row's shares don't sum to 100.
+    """
+    return Samples.joined(
+        [
+            _read_dataset(path, elements)
+            if path.suffix == ".nc"
+            else _read_table(path, elements, sample, columns, unit, elements if others == "leave out" else None)
+            for path in paths
+        ]
+    )
+
+
+def _read_table(
+    path: Path,
+    elements: Sequence[str],
+    sample: str | None,
+    columns: Mapping[str, str] | None,
+    unit: ShareUnit | None,
+    over: Sequence[str] | None,
+) -> Samples:
+    table = read_composition_table(path, sample=sample, columns=columns or None, unit=unit, over=over)
+    if unknown := [element for element in table.elements if element not in elements]:
+        raise DatasetError(
+            f"{path.name} holds {', '.join(unknown)}, which the campaign doesn't. Take the column out, or set "
+            'candidates.others = "leave out".'
+        )
+    compositions = np.zeros((len(table.samples), len(elements)))
+    compositions[:, [list(elements).index(element) for element in table.elements]] = table.compositions
+    nowhere = np.full(len(table.samples), np.nan)
+    return Samples(
+        tuple(table.samples),
+        tuple(name_of_wafer(cell) for cell in table.cells(WAFER)),
+        compositions,
+        nowhere if table.x is None else table.x,
+        nowhere if table.y is None else table.y,
+    )
+
+
+def _read_dataset(path: Path, elements: Sequence[str]) -> Samples:
+    from glassmap.agent.data.dataset import read_dataset  # xarray is slow to import
+
+    spectra = read_dataset(path)
+    if spectra.elements != tuple(elements):
+        raise DatasetError(
+            f"{path.name} is of {', '.join(spectra.elements)}, the campaign of {', '.join(elements)}. Name the set of "
+            "this system, in its order."
+        )
+    return samples_of(spectra)
+
+
+def samples_of(spectra: "SpectraSet") -> Samples:
+    """Return the samples of a data set: wafers of its `wafer`, places of `x` and `y`, or of `plate_xy` (mm)."""
+    known = spectra.coordinates
+    nowhere = np.full(len(spectra), np.nan)
+    x, y = known.get("plate_xy", np.column_stack([known.get("x", nowhere), known.get("y", nowhere)])).T.astype(float)
+    return Samples(
+        spectra.ids,
+        tuple(name_of_wafer(name) for name in known.get(WAFER, [""] * len(spectra))),
+        spectra.compositions,
+        x,
+        y,
+    )
+
+
+def name_of_wafer(said: object) -> str:
+    """Return a wafer as it is called; empty where a table or data set has nothing there, as NaN."""
+    return "" if said is None or said != said else visible(str(said)).strip()

@@ -1,0 +1,78 @@
+"""Candidates: what a batch may be chosen from."""
+
+import numpy as np
+
+from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.samples import Samples, read_samples
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.shapes import CandidateCompositions
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import Suggestion
+from glassmap.flows.backends.protocol import Backend
+from glassmap.flows.rounds.campaign import OpenCampaign
+
+
+def candidates_of(campaign: OpenCampaign, round_: int) -> CompositionSpace | Samples:
+    """Return what a round's batch may be chosen from, asked for before or not; see `known_candidates`."""
+    at = campaign.at(round_)
+    return at.backend.candidates() if at.is_guide else known_candidates(campaign.config, at.backend)
+
+
+def known_candidates(config: CampaignConfig, backend: Backend) -> CompositionSpace | Samples:
+    """Return what a campaign's own batches may be chosen from, whether it was asked for before or not.
+
+    Those are the samples of the tables that the campaign file names under `[candidates]`, as far as the space admits
+    them; else what who measures offers, such as the space or the samples of a data set.
+
+    Raises:
+        CampaignError: If the space admits none of the samples.
+        DatasetError: If a table can't be read.
+    """
+    if config.candidates is None:
+        return backend.candidates()
+    settings, elements = config.candidates, config.space.elements
+    samples = read_samples(
+        settings.table,
+        elements,
+        sample=settings.sample,
+        columns=settings.columns,
+        unit=settings.unit,
+        others=settings.others,
+    )
+    admitted = np.flatnonzero(config.space.build().admits(samples.compositions))
+    if not len(admitted):
+        raise CampaignError(
+            f"None of the {len(samples)} samples of {', '.join(path.name for path in settings.table)} lies within the "
+            "bounds and limits of [space]. Widen them."
+        )
+    return samples.select(admitted)
+
+
+class Choice:
+    """What a batch is chosen from, as planning takes it, and the way back to what is asked for."""
+
+    def __init__(self, candidates: CompositionSpace | Samples, store: CampaignStore) -> None:
+        """Leave out the samples that were asked for, and the wafers that nothing is planned of any more."""
+        self._candidates = candidates
+        if isinstance(candidates, CompositionSpace):
+            self.free: CompositionSpace | Samples = candidates
+            return
+        asked, gone = store.ordered_samples(), {one.wafer for one in store.excluded_wafers()}
+        called = zip(candidates.wafers, candidates.names, strict=True)
+        self._rows = np.array([row for row, one in enumerate(called) if not (one in asked or one[0] in gone)], np.intp)
+        self.free = candidates.select(self._rows)
+
+    @property
+    def alloys(self) -> CompositionSpace | CandidateCompositions:
+        """The space, or the compositions of the samples that are free, shape `(c, e)`."""
+        return self.free if isinstance(self.free, CompositionSpace) else self.free.compositions
+
+    def suggest(self, suggestion: Suggestion, row: int) -> Suggestion:
+        """Return a suggestion of what stands in a row of `alloys`, with its sample, wafer and place if it has some."""
+        if isinstance(self.free, CompositionSpace):
+            return suggestion._replace(row=row)
+        free = self.free
+        x, y = (None if np.isnan(value) else float(value) for value in (free.x[row], free.y[row]))
+        where = {"sample": free.names[row], "wafer": free.wafers[row], "x": x, "y": y}
+        return suggestion._replace(row=int(self._rows[row]), **where)
