@@ -1,34 +1,23 @@
 """Plan: choose the batch of a round, and what of it is held out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.samples import compositions_of
-from glassmap.agent.data.spectrum import q_axis
-from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import (
-    FIRST_RULE,
-    WEIGHTS,
     Batch,
-    Forecast,
     coverage_of,
     has_room,
     plan_batch,
     rows_of,
-    rule_of,
     spread_evenly,
 )
-from glassmap.agent.shapes import Compositions, Weights
 from glassmap.agent.store.records import Request, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 from glassmap.flows.rounds.candidates import Choice, candidates_of
-
-if TYPE_CHECKING:
-    from glassmap.agent.models.ensemble import TrainedEnsemble
+from glassmap.flows.rounds.leaning import leaning_of
 
 
 def plan(campaign: OpenCampaign, round_: int) -> str:
@@ -39,10 +28,7 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     size = config.planning.batch
     if left is not None:
         size = min(size, max(left, least_batch(campaign, round_)))
-    rule = rule_of(FIRST_RULE if at.follows_guide else config.planning.method, has_model=at.has_model)
-    # after a guide's rounds, to measure what it can't tell
-    weighting = WEIGHTS["disagreement" if at.follows_guide else config.planning.weights if at.has_model else "even"]
-    model = _last_model(campaign, round_) if rule.needs_model or weighting.weigh else None
+    leaning = leaning_of(campaign, round_)
     requests = [] if at.is_guide else _requested(campaign, round_)
     first, later = requests[:size], requests[size:]
     asked = np.array([one.composition for one in first]).reshape(-1, len(config.space.elements))
@@ -59,10 +45,10 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
             choice.alloys,
             size - len(first),
             taken=taken,
-            method=rule.name,
+            method=leaning.rule.name,
             seed=np.random.default_rng([config.seed, round_]),
-            weights=None if model is None else weighting.by(model),
-            forecast=model,
+            weights=leaning.weights,
+            forecast=leaning.forecast,
         )
         held, coverage = set[int](), batch.coverage
         if holds_out(campaign, round_):
@@ -97,15 +83,16 @@ def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Su
     """Plan as many other alloys as are to be rejected, each held out as the one that it replaces; records nothing."""
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
     before = len(store.suggestions(round_=round_))
-    rule = rule_of(config.planning.method, has_model=at.has_model)
+    leaning = leaning_of(campaign, round_)
     choice = Choice(candidates_of(campaign, round_), store)
     batch = plan_batch(
         choice.alloys,
         len(rejected),
         taken=store.taken(since=at.since),
-        method=rule.name,
+        method=leaning.rule.name,
         seed=np.random.default_rng([config.seed, round_, before]),
-        forecast=_last_model(campaign, round_) if rule.needs_model else None,
+        weights=leaning.weights,
+        forecast=leaning.forecast,
     )
     found = zip(range(len(batch.rows)), rejected, strict=False)  # fewer where the space is nearly exhausted
     return [_suggestion(choice, round_, before + k, batch, k, one.hold_out) for k, one in found]
@@ -119,30 +106,3 @@ def _suggestion(choice: Choice, round_: int, place: int, batch: Batch, k: int, h
 
 def _id(round_: int, place: int) -> str:
     return f"r{round_:03d}-{place + 1:02d}"
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The model of the round before, as a rule may ask it: a `Forecast`."""
-
-    campaign: OpenCampaign
-    round_: int  # that the model is of
-    ensemble: "TrainedEnsemble"
-
-    def figures(self, compositions: Compositions) -> Mapping[str, Weights]:
-        from glassmap.agent.maps.peak_map import map_block
-        from glassmap.flows.rounds.glass import glass_rule
-
-        if (q := q_axis(*self.campaign.store.axis())) is None:
-            raise CampaignError("The planning rule asks for peak figures, and g(r) has none; choose another rule.")
-        rule = glass_rule(self.campaign, self.round_, self.ensemble)
-        return map_block(self.ensemble.forecasting(q), compositions, q=q, glass=rule)
-
-    def disagreement(self, compositions: Compositions) -> Weights:
-        return self.ensemble.disagreement(compositions)
-
-
-def _last_model(campaign: OpenCampaign, round_: int) -> Forecast:
-    from glassmap.flows.rounds.train import last_ensemble  # loads torch, which most rules need not
-
-    return _Model(campaign, round_ - 1, last_ensemble(campaign, round_))

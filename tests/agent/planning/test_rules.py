@@ -78,7 +78,7 @@ def test_a_rule_that_asks_no_model_gets_none(monkeypatch: pytest.MonkeyPatch, tm
         raise AssertionError("the model was loaded")
 
     write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2})
-    monkeypatch.setattr("glassmap.flows.rounds.plan._last_model", load)
+    monkeypatch.setattr("glassmap.flows.rounds.leaning._last_model", load)
     with open_campaign(tmp_path) as campaign:
         assert advance(campaign).state == "exhausted"
 
