@@ -5,6 +5,8 @@ where it was.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +36,15 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
         """Return what the campaign has used up."""
         cpu_hours = (self.cpu_seconds() + self.lost_cpu_seconds) / 3600
         return Budget(self.n_rounds(), self.n_spectra(), self.hours(), cpu_hours)
+
+    def space_of(self, round_: int) -> Mapping[str, Any]:
+        """Return the settings of the space that a round was planned in and is mapped; of one to be planned, today's.
+
+        Raises:
+            StoreError: If the campaign has not begun.
+        """
+        planned = self.planned_by(round_) if round_ <= self.last_planned_round() else None
+        return self.config["space"] if planned is None else planned.space
 
     def status(self) -> Status:
         """Return where the campaign stands."""

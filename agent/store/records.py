@@ -56,6 +56,14 @@ class Request(NamedTuple):
         return f"requested by {self.person}" + (f": {self.reason}" if self.reason else "")
 
 
+class PlannedBy(NamedTuple):
+    """What a round, and those after it, were planned by."""
+
+    since: int  # the round
+    space: Mapping[str, Any]  # settings of `[space]`, JSON types
+    planning: Mapping[str, Any]  # of `[planning]`
+
+
 class PlannedWafer(NamedTuple):
     """A wafer that is to be made, or was."""
 

@@ -1,5 +1,6 @@
 """The rounds: how far each stage is, and when each batch was approved and ordered."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from time import monotonic
@@ -7,14 +8,14 @@ from typing import Any, Literal
 
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Stage, StageStatus, WaitingFor
+from glassmap.agent.store.records import PlannedBy, Stage, StageStatus, WaitingFor
 from glassmap.agent.store.settings import Settings
 
 LEARNED = ("curve", "curve_errors", "marks", "decisions")  # tables of what a round's model was judged to be worth
 
 
 class Rounds(Settings):
-    """The table `stages`, and of `batches` the times and the coverage."""
+    """The tables `stages` and `plans`, and of `batches` the times and the coverage."""
 
     _stage_began: float | None = None  # by the clock of this process
 
@@ -127,6 +128,22 @@ class Rounds(Settings):
             WHERE round = ? AND name = ?""",
             [status, now(), seconds, error, waiting_for, round_, name],
         )
+
+    def record_planned_by(self, one: PlannedBy) -> None:
+        """Record what a round is planned by, where that is other than before; call within a transaction."""
+        self._execute("DELETE FROM plans WHERE since >= ?", [one.since])  # of a round that is planned again
+        if (last := self.planned_by(one.since)) is None or last[1:] != one[1:]:
+            values = [one.since, json.dumps(one.space), json.dumps(one.planning)]
+            self._execute("INSERT INTO plans VALUES (?, ?, ?)", values)
+
+    def planned_by(self, round_: int) -> PlannedBy | None:
+        """Return what a round was planned by; None where nothing has changed since the campaign began, as far as known.
+
+        An earlier version recorded it of no round; those before the first of which it is known were planned alike.
+        """
+        query = "SELECT * FROM plans ORDER BY since <= ? DESC, ABS(since - ?) LIMIT 1"
+        row = self._row(query, [round_, round_])
+        return None if row is None else PlannedBy(row["since"], json.loads(row["space"]), json.loads(row["planning"]))
 
     def coverage(self) -> list[Coverage]:
         """Return how evenly each round's batch, with all before it, covers the space; oldest round first."""

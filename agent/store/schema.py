@@ -318,8 +318,8 @@ def wafers(db: sqlite3.Connection) -> None:
         """CREATE TABLE wafer_gains (
             wafer TEXT PRIMARY KEY, measured INTEGER NOT NULL, points INTEGER NOT NULL, gain REAL,
             worth REAL NOT NULL, unit TEXT NOT NULL, is_enough INTEGER NOT NULL) STRICT""",  # of measuring the rest
-        """CREATE TABLE spaces (
-            since INTEGER PRIMARY KEY, space TEXT NOT NULL) STRICT""",  # the round from which a space is planned
+        """CREATE TABLE plans (
+            since INTEGER PRIMARY KEY, space TEXT NOT NULL, planning TEXT NOT NULL) STRICT""",  # from a round on
     ):
         db.execute(statement)
 

@@ -7,7 +7,7 @@ import pytest
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.store import rounds
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Stage
+from glassmap.agent.store.records import PlannedBy, Stage
 from tests.support.stores import BATCH, record_all
 
 
@@ -70,3 +70,17 @@ def test_people_files_and_settings_are_news_after_a_failure_and_nothing_else_is(
     with CampaignStore.amend(tmp_path, person="ada") as hers, hers.transaction():
         hers.record_approval(1)
     assert store.has_news(since=stage)
+
+
+def test_what_a_round_was_planned_by_holds_until_another_is_recorded(store: CampaignStore):
+    first, second = ({"space": {"step_at_pct": step}, "planning": {"batch": 8}} for step in (1, 5))
+    assert store.planned_by(1) is None, "of an earlier version nobody knows"
+    with store.transaction():
+        store.record_planned_by(PlannedBy(2, **first))
+        store.record_planned_by(PlannedBy(3, **first))
+        store.record_planned_by(PlannedBy(5, **second))
+    found = [store.planned_by(round_) for round_ in (1, 2, 3, 4, 5, 6)]
+    assert found == [PlannedBy(2, **first)] * 4 + [PlannedBy(5, **second)] * 2, "before the first they were alike"
+    with store.transaction():
+        store.record_planned_by(PlannedBy(5, **first))
+    assert store.planned_by(6) == PlannedBy(2, **first), "round 5 was planned again"
