@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from glassmap.agent.planning.acquisition import plan_batch
     from glassmap.flows.planner import Planner
 
-__version__ = "0.7.0"  # of the package as well; stores, workers and shards of a map compare it
+__version__ = "0.8.0"  # of the package as well; stores, workers and shards of a map compare it
 
 __all__ = [
     "Campaign",
