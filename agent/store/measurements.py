@@ -1,17 +1,20 @@
 """The measurements: their spectra, what else was found, and whether they are used."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from glassmap.agent.data.context import Held
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.shapes import Composition, Compositions, Spectra, Spectrum, TakenCompositions
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Flag, Measurement, MeasurementState, Recorded, Suggestion, UsedAlloys
 from glassmap.agent.store.settings import Settings
 
+OFF_TARGET = "json_extract(facts, '$.off_target_at_pct')"  # has an index of its own
 FLAGGED_USED = "state = 'used' AND reason <> ''"  # has an index of its own
 
 
@@ -19,12 +22,40 @@ class Measurements(Settings):
     """The table `spectra`."""
 
     def taken(self, *, since: int = 0) -> TakenCompositions:
-        """Return every composition that was asked for since a round, and every one that was found, shape `(t, e)`."""
+        """Return every composition that was asked for since a round, and every one that was found, shape `(t, e)`.
+
+        Of an alloy that a laboratory found further from its target than its tolerance, the target isn't among them:
+        nothing was measured there, so it may be planned again, once. One that was missed twice can't be made.
+        """
         condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
         tables = (self._db.execute(f"SELECT composition FROM {t} {condition}") for t in ("suggestions", "spectra"))
-        texts = sorted({text for table in tables for (text,) in table})
+        asked, found = (Counter(text for (text,) in table) for table in tables)
+        missed = {text for text in self._missed_targets(since) if asked[text] == 1}
+        texts = sorted({*asked} - missed | {*found})
         compositions = json.loads(f"[{','.join(texts)}]")  # at once: there may be 100,000
         return np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
+
+    def _missed_targets(self, since: int) -> list[str]:
+        """Return the targets, as they are recorded, of which all that was measured lies further off than is allowed."""
+        if (tolerance := self.tolerance_at_pct) is None:
+            return []
+        rows = self._db.execute(
+            f"""SELECT composition FROM suggestions WHERE round >= :since AND id IN (
+                SELECT suggestion FROM spectra WHERE {OFF_TARGET} > :tolerance AND {OFF_TARGET} IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id
+                AND (state = 'retracted' OR {OFF_TARGET} <= :tolerance))""",
+            {"since": since, "tolerance": tolerance},
+        )
+        return [text for (text,) in rows]
+
+    def taken_samples(self) -> set[tuple[str, str]]:
+        """Return wafer and sample, by their plain names, of all that exist and were asked for or measured."""
+        asked = self._db.execute("SELECT DISTINCT wafer, sample FROM suggestions WHERE sample <> ''")
+        measured = self._db.execute(
+            """SELECT COALESCE(json_extract(facts, '$.wafer'), ''), json_extract(facts, '$.sample') FROM spectra
+            WHERE json_extract(facts, '$.sample') IS NOT NULL AND state <> 'retracted'"""
+        )
+        return {(plain_name(wafer), plain_name(name)) for rows in (asked, measured) for wafer, name in rows}
 
     def record_spectrum(
         self,

@@ -320,6 +320,20 @@ def wafers(db: sqlite3.Connection) -> None:
             worth REAL NOT NULL, unit TEXT NOT NULL, is_enough INTEGER NOT NULL) STRICT""",  # of measuring the rest
         """CREATE TABLE plans (
             since INTEGER PRIMARY KEY, space TEXT NOT NULL, planning TEXT NOT NULL) STRICT""",  # from a round on
+        """CREATE TABLE samples_of_wafers (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL, composition TEXT NOT NULL,
+            file INTEGER NOT NULL REFERENCES files (id), wafer TEXT NOT NULL DEFAULT '',
+            context TEXT NOT NULL DEFAULT '{}', x REAL, y REAL,
+            UNIQUE (name, wafer, file)) STRICT""",  # a name comes again on every wafer of a table
+        """INSERT INTO samples_of_wafers
+            SELECT id, name, composition, file, wafer, context, x, y FROM samples""",
+        "DROP TABLE samples",
+        "ALTER TABLE samples_of_wafers RENAME TO samples",
+        "CREATE INDEX places_of_samples ON samples (x) WHERE x IS NOT NULL",
+        """CREATE INDEX samples_of_spectra ON spectra (json_extract(facts, '$.sample'), json_extract(facts, '$.wafer'))
+            WHERE json_extract(facts, '$.sample') IS NOT NULL AND state <> 'retracted'""",
+        """CREATE INDEX off_targets ON spectra (json_extract(facts, '$.off_target_at_pct'), suggestion)
+            WHERE json_extract(facts, '$.off_target_at_pct') IS NOT NULL""",
     ):
         db.execute(statement)
 

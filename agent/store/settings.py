@@ -133,6 +133,11 @@ class Settings(AuditLog):
         return self._begun("config")
 
     @property
+    def tolerance_at_pct(self) -> float | None:
+        """How far off its target a laboratory may find an alloy, of each element; None of who measures otherwise."""
+        return self.config.get("backend", {}).get("tolerance_at_pct")
+
+    @property
     def given_settings(self) -> dict[str, Any] | None:
         """What of the settings was given; None where an earlier version recorded them."""
         return self._setting("given")

@@ -85,11 +85,6 @@ class Suggestions(Settings):
         compositions = json.loads(f"[{','.join(row[1] for row in rows)}]")  # at once: there may be 100,000
         return [row[0] for row in rows], np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
 
-    def ordered_samples(self) -> set[tuple[str, str]]:
-        """Return wafer and name of every sample that was asked for."""
-        rows = self._rows("SELECT DISTINCT wafer, sample FROM suggestions WHERE sample <> ''")
-        return {(row["wafer"], row["sample"]) for row in rows}
-
     def last_planned_round(self) -> int:
         """Return the round whose batch was planned last; 0 before the first."""
         return self._value("SELECT COALESCE(MAX(round), 0) FROM suggestions")

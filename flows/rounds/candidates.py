@@ -6,6 +6,7 @@ from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.samples import Samples, read_samples
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.shapes import CandidateCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
@@ -53,14 +54,15 @@ class Choice:
     """What a batch is chosen from, as planning takes it, and the way back to what is asked for."""
 
     def __init__(self, candidates: CompositionSpace | Samples, store: CampaignStore) -> None:
-        """Leave out the samples that were asked for, and the wafers that nothing is planned of any more."""
+        """Leave out the samples that were asked for or measured, and the wafers that nothing is planned of any more."""
         self._candidates = candidates
         if isinstance(candidates, CompositionSpace):
             self.free: CompositionSpace | Samples = candidates
             return
-        asked, gone = store.ordered_samples(), {one.wafer for one in store.excluded_wafers()}
-        called = zip(candidates.wafers, candidates.names, strict=True)
-        self._rows = np.array([row for row, one in enumerate(called) if not (one in asked or one[0] in gone)], np.intp)
+        taken, gone = store.taken_samples(), {one.wafer for one in store.excluded_wafers()}
+        called = enumerate(zip(candidates.wafers, candidates.names, strict=True))
+        free = [row for row, (wafer, name) in called if not (_key(wafer, name) in taken or wafer in gone)]
+        self._rows = np.array(free, dtype=np.intp)
         self.free = candidates.select(self._rows)
 
     @property
@@ -76,3 +78,8 @@ class Choice:
         x, y = (None if np.isnan(value) else float(value) for value in (free.x[row], free.y[row]))
         where = {"sample": free.names[row], "wafer": free.wafers[row], "x": x, "y": y}
         return suggestion._replace(row=int(self._rows[row]), **where)
+
+
+def _key(wafer: str, name: str) -> tuple[str, str]:
+    """Return what a sample is compared by; see `CampaignStore.taken_samples`."""
+    return plain_name(wafer), plain_name(name)

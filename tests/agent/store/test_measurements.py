@@ -14,12 +14,44 @@ def test_before_the_first_measurement_the_arrays_are_empty_but_of_the_right_widt
 
 
 def test_a_target_whose_measured_composition_drifted_is_taken_at_both_places(store: CampaignStore):
+    """Who measures by itself finds the same there once more."""
     drifted = np.array([0.25, 0.27, 0.48])
     with store.transaction():
         store.record_spectrum(BATCH[0], drifted, SPECTRUM, backend="replay")
     taken = {tuple(row) for row in store.taken().tolist()}
     assert taken == {*ALLOYS, tuple(drifted.tolist())}
     np.testing.assert_array_equal(store.spectra(hold_out=False)[1], [drifted])
+
+
+@pytest.mark.parametrize(("off", "is_free"), [(0.9, False), (5.0, True)])
+def test_a_target_that_a_laboratory_missed_by_more_than_its_tolerance_is_free_once_more(
+    store: CampaignStore, off: float, is_free: bool
+):
+    found = np.array([0.25, 0.25, 0.5])
+    with store.transaction():
+        store.record_config({"backend": {"tolerance_at_pct": 1.0}})
+        store.record_spectrum(BATCH[0], found, SPECTRUM, backend="lab", facts={"off_target_at_pct": off})
+    taken = {tuple(row) for row in store.taken().tolist()}
+    assert taken == {*ALLOYS[is_free:], tuple(found.tolist())}
+    assert len(store.taken(since=2)) == 0
+    with store.transaction():
+        store.add_to_batch([BATCH[0]._replace(id="r001-04")])
+    assert ALLOYS[0] in {tuple(row) for row in store.taken().tolist()}, "it is pending"
+    with store.transaction():
+        store.record_spectrum(BATCH[0], found, SPECTRUM, backend="lab", facts={"off_target_at_pct": off}, id_="again")
+    assert ALLOYS[0] in {tuple(row) for row in store.taken().tolist()}, "it was missed twice, or met"
+
+
+def test_a_sample_that_exists_is_taken_once_it_is_asked_for_or_measured(store: CampaignStore):
+    facts = {"sample": "18", "wafer": "W3"}
+    with store.transaction():
+        store.add_to_batch([BATCH[0]._replace(id="r001-04", sample="W3-17", wafer="W3")])
+        store.record_spectrum(None, np.array(ALLOYS[1]), SPECTRUM, backend="lab", facts=facts, id_="u0001", round_=1)
+        store.record_spectrum(
+            None, np.array(ALLOYS[1]), SPECTRUM, backend="lab", facts=facts | {"sample": "19"}, id_="u0002", round_=1
+        )
+        store.set_measurement_state("u0002", "retracted", "another wafer")
+    assert store.taken_samples() == {("w3", "w3-17"), ("w3", "18")}
 
 
 def test_a_suggestion_is_measured_once(store: CampaignStore):

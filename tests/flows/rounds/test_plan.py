@@ -104,7 +104,7 @@ def test_where_nothing_is_held_out_all_is_learned_from_and_what_is_left_out_in_t
     assert last.to_json()["mse_sample"] is None and first.to_json()["mse"] is None
 
 
-def test_an_alloy_whose_measured_composition_drifted_is_not_planned_again_at_either_place(
+def test_in_a_replay_an_alloy_that_was_found_elsewhere_is_not_planned_again_at_either_place(
     tmp_path: Path, small_dataset: Path
 ):
     config = write_campaign(tmp_path, small_dataset, planning={"batch": 105})
