@@ -23,6 +23,7 @@ from glassmap.agent.config.wish import WishConfig
 from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
+from glassmap.agent.planning.acquisition import RULES
 
 FILE_NAME = "campaign.toml"
 # What may change between two rounds, and the `free` settings of each table; anything else would make those before and
@@ -95,6 +96,9 @@ class CampaignConfig(Settings):
         weights = self.planning.weights
         if weights != "even" and self.model.members == 1 and not self.model.stacked:
             raise ValueError(f"planning.weights = {weights!r} needs model.members >= 2 or model.stacked = true")
+        method = self.planning.method
+        if RULES[method].needs_stack and not self.model.stacked:
+            raise ValueError(f"planning.method = {method!r} goes by P(glass): it needs model.stacked = true")
         return self
 
     @property

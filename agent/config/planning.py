@@ -23,6 +23,7 @@ class PlanningConfig(Settings):
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
     method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
     weights: str = "even"  # the paper's rule, or a name of `glassmap.agent.planning.acquisition.WEIGHTS`
+    confirm: Annotated[int, Field(ge=0, le=1000)] = 0  # of each batch, the best candidates of the last map, at most
     # Of each batch, never trained on, where the backend has no test set of its own; 0 judges by left-out spectra alone.
     hold_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
@@ -42,6 +43,15 @@ class PlanningConfig(Settings):
         if self.weights != "even" and not RULES[self.method].takes_weights:
             takers = " or ".join(repr(rule.name) for rule in RULES.values() if rule.takes_weights)
             raise ValueError(f"planning.weights = {self.weights!r} needs planning.method = {takers}")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_some_to_the_rule(self) -> "PlanningConfig":
+        if self.confirm >= self.batch:
+            raise ValueError(
+                f"planning.confirm = {self.confirm} leaves none of a batch of {self.batch} to the rule; it must be "
+                "less than planning.batch"
+            )
         return self
 
 

@@ -160,6 +160,10 @@ class AcquisitionRule:
     """Whether `planning.weights` may say where to look more closely."""
     needs_model: bool = False
     """Whether it asks the last round's model, `Pool.forecast`; a round without one is planned by `FIRST_RULE`."""
+    reads_peaks: bool = False
+    """Whether it goes by the first peak, which g(r) hasn't."""
+    needs_stack: bool = False
+    """Whether it goes by P(glass), which only a stacked model says."""
 
 
 def choose_uniform(pool: Pool) -> tuple[Rows, BatchCompositions]:
@@ -172,6 +176,20 @@ def choose_uniform(pool: Pool) -> tuple[Rows, BatchCompositions]:
 def choose_farthest(pool: Pool) -> tuple[Rows, BatchCompositions]:
     """Choose one after the other the alloy that is farthest from all before."""
     return pool.pick(lambda _, nearest: -nearest)
+
+
+def choose_boundary(pool: Pool) -> tuple[Rows, BatchCompositions]:
+    """Choose alloys evenly along where glass and no glass meet: as many anywhere as P (1 - P) of P(glass) is large.
+
+    Alloys of smallest mean distance lie as densely as the weights to the power of d/(d + 1), in d dimensions; so the
+    weights are P (1 - P) to the inverse of that. Where the model says nothing, or all is decided, it chooses as
+    `uniform` does.
+    Source: Zador, IEEE Trans. Inf. Theory 28, 139 (1982).
+    """
+    assert pool.forecast is not None, "`plan_batch` refuses the rule without a model"
+    elements = pool.points.shape[1]
+    dense = Weighting("", "", lambda forecast, c: _doubt_of_glass(forecast, c) ** (elements / (elements - 1)))
+    return choose_uniform(replace(pool, weigh=dense.by(pool.forecast)))
 
 
 def choose_random(pool: Pool) -> tuple[Rows, BatchCompositions]:
@@ -193,6 +211,14 @@ RULES: dict[str, AcquisitionRule] = {
             "farthest", "Chosen as the alloys that are farthest from every one asked for so far", choose_farthest
         ),
         AcquisitionRule("random", "Drawn at random", choose_random),
+        AcquisitionRule(
+            "boundary",
+            "Chosen evenly along where glass and no glass meet, most where the model can't say which",
+            choose_boundary,
+            needs_model=True,
+            reads_peaks=True,
+            needs_stack=True,
+        ),
     )
 }
 
@@ -276,8 +302,8 @@ def plan_batch(
         size: Number of alloys; fewer come back where fewer are left.
         taken: Measured, pending and rejected alloys, on the grid or off it, shape `(t, e)`.
         seed: The same seed and state plan the same batch.
-        method: A name of `RULES`: `uniform` has the smallest mean distance; `farthest` and `random` are there to
-            compare.
+        method: A name of `RULES`: `uniform` has the smallest mean distance, `boundary` the most alloys where glass and
+            no glass meet; `farthest` and `random` are there to compare.
         weights: What a composition counts in the mean, 0 or more, such as the ensemble's spread. For rules that take
             weights.
         forecast: The last round's model, for rules that need one.

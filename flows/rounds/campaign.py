@@ -12,7 +12,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.glass_labels import read_labels
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignBusy, CampaignError
-from glassmap.agent.planning.acquisition import WEIGHTS
+from glassmap.agent.planning.acquisition import FIRST_RULE, RULES, WEIGHTS
 from glassmap.agent.planning.convergence import Budget
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -198,11 +198,16 @@ def check_stop(config: CampaignConfig, backend: Backend) -> None:
     Raises:
         CampaignError: If a rule asks for Δq or the glass boundary, and the spectra are on another axis than q.
     """
-    asked = {"stop.on": ("mse", config.stop.on != "mse", config.stop.on)}
-    asked["planning.weights"] = ("even", WEIGHTS[config.planning.weights].reads_peaks, config.planning.weights)
+    stop, planning = config.stop, config.planning
+    asked = (
+        ("stop.on", "mse", stop.on != "mse", stop.on),
+        ("planning.method", FIRST_RULE, RULES[planning.method].reads_peaks, planning.method),
+        ("planning.weights", "even", WEIGHTS[planning.weights].reads_peaks, planning.weights),
+        ("planning.confirm", 0, planning.confirm > 0, planning.confirm),
+    )
     if q_axis(backend.axis_name, backend.axis, backend.wavelength) is not None:
         return
-    for setting, (allowed, reads_peaks, value) in asked.items():
+    for setting, allowed, reads_peaks, value in asked:
         if reads_peaks:
             raise CampaignError(
                 f"{setting} = {value!r} looks at the first peak in q, and this campaign's spectra are g(r), on the "

@@ -17,13 +17,14 @@ from scipy.optimize import nnls  # pyright: ignore[reportMissingTypeStubs, repor
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from glassmap.agent.data.dataset import SpectraSet
+from glassmap.agent.maps.glass import LIKELY, P_GLASS
 from glassmap.agent.models.base_model import FOLDS
 from glassmap.agent.models.extra_trees import RandomisedTrees
 from glassmap.agent.models.gaussian_process import GaussianProcess
 from glassmap.agent.models.stacking import assign_folds, fit_stacking_weights
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.planning.acquisition import plan_batch
+from glassmap.agent.planning.acquisition import FIRST_RULE, RULES, plan_batch
 from glassmap.agent.shapes import Axis, Compositions, PerSample, Rows, Spectra
 from glassmap.flows.compare import read_prepared
 
@@ -45,6 +46,22 @@ class Told:
     reducible_std: PerSample  # of that which measuring more may take away
     p_glass: PerSample
     disagreement: PerSample  # of spectra, 0-100
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a rule may ask a round's model of the samples that it chooses among: a `Forecast`."""
+
+    told: Told
+    rows: Rows  # of the set, in the order of the candidates
+
+    def figures(self, compositions: Compositions) -> Mapping[str, PerSample]:
+        assert len(compositions) == len(self.rows), "of a list, rules ask for all candidates"
+        return {P_GLASS: self.told.p_glass[self.rows]}
+
+    def disagreement(self, compositions: Compositions) -> PerSample:
+        assert len(compositions) == len(self.rows), "of a list, rules ask for all candidates"
+        return self.told.disagreement[self.rows]
 
 
 Weigh = Callable[[Told], PerSample]
@@ -78,8 +95,9 @@ WEIGHTS: Mapping[str, Weigh | None] = {
     "Δq, what can be learned, half even": half_even(lambda told: told.reducible_std),
     "glass, half even": half_even(_of_glass),
     "disagreement and Δq, each a third": lambda told: 1 + _relative(told.disagreement) + _relative(told.reducible_std),
+    "boundary": None,
 }
-"""What is compared, by name; None for the same everywhere."""
+"""What is compared, by name; None for the same everywhere. What is called as a rule of `RULES` is planned by that."""
 
 
 def filled(weights: PerSample) -> PerSample:
@@ -187,7 +205,9 @@ def replay(
             BATCH,
             taken=material.compositions[learned],
             seed=np.random.default_rng([seed, round_]),
+            method=FIRST_RULE if told is None or weights not in RULES else weights,
             weights=None if leaning is None else lambda _, leaning=leaning: leaning,
+            forecast=None if told is None else Asked(told, pool),
         )
         learned.extend(pool[batch.rows].tolist())
         key = tuple(learned)
@@ -211,6 +231,7 @@ def errors_on(material: Material, told: Told, rows: Rows) -> dict[str, float]:
         "mse": float(np.square(told.spectra[rows] - material.spectra[rows]).mean()),
         "delta_q": float(away.mean()),
         "brier": float(np.square(p_glass - glass)[peak].mean()),
+        "wrong": float(((p_glass >= LIKELY) != glass)[peak].mean()),
         "inside": float((away <= 1.645 * std[both]).mean()),
         "peaks": float(both.sum() / peak.sum()),
         "glasses": int(glass.sum()),

@@ -151,3 +151,50 @@ def test_a_batch_leans_to_what_is_in_doubt_and_to_nothing_where_nothing_is(name:
     if name == "glass":
         assert share_of_cobalt(1.0) == even, "all is decided"
     assert WEIGHTS["even"].by(Doubtful(0.5)) is None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A model by which glass begins at four tenths of the first element, and whose P(glass) is `nothing` or rises."""
+
+    nothing: float | None = None
+
+    def figures(self, compositions: Compositions) -> dict[str, Weights]:
+        rising = 1 / (1 + np.exp((0.4 - compositions[:, 0]) / 0.03))
+        return {"p_glass": rising if self.nothing is None else np.full(len(rising), self.nothing)}
+
+    def disagreement(self, compositions: Compositions) -> Weights:
+        raise AssertionError("the boundary is nothing that spectra disagree about")
+
+
+def test_the_rule_boundary_plans_most_where_glass_and_no_glass_meet_and_spreads_them_along_it():
+    space = CompositionSpace(("Co", "V", "Zr"), step_at_pct=2)
+    batch = plan_batch(space, 20, taken=NOTHING, seed=0, method="boundary", forecast=Edge())
+    away = 100 * np.abs(batch.compositions[:, 0] - 0.4)
+    assert (
+        np.median(away) < 6 < 18 < np.median(100 * np.abs(plan_batch(space, 20, taken=NOTHING, seed=0)[1][:, 0] - 0.4))
+    )
+    near = np.sort(100 * batch.compositions[away < 10][:, 1])
+    assert near[0] < 8 and near[-1] > 46 and np.diff(near).max() < 10, "from one end of the line to the other"
+    assert batch.coverage.separation > 2.83, "no two lie side by side"
+
+
+@pytest.mark.parametrize("nothing", [np.nan, 0.0, 1.0], ids=["not said", "no glass", "all glass"])
+def test_the_rule_boundary_plans_as_uniform_does_where_there_is_none(nothing: float):
+    found = plan_batch(SPACE, 6, taken=NOTHING, seed=0, method="boundary", forecast=Edge(nothing))
+    assert np.array_equal(found.rows, plan_batch(SPACE, 6, taken=NOTHING, seed=0).rows)
+
+
+def test_the_rule_boundary_is_refused_where_no_model_says_what_is_a_glass():
+    settings = {
+        "name": "small",
+        "space": {"elements": ["Co", "V", "Zr"]},
+        "backend": {"dataset": "x.nc"},
+        "planning": {"method": "boundary"},
+        "model": {"stacked": False},
+    }
+    with pytest.raises(CampaignError, match=r"method = 'boundary' goes by P\(glass\): it needs model.stacked = true"):
+        CampaignConfig.of(settings, source="test")
+    settings["planning"] = {"batch": 4, "confirm": 4}
+    with pytest.raises(CampaignError, match="confirm = 4 leaves none of a batch of 4 to the rule"):
+        CampaignConfig.of(settings, source="test")
