@@ -23,6 +23,7 @@ from glassmap.agent.shapes import (
     CandidateCompositions,
     Composition,
     Compositions,
+    CoverCompositions,
     Distances,
     Neighbours,
     Ranks,
@@ -38,6 +39,12 @@ SAMPLE = 20_000  # alloys that stand for a larger space while planning
 REFERENCE = 200_000  # alloys that stand for a larger space in the coverage figures
 STARTS, START_SAMPLE, START_STEPS = 16, 4_000, 20  # enough to find the same quaternary optimum from any seed
 STEPS = 60
+COVER = 5_000  # alloys that stand for what a list is to cover
+MOST_CANDIDATES = 5_000  # alloys that stand for a longer list, where something else is to be covered
+OWN_COVER, OWN_SHARE = 1_000, 1e-3  # alloys of that list that are to be covered, too, and what of all weight they get
+BLOCK, LOOKS = 500, 10  # points that are held against what is to be covered at once, at most and at least
+EXCHANGES, NEIGHBOURS = 20, 50  # most rounds of an exchange, and with how many of the nearest points each
+LEAST_GAIN = 1e-4  # that an exchange has to bring, of what the point brings
 OVERSTEP = 1.7  # Weiszfeld's step is too short; converges about twice as fast
 
 Cost = Callable[[int, Weights], Weights]  # of each point as number k of a batch, by its distance to the nearest known
@@ -99,15 +106,21 @@ class Pool:
     """What an alloy counts, of rules that take weights; None for all the same."""
     forecast: Forecast | None = None
     """The last model, for rules that need it."""
+    cover: CoverCompositions | None = None
+    """What is to lie near a measured alloy, of rules that take it; None for the points themselves."""
 
     @property
     def weights(self) -> Weights:
-        """What each point counts; 1 where nothing else was said.
+        """What each point counts; see `weights_of`."""
+        return self.weights_of(self.points)
+
+    def weights_of(self, compositions: Compositions) -> Weights:
+        """Return what alloys count; 1 where nothing else was said.
 
         Raises:
             CompositionError: If weights are negative, not finite, or all 0.
         """
-        weights = np.ones(len(self.points)) if self.weigh is None else self.weigh(self.points).astype(float)
+        weights = np.ones(len(compositions)) if self.weigh is None else self.weigh(compositions).astype(float)
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise CompositionError(
                 f"Weights must be finite, 0 or more and not all 0, got {weights.min():g} to {weights.max():g}; "
@@ -121,7 +134,7 @@ class Pool:
         if isinstance(self.candidates, CompositionSpace) and len(rows) < len(self.candidates):
             rows = np.union1d(rows, self.candidates.snap(places))
             points = self.candidates.compositions(rows)
-            nearest = _distance(points, self.taken)
+            nearest = distance_to(points, self.taken)
         free = np.flatnonzero(nearest > SAME_ALLOY)  # in a space that is nearly all measured, few
         return replace(self, rows=rows[free], points=points[free], nearest=nearest[free])
 
@@ -168,9 +181,25 @@ class AcquisitionRule:
 
 def choose_uniform(pool: Pool) -> tuple[Rows, BatchCompositions]:
     """Choose the alloys with the smallest mean distance from an alloy of the space to its nearest."""
+    if pool.cover is not None:
+        return _choose_for(pool.cover, pool)
     places = _spread(pool.points, pool.weights, pool.nearest, pool.size, pool.rng)
     pool = pool.refined(places)
     return pool.pick(lambda k, _: np.linalg.norm(pool.points - places[k], axis=1))
+
+
+def _choose_for(cover: Compositions, pool: Pool) -> tuple[Rows, BatchCompositions]:
+    """Choose the alloys with the smallest mean distance from what is to be covered to its nearest."""
+    apart = pool.nearest > pool.spacing
+    rows = np.flatnonzero(apart if np.count_nonzero(apart) >= pool.size else pool.nearest > SAME_ALLOY)
+    if len(rows) > MOST_CANDIDATES:
+        rows = np.sort(pool.rng.choice(rows, MOST_CANDIDATES, replace=False))
+    points = pool.points[rows]
+    own = sample_of(points, OWN_COVER)  # of points that serve nothing else, those count that are far from all others
+    both, weights = np.concatenate([cover, own]), pool.weights_of(cover)
+    weights = np.concatenate([weights / weights.sum(), np.full(len(own), OWN_SHARE / max(1, len(own)))])
+    chosen = rows[choose_medians(points, pool.size, cover=both, weights=weights, nearest=distance_to(both, pool.taken))]
+    return pool.rows[chosen], pool.points[chosen]
 
 
 def choose_farthest(pool: Pool) -> tuple[Rows, BatchCompositions]:
@@ -291,6 +320,7 @@ def plan_batch(
     method: str = "uniform",
     weights: Callable[[Compositions], Weights] | None = None,
     forecast: Forecast | None = None,
+    cover: CompositionSpace | Compositions | None = None,
 ) -> Batch:
     """Choose the next alloys to measure.
 
@@ -307,6 +337,8 @@ def plan_batch(
         weights: What a composition counts in the mean, 0 or more, such as the ensemble's spread. For rules that take
             weights.
         forecast: The last round's model, for rules that need one.
+        cover: What is to lie near a measured alloy, such as the whole space where candidates are a list; the candidates
+            themselves by default. `uniform` goes by it, others don't; the coverage that comes back is its.
 
     Raises:
         SpaceExhausted: If every candidate is taken.
@@ -332,20 +364,88 @@ def plan_batch(
     _check(taken, n_elements, "taken")
     spacing = DIAMETER * step_at_pct / 100 + SAME_ALLOY  # to an adjacent alloy: one step from one element to another
     blocked = size * (1 + n_elements * (n_elements - 1))  # most grid points a batch and its adjacent points cover
+    if not len(candidates):
+        raise SpaceExhausted("No candidate is left: every sample was asked for, or lies on a wafer that is left out.")
     rows, points = _sample(candidates, max(SAMPLE, 2 * blocked), rng)
-    nearest = _distance(points, taken)
+    nearest = distance_to(points, taken)
     if len(rows) < len(candidates) and np.count_nonzero(nearest > spacing) < blocked:
         rows, points = _sample(candidates, len(candidates), rng)
-        nearest = _distance(points, taken)
+        nearest = distance_to(points, taken)
+    aim = None if cover is None else sample_of(cover)
     chosen, compositions = rule.choose(
-        Pool(candidates, rows, points, taken, nearest, size, spacing, rng, weigh=weights, forecast=forecast)
+        Pool(candidates, rows, points, taken, nearest, size, spacing, rng, weights, forecast, aim)
     )
     if not len(chosen):
         raise SpaceExhausted(
             f"All {len(candidates)} candidates are measured, pending or rejected; widen the bounds or take a smaller "
             "step_at_pct to go on."
         )
-    return Batch(chosen, compositions, coverage_of(candidates, compositions, taken=taken))
+    return Batch(chosen, compositions, coverage_of(candidates if cover is None else cover, compositions, taken=taken))
+
+
+def choose_medians(
+    points: CandidateCompositions,
+    size: int,
+    *,
+    cover: Compositions,
+    weights: Weights,
+    nearest: Weights,
+    exchange: bool = True,
+) -> Rows:
+    """Choose those of some points that leave the smallest mean distance from what is to be covered to its nearest.
+
+    One after the other, as a point brings the less the later it comes; then each is taken back and chosen again, until
+    that helps no more.
+    Sources: Nemhauser, Wolsey, Fisher, Math. Program. 14, 265 (1978), by which the first is at least 1 - 1/e of what is
+    possible; Teitz, Bart, Oper. Res. 16, 955 (1968), for the exchange.
+
+    Args:
+        points: That may be chosen, shape `(c, e)`.
+        size: How many; fewer come back where there are fewer.
+        cover: What is to lie near them, shape `(n, e)`.
+        weights: What each of that counts, shape `(n,)`.
+        nearest: Distance from each of it to the nearest known alloy, atomic fraction, shape `(n,)`.
+        exchange: Whether what was chosen is chosen again.
+
+    Returns:
+        Rows of `points`, each once, in the order in which they were chosen.
+    """
+    # here, because its import takes longer than a light command does
+    from scipy.spatial.distance import cdist  # pyright: ignore[reportMissingTypeStubs]
+
+    distances = np.empty((len(points), len(cover)), dtype=np.float32)
+    for k in range(0, len(points), BLOCK):
+        distances[k : k + BLOCK] = cdist(points[k : k + BLOCK], cover)
+    weights, nearest = weights.astype(np.float32), nearest.astype(np.float32)
+
+    def gains_of(rows: Rows, nearest: Weights) -> Any:
+        blocks = (rows[k : k + BLOCK] for k in range(0, len(rows), BLOCK))
+        return np.concatenate([np.maximum(nearest - distances[block], 0) @ weights for block in blocks])
+
+    if not len(points):
+        return np.empty(0, dtype=np.intp)
+    chosen, now, most = list[int](), nearest, gains_of(np.arange(len(points)), nearest)
+    while len(chosen) < min(size, len(points)):
+        is_new = np.zeros(len(points), dtype=bool)
+        while not is_new[best := int(most.argmax())]:  # what a point brought before is the most that it still can
+            rows = np.argsort(np.where(is_new, np.inf, -most), kind="stable")[:LOOKS]
+            rows = rows[np.isfinite(most[rows])]
+            most[rows], is_new[rows] = gains_of(rows, now), True
+        chosen.append(best)
+        now, most[best] = np.minimum(now, distances[best]), -np.inf
+    for _ in range(EXCHANGES if exchange else 0):
+        before = list(chosen)
+        neighbours = _nearest(points[chosen], points, k=min(NEIGHBOURS, len(points)))[1]
+        for k in range(len(chosen)):
+            others = chosen[:k] + chosen[k + 1 :]
+            without = np.minimum(nearest, distances[others].min(axis=0)) if others else nearest
+            near = np.setdiff1d(neighbours[k], others)
+            gains = gains_of(near, without)
+            if gains.max() > gains_of(np.array([chosen[k]]), without)[0] * (1 + LEAST_GAIN):
+                chosen[k] = int(near[gains.argmax()])
+        if chosen == before:
+            break
+    return np.array(chosen, dtype=np.intp)
 
 
 def rows_of(candidates: CompositionSpace | Compositions, compositions: BatchCompositions) -> Rows:
@@ -415,7 +515,7 @@ def coverage_of(
     """
     known = np.concatenate([compositions, taken])
     _, points = _sample(candidates, REFERENCE, np.random.default_rng(0))
-    distance = 100 * _distance(points, known)
+    distance = 100 * distance_to(points, known)
     gaps, _ = _nearest(compositions, known, k=2)  # the nearest of each is itself
     return Coverage(100 * float(gaps[:, 1].min()), float(distance.max()), float(distance.mean()))
 
@@ -432,6 +532,14 @@ def _check(compositions: Compositions, n_elements: int, name: str) -> None:
         )
 
 
+def sample_of(cover: CompositionSpace | Compositions, n: int = COVER) -> Compositions:
+    """Return all alloys that are to be covered, or a fixed sample of about `n`, shape `(n, e)`."""
+    rng = np.random.default_rng(0)
+    if isinstance(cover, CompositionSpace) or len(cover) <= n:
+        return _sample(cover, n, rng)[1]
+    return cover[np.sort(rng.choice(len(cover), n, replace=False))]
+
+
 def _sample(
     candidates: CompositionSpace | Compositions, n: int, rng: np.random.Generator
 ) -> tuple[Ranks, Compositions]:
@@ -442,7 +550,7 @@ def _sample(
     return rows, candidates.compositions(rows)
 
 
-def _distance(points: Compositions, known: TakenCompositions) -> Weights:
+def distance_to(points: Compositions, known: TakenCompositions) -> Weights:
     """Return the distance from each point to the nearest known composition, atomic fraction."""
     return _nearest(points, known)[0][:, 0] if len(known) else np.full(len(points), DIAMETER)
 
@@ -468,7 +576,7 @@ def _spread(
     for _ in range(STARTS):
         centres = _start(points[few], shares[few], nearest[few], size, rng)
         centres = _refine(centres, points[few], shares[few], nearest[few], START_STEPS)
-        mean = np.average(np.minimum(_distance(points[few], centres), nearest[few]), weights=shares[few])
+        mean = np.average(np.minimum(distance_to(points[few], centres), nearest[few]), weights=shares[few])
         if mean < lowest:
             best, lowest = centres, mean
     return _refine(best, points, shares, nearest, STEPS)

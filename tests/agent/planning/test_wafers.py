@@ -1,0 +1,131 @@
+"""Which wafer to measure next: chosen by what its points bring an hour, among all combinations where they are few."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.samples import Samples
+from glassmap.agent.errors import SpaceExhausted
+from glassmap.agent.planning.acquisition import choose_medians, coverage_of, distance_to, plan_batch
+from glassmap.agent.planning.wafers import Aim, Option, WaferCost, plan_wafers, unreached
+
+SPACE = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5)
+NOTHING = np.empty((0, 3))
+COST = WaferCost(wafer=8.0, point=0.05)
+
+
+def wafer(name: str, centre: tuple[float, float, float], width: float = 1.0) -> Samples:
+    """49 points of a wafer: log-ratios that are linear over it."""
+    y, x = (axis.ravel() for axis in np.mgrid[-3:4, -3:4].astype(float))
+    logarithms = np.log(centre) + width * np.column_stack([x, y, -x - y]) / 6
+    shares = np.exp(logarithms)
+    names = tuple(f"{k + 1}" for k in range(len(x)))
+    return Samples(names, (name,) * len(x), shares / shares.sum(axis=1, keepdims=True), 10 * x, 10 * y)
+
+
+CO, V, ZR, MIDDLE = (
+    wafer("Co-rich", (0.7, 0.15, 0.15)),
+    wafer("V-rich", (0.15, 0.7, 0.15)),
+    wafer("Zr-rich", (0.15, 0.15, 0.7)),
+    wafer("middle", (1 / 3, 1 / 3, 1 / 3)),
+)
+WAFERS = (CO, V, ZR, MIDDLE)
+
+
+def test_few_points_are_chosen_as_well_as_any_could_be():
+    space = SPACE.compositions(np.arange(len(SPACE)))
+    points = np.concatenate([one.compositions[::6] for one in WAFERS])
+    known = MIDDLE.compositions[:1]
+    chosen = choose_medians(points, 3, cover=space, weights=np.ones(len(space)), nearest=distance_to(space, known))
+    means = [
+        distance_to(space, np.concatenate([points[list(rows)], known])).mean()
+        for rows in combinations(range(len(points)), 3)
+    ]
+    assert distance_to(space, np.concatenate([points[chosen], known])).mean() <= 1.005 * min(means)
+    everything = choose_medians(
+        points, 100, cover=space, weights=np.ones(len(space)), nearest=distance_to(space, NOTHING)
+    )
+    assert sorted(everything.tolist()) == [*range(len(points))], "each once, and no more than there are"
+
+
+def test_a_list_covers_the_space_better_where_it_is_to_cover_the_space():
+    listed = np.concatenate([CO.compositions, MIDDLE.compositions])
+    for_itself = plan_batch(listed, 6, taken=NOTHING, seed=0)
+    for_space = plan_batch(listed, 6, taken=NOTHING, seed=0, cover=SPACE)
+    of_space = coverage_of(SPACE, for_itself.compositions, taken=NOTHING)
+    assert for_space.coverage.mean < 0.9 * of_space.mean
+    np.testing.assert_array_equal(for_space.compositions, listed[for_space.rows])
+    again = plan_batch(listed, 6, taken=for_space.compositions, seed=0, cover=SPACE)
+    assert set(again.rows).isdisjoint(for_space.rows)
+    assert again.coverage.mean < for_space.coverage.mean
+
+
+def test_a_list_that_is_used_up_or_empty_is_said_to_be():
+    with pytest.raises(SpaceExhausted, match="No candidate is left"):
+        plan_batch(NOTHING, 1, taken=NOTHING, seed=0)
+    with pytest.raises(SpaceExhausted, match="All 49 candidates"):
+        plan_batch(CO.compositions, 1, taken=CO.compositions, seed=0, cover=SPACE)
+
+
+def test_the_wafers_with_the_largest_gain_are_chosen_of_all_combinations():
+    aim = Aim.of(SPACE, known=NOTHING)
+    plan = plan_wafers(aim, [Option(one) for one in WAFERS], n=2, points=5, cost=COST, seed=0)
+    pairs = [
+        plan_wafers(aim, [Option(one) for one in pair], n=2, points=5, cost=COST, seed=0)
+        for pair in combinations(WAFERS, 2)
+    ]
+    assert plan.after.mean == pytest.approx(min(one.after.mean for one in pairs), rel=0.02)
+    assert plan.hours == pytest.approx(2 * 8 + 10 * 0.05)
+    assert sum(one.gain for one in plan.chosen) == pytest.approx(plan.before.mean - plan.after.mean)
+    assert [one.rate for one in plan.alternatives] == sorted((one.rate for one in plan.alternatives), reverse=True)
+    assert plan.alternatives[0].samples.wafer_names == ("middle",), "the best alone"
+    assert len(plan.alternatives) == 4 and all(len(set(one.rows.tolist())) == 5 for one in plan.chosen)
+
+
+def test_one_goes_on_with_a_begun_wafer_as_long_as_that_brings_more_an_hour():
+    known = MIDDLE.compositions[::12]
+    rest = MIDDLE.select(np.setdiff1d(np.arange(49), np.arange(49)[::12]))
+    aim, options = Aim.of(SPACE, known=known), [Option(rest, is_begun=True), Option(V)]
+
+    def chosen(hours: float) -> tuple[str, ...]:
+        plan = plan_wafers(aim, options, n=1, points=5, cost=WaferCost(hours, 0.05), seed=0)
+        return plan.chosen[0].samples.wafer_names
+
+    assert chosen(0.0) == ("V-rich",) and chosen(100.0) == ("middle",)
+
+
+def test_weights_say_which_wafer_counts():
+    def weigh(column: int) -> tuple[str, ...]:
+        aim = Aim.of(SPACE, known=NOTHING, weigh=lambda alloys: alloys[:, column] ** 4)
+        plan = plan_wafers(aim, [Option(one) for one in WAFERS], n=1, points=5, cost=COST, seed=0)
+        return plan.chosen[0].samples.wafer_names
+
+    assert [weigh(column) for column in range(3)] == [("Co-rich",), ("V-rich",), ("Zr-rich",)]
+
+
+def test_many_wafers_are_chosen_one_by_one_nearly_as_well(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    options = [Option(wafer(f"{k}", tuple(rng.dirichlet((1, 1, 1))))) for k in range(8)]
+    aim = Aim.of(SPACE, known=NOTHING)
+    best = plan_wafers(aim, options, n=3, points=4, cost=COST, seed=0).after.mean
+    monkeypatch.setattr("glassmap.agent.planning.wafers.TRIED", 0)
+    found = plan_wafers(aim, options, n=3, points=4, cost=COST, seed=0)
+    assert len(found.chosen) == 3 and len({one.samples.wafer_names for one in found.chosen}) == 3
+    assert found.after.mean <= 1.05 * best
+
+
+def test_what_no_wafer_holds_is_said_with_an_alloy():
+    aim = Aim.of(SPACE, known=NOTHING)
+    some = unreached(aim, [CO.compositions, MIDDLE.compositions])
+    every = unreached(aim, [one.compositions for one in WAFERS])
+    assert 0 < every.share < some.share < 1 and some.at_pct > every.at_pct > 5
+    distance = 100 * distance_to(some.farthest[None], np.concatenate([CO.compositions, MIDDLE.compositions]))
+    assert distance[0] == pytest.approx(some.at_pct)
+
+
+def test_without_a_free_point_no_wafer_can_be_planned():
+    none = Option(CO.select(np.empty(0, dtype=np.intp)))
+    with pytest.raises(SpaceExhausted, match=r"Name more tables under \[candidates\]"):
+        plan_wafers(Aim.of(SPACE, known=NOTHING), [none], n=1, points=5, cost=COST, seed=0)
