@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from glassmap.agent.data.context import Value
+from glassmap.agent.planning.convergence import On
+from glassmap.agent.planning.enough import say_gain
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectrum
 
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
@@ -81,6 +83,37 @@ class ExcludedWafer(NamedTuple):
     reason: str
     person: str
     time: str
+
+
+class MeasuredPoint(NamedTuple):
+    """A measurement that lies on a wafer."""
+
+    id: str  # of the measurement
+    wafer: str
+    sample: str  # empty where nobody says which
+    composition: tuple[float, ...]  # as found, atomic fraction
+    is_learned: bool  # learned from: neither held out nor flagged
+
+
+class WaferGain(NamedTuple):
+    """What measuring the points of a wafer that are left would bring, as it was reckoned last."""
+
+    wafer: str
+    measured: int  # of its points
+    points: int  # that it has, as far as is known
+    gain: float | None  # in the unit of the measure; None where too few spectra tell
+    worth: float  # the campaign's tolerance, in the same unit
+    measure: On  # what has to settle
+    is_enough: bool  # the gain isn't worth measuring them
+    model: int  # round of the last model that was judged when it was reckoned; 0 before the first
+    next: tuple[str, ...]  # samples that are left and would bring most, the best first
+
+    def say(self) -> str:
+        """Return it in words that begin small, such as `enough of W3, 120 of 441 measured: …`; no full stop."""
+        told = (
+            f"{'enough' if self.is_enough else 'not enough'} of {self.wafer}, {self.measured} of {self.points} measured"
+        )
+        return told if self.gain is None else f"{told}: {say_gain(self.measure, self.gain, self.worth)}"
 
 
 class SuggestionStatus(NamedTuple):

@@ -1,16 +1,19 @@
 """The alloys that exist, the wafers that are to be made, and those that nothing is planned of any more."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from glassmap.agent.data.samples import Samples
-from glassmap.agent.store.connection import StoreConnection
-from glassmap.agent.store.records import ExcludedWafer, PlannedWafer
+from glassmap.agent.outside_text import plain_name
+from glassmap.agent.store.records import ExcludedWafer, MeasuredPoint, PlannedWafer, WaferGain
+from glassmap.agent.store.settings import Settings
 
 
-class Wafers(StoreConnection):
-    """The tables `existing`, `wafers` and `wafer_exclusions`."""
+class Wafers(Settings):
+    """The tables `existing`, `wafers`, `wafer_exclusions` and `wafer_gains`."""
 
     def record_existing(self, samples: Samples) -> None:
         """Record which samples could be planned, in place of what could before; call within a transaction."""
@@ -22,15 +25,7 @@ class Wafers(StoreConnection):
 
     def existing(self) -> Samples:
         """Return which samples could be planned when the last batch was; none in a campaign without such a list."""
-        rows = [*self._rows("SELECT * FROM existing ORDER BY rowid")]
-        nowhere = [[np.nan if row[axis] is None else row[axis] for row in rows] for axis in ("x", "y")]
-        compositions = [json.loads(row["composition"]) for row in rows]
-        return Samples(
-            tuple(row["sample"] for row in rows),
-            tuple(row["wafer"] for row in rows),
-            np.array(compositions, dtype=np.float64).reshape(len(rows), -1),
-            *(np.array(values, dtype=np.float64) for values in nowhere),
-        )
+        return self._samples([*self._rows("SELECT * FROM existing ORDER BY rowid")])
 
     def record_wafer(self, wafer: PlannedWafer) -> None:
         """Record a wafer that is to be made; call within a transaction."""
@@ -55,3 +50,70 @@ class Wafers(StoreConnection):
     def excluded_wafers(self) -> list[ExcludedWafer]:
         """Return the wafers that nothing is planned of any more, in the order that was said."""
         return [ExcludedWafer(**row) for row in self._rows("SELECT * FROM wafer_exclusions ORDER BY rowid")]
+
+    def record_gain(self, one: WaferGain) -> None:
+        """Record what the rest of a wafer would bring, in place of what was said before; call within a transaction."""
+        values = one._asdict() | {"is_enough": int(one.is_enough), "next": json.dumps(one.next)}
+        self._execute("DELETE FROM wafer_gains WHERE wafer = ?", [one.wafer])
+        names = ", ".join(f":{name}" for name in WaferGain._fields)
+        self._execute(f"INSERT INTO wafer_gains ({', '.join(WaferGain._fields)}) VALUES ({names})", values)
+
+    def wafer_gains(self) -> list[WaferGain]:
+        """Return what the rest of each wafer would bring, the last reckoned last; of none that is given up."""
+        rows = self._rows(
+            """SELECT * FROM wafer_gains WHERE wafer NOT IN (SELECT wafer FROM wafer_exclusions)
+            ORDER BY rowid"""
+        )
+        return [
+            WaferGain(**row | {"is_enough": bool(row["is_enough"]), "next": tuple(json.loads(row["next"]))})
+            for row in rows
+        ]
+
+    def points_of(self, wafer: str) -> Samples:
+        """Return the points of a wafer that are known: of the last plan's samples, of what was asked for, of tables.
+
+        Compositions are as a table says them, the last that does; a name is compared by its plain form.
+        """
+        tables = ("existing", "suggestions", "samples")
+        known = self._db.execute(" UNION ".join(f"SELECT wafer FROM {table}" for table in tables))
+        names = json.dumps([name for (name,) in known if plain_name(name) == plain_name(wafer)])
+        rows = self._rows(
+            """SELECT sample, composition, x, y FROM existing WHERE wafer IN (SELECT value FROM json_each(:names))
+            UNION ALL SELECT sample, composition, x, y FROM suggestions
+                WHERE sample <> '' AND wafer IN (SELECT value FROM json_each(:names))
+            UNION ALL SELECT name, composition, x, y FROM (
+                SELECT * FROM samples WHERE wafer IN (SELECT value FROM json_each(:names)) ORDER BY id)""",
+            {"names": names},
+        )
+        found = dict[str, dict[str, Any]]()
+        for row in rows:
+            before = found.get(plain_name(row["sample"]), row)
+            found[plain_name(row["sample"])] = row | {"sample": before["sample"]}
+        return self._samples([one | {"wafer": wafer} for one in found.values()])
+
+    def measured_points(self) -> list[MeasuredPoint]:
+        """Return every measurement on a wafer that isn't retracted, in the order they came; as found, else as asked."""
+        rows = self._rows(
+            """SELECT spectra.id, COALESCE(json_extract(facts, '$.wafer'), suggestions.wafer) AS wafer,
+                COALESCE(json_extract(facts, '$.sample'), suggestions.sample, '') AS sample, spectra.composition,
+                state = 'used' AND NOT spectra.hold_out AS is_learned
+            FROM spectra LEFT JOIN suggestions ON suggestions.id = suggestion
+            WHERE state <> 'retracted' AND COALESCE(json_extract(facts, '$.wafer'), suggestions.wafer, '') <> ''
+            ORDER BY spectra.rowid"""
+        )
+        return [
+            MeasuredPoint(
+                **row | {"composition": tuple(json.loads(row["composition"])), "is_learned": bool(row["is_learned"])}
+            )
+            for row in rows
+        ]
+
+    def _samples(self, rows: Sequence[Mapping[str, Any]]) -> Samples:
+        nowhere = [[np.nan if row[axis] is None else row[axis] for row in rows] for axis in ("x", "y")]
+        compositions = [json.loads(row["composition"]) for row in rows]
+        return Samples(
+            tuple(row["sample"] for row in rows),
+            tuple(row["wafer"] for row in rows),
+            np.array(compositions, dtype=np.float64).reshape(len(rows), len(self.elements)),
+            *(np.array(values, dtype=np.float64) for values in nowhere),
+        )

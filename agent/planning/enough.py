@@ -1,0 +1,227 @@
+"""Whether enough of a wafer is measured: what its points that are left would bring, known without any training.
+
+A Gaussian process on the principal components of the wafer's spectra, or on their Δq, says how far off the alloys of
+the wafer are foreseen now, and how far off they would be with all its points measured: that depends on where points
+lie and not on what would be found there. How often it is right is in docs/results.md; `tests.benchmarks.enough` is the
+study. Only spectra of the wafer itself tell, as spectra of two wafers differ by more than their alloys do.
+
+Letters: n spectra that are known, k figures of each, p points of the wafer, l those that are left.
+Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 2.26, 5.10-5.12.
+"""
+
+import math
+from typing import NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from glassmap.agent.planning.convergence import On
+from glassmap.agent.shapes import Compositions, PerSample, Spectra
+
+FEWEST = 10  # spectra; fewer don't say how smooth a wafer is
+COMPONENTS = 8  # of spectra; the others are taken for noise
+LENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of the kernel, distance of composition vectors (atomic fraction)
+NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.5)  # of a measurement, in the variance of the process
+MOST = 450  # spectra, or points, that are looked at: evenly chosen of more, so that it takes less than a second
+MOST_TO_CHOOSE = 200  # spectra that the kernels are chosen by
+NEXT = 5  # points that are named as the next
+
+Figures = Float[np.ndarray, "n k"]
+PerPoint = Float[np.ndarray, " p"]
+PointCompositions = Float[np.ndarray, "p e"]
+Left = Bool[np.ndarray, " p"]
+PointRows = Integer[np.ndarray, " r"]
+Covariance = Float[np.ndarray, "p p"]
+
+
+class Kernel(NamedTuple):
+    """How far a spectrum tells of others, atomic fraction, and how noisy it is, in the variance of the process."""
+
+    length: float
+    noise: float
+
+
+class Rest(NamedTuple):
+    """What the points of a wafer that are left would bring, measured all together."""
+
+    gain: float  # expected fall of the error over the alloys of the wafer, in the unit of what has to settle
+    next: PointRows  # the points that would bring most, the best first, each as if those before it were measured
+
+
+def weigh_rest(
+    on: On,
+    compositions: Compositions,
+    measured: Spectra | PerSample,
+    points: PointCompositions,
+    left: Left,
+    *,
+    mse: float | None = None,
+    threshold: float = math.nan,
+) -> Rest | None:
+    """Return what the points of a wafer that are left are expected to bring; None where too few spectra tell.
+
+    Args:
+        on: What has to settle. The gain of `mse` is a share of the MSE, that of `delta_q` is in 1/Å of its mean
+            absolute error, that of `glass` the share of the wafer's alloys that would change sides.
+        compositions: Of the spectra of the wafer that are learned from, atomic fraction, `(n, e)`.
+        measured: The spectra, intensity 0-100, `(n, q)`; for `delta_q` and `glass` their Δq, 1/Å, `(n,)`, NaN without
+            a first peak.
+        points: Of the wafer, all of them, `(p, e)`.
+        left: Which of them aren't measured.
+        mse: The MSE that `mse` is a share of: the campaign's. Without one, that over the alloys of the wafer now, of
+            which a share is far less.
+        threshold: Δq of a glass, 1/Å, for `glass`.
+    """
+    known = np.isfinite(measured) if measured.ndim == 1 else np.ones(len(measured), dtype=bool)
+    if np.count_nonzero(known) < FEWEST:
+        return None
+    kept = np.flatnonzero(known)[_evenly(np.count_nonzero(known), MOST)]
+    compositions, values = compositions[kept], measured[kept]
+    rows = np.flatnonzero(left)[_evenly(np.count_nonzero(left), MOST)]
+    others = np.flatnonzero(~left)[_evenly(np.count_nonzero(~left), MOST)]
+    shown = np.sort(np.concatenate([rows, others]))
+    points, is_left = points[shown], left[shown]
+    figures, noise = (values[:, None], 0.0) if values.ndim == 1 else _scores(values)
+    kernels = choose_kernels(compositions, figures)
+    now, later = np.zeros(len(points)), np.zeros(len(points))
+    covariances = list[tuple[Covariance, float]]()
+    for kernel, variance in kernels.items():
+        covariance = variance * posterior(kernel, compositions, points)
+        spread = variance * kernel.noise
+        covariances.append((covariance, spread))
+        now += np.diag(covariance)
+        later += np.diag(_measuring(covariance, np.flatnonzero(is_left), spread))
+        noise += spread
+    if on == "mse":
+        n_points = values.shape[1]
+        level = (float(now.mean()) + noise) / n_points if mse is None else mse
+        gain = float((now - later).mean()) / n_points / level if level > 0 else 0.0
+    elif on == "delta_q":
+        gain = math.sqrt(2 / math.pi) * float((np.sqrt(now + noise) - np.sqrt(later + noise)).mean())
+    else:
+        gain = _that_change_sides(next(iter(kernels)), compositions, values, points, now - later, threshold)
+    best = _best(covariances, np.flatnonzero(is_left))
+    return Rest(max(gain, 0.0), shown[best])
+
+
+def say_gain(on: On, gain: float, worth: float) -> str:
+    """Return what the points that are left would bring, and what would be worth it, in a clause."""
+    match on:
+        case "mse":
+            return f"the others would lower the MSE by {100 * gain:.2g} % (tolerance {100 * worth:g} %)"
+        case "delta_q":
+            return f"the others would lower the error of Δq by {gain:.4f} Å⁻¹ (tolerance {worth:g} Å⁻¹)"
+        case "glass":
+            told = f"{100 * gain:.2g} % of its alloys would change sides of the glass boundary"
+            return f"with the others, {told} (tolerance {100 * worth:g} %)"
+
+
+def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel, float]:
+    """Return the kernels by which figures are foreseen best, each with the variance of those that it serves.
+
+    Each figure has the kernel of the largest leave-one-out predictive probability, at the variance at which left-out
+    errors are as large as foretold.
+
+    Args:
+        compositions: Atomic fraction, `(n, e)`.
+        figures: Each about a mean of its own, `(n, k)`.
+    """
+    few = _evenly(len(figures), MOST_TO_CHOOSE)
+    values = figures[few] - figures[few].mean(axis=0)
+    best, kernels, variances = (np.full(values.shape[1], fill) for fill in (math.inf, 0, 0.0))
+    grid = [Kernel(length, noise) for length in LENGTHS for noise in NOISES]
+    distances = _distances(compositions[few], compositions[few])
+    for place, kernel in enumerate(grid):
+        if place % len(NOISES) == 0:
+            eigenvalues, vectors = np.linalg.eigh(_matern(distances, kernel.length))
+            turned = vectors.T @ values
+        spectrum = np.maximum(eigenvalues, 0) + kernel.noise
+        doubt = 1 / (vectors**2 / spectrum).sum(axis=1)[:, None]  # variance of each, left out, in that of the process
+        errors = doubt * (vectors @ (turned / spectrum[:, None]))
+        variance = np.maximum((errors**2 / doubt).mean(axis=0), np.finfo(float).tiny)
+        surprise = len(values) * np.log(variance) + np.log(doubt).sum()
+        better = surprise < best
+        best[better], kernels[better], variances[better] = surprise[better], place, variance[better]
+    found = dict[Kernel, float]()
+    for place, variance in zip(kernels, variances, strict=True):
+        found[grid[int(place)]] = found.get(grid[int(place)], 0.0) + float(variance)
+    return found
+
+
+def posterior(kernel: Kernel, compositions: Compositions, points: PointCompositions) -> Covariance:
+    """Return how errors at some points go together once spectra are known, in the variance of the process."""
+    of_known = _matern(_distances(compositions, compositions), kernel.length) + kernel.noise * np.eye(len(compositions))
+    across = _matern(_distances(compositions, points), kernel.length)
+    return _matern(_distances(points, points), kernel.length) - across.T @ np.linalg.solve(of_known, across)
+
+
+def _measuring(covariance: Covariance, rows: PointRows, noise: float) -> Covariance:
+    """Return the covariance once some points are measured, with a noise of that variance."""
+    of_rows, across = covariance[np.ix_(rows, rows)] + noise * np.eye(len(rows)), covariance[rows]
+    return covariance - across.T @ np.linalg.solve(of_rows, across)
+
+
+def _that_change_sides(
+    kernel: Kernel,
+    compositions: Compositions,
+    delta_q: PerSample,
+    points: PointCompositions,
+    learned: PerPoint,
+    threshold: float,
+) -> float:
+    """Return the share of points whose expected Δq is expected to pass the threshold, as it moves by what is learned.
+
+    Args:
+        kernel: Of Δq.
+        compositions: Whose Δq is known.
+        delta_q: 1/Å.
+        points: Of the wafer.
+        learned: The variance that measuring takes away, which is that of how far the expected Δq moves.
+        threshold: 1/Å.
+    """
+    from scipy.special import ndtr
+
+    of_known = _matern(_distances(compositions, compositions), kernel.length) + kernel.noise * np.eye(len(delta_q))
+    across = _matern(_distances(points, compositions), kernel.length)
+    middle = float(delta_q.mean())
+    expected = middle + across @ np.linalg.solve(of_known, delta_q - middle)
+    moves = np.sqrt(np.maximum(learned, np.finfo(float).tiny))
+    return float(np.mean(ndtr(-np.abs(expected - threshold) / moves)))
+
+
+def _best(covariances: list[tuple[Covariance, float]], left: PointRows) -> PointRows:
+    """Return the points that are left which lower the error most, the best first."""
+    best = list[int]()
+    while len(best) < min(NEXT, len(left)):
+        falls = sum(
+            np.square(covariance[:, left]).sum(axis=0) / (np.diag(covariance)[left] + noise)
+            for covariance, noise in covariances
+        )
+        best.append(int(left[np.argmax(np.where(np.isin(left, best), -math.inf, falls))]))
+        covariances = [(_measuring(one, np.array(best[-1:]), noise), noise) for one, noise in covariances]
+    return np.array(best, dtype=np.intp)
+
+
+def _scores(spectra: Spectra) -> tuple[Figures, float]:
+    """Return the principal components of spectra, and the variance of all others, summed over the points."""
+    centred = spectra - spectra.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    return left[:, :COMPONENTS] * sizes[:COMPONENTS], float(np.square(sizes[COMPONENTS:]).sum() / len(spectra))
+
+
+def _matern(distances: np.ndarray, length: float) -> np.ndarray:
+    """Return the Matérn-5/2 kernel: a process that can be differentiated twice."""
+    scaled = math.sqrt(5) / length * distances
+    return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+
+
+def _distances(some: Compositions, others: PointCompositions) -> np.ndarray:
+    # here, because its import takes longer than a light command does
+    from scipy.spatial.distance import cdist  # pyright: ignore[reportMissingTypeStubs]
+
+    return cast(np.ndarray, cdist(some, others))
+
+
+def _evenly(count: int, most: int) -> PointRows:
+    """Return at most so many of so many rows, spread evenly over all."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.intp)
