@@ -23,6 +23,7 @@ Ranks = Integer[np.ndarray, " n"]  # number of an alloy within its space
 Rows = Integer[np.ndarray, " b"]  # rows of a candidate list
 Neighbours = Integer[np.ndarray, "n k"]  # rows of the nearest others, the nearest first
 Distances = Float[np.ndarray, "n k"]  # from each to its nearest others, the nearest first
+WaferDistances = Float[np.ndarray, "w n"]  # from each of what is to be covered to the nearest point of each wafer
 Groups = Integer[np.ndarray, " n"]  # which of the distinct alloys each sample is of
 Codes = Integer[np.ndarray, " n"]  # why each has no first peak, as an index of the reasons
 Mask = Bool[np.ndarray, " n"]

@@ -1,10 +1,10 @@
 """Which wafer to measure next, or to make, and which of its points.
 
-A wafer costs much and its points cost little. What could be done next is an `Option`: to go on with the wafers that
-were begun, to begin one that lies there, or to make one at powers that are sought for it. Each is judged by what its
-points take off the mean distance from what is to be covered to the nearest measured alloy, an hour of what it costs.
-Several wafers are chosen together: all combinations are tried where they are few, else one after the other, each of
-which is then chosen again.
+A wafer costs much and its points cost little, so that all its points count when it is chosen: those wafers are taken
+that together leave the smallest mean distance from what is to be covered to anything measured or on them. Taken one by
+one they would be bad, since the one with the widest range leaves gaps that no other fits; so even one is chosen as the
+better half of the best pair. Whether to go on with the wafers that were begun instead is said by what a batch of their
+points brings an hour.
 """
 
 import math
@@ -26,6 +26,7 @@ from glassmap.agent.shapes import (
     PerGun,
     Rows,
     TakenCompositions,
+    WaferDistances,
     Weights,
 )
 
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from glassmap.agent.planning.sputtering import Chamber
 
 NEAR_AT_PCT = 5.0  # from an alloy to the nearest that any wafer holds; what lies farther away is out of reach
+AHEAD = 2  # wafers that are chosen together where fewer are asked for
+TRIED = 2_000  # sets of all wafers but one, up to which all sets are tried
 PASSES = 3  # in which each of several wafers is chosen again beside the others
-TRIED = 200  # combinations of wafers that are all tried
 SOUGHT_COVER, SOUGHT_POINTS = 1_000, 150  # alloys and points of a wafer that stand for all while powers are sought
-DRAWS, STARTS, STEPS = 128, 3, 80  # powers that are drawn; how many of the best are improved, and in how many steps
+DRAWS, STEPS = 200, 80  # powers that are drawn, and in how many steps the best of them are improved
 REACH_DRAWS = 256  # powers that stand for all that a chamber can be set to
 
 
@@ -164,19 +166,32 @@ class Choice:
 
 @dataclass(frozen=True)
 class WaferPlan:
-    """The wafers that are chosen, and beside them what else could have been."""
+    """The wafers that are chosen to be begun, and beside them what else could be done."""
 
     before: Aim
-    after: Aim
-    chosen: tuple[Choice, ...]
-    """In the order of the options, wafers that are to be made last."""
+    begin: tuple[Choice, ...]
+    """Wafers to begin, in the order of the options, those that are to be made last; none where none is left."""
+    go_on: Choice | None
+    """What the wafers that were begun still have to give instead; None where nothing was begun, or all is asked for."""
     alternatives: tuple[Choice, ...]
-    """Every option as the only one that is chosen, the best first; those that are chosen among them."""
+    """Every option and every wafer to be made, each alone, the largest gain an hour first."""
+
+    @property
+    def chosen(self) -> tuple[Choice, ...]:
+        """What brings more an hour: to go on, or to begin others."""
+        if self.go_on is not None and (not self.begin or _rate([self.go_on]) >= _rate(self.begin)):
+            return (self.go_on,)
+        return self.begin
 
     @property
     def hours(self) -> float:
         """What all that is chosen costs."""
         return math.fsum(one.hours for one in self.chosen)
+
+    @property
+    def after(self) -> Aim:
+        """What is left to cover once what is chosen is measured."""
+        return self.before.with_(np.concatenate([one.samples.compositions for one in self.chosen]))
 
 
 class Unreached(NamedTuple):
@@ -197,12 +212,12 @@ def plan_wafers(
     seed: int,
     workshop: Workshop | None = None,
 ) -> WaferPlan:
-    """Choose which wafers to measure or to make next, and which points of each: those with the largest gain an hour.
+    """Choose which wafers to measure or to make next, and which points of each.
 
     Args:
         aim: What is to be covered.
-        options: What could be measured; those without a free sample count for nothing.
-        n: How many of them to choose, at most.
+        options: What could be measured, that which was begun as one; those without a free sample count for nothing.
+        n: How many to begin, at most.
         points: How many points of each, at most.
         cost: Of a wafer and of a point.
         seed: The same seed and state plan the same wafers.
@@ -212,23 +227,28 @@ def plan_wafers(
         SpaceExhausted: If there is no free sample, and no wafer can be made.
     """
     options = [option for option in options if len(option.samples)]
-    sought = _Search(aim, points, cost, workshop, seed)
-    first = [*(sought.judge(option, aim) for option in options), *sought.made(aim)]
-    if not first:
+    begun, others = ([option for option in options if option.is_begun is kind] for kind in (True, False))
+    covered = aim
+    for option in begun:  # its points cost so little that they count as good as measured
+        covered = covered.with_(option.samples.compositions)
+    found = _best_set(covered, others, max(n, AHEAD), workshop, seed)
+    if n < len(found):
+        found = sorted(found, key=lambda option: covered.with_(option.samples.compositions).mean)[:n]
+        found.sort(key=lambda option: _place(option, others))
+    begin, left = list[Choice](), aim
+    for option in found:
+        begin.append(_judge(option, left, points, cost))
+        left = left.with_(begin[-1].samples.compositions)
+    alone = [
+        _judge(option, aim, points, cost) for option in (*options, *(one for one in found if one.powers is not None))
+    ]
+    if not alone:
         raise SpaceExhausted(
             "No wafer has a point left that the space admits and that wasn't asked for. Name more tables under "
             "[candidates], describe the chamber under [wafer], or widen the bounds."
         )
-    if workshop is None and math.comb(len(options), min(n, len(options))) <= TRIED:
-        sets = combinations(options, min(n, len(options)))
-        best, _ = max((sought.together(one) for one in sets), key=lambda pair: _rate(pair[0]))
-    else:
-        best, _ = _one_by_one(sought, options, first, n)
-    order = {id(option): place for place, option in enumerate(options)}
-    wafers = sorted((one.option for one in best), key=lambda option: order.get(id(option), len(order)))
-    chosen, after = sought.together(wafers, exchange=True)
-    alternatives = sorted(first, key=lambda one: _rate([one]), reverse=True)
-    return WaferPlan(aim, after, tuple(chosen), tuple(alternatives))
+    go_on = max((one for one in alone if one.option.is_begun), key=lambda one: _rate([one]), default=None)
+    return WaferPlan(aim, tuple(begin), go_on, tuple(sorted(alone, key=lambda one: _rate([one]), reverse=True)))
 
 
 def unreached(aim: Aim, held: Iterable[Compositions], *, workshop: Workshop | None = None) -> Unreached:
@@ -252,85 +272,109 @@ def unreached(aim: Aim, held: Iterable[Compositions], *, workshop: Workshop | No
     return Unreached(share, aim.points[farthest], 100 * float(distance[farthest]))
 
 
+def _judge(option: Option, aim: Aim, points: int, cost: WaferCost) -> Choice:
+    """Choose an option's points for what is left to cover."""
+    given = option.samples.compositions
+    rows = choose_medians(given, points, cover=aim.points, weights=aim.weights, nearest=aim.nearest)
+    gain = aim.mean - aim.with_(given[rows]).mean
+    return Choice(option, rows, gain, (not option.is_begun) * cost.wafer + cost.point * len(rows))
+
+
+def _best_set(aim: Aim, options: Sequence[Option], n: int, workshop: Workshop | None, seed: int) -> list[Option]:
+    """Return the `n` wafers that cover best together with all their points, in the order of the options.
+
+    Wafers that could be made are first some whose powers are drawn; the powers of those that are chosen are improved.
+    """
+    if workshop is None:
+        return _improved(_Reach.of(aim, options), n)
+    coarse, thin = workshop.thinned(SOUGHT_POINTS), aim.thinned(SOUGHT_COVER)
+    drawn = [coarse.make(powers) for powers in workshop.draw(DRAWS, np.random.default_rng(seed))]
+    library = [*options, *(option for option in drawn if len(option.samples))]
+    chosen = _improved(_Reach.of(thin, library), n)
+    for place, option in enumerate(chosen * 2):  # twice, as each was improved beside the others as they were then
+        place %= len(chosen)
+        if option.powers is not None:
+            beside = thin
+            for other in (*chosen[:place], *chosen[place + 1 :]):
+                beside = beside.with_(other.samples.compositions)
+            chosen[place] = coarse.make(_better_powers(coarse, beside, chosen[place]))
+    return [option if option.powers is None else workshop.make(option.powers) for option in chosen]
+
+
+def _better_powers(workshop: Workshop, aim: Aim, option: Option) -> PerGun:
+    """Improve a wafer's powers (W) for what is left to cover, by simplex search over their logarithms."""
+    from scipy.optimize import minimize  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    low, high = np.log([gun.powers for gun in workshop.chamber.guns]).T
+
+    def left(logarithms: PerGun) -> float:
+        made = workshop.make(np.exp(np.clip(logarithms, low, high))).samples.compositions
+        return aim.with_(made).mean if len(made) else aim.mean
+
+    found: Any = minimize(
+        left,
+        np.log(option.powers),
+        method="Nelder-Mead",
+        bounds=[*zip(low, high, strict=True)],
+        options={"maxfev": STEPS, "xatol": 0.01, "fatol": 1e-3},
+    )
+    return np.exp(np.clip(found.x, low, high))
+
+
 @dataclass(frozen=True)
-class _Search:
-    """What every step of the search for wafers goes by."""
+class _Reach:
+    """How near some wafers come to all that is to be covered."""
 
-    aim: Aim
-    points: int
-    cost: WaferCost
-    workshop: Workshop | None
-    seed: int
+    options: Sequence[Option]
+    shares: Weights
+    """Of what is to be covered, shape `(n,)`; sum to 1."""
+    nearest: Weights
+    """Distance from each of that to the nearest known alloy, atomic fraction, shape `(n,)`."""
+    distances: WaferDistances
+    """… and to the nearest point of each wafer, at most that, shape `(wafers, n)`."""
 
-    def judge(self, option: Option, aim: Aim, *, exchange: bool = False) -> Choice:
-        """Choose an option's points for what is left to cover, and again by exchange for what is really asked for."""
-        rows = choose_medians(
-            option.samples.compositions,
-            self.points,
-            cover=aim.points,
-            weights=aim.weights,
-            nearest=aim.nearest,
-            exchange=exchange,
-        )
-        gain = aim.mean - aim.with_(option.samples.compositions[rows]).mean
-        return Choice(option, rows, gain, (not option.is_begun) * self.cost.wafer + self.cost.point * len(rows))
+    @classmethod
+    def of(cls, aim: Aim, options: Sequence[Option]) -> "_Reach":
+        distances = np.empty((len(options), len(aim.points)))
+        for row, option in enumerate(options):
+            distances[row] = np.minimum(aim.nearest, distance_to(aim.points, option.samples.compositions))
+        return cls(options, aim.weights / aim.weights.sum(), aim.nearest, distances)
 
-    def together(self, options: Iterable[Option], *, exchange: bool = False) -> tuple[list[Choice], Aim]:
-        """Choose the points of several options, each for what those before leave; and what is left then."""
-        aim, chosen = self.aim, list[Choice]()
-        for option in options:
-            chosen.append(self.judge(option, aim, exchange=exchange))
-            aim = aim.with_(chosen[-1].samples.compositions)
-        return chosen, aim
+    def left(self, rows: Sequence[int]) -> float:
+        """Return the mean distance that some wafers leave together."""
+        return float(self.distances[list(rows)].min(axis=0) @ self.shares)
 
-    def made(self, aim: Aim) -> list[Choice]:
-        """Return the wafer that is best made for what is left to cover; none without a workshop that can."""
-        if self.workshop is None:
-            return []
-        found = self.judge(self.workshop.make(self._best_powers(self.workshop, aim)), aim)
-        return [found] if len(found.rows) else []
-
-    def _best_powers(self, workshop: Workshop, aim: Aim) -> PerGun:
-        """Seek the powers (W) whose wafer has the largest gain: draw, then improve the best by simplex search."""
-        from scipy.optimize import minimize  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-
-        aim, workshop = aim.thinned(SOUGHT_COVER), workshop.thinned(SOUGHT_POINTS)
-        low, high = np.log([gun.powers for gun in workshop.chamber.guns]).T
-
-        def loss(logarithms: PerGun) -> float:
-            return -self.judge(workshop.make(np.exp(np.clip(logarithms, low, high))), aim).gain
-
-        drawn = [np.log(powers) for powers in workshop.draw(DRAWS, np.random.default_rng(self.seed))]
-        best = sorted(drawn, key=loss)[:STARTS]
-        bounds, options = [*zip(low, high, strict=True)], {"maxfev": STEPS, "xatol": 0.01, "fatol": 1e-3}
-        found: list[Any] = [minimize(loss, one, method="Nelder-Mead", bounds=bounds, options=options) for one in best]
-        return np.exp(np.clip(min(found, key=lambda one: one.fun).x, low, high))
+    def best_beside(self, rows: Sequence[int]) -> int:
+        """Return the wafer that leaves the smallest mean distance beside some others."""
+        nearest = np.minimum(self.nearest, self.distances[list(rows)].min(axis=0, initial=np.inf))
+        left = np.minimum(nearest, self.distances) @ self.shares
+        left[list(rows)] = np.inf
+        return int(left.argmin())
 
 
-def _one_by_one(
-    sought: _Search, options: Sequence[Option], first: Sequence[Choice], n: int
-) -> tuple[list[Choice], Aim]:
-    """Choose wafers one after the other, then each again beside the others, where that is better."""
+def _improved(reach: _Reach, n: int) -> list[Option]:
+    """Return the set of `n` wafers that covers best, of all sets where they are few, else nearly; in their order.
 
-    def best_beside(others: Sequence[Option], *before: Option) -> tuple[list[Choice], Aim] | None:
-        """Return some wafers with the best that can be added to them: of all, and of what stood there before."""
-        _, aim = sought.together(others)
-        rest = {id(option): option for option in (*options, *before)}
-        added = [option for option in rest.values() if all(option is not one for one in others)]
-        added += [one.option for one in sought.made(aim)]
-        return max((sought.together([*others, one]) for one in added), key=lambda pair: _rate(pair[0]), default=None)
+    Where they are many, it begins with the best pair, adds the best beside those chosen, and then chooses each again.
+    """
+    n, count = min(n, len(reach.options)), len(reach.options)
+    if not n:
+        return []
+    sure = n if math.comb(count, n - 1) <= TRIED else min(n, AHEAD)
+    rows = min(([*some, reach.best_beside(some)] for some in combinations(range(count), sure - 1)), key=reach.left)
+    while len(rows) < n:
+        rows.append(reach.best_beside(rows))
+    for _ in range(PASSES * n if sure < n else 0):
+        one, others = rows[0], rows[1:]  # in turn
+        rows = [*others, reach.best_beside(others)]
+        if reach.left(rows) >= reach.left([one, *others]):
+            rows[-1] = one
+    return [reach.options[row] for row in sorted(rows)]
 
-    found = sought.together([max(first, key=lambda one: _rate([one])).option])
-    while len(found[0]) < n and (more := best_beside([one.option for one in found[0]])) is not None:
-        found = more
-    stayed = 0  # wafers that were chosen again
-    for _ in range(PASSES * n if n > 1 else 0):
-        one, *others = (choice.option for choice in found[0])
-        found = best_beside(others, one) or found
-        stayed = stayed + 1 if found[0][-1].option is one else 0
-        if stayed == len(found[0]):
-            break
-    return found
+
+def _place(option: Option, options: Sequence[Option]) -> int:
+    """Return where an option stands among others; behind them where it isn't one of them."""
+    return next((place for place, one in enumerate(options) if one is option), len(options))
 
 
 def _rate(chosen: Sequence[Choice]) -> tuple[float, float]:

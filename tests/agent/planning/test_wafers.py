@@ -1,5 +1,6 @@
 """Which wafer to measure next: chosen by what its points bring an hour, among all combinations where they are few."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -69,19 +70,47 @@ def test_a_list_that_is_used_up_or_empty_is_said_to_be():
         plan_batch(CO.compositions, 1, taken=CO.compositions, seed=0, cover=SPACE)
 
 
-def test_the_wafers_with_the_largest_gain_are_chosen_of_all_combinations():
+def means_of_sets(wafers: Sequence[Samples], n: int) -> dict[tuple[str, ...], float]:
+    """What every set of wafers leaves with all its points, at.%."""
+    aim = Aim.of(SPACE, known=NOTHING)
+    return {
+        tuple(one.wafers[0] for one in some): aim.with_(np.concatenate([one.compositions for one in some])).mean
+        for some in combinations(wafers, n)
+    }
+
+
+def begun_by(wafers: Sequence[Samples], n: int) -> tuple[str, ...]:
+    options = [Option(one) for one in wafers]
+    plan = plan_wafers(Aim.of(SPACE, known=NOTHING), options, n=n, points=5, cost=COST, seed=0)
+    return tuple(one.samples.wafers[0] for one in plan.begin)
+
+
+def test_the_wafers_that_cover_best_together_are_chosen_of_all_sets():
+    for n in (2, 3):
+        means = means_of_sets(WAFERS, n)
+        assert begun_by(WAFERS, n) == min(means, key=means.__getitem__)
+
+
+def test_a_single_wafer_is_the_better_half_of_the_best_pair():
+    pairs, alone = means_of_sets(WAFERS[:3], 2), means_of_sets(WAFERS[:3], 1)
+    best = min(pairs, key=pairs.__getitem__)
+    assert begun_by(WAFERS[:3], 1) == (min(best, key=lambda name: alone[(name,)]),)
+    broad = wafer("broad", (1 / 3, 1 / 3, 1 / 3), width=2.5)
+    halves = [wafer("left", (0.4, 0.2, 0.4), width=2), wafer("right", (0.1, 0.8, 0.1), width=2)]
+    wafers = [broad, *halves]
+    alone, pairs = means_of_sets(wafers, 1), means_of_sets(wafers, 2)
+    assert min(alone, key=alone.__getitem__) == ("broad",) and min(pairs, key=pairs.__getitem__) == ("left", "right")
+    assert begun_by(wafers, 1) == ("left",), "though `broad` covers more alone"
+
+
+def test_a_plan_says_what_it_brings_and_costs_beside_every_alternative():
     aim = Aim.of(SPACE, known=NOTHING)
     plan = plan_wafers(aim, [Option(one) for one in WAFERS], n=2, points=5, cost=COST, seed=0)
-    pairs = [
-        plan_wafers(aim, [Option(one) for one in pair], n=2, points=5, cost=COST, seed=0)
-        for pair in combinations(WAFERS, 2)
-    ]
-    assert plan.after.mean == pytest.approx(min(one.after.mean for one in pairs), rel=0.02)
-    assert plan.hours == pytest.approx(2 * 8 + 10 * 0.05)
+    assert plan.go_on is None and plan.chosen == plan.begin and plan.hours == pytest.approx(2 * 8 + 10 * 0.05)
     assert sum(one.gain for one in plan.chosen) == pytest.approx(plan.before.mean - plan.after.mean)
     assert [one.rate for one in plan.alternatives] == sorted((one.rate for one in plan.alternatives), reverse=True)
-    assert plan.alternatives[0].samples.wafer_names == ("middle",), "the best alone"
-    assert len(plan.alternatives) == 4 and all(len(set(one.rows.tolist())) == 5 for one in plan.chosen)
+    assert {one.samples.wafers[0] for one in plan.alternatives} == {one.wafers[0] for one in WAFERS}
+    assert all(len(set(one.rows.tolist())) == 5 for one in plan.alternatives)
 
 
 def test_one_goes_on_with_a_begun_wafer_as_long_as_that_brings_more_an_hour():
@@ -89,31 +118,32 @@ def test_one_goes_on_with_a_begun_wafer_as_long_as_that_brings_more_an_hour():
     rest = MIDDLE.select(np.setdiff1d(np.arange(49), np.arange(49)[::12]))
     aim, options = Aim.of(SPACE, known=known), [Option(rest, is_begun=True), Option(V)]
 
-    def chosen(hours: float) -> tuple[str, ...]:
+    def chosen(hours: float) -> str:
         plan = plan_wafers(aim, options, n=1, points=5, cost=WaferCost(hours, 0.05), seed=0)
-        return plan.chosen[0].samples.wafer_names
+        assert plan.go_on is not None and plan.go_on.hours == pytest.approx(0.25)
+        return plan.chosen[0].samples.wafers[0]
 
-    assert chosen(0.0) == ("V-rich",) and chosen(100.0) == ("middle",)
+    assert chosen(0.0) == "V-rich" and chosen(100.0) == "middle"
+    plan = plan_wafers(aim, options[:1], n=1, points=5, cost=COST, seed=0)
+    assert plan.begin == () and plan.chosen == (plan.go_on,), "there is nothing else"
 
 
 def test_weights_say_which_wafer_counts():
-    def weigh(column: int) -> tuple[str, ...]:
-        aim = Aim.of(SPACE, known=NOTHING, weigh=lambda alloys: alloys[:, column] ** 4)
+    def begun(column: int) -> str:
+        aim = Aim.of(SPACE, known=NOTHING, weigh=lambda alloys: alloys[:, column] ** 6)
         plan = plan_wafers(aim, [Option(one) for one in WAFERS], n=1, points=5, cost=COST, seed=0)
-        return plan.chosen[0].samples.wafer_names
+        return plan.chosen[0].samples.wafers[0]
 
-    assert [weigh(column) for column in range(3)] == [("Co-rich",), ("V-rich",), ("Zr-rich",)]
+    assert [begun(column) for column in range(3)] == ["Co-rich", "V-rich", "Zr-rich"]
 
 
-def test_many_wafers_are_chosen_one_by_one_nearly_as_well(monkeypatch: pytest.MonkeyPatch):
+def test_where_wafers_are_many_they_are_chosen_nearly_as_well_as_of_all_sets(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
-    options = [Option(wafer(f"{k}", tuple(rng.dirichlet((1, 1, 1))))) for k in range(8)]
-    aim = Aim.of(SPACE, known=NOTHING)
-    best = plan_wafers(aim, options, n=3, points=4, cost=COST, seed=0).after.mean
+    wafers = [wafer(f"{k}", tuple(rng.dirichlet((1, 1, 1)))) for k in range(8)]
+    means = means_of_sets(wafers, 4)
     monkeypatch.setattr("glassmap.agent.planning.wafers.TRIED", 0)
-    found = plan_wafers(aim, options, n=3, points=4, cost=COST, seed=0)
-    assert len(found.chosen) == 3 and len({one.samples.wafer_names for one in found.chosen}) == 3
-    assert found.after.mean <= 1.05 * best
+    found = begun_by(wafers, 4)
+    assert len(set(found)) == 4 and means[tuple(sorted(found))] <= 1.01 * min(means.values())
 
 
 def test_what_no_wafer_holds_is_said_with_an_alloy():
