@@ -24,7 +24,7 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
 from glassmap.agent.maps.wish import Wish, densities, has_density
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.shapes import Compositions, Parts, PerAlloy, PerTaken, Rows, TakenCompositions
+from glassmap.agent.shapes import Compositions, Mask, Parts, PerAlloy, PerTaken, Rows, TakenCompositions
 
 REACH_AT_PCT = 15.0  # over which the correlation of two alloys' errors of Δq falls to 1/e on wafers that were left out
 MOST_AGREE = 0.5  # share of the model that finds a peak, for an alloy to be a candidate
@@ -84,6 +84,11 @@ class Place(NamedTuple):
             return "measured"
         share = self.measured_glasses / self.measured
         return "confirmed" if share >= SURELY else "refuted" if share <= POSSIBLY else "mixed"
+
+    def holds(self, compositions: Compositions, *, step_at_pct: int) -> Mask:
+        """Return which alloys lie within its extent, to half a step of the map's grid; shape `(n,)`."""
+        off = np.maximum(100 * compositions - self.high_at_pct, np.array(self.low_at_pct) - 100 * compositions)
+        return np.asarray(off.max(axis=1) <= (0.5 + 1e-6) * step_at_pct)
 
     def say_extent(self, elements: Sequence[str]) -> str:
         """Return the ranges of its elements in at.%, such as `Co 34–46, V 25–38, Zr 22–36`."""

@@ -28,6 +28,9 @@ def copy_name(hash_: str, path: str) -> str:
     return f"{hash_[:16]}{PurePath(path).suffix.lower()}"
 
 
+CONFIRMS = "confirms the candidate "  # begins why an alloy is asked for that the map bets on
+
+
 class Suggestion(NamedTuple):
     """An alloy that a round asks for."""
 
@@ -42,15 +45,22 @@ class Suggestion(NamedTuple):
     x: float | None = None  # mm, on the wafer
     y: float | None = None
 
+    @property
+    def confirms(self) -> bool:
+        """Whether it is asked for because the last map bets on it."""
+        return self.why.startswith(CONFIRMS)
+
 
 class Request(NamedTuple):
-    """An alloy that a person asked for."""
+    """An alloy that a person asked for, or a sample that exists."""
 
     composition: tuple[float, ...]  # a candidate's, atomic fraction
     person: str
     reason: str  # may be empty
     time: str
     round: int | None = None  # whose batch it is in; None where it is still to come
+    sample: str = ""  # as among the candidates; empty where those are no list
+    wafer: str = ""
 
     @property
     def why(self) -> str:

@@ -3,13 +3,14 @@
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
-from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.samples import Samples, read_samples
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.outside_text import plain_name
-from glassmap.agent.shapes import CandidateCompositions
+from glassmap.agent.planning.acquisition import rows_of
+from glassmap.agent.shapes import CandidateCompositions, TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import Request, Suggestion
 from glassmap.flows.backends.protocol import Backend
 from glassmap.flows.rounds.campaign import OpenCampaign
 
@@ -55,13 +56,13 @@ class Choice:
 
     def __init__(self, candidates: CompositionSpace | Samples, store: CampaignStore) -> None:
         """Leave out the samples that were asked for or measured, and the wafers that nothing is planned of any more."""
-        self._candidates = candidates
+        self._taken = store.taken_samples()
         if isinstance(candidates, CompositionSpace):
             self.free: CompositionSpace | Samples = candidates
             return
-        taken, gone = store.taken_samples(), {one.wafer for one in store.excluded_wafers()}
+        gone = {one.wafer for one in store.excluded_wafers()}
         called = enumerate(zip(candidates.wafers, candidates.names, strict=True))
-        free = [row for row, (wafer, name) in called if not (_key(wafer, name) in taken or wafer in gone)]
+        free = [row for row, (wafer, name) in called if not (_key(wafer, name) in self._taken or wafer in gone)]
         self._rows = np.array(free, dtype=np.intp)
         self.free = candidates.select(self._rows)
 
@@ -78,6 +79,26 @@ class Choice:
         x, y = (None if np.isnan(value) else float(value) for value in (free.x[row], free.y[row]))
         where = {"sample": free.names[row], "wafer": free.wafers[row], "x": x, "y": y}
         return suggestion._replace(row=int(self._rows[row]), **where)
+
+    def has_taken(self, request: Request, taken: TakenCompositions) -> bool:
+        """Return whether what a person asked for is measured, pending or rejected in the meantime.
+
+        Args:
+            request: As it is recorded.
+            taken: Such alloys, shape `(t, e)`; of samples the store knows which are.
+        """
+        if request.sample:
+            return _key(request.wafer, request.sample) in self._taken
+        return bool((np.linalg.norm(taken - request.composition, axis=1) <= SAME_ALLOY).any())
+
+    def row_of(self, request: Request) -> int | None:
+        """Return the row of `alloys` that a person asked for; None where it is among them no more."""
+        if isinstance(self.free, CompositionSpace) or not request.sample:
+            wanted = np.array([request.composition])
+            return int(rows_of(self.alloys, wanted)[0]) if len(self.free) else None
+        called = enumerate(zip(self.free.wafers, self.free.names, strict=True))
+        wanted = _key(request.wafer, request.sample)
+        return next((row for row, one in called if _key(*one) == wanted), None)
 
 
 def _key(wafer: str, name: str) -> tuple[str, str]:
