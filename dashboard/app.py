@@ -17,6 +17,7 @@ PAGES = {
     "campaigns": ("Campaigns", ":material/home:"),
     "progress": ("Progress", ":material/trending_down:"),
     "map": ("Map", ":material/change_history:"),
+    "wafers": ("Wafers", ":material/album:"),
     "reliability": ("Reliability", ":material/verified:"),
     "spectra": ("Spectra", ":material/ssid_chart:"),
     "batch": ("Batch", ":material/science:"),

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from glassmap.agent.config.space import SpaceConfig
 from glassmap.agent.config.wish import read_wish
 from glassmap.agent.content_hash import harm_of
+from glassmap.agent.data.samples import Samples
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
@@ -31,10 +33,20 @@ from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
-from glassmap.agent.shapes import Axis, Composition, Compositions, PerAlloy, PerSample
+from glassmap.agent.shapes import Axis, Composition, Compositions, GridCompositions, PerAlloy, PerSample
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
-from glassmap.agent.store.records import LogLine, Measurement, Suggestion, SuggestionStatus, UsedAlloys
+from glassmap.agent.store.records import (
+    ExcludedWafer,
+    LogLine,
+    Measurement,
+    PlannedWafer,
+    SampleRow,
+    Suggestion,
+    SuggestionStatus,
+    UsedAlloys,
+    WaferGain,
+)
 from glassmap.agent.store.status import Status
 from glassmap.agent.store.trouble import refuse_lost
 from glassmap.dashboard.plots.quantities import QUANTITIES
@@ -42,6 +54,7 @@ from glassmap.dashboard.plots.ternary import Boundary, colour_range
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
+MOST_OF_SPACE = 20_000  # alloys that a space is looked at by
 
 
 class CampaignSnapshot(NamedTuple):
@@ -71,6 +84,7 @@ class CampaignSnapshot(NamedTuple):
     checkpoints: dict[int, Path]
     archive: tuple[int, Path] | None
     flagged_used: list[Measurement]  # learned from though they are flagged, and accepted by nobody
+    has_wafers: bool  # whether it is known of samples on which wafer they lie, or where
 
     @property
     def q(self) -> Axis | None:
@@ -175,6 +189,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         checkpoints=store.artefacts("checkpoint"),
         archive=store.artefact("archive"),
         flagged_used=store.flagged_used(),
+        has_wafers=store.has_wafers,
     )
 
 
@@ -220,6 +235,38 @@ def read_batch(folder: Path, round_: int) -> Batch:
         missing = [one.id for one in store.suggestions(round_=round_, pending=True)]
         found = {m.id: np.array(m.composition) for m in counting if m}
         return Batch(statuses, found, missing, before, rounds, store.used_alloys(check=False, until=round_))
+
+
+class WaferRecords(NamedTuple):
+    """What is known of a campaign's wafers; `glassmap.dashboard.wafers` puts it together."""
+
+    existing: Samples  # what could be planned when the last batch was
+    tables: list[SampleRow]  # of composition tables, the last first
+    asked: list[SuggestionStatus]
+    measured: list[Measurement]
+    planned: list[PlannedWafer]
+    excluded: list[ExcludedWafer]
+    gains: list[WaferGain]
+    diameter: float | None  # mm, of wafers that are planned
+    space: GridCompositions  # the alloys that may be planned now, of a large space many that are spread evenly
+
+
+def read_wafers(folder: Path) -> WaferRecords:
+    """Return what is known of a campaign's wafers."""
+    with CampaignStore.read_only(folder) as store:
+        space = SpaceConfig.model_validate(store.config["space"]).build()
+        ranks = np.unique(np.linspace(0, len(space) - 1, min(len(space), MOST_OF_SPACE)).astype(np.int64))
+        return WaferRecords(
+            store.existing(),
+            store.samples_on_wafers(),
+            store.statuses_of_samples(),
+            store.measurements_on_wafers(),
+            store.wafers(),
+            store.excluded_wafers(),
+            store.wafer_gains(),
+            (store.config.get("wafer") or {}).get("diameter"),
+            space.compositions(ranks),
+        )
 
 
 class RoundCounts(NamedTuple):

@@ -31,9 +31,11 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_used_alloys,
+    read_wafers,
     read_wish_of,
 )
 from glassmap.dashboard.plots.maps import TERNARY_HEIGHT
+from glassmap.dashboard.wafers import WafersSeen, wafers_seen
 
 Shown = TypeVar("Shown")
 REFRESH = "2s"  # how often a page asks whether there is something new
@@ -118,6 +120,17 @@ def archive_now(campaign: CampaignSnapshot) -> SpectraArchive | None:
     return _or_warn(lambda: last.get(lambda: campaign.archive, lambda: read_last_archive(campaign)))
 
 
+@st.cache_resource(max_entries=LARGE_KEPT, show_spinner=False)
+def _wafers(folder: Path) -> _Last[WafersSeen]:
+    return _Last()
+
+
+def wafers_now(campaign: CampaignSnapshot) -> WafersSeen:
+    """Return its wafers as they are now, and what they reach; they are read again only if something happened."""
+    folder = campaign.folder
+    return _wafers(folder).get(lambda: marker(folder), lambda: wafers_seen(read_wafers(folder)))
+
+
 def _or_warn(read: Callable[[], Shown | None]) -> Shown | None:
     """Return what is read; None where it can't be, which is said."""
     try:
@@ -199,19 +212,20 @@ def show_state(campaign: CampaignSnapshot | Unreadable) -> None:
         st.caption(" · ".join(facts))
 
 
-def show_ternary(figure: go.Figure, *, key: str, **options: Any) -> None:
-    """Show a ternary, as high as the width of its place asks for: a phone has no room to give away.
+def show_ternary(figure: go.Figure, *, key: str, height: str = TERNARY_HEIGHT, **options: Any) -> None:
+    """Show a ternary or a disc, as high as the width of its place asks for: a phone has no room to give away.
 
     Args:
-        figure: Of `draw_ternary`.
+        figure: Of `draw_ternary`, or the like.
         key: Of the picture.
+        height: Of CSS's, by the `width` of its place.
         options: What a click does, as of `st.plotly_chart`.
     """
     place = f"{key}-place"
     with st.container(key=f"{key}-width"), st.container(key=place):
         st.html(
             f"<style>.st-key-{key}-width {{ container-type: inline-size; }}"
-            f".st-key-{place} {{ flex: none; height: {TERNARY_HEIGHT.format(width='100cqw')}; }}</style>"
+            f".st-key-{place} {{ flex: none; height: {height.format(width='100cqw')}; }}</style>"
         )
         st.plotly_chart(figure, width="stretch", height="stretch", key=key, **options)
 

@@ -116,6 +116,15 @@ class Measurements(Settings):
             WHERE :fact IS NULL OR json_extract(facts, '$.' || :fact) IS NOT NULL"""
         return [measurement_of(row) for row in self._rows(query, {"fact": with_fact})]
 
+    def measurements_on_wafers(self) -> list[Measurement]:
+        """Return every measurement of which it is known on which wafer its sample lies, or where, as they came."""
+        rows = self._rows(
+            f"""SELECT {", ".join(Measurement._fields)} FROM spectra
+            WHERE COALESCE(json_extract(facts, '$.wafer'), json_extract(facts, '$.x')) IS NOT NULL
+                OR suggestion IN (SELECT id FROM suggestions WHERE wafer <> '' OR x IS NOT NULL) ORDER BY rowid"""
+        )
+        return [measurement_of(row) for row in rows]
+
     def used_alloys(self, *, check: bool, until: int | None = None) -> UsedAlloys:
         """Return the measurements that are used, in the order they came.
 

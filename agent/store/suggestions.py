@@ -106,8 +106,15 @@ class Suggestions(Settings):
 
     def suggestion_statuses(self, round_: int) -> list[SuggestionStatus]:
         """Return what became of each suggestion of a round, in the order they were made."""
+        return self._statuses("suggestions.round = ?", [round_])
+
+    def statuses_of_samples(self) -> list[SuggestionStatus]:
+        """Return what became of each suggestion that has a sample or lies on a wafer, in the order they were made."""
+        return self._statuses("(suggestions.wafer <> '' OR suggestions.sample <> '')")
+
+    def _statuses(self, condition: str, values: Sequence[Any] = ()) -> list[SuggestionStatus]:
         rows = self._rows(
-            """SELECT suggestions.*, spectra.id AS measurement, CASE
+            f"""SELECT suggestions.*, spectra.id AS measurement, CASE
                 WHEN spectra.state = 'flagged' THEN 'flagged' WHEN spectra.state = 'used' THEN 'measured'
                 WHEN kind IS NOT NULL THEN kind WHEN failures.reason IS NOT NULL THEN 'failed'
                 ELSE 'missing' END AS state,
@@ -118,8 +125,8 @@ class Suggestions(Settings):
                 ORDER BY state = 'flagged', rowid LIMIT 1)
             LEFT JOIN exclusions ON exclusions.suggestion = suggestions.id
             LEFT JOIN failures ON failures.suggestion = suggestions.id
-            WHERE suggestions.round = ? ORDER BY position""",
-            [round_],
+            WHERE {condition} ORDER BY suggestions.round, position""",
+            values,
         )
         return [SuggestionStatus(_suggestion(row), row["state"], row["reason"], row["measurement"]) for row in rows]
 

@@ -27,6 +27,15 @@ class Wafers(Settings):
         """Return which samples could be planned when the last batch was; none in a campaign without such a list."""
         return self._samples([*self._rows("SELECT * FROM existing ORDER BY rowid")])
 
+    @property
+    def has_wafers(self) -> bool:
+        """Whether it is known of any sample on which wafer it lies, or where; or a wafer is to be made."""
+        somewhere = "wafer <> '' OR x IS NOT NULL"
+        tables = " OR ".join(
+            f"EXISTS (SELECT 1 FROM {table} WHERE {somewhere})" for table in ("existing", "samples", "suggestions")
+        )
+        return bool(self._value(f"SELECT {tables} OR EXISTS (SELECT 1 FROM wafers)"))
+
     def record_wafer(self, wafer: PlannedWafer) -> None:
         """Record a wafer that is to be made; call within a transaction."""
         self._execute(

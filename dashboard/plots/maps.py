@@ -22,6 +22,7 @@ from glassmap.dashboard.plots.ternary import (
     TICK_LABEL_EMS,
     TITLE_EMS,
     Boundary,
+    Cells,
     TernaryAxis,
     axes_of,
     colours_of,
@@ -36,6 +37,16 @@ CORNER_ROOM = 0.09  # above the upper corner, for its element
 LEGEND_LETTERS = 40  # a line of the legend, so that a phone has room for it
 FONT = 12  # pixels, beside a ternary
 RED = "#d00000"
+COLOUR_BAR = {
+    "orientation": "h",
+    "thickness": 12,
+    "len": 1.0,
+    "yref": "container",
+    "y": 0.0,
+    "yanchor": "bottom",
+    "ypad": 4,
+}
+TETRAHEDRON = np.array([[0, 0, 0], [1, 0, 0], [0.5, 3**0.5 / 2, 0], [0.5, 3**0.5 / 6, (2 / 3) ** 0.5]])  # its corners
 HATCH = {"color": "rgba(110,110,110,0.9)", "width": 0.9}
 
 
@@ -113,8 +124,45 @@ def draw_ternary(
     colours = colours_of(values, limits, what.colours)
     cells = paint(compositions, colours, outside, boundary=boundary)
     total = 100 * float(compositions[0].sum()) if len(compositions) else 100.0
+    figure = frame_ternary(elements, cells, total_at_pct=total)
+    if np.isnan(values).any():
+        figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": NO_PEAK})
+    if extrapolated:
+        name_hatch(figure, extrapolated, is_hatched=bool(outside.any()))
+    for contour in cells.contours:
+        wide, thin = (4, 1.8) if contour.is_strong else (2.4, 0.9)
+        for line, dash in ((contour.inside, "solid"), (contour.outside, "4px,3px")):
+            for colour, width, style in (("white", wide, "solid"), ("black", thin, dash)):
+                ink = {"color": colour, "width": width, "dash": style}
+                figure.add_scatter(**line_of(line), mode="lines", line=ink, hoverinfo="skip", showlegend=False)
+    if boundary is not None and cells.contours:
+        name = "<br>".join(wrap(boundary.name, LEGEND_LETTERS))
+        figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": GREY, "width": 2})
+    _add_alloys(figure, compositions, values, outside, what, elements)
+    _add_marks(figure, marks, names, elements, limits, what.colours)
+    figure.update_layout(
+        coloraxis={
+            "cmin": limits[0],
+            "cmax": limits[1],
+            "colorscale": list(what.colours),
+            "colorbar": COLOUR_BAR,
+        },
+    )
+    below_axis = {"x": 0.5, "y": 0, "xref": "paper", "yref": "paper", "yanchor": "top", "yshift": -4.3 * FONT}
+    figure.add_annotation(text=what.label, showarrow=False, font={"color": GREY, "size": 13}, **below_axis)
+    return hide_nothing(figure)
+
+
+def frame_ternary(elements: Sequence[str], cells: Cells, *, total_at_pct: float = 100.0) -> go.Figure:
+    """Return a ternary as a picture of its cells with hatch and axes, to which the rest is added.
+
+    Args:
+        elements: Top, left, right corner.
+        cells: Of its alloys.
+        total_at_pct: What the three share.
+    """
     figure = go.Figure()
-    _add_axes(figure, axes_of(elements, total))
+    _add_axes(figure, axes_of(elements, total_at_pct))
     figure.add_layout_image(
         source=PIL.Image.fromarray(cells.image),
         xref="x",
@@ -126,28 +174,7 @@ def draw_ternary(
         sizing="stretch",
         layer="below",
     )
-    if np.isnan(values).any():
-        figure.add_bar(x=[None], y=[None], name="no trustworthy first peak", marker={"color": NO_PEAK})
-    figure.add_scatter(**_line(cells.hatch), mode="lines", line=HATCH, hoverinfo="skip", showlegend=False)
-    if extrapolated:
-        pattern = {"shape": "/" if outside.any() else "", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}
-        figure.add_bar(
-            x=[None],
-            y=[None],
-            name="<br>".join(wrap(extrapolated, LEGEND_LETTERS)),
-            marker={"pattern": pattern, "line": {"width": 0}},
-        )
-    for contour in cells.contours:
-        wide, thin = (4, 1.8) if contour.is_strong else (2.4, 0.9)
-        for line, dash in ((contour.inside, "solid"), (contour.outside, "4px,3px")):
-            for colour, width, style in (("white", wide, "solid"), ("black", thin, dash)):
-                ink = {"color": colour, "width": width, "dash": style}
-                figure.add_scatter(**_line(line), mode="lines", line=ink, hoverinfo="skip", showlegend=False)
-    if boundary is not None and cells.contours:
-        name = "<br>".join(wrap(boundary.name, LEGEND_LETTERS))
-        figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": GREY, "width": 2})
-    _add_alloys(figure, compositions, values, outside, what, elements)
-    _add_marks(figure, marks, names, elements, limits, what.colours)
+    figure.add_scatter(**line_of(cells.hatch), mode="lines", line=HATCH, hoverinfo="skip", showlegend=False)
     set_style(figure, height=TERNARY_PIXELS)
     hidden = {"visible": False, "fixedrange": True}
     figure.update_xaxes(range=[0, 1], constrain="domain", **hidden)
@@ -162,26 +189,26 @@ def draw_ternary(
     figure.update_layout(
         margin={"l": 52, "r": 52, "t": 10, "b": 122},
         legend={"y": 1.0, "font": {"size": 12}, "itemclick": False},
-        coloraxis={
-            "cmin": limits[0],
-            "cmax": limits[1],
-            "colorscale": list(what.colours),
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 12,
-                "len": 1.0,
-                "yref": "container",
-                "y": 0.0,
-                "yanchor": "bottom",
-                "ypad": 4,
-            },
-        },
         clickmode="event+select",
         dragmode=False,
     )
-    below_axis = {"x": 0.5, "y": 0, "xref": "paper", "yref": "paper", "yanchor": "top", "yshift": -4.3 * FONT}
-    figure.add_annotation(text=what.label, showarrow=False, font={"color": GREY, "size": 13}, **below_axis)
-    figure.update_traces(  # a click chooses an alloy, it hides none
+    return figure
+
+
+def name_hatch(figure: go.Figure, what: str, *, is_hatched: bool) -> None:
+    """Say in the legend what is hatched."""
+    pattern = {"shape": "/" if is_hatched else "", "size": 5, "fgcolor": GREY, "bgcolor": "rgba(0,0,0,0)"}
+    figure.add_bar(
+        x=[None],
+        y=[None],
+        name="<br>".join(wrap(what, LEGEND_LETTERS)),
+        marker={"pattern": pattern, "line": {"width": 0}},
+    )
+
+
+def hide_nothing(figure: go.Figure) -> go.Figure:
+    """Have a click choose a point and hide none; return the figure."""
+    figure.update_traces(
         selected={"marker": {"opacity": None}}, unselected={"marker": {"opacity": None}}, selector={"mode": "markers"}
     )
     return figure
@@ -192,9 +219,9 @@ def _add_axes(figure: go.Figure, axes: Sequence[TernaryAxis]) -> None:
         edge = {"color": axis.colour, "width": 1.6}
         grid = {"color": axis.colour, "width": 0.6}
         plain = {"mode": "lines", "hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
-        figure.add_scatter(**_line(axis.grid), **plain, line=grid, opacity=0.35)
-        figure.add_scatter(**_line(axis.edge), **plain, line=edge)
-        figure.add_scatter(**_line(axis.ticks), **plain, line=edge)
+        figure.add_scatter(**line_of(axis.grid), **plain, line=grid, opacity=0.35)
+        figure.add_scatter(**line_of(axis.edge), **plain, line=edge)
+        figure.add_scatter(**line_of(axis.ticks), **plain, line=edge)
         for label, ems, size in (
             *((label, TICK_LABEL_EMS, FONT) for label in axis.tick_labels),
             (axis.title, TITLE_EMS, FONT),
@@ -230,12 +257,12 @@ def _add_alloys(
     ):
         if rows.any():
             figure.add_scatter(
-                **_line(positions(compositions[rows])),
+                **line_of(positions(compositions[rows])),
                 mode="markers",
                 name=what.title,
                 marker={"size": 6, "opacity": 0, "color": GREY},
                 customdata=data[rows],
-                hovertemplate=_hover(elements, text),
+                hovertemplate=hover_of(elements, text),
                 showlegend=False,
             )
     figure.add_scatter(
@@ -255,7 +282,7 @@ def _add_marks(
     learned = np.ones(len(marks.measured), dtype=bool) if marks.held_out is None else ~marks.held_out
     fill = np.full(len(learned), "white", dtype=object)
     if marks.measured_values is not None:
-        fill = np.array(_css(colours_of(marks.measured_values, limits, scale)), dtype=object)
+        fill = np.array(css_of(colours_of(marks.measured_values, limits, scale)), dtype=object)
     texts = np.array([*marks.measured_texts] or [""] * len(learned), dtype=object)
     edge = {"width": 1.3, "color": "black"}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": RED}}
@@ -279,18 +306,18 @@ def _add_marks(
     ):
         if len(shares):
             figure.add_scatter(
-                **_line(positions(shares)),
+                **line_of(positions(shares)),
                 mode="markers",
                 name=name,
                 text=list(said) or None,
                 customdata=(100 * shares).astype(np.float32),
                 marker=style,
-                hovertemplate=_hover(elements, name + ("<br>%{text}" if any(said) else "")),
+                hovertemplate=hover_of(elements, name + ("<br>%{text}" if any(said) else "")),
                 cliponaxis=False,
             )
     if marks.chosen is not None:
         figure.add_scatter(
-            **_line(positions(marks.chosen[None])),
+            **line_of(positions(marks.chosen[None])),
             mode="markers",
             name="chosen",
             marker={"symbol": "diamond-open", "size": 15, "color": PINK, "line": {"width": 3, "color": PINK}},
@@ -299,15 +326,18 @@ def _add_marks(
         )
 
 
-def _line(points: np.ndarray) -> dict[str, np.ndarray]:
+def line_of(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Return points as a trace has them."""
     return dict(zip("xy", points.astype(np.float32).T, strict=True))
 
 
-def _css(colours: Iterable[Iterable[int]]) -> list[str]:
+def css_of(colours: Iterable[Iterable[int]]) -> list[str]:
+    """Return colours as a style sheet has them."""
     return ["rgb({},{},{})".format(*colour) for colour in colours]
 
 
-def _hover(elements: Sequence[str], text: str) -> str:
+def hover_of(elements: Sequence[str], text: str) -> str:
+    """Return what stands under the pointer: the alloy, at.%, of a trace's first columns of data, and a text."""
     shares = " ".join(f"{element} %{{customdata[{k}]:.1f}}" for k, element in enumerate(elements))
     return f"{shares} at.%<br>{text}<extra></extra>"
 
@@ -331,14 +361,10 @@ def draw_tetrahedron(
         limits: Of the colours.
         measured: To mark, shape (n, 4).
     """
-    corners = np.array([[0, 0, 0], [1, 0, 0], [0.5, math.sqrt(3) / 2, 0], [0.5, math.sqrt(3) / 6, math.sqrt(2 / 3)]])
-    what, figure = QUANTITIES[quantity], go.Figure()
-    edges = np.array([corners[k] for k in (0, 1, 2, 0, 3, 1, 3, 2)])
-    line = {"color": GREY, "width": 3}
-    figure.add_scatter3d(**_xyz(edges), mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    what, figure = QUANTITIES[quantity], frame_tetrahedron(elements)
     texts = [" ".join(f"{e} {share:.0f}" for e, share in zip(elements, row, strict=True)) for row in 100 * compositions]
     figure.add_scatter3d(
-        **_xyz((compositions @ corners).astype(np.float32)),
+        **xyz_of(compositions),
         mode="markers",
         text=texts,
         marker={
@@ -354,15 +380,23 @@ def draw_tetrahedron(
     )
     if len(measured):
         figure.add_scatter3d(
-            **_xyz(measured @ corners),
+            **xyz_of(measured),
             mode="markers",
             name="measured",
             marker={"size": 3, "color": "black", "symbol": "circle-open"},
             hoverinfo="skip",
         )
-    outwards = corners + 0.07 * (corners - corners.mean(0))
+    return figure
+
+
+def frame_tetrahedron(elements: Sequence[str]) -> go.Figure:
+    """Return the edges of a tetrahedron with its four elements at the corners, to which the rest is added."""
+    figure = go.Figure()
+    edges = TETRAHEDRON[[0, 1, 2, 0, 3, 1, 3, 2]]
+    line = {"color": GREY, "width": 3}
+    figure.add_scatter3d(**_xyz(edges), mode="lines", line=line, hoverinfo="skip", showlegend=False)
     figure.add_scatter3d(
-        **_xyz(outwards),
+        **_xyz(TETRAHEDRON + 0.07 * (TETRAHEDRON - TETRAHEDRON.mean(0))),
         mode="text",
         text=list(elements),
         textfont={"size": 16, "color": GREY},
@@ -373,6 +407,11 @@ def draw_tetrahedron(
     hidden = {"visible": False}
     figure.update_layout(scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data"})
     return figure
+
+
+def xyz_of(compositions: Compositions) -> dict[str, np.ndarray]:
+    """Return alloys of four elements as a trace in the tetrahedron has them."""
+    return _xyz((compositions @ TETRAHEDRON).astype(np.float32))
 
 
 def _xyz(points: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.samples import Samples
 from glassmap.agent.maps.glass import P_GLASS, GlassRule, shares_of_map
 from glassmap.agent.maps.spectra_archive import (
     KEPT_ALLOYS,
@@ -24,7 +25,8 @@ from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate
 from glassmap.agent.shapes import Compositions, PerSample, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import JudgedSpectra, Suggestion
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.records import ExcludedWafer, JudgedSpectra, PlannedWafer, Suggestion
 from glassmap.agent.store.results import SAMPLE
 
 AXIS = np.round(np.arange(1.5, 5.0001, 0.01), 2)  # 1/Å
@@ -60,6 +62,7 @@ def make_campaign(
     rounds: int = 60,
     batch: int = 20,
     end: str = "converged",
+    on_wafers: bool = False,
 ) -> None:
     """A campaign as a replay would have left it.
 
@@ -71,6 +74,8 @@ def make_campaign(
         batch: Alloys of each.
         end: How it goes on: `converged`, `waiting` (half of the next batch is in), `failed` (in training the next) or
             `planned` (nothing of the next batch is in).
+        on_wafers: Whether its alloys lie on wafers: those of the rounds on W1 and W2, the next batch on w001, which is
+            to be made. W3 has failed.
     """
     config = CampaignConfig.of(
         {
@@ -84,20 +89,26 @@ def make_campaign(
     )
     config.to_toml(folder / FILE_NAME)
     space, rng = config.space.build(), np.random.default_rng(0)
-    ranks = rng.permutation(len(space))[: (rounds + 1) * batch]
+    existing = samples_on_wafers(elements) if on_wafers else None
+    n_free = len(space) if existing is None else len(existing) - len(existing.on("W3"))
+    ranks = rng.permutation(n_free)[: (rounds + 1) * batch]
     with CampaignStore.open(folder) as store:
         with store.transaction():
             store.record_axis("q", AXIS, None)
             store.record_start(elements, config=config.model_dump(mode="json"))
             store.log("campaign started")
+            if existing is not None:
+                store.record_existing(existing)
+                store.exclude_wafer(ExcludedWafer("W3", "failed", "the film has peeled off", "Ada", now()))
         for round_ in range(1, rounds + 1):
-            _write_round(store, space, round_, ranks[(round_ - 1) * batch : round_ * batch], last=round_ == rounds)
+            _plan(store, space, round_, ranks[(round_ - 1) * batch : round_ * batch], existing)
+            _write_round(store, space, round_, last=round_ == rounds)
         if end == "converged":
             with store.transaction():
                 reason = f"Converged after {store.curve()[-1].spectra} spectra: less than 5 % each."
                 store.record_decision(rounds + 1, Decision("converged", reason))
             return
-        _plan(store, space, rounds + 1, ranks[rounds * batch :])
+        _plan(store, space, rounds + 1, ranks[rounds * batch :], existing, to_be_made="w001" if on_wafers else "")
         store.start_stage(rounds + 1, "measure")
         if end == "waiting":
             _measure(store, rounds + 1, share=0.5)
@@ -117,15 +128,47 @@ def measure_more(folder: Path) -> None:
         _record(store, [one])
 
 
-def _plan(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray) -> None:
-    shares = space.compositions(ranks)
+def samples_on_wafers(elements: tuple[str, ...]) -> Samples:
+    """25 samples on each of three wafers, 10 mm apart; each wafer is rich in one element, more so towards its right."""
+    x, y = (places.ravel() for places in np.meshgrid(*2 * [np.arange(-20.0, 21.0, 10.0)]))
+    names, wafers, compositions = list[str](), list[str](), list[Compositions]()
+    for k in range(3):
+        logs = np.zeros((len(x), len(elements)))
+        logs[:, k] += 1 + x / 20
+        logs[:, (k + 1) % len(elements)] += y / 20
+        compositions.append(np.exp(logs) / np.exp(logs).sum(axis=1, keepdims=True))
+        names += [str(number) for number in range(1, len(x) + 1)]
+        wafers += [f"W{k + 1}"] * len(x)
+    return Samples(tuple(names), tuple(wafers), np.concatenate(compositions), np.tile(x, 3), np.tile(y, 3))
+
+
+def _plan(
+    store: CampaignStore,
+    space: CompositionSpace,
+    round_: int,
+    ranks: np.ndarray,
+    existing: Samples | None,
+    *,
+    to_be_made: str = "",
+) -> None:
+    shares = space.compositions(ranks) if existing is None else existing.compositions[ranks]
     suggestions = [
         Suggestion(f"r{round_:03d}-{k + 1:02d}", round_, int(rank), tuple(map(float, shares[k])), k % 5 == 0)
         for k, rank in enumerate(ranks)
     ]
+    if existing is not None:
+        for k, row in enumerate(ranks):
+            wafer, sample = existing.wafers[row], existing.names[row]
+            if to_be_made:
+                wafer, sample = to_be_made, f"{to_be_made}-{k + 1:03d}"
+            x, y = float(existing.x[row]), float(existing.y[row])
+            suggestions[k] = suggestions[k]._replace(sample=sample, wafer=wafer, x=x, y=y)
     store.start_stage(round_, "plan")
     with store.transaction():
         store.record_batch(round_, suggestions, Coverage(3.0, 20 / round_**0.5, 8 / round_**0.5))
+        if to_be_made:
+            powers = {element: 50.0 + 25 * k for k, element in enumerate(space.elements)}
+            store.record_wafer(PlannedWafer(to_be_made, round_, powers, 12.5))
         store.log("planned", f"round {round_}: {len(suggestions)} alloys")
         store.end_stage(round_, "plan", "done")
 
@@ -143,8 +186,7 @@ def _record(store: CampaignStore, measured: Sequence[Suggestion]) -> None:
             store.log("measured", f"{one.id}.xy", subject=one.id)
 
 
-def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, ranks: np.ndarray, *, last: bool) -> None:
-    _plan(store, space, round_, ranks)
+def _write_round(store: CampaignStore, space: CompositionSpace, round_: int, *, last: bool) -> None:
     store.start_stage(round_, "measure")
     _measure(store, round_)
     learned = store.used_alloys(check=False).learned

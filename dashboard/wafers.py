@@ -1,0 +1,311 @@
+"""Wafers as pages, report and pictures show them: what lies where, what became of it, what of a space they reach."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import KDTree
+
+from glassmap.agent.data.composition import label
+from glassmap.agent.maps.spectra_archive import SpectraArchive
+from glassmap.agent.outside_text import plain_name, visible
+from glassmap.agent.planning.acquisition import distance_to
+from glassmap.agent.planning.wafers import NEAR_AT_PCT
+from glassmap.agent.shapes import Compositions, GridCompositions, Mask, PerAlloy, PerSample, Rows
+from glassmap.agent.store.records import ExcludedWafer, Measurement, PlannedWafer, SuggestionStatus, WaferGain
+from glassmap.dashboard.data import Map, WaferRecords, measured_values
+from glassmap.dashboard.plots.disc import Blend, Disc, Shown, blend_over, disc_of
+from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.plots.ternary import VIRIDIS, colours_of
+
+Kind = Literal["measured", "held out", "flagged", "pending", "failed", "free"]
+KINDS: dict[Kind, str] = {  # what became of a point, in words
+    "measured": "measured, learned from",
+    "held out": "measured, held out",
+    "flagged": "measured, flagged",
+    "pending": "still to be measured",
+    "failed": "failed or given up",
+    "free": "not asked for",
+}
+MEASURED: tuple[Kind, ...] = ("measured", "held out", "flagged")
+UNNAMED = "without a name"  # the wafer of a table that has places and names none
+
+
+class Wafer(NamedTuple):
+    """A wafer with all its points."""
+
+    name: str
+    samples: tuple[str, ...]
+    compositions: Compositions  # atomic fraction: as found where it is measured, else as a table or plan says
+    x: PerSample  # mm; NaN where that isn't known
+    y: PerSample
+    kinds: tuple[Kind, ...]
+    ids: tuple[str, ...]  # of the measurement, else of the suggestion; empty of what nobody asked for
+    path: Rows  # of those that are pending, in the order in which they were asked for
+    planned: PlannedWafer | None  # how it is to be made, where the campaign planned it
+    excluded: ExcludedWafer | None  # why nothing of it is planned any more
+    gain: WaferGain | None  # what measuring the rest of it would bring, where that was reckoned
+
+    def of(self, *kinds: Kind) -> Mask:
+        """Return which points are of some kinds."""
+        return np.array([kind in kinds for kind in self.kinds], dtype=bool)
+
+    @property
+    def placed(self) -> Mask:
+        """Which points have a place."""
+        return np.isfinite(self.x) & np.isfinite(self.y)
+
+    @property
+    def state(self) -> str:
+        """How far it is, in a few words."""
+        if self.excluded is not None:
+            return self.excluded.kind
+        if self.of(*MEASURED).any():
+            return "being measured" if self.of("pending").any() else "measured"
+        if self.of("pending").any():
+            return "to be made" if self.planned is not None else "asked for"
+        return "not asked for"
+
+    @property
+    def recipe(self) -> str:
+        """How it is to be made, in a sentence; empty of one that exists."""
+        if self.planned is None:
+            return ""
+        powers = ", ".join(f"{visible(gun)} {power:.4g} W" for gun, power in self.planned.powers.items())
+        return f"Planned in round {self.planned.round}: {powers}; {self.planned.minutes:.3g} minutes."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """How far it is, what the rest would bring, how it is to be made, and why nothing of it is planned any more."""
+        counts = [f"{int(self.of(kind).sum())} {words}" for kind, words in KINDS.items() if self.of(kind).any()]
+        gone = self.excluded
+        why = "" if gone is None else f"{gone.kind.capitalize()} by {visible(gone.person)}: {visible(gone.reason)}"
+        rest = "" if self.gain is None else f"{self.gain.say().capitalize()}."
+        return f"{len(self.samples)} points: {'; '.join(counts)}.", rest, self.recipe, why
+
+    def disc(self, diameter: float | None) -> Disc:
+        """Return where it ends.
+
+        Args:
+            diameter: mm, of wafers that the campaign plans; None where it plans none.
+        """
+        return disc_of(self.x[self.placed], self.y[self.placed], diameter)
+
+    def texts(self, elements: Sequence[str]) -> list[str]:
+        """Return what is said of each point: what it is called, where it lies, what it holds, what became of it."""
+        said = list[str]()
+        for k, kind in enumerate(self.kinds):
+            place = f", {self.x[k]:g}, {self.y[k]:g} mm" if self.placed[k] else ""
+            words = f"{KINDS[kind]} {self.ids[k]}".strip()
+            said.append(f"{self.samples[k]}{place}<br>{label(self.compositions[k], elements)}<br>{words}")
+        return said
+
+
+class _Point:
+    """A point of a wafer as it is put together from what is known of it."""
+
+    def __init__(self, sample: str, composition: Sequence[float]) -> None:
+        self.sample, self.composition = visible(sample), composition
+        self.x, self.y = np.nan, np.nan
+        self.kind: Kind = "free"
+        self.id = ""
+
+    def lies_at(self, x: float | None, y: float | None) -> None:
+        """Take a place where there is one."""
+        if x is not None and y is not None and np.isfinite([x, y]).all():
+            self.x, self.y = float(x), float(y)
+
+
+def wafers_of(records: WaferRecords) -> list[Wafer]:
+    """Return a campaign's wafers with all their points, in the order in which they came to be known."""
+    points: dict[str, dict[str, _Point]] = {visible(one.name): {} for one in records.planned}
+    existing = records.existing
+    rows = zip(existing.wafers, existing.names, existing.compositions, existing.x, existing.y, strict=True)
+    for wafer, name, composition, x, y in rows:
+        if wafer or np.isfinite(x):
+            _point(points, wafer, name, composition).lies_at(x, y)
+    for row in reversed(records.tables):  # the last counts
+        point = _point(points, row.wafer, row.sample, row.composition)
+        point.composition = row.composition
+        point.lies_at(row.x, row.y)
+    by_suggestion = dict[str, _Point]()
+    for one in records.asked:
+        asked = one.suggestion
+        if not asked.wafer and asked.x is None:
+            continue
+        point = by_suggestion[asked.id] = _point(points, asked.wafer, asked.sample or asked.id, asked.composition)
+        point.lies_at(asked.x, asked.y)
+        point.kind, point.id = _kind_of(one), asked.id
+    for measurement in records.measured:
+        if measurement.state != "retracted":
+            _measure(points, by_suggestion, measurement)
+    planned = {visible(one.name): one for one in records.planned}
+    excluded = {visible(one.wafer): one for one in records.excluded}
+    gains = {visible(one.wafer): one for one in records.gains}
+    found = ((name, [*those.values()]) for name, those in points.items() if those)
+    return [_wafer(name, those, planned.get(name), excluded.get(name), gains.get(name)) for name, those in found]
+
+
+def _point(points: dict[str, dict[str, _Point]], wafer: str, name: str, composition: Sequence[float]) -> _Point:
+    """Return a point by what it is called; a new one where it isn't known yet."""
+    return points.setdefault(visible(wafer) or UNNAMED, {}).setdefault(plain_name(name), _Point(name, composition))
+
+
+def _kind_of(one: SuggestionStatus) -> Kind:
+    if one.state == "missing":
+        return "pending"
+    return "failed" if one.state in ("failed", "rejected", "abandoned", "retracted") else "measured"
+
+
+def _measure(
+    points: dict[str, dict[str, _Point]], by_suggestion: Mapping[str, _Point], measurement: Measurement
+) -> None:
+    """Have a measurement be of its point: the one that was asked for, else by name, else by place."""
+    facts = measurement.facts
+    wafer, x, y = visible(str(facts.get("wafer", ""))), facts.get("x"), facts.get("y")
+    point = by_suggestion.get(measurement.suggestion or "")
+    if point is None and (wafer or x is not None):
+        name = str(facts.get("sample") or measurement.id)
+        point = _point(points, wafer, name, measurement.composition)
+    if point is None:
+        return
+    if np.isnan(point.x):
+        point.lies_at(x, y)
+    point.composition, point.id = measurement.composition, measurement.id
+    point.kind = "held out" if measurement.hold_out else "measured"
+    if measurement.reason or measurement.state == "flagged":
+        point.kind = "flagged"
+
+
+def _wafer(
+    name: str,
+    points: Sequence[_Point],
+    planned: PlannedWafer | None,
+    excluded: ExcludedWafer | None,
+    gain: WaferGain | None,
+) -> Wafer:
+    pending = [(point.id, k) for k, point in enumerate(points) if point.kind == "pending"]
+    return Wafer(
+        name,
+        tuple(point.sample for point in points),
+        np.array([point.composition for point in points], dtype=np.float64),
+        np.array([point.x for point in points]),
+        np.array([point.y for point in points]),
+        tuple(point.kind for point in points),
+        tuple(point.id for point in points),
+        np.array([k for _, k in sorted(pending)], dtype=np.intp),
+        planned,
+        excluded,
+        gain,
+    )
+
+
+class Reach(NamedTuple):
+    """What of a space a campaign's wafers reach."""
+
+    space: GridCompositions  # its alloys, or many of them spread evenly
+    distance: PerAlloy  # at.%, from each to the nearest point of a wafer
+
+    @property
+    def is_unreached(self) -> Mask:
+        """Which alloys no wafer reaches."""
+        return self.distance > NEAR_AT_PCT
+
+    def say(self, elements: Sequence[str]) -> str:
+        """Return in sentences how near wafers come to the alloys of the space, and what none reaches."""
+        mean = self.distance.mean()
+        said = f"An alloy of the space lies {mean:.1f} at.% from the nearest point of a wafer on average"
+        share = float(self.is_unreached.mean())
+        if not share:
+            return f"{said}, none farther than {self.distance.max():.1f} at.%."
+        farthest = label(self.space[int(self.distance.argmax())], elements)
+        return (
+            f"{said}. {100 * share:.0f} % of the space is farther than {NEAR_AT_PCT:g} at.% from all of them; "
+            f"the farthest is {farthest}, {self.distance.max():.0f} at.% away."
+        )
+
+
+def reach_of(wafers: Sequence[Wafer], space: GridCompositions) -> Reach:
+    """Return what of a space is reached by wafers that weren't rejected and haven't failed."""
+    nothing = np.empty((0, space.shape[1]))
+    there = [wafer.compositions for wafer in wafers if wafer.excluded is None]
+    return Reach(space, 100 * distance_to(space, np.concatenate([nothing, *there])))
+
+
+class WafersSeen(NamedTuple):
+    """A campaign's wafers, and what of its space they reach."""
+
+    wafers: list[Wafer]
+    reach: Reach
+    diameter: float | None  # mm, of those that the campaign plans
+
+    @property
+    def blend(self) -> Blend:
+        """The colours of a ternary's alloys, as varied as they can be over all wafers."""
+        return blend_over(np.concatenate([wafer.compositions for wafer in self.wafers]))
+
+
+def wafers_seen(records: WaferRecords) -> WafersSeen:
+    """Return what is known of a campaign's wafers, put together."""
+    wafers = wafers_of(records)
+    return WafersSeen(wafers, reach_of(wafers, records.space), records.diameter)
+
+
+def by_composition(wafer: Wafer, blend: Blend) -> Shown:
+    """Return a ternary wafer by its composition, each alloy in the mixture of its elements' inks."""
+    return Shown("composition", blend.colours(wafer.compositions), ("",) * len(wafer.samples))
+
+
+def by_share(wafer: Wafer, wafers: Sequence[Wafer], elements: Sequence[str], element: str) -> Shown:
+    """Return a wafer by its share of an element, with colours that mean the same on all wafers."""
+    k = elements.index(element)
+    of_all = 100 * np.concatenate([one.compositions[:, k] for one in wafers])
+    limits = float(of_all.min()), float(of_all.max()) if np.ptp(of_all) else float(of_all.min()) + 1
+    share = 100 * wafer.compositions[:, k]
+    texts = tuple(f"{element} {value:.1f} at.%" for value in share)
+    return Shown(f"{element} (at.%)", colours_of(share, limits, VIRIDIS), texts, limits, VIRIDIS)
+
+
+def generated(wafer: Wafer, map_: Map, column: str, limits: tuple[float, float]) -> Shown:
+    """Return a wafer by a column of the map: each point by the grid's alloy that is nearest to it."""
+    nearest = np.asarray(KDTree(map_.compositions).query(wafer.compositions)[1])
+    return _by_quantity("generated", map_.values(column)[nearest], column, limits)
+
+
+def measured(
+    wafer: Wafer, map_: Map, archive: SpectraArchive | None, column: str, limits: tuple[float, float]
+) -> Shown | None:
+    """Return a wafer by what was measured of a column of the map; None where nothing can be."""
+    values = measured_values(map_, archive, wafer.ids, column)
+    if archive is None or values is None:
+        return None
+    known = {*archive.measured.ids}
+    shown = _by_quantity("measured", values, column, limits)
+    return shown._replace(is_there=np.array([id_ in known for id_ in wafer.ids], dtype=bool))
+
+
+def _by_quantity(how: str, values: PerSample, column: str, limits: tuple[float, float]) -> Shown:
+    what = QUANTITIES[column]
+    texts = tuple(
+        "no trustworthy first peak" if np.isnan(value) else f"{what.title} {value:.{what.digits}f} {what.unit}, {how}"
+        for value in values
+    )
+    return Shown(f"{what.label}, {how}", colours_of(values, limits, what.colours), texts, limits, what.colours)
+
+
+def table_of(wafers: Sequence[Wafer]) -> pd.DataFrame:
+    """Return wafers as a table for people, a row each."""
+    rows = [
+        {"wafer": wafer.name, "state": wafer.state, "points": len(wafer.samples)}
+        | {words: int(wafer.of(kind).sum()) for kind, words in KINDS.items()}
+        for wafer in wafers
+    ]
+    return pd.DataFrame(rows)
+
+
+def points_of(wafer: Wafer, elements: Sequence[str]) -> pd.DataFrame:
+    """Return a wafer's points as a table, a row each, in at.%."""
+    columns = {"sample": wafer.samples, "x (mm)": wafer.x, "y (mm)": wafer.y}
+    columns |= dict(zip(elements, 100 * wafer.compositions.T, strict=True))
+    return pd.DataFrame(columns | {"state": [KINDS[kind] for kind in wafer.kinds], "measurement": wafer.ids})
