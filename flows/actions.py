@@ -39,7 +39,7 @@ def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
         CampaignError: If one isn't among what may be planned, or is measured, pending, rejected or requested already.
     """
     config = CampaignConfig.recorded(store.config)
-    candidates = compositions_of(known_candidates(config, open_backend(config.backend, config, store.folder)))
+    candidates = compositions_of(known_candidates(config, open_backend(config.backend, config, store.folder), store))
     elements, since = config.space.elements, config.first_own_round
     asked = [candidate_named(text, candidates, elements) for text in alloys]
     names = [label(one, elements) for one in asked]

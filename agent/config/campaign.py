@@ -92,6 +92,11 @@ class CampaignConfig(Settings):
             one.check(self.space, self.spectrum)
         if self.candidates is not None and any(one.has_own_samples for one in backends):
             raise ValueError("candidates are those of the data set that is replayed; take the table [candidates] out")
+        if self.planning.unit == "wafer" and not (self.candidates or self.wafer or self.backend.has_own_samples):
+            raise ValueError(
+                'planning.unit = "wafer" needs wafers: name tables under [candidates], describe '
+                'the chamber under [wafer], or replay a data set; or set planning.unit = "alloy"'
+            )
         self.wish.check(self.space.elements)
         weights = self.planning.weights
         if weights != "even" and self.model.members == 1 and not self.model.stacked:

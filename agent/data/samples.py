@@ -36,6 +36,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.names)
 
+    @classmethod
+    def none(cls, n_elements: int) -> "Samples":
+        """Return an empty list."""
+        return cls((), (), np.empty((0, n_elements)), np.empty(0), np.empty(0))
+
     def select(self, rows: Rows) -> "Samples":
         """Return some of them, in the order of `rows`."""
         return Samples(
@@ -57,12 +62,14 @@ class Samples:
 
     @classmethod
     def joined(cls, parts: Sequence["Samples"]) -> "Samples":
-        """Return several lists as one; of a sample that stands in more than one of them the last counts."""
+        """Return several lists, one at least, as one; of a sample that stands in more than one the last counts."""
         last = {
             (wafer, plain_name(name)): (part, row)
             for part in parts
             for row, (wafer, name) in enumerate(zip(part.wafers, part.names, strict=True))
         }
+        if not last:
+            return parts[0]
         return cls(
             tuple(part.names[row] for part, row in last.values()),
             tuple(part.wafers[row] for part, row in last.values()),

@@ -122,12 +122,15 @@ class Workshop:
     space: CompositionSpace
     """Whose alloys may be measured."""
 
-    def make(self, powers: PerGun, name: str = "") -> Option:
-        """Return the wafer that some powers make, with those of its points that the space admits, `NAME-001` and on."""
-        compositions = self.chamber.compositions(powers[None], self.x, self.y)[0]
+    def names(self, wafer: str) -> tuple[str, ...]:
+        """Return what the points of a wafer are called, all of them: w001-001 and on."""
         digits = max(3, len(str(len(self.x))))
-        names = tuple(f"{name}-{k + 1:0{digits}d}" for k in range(len(self.x)))
-        samples = Samples(names, (name,) * len(names), compositions, self.x, self.y)
+        return tuple(f"{wafer}-{k + 1:0{digits}d}" for k in range(len(self.x)))
+
+    def make(self, powers: PerGun, name: str = "") -> Option:
+        """Return the wafer that some powers make, with those of its points that the space admits."""
+        compositions = self.chamber.compositions(powers[None], self.x, self.y)[0]
+        samples = Samples(self.names(name), (name,) * len(self.x), compositions, self.x, self.y)
         return Option(samples.select(np.flatnonzero(self.space.admits(compositions))), powers=powers)
 
     def draw(self, n: int, rng: np.random.Generator) -> list[PerGun]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,23 @@ FLAGGED_USED = "state = 'used' AND reason <> ''"  # has an index of its own
 class Measurements(Settings):
     """The table `spectra`."""
 
-    def taken(self, *, since: int = 0) -> TakenCompositions:
+    def taken(self, *, since: int = 0, without: Collection[str] = ()) -> TakenCompositions:
         """Return every composition that was asked for since a round, and every one that was found, shape `(t, e)`.
 
         Of an alloy that a laboratory found further from its target than its tolerance, the target isn't among them:
-        nothing was measured there, so it may be planned again, once. One that was missed twice can't be made.
+        nothing was measured there, so it may be planned again, once. One that was missed twice can't be made. Nor are
+        targets on wafers that failed, or lie there and were rejected, as far as they weren't measured.
+
+        Args:
+            since: The round.
+            without: Wafers that are about to be lost, too.
         """
         condition = f"WHERE round >= {since}" if since else ""  # without, an index is enough
         tables = (self._db.execute(f"SELECT composition FROM {t} {condition}") for t in ("suggestions", "spectra"))
         asked, found = (Counter(text for (text,) in table) for table in tables)
         missed = {text for text in self._missed_targets(since) if asked[text] == 1}
-        texts = sorted({*asked} - missed | {*found})
+        lost = Counter(self._lost_targets(since, without))
+        texts = sorted({text for text in asked if asked[text] > lost[text]} - missed | {*found})
         compositions = json.loads(f"[{','.join(texts)}]")  # at once: there may be 100,000
         return np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
 
@@ -45,6 +51,20 @@ class Measurements(Settings):
             AND NOT EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id
                 AND (state = 'retracted' OR {OFF_TARGET} <= :tolerance))""",
             {"since": since, "tolerance": tolerance},
+        )
+        return [text for (text,) in rows]
+
+    def _lost_targets(self, since: int, without: Collection[str]) -> list[str]:
+        """Return the targets, as they are recorded, on lost wafers that weren't measured.
+
+        A wafer that was to be made and was rejected isn't lost: another is to be made, and not the same again.
+        """
+        rows = self._db.execute(
+            """SELECT composition FROM suggestions WHERE round >= :since
+            AND wafer IN (SELECT wafer FROM wafer_exclusions WHERE kind = 'failed' OR wafer NOT IN (
+                SELECT name FROM wafers) UNION SELECT value FROM json_each(:without))
+            AND NOT EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id)""",
+            {"since": since, "without": json.dumps([*without])},
         )
         return [text for (text,) in rows]
 

@@ -100,6 +100,22 @@ class Wafers(Settings):
             found[plain_name(row["sample"])] = row | {"sample": before["sample"]}
         return self._samples([one | {"wafer": wafer} for one in found.values()])
 
+    def table_points(self, wafer: str) -> Samples:
+        """Return what composition tables say of the points of a wafer, of each the last that does."""
+        rows = self._rows("SELECT name AS sample, wafer, composition, x, y FROM samples WHERE wafer <> '' ORDER BY id")
+        mine = {row["sample"]: row | {"wafer": wafer} for row in rows if plain_name(row["wafer"]) == plain_name(wafer)}
+        return self._samples([*mine.values()])
+
+    def begun_wafers(self) -> set[str]:
+        """Return the wafers, by their plain names, that something was asked for or measured of, or are to be made."""
+        rows = self._db.execute(
+            """SELECT wafer FROM suggestions WHERE wafer <> ''
+                AND id NOT IN (SELECT suggestion FROM exclusions WHERE kind = 'rejected')
+            UNION SELECT json_extract(facts, '$.wafer') FROM spectra WHERE json_extract(facts, '$.wafer') <> ''
+            UNION SELECT name FROM wafers"""
+        )
+        return {plain_name(str(name)) for (name,) in rows}
+
     def measured_points(self) -> list[MeasuredPoint]:
         """Return every measurement on a wafer that isn't retracted, in the order they came; as found, else as asked."""
         rows = self._rows(

@@ -1,5 +1,7 @@
 """Candidates: what a batch may be chosen from."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
@@ -13,26 +15,29 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Request, Suggestion
 from glassmap.flows.backends.protocol import Backend
 from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.chamber import planned_points
 
 
 def candidates_of(campaign: OpenCampaign, round_: int) -> CompositionSpace | Samples:
     """Return what a round's batch may be chosen from, asked for before or not; see `known_candidates`."""
     at = campaign.at(round_)
-    return at.backend.candidates() if at.is_guide else known_candidates(campaign.config, at.backend)
+    return at.backend.candidates() if at.is_guide else known_candidates(campaign.config, at.backend, campaign.store)
 
 
-def known_candidates(config: CampaignConfig, backend: Backend) -> CompositionSpace | Samples:
+def known_candidates(config: CampaignConfig, backend: Backend, store: CampaignStore) -> CompositionSpace | Samples:
     """Return what a campaign's own batches may be chosen from, whether it was asked for before or not.
 
-    Those are the samples of the tables that the campaign file names under `[candidates]`, as far as the space admits
-    them; else what who measures offers, such as the space or the samples of a data set.
+    Those are the samples of the tables that the campaign file names under `[candidates]` and, where wafers are planned,
+    the points of those that were to be made, as far as the space admits them; else what who measures offers, such as
+    the space or the samples of a data set.
 
     Raises:
         CampaignError: If the space admits none of the samples.
         DatasetError: If a table can't be read.
     """
+    makes = config.planning.unit == "wafer" and config.wafer is not None
     if config.candidates is None:
-        return backend.candidates()
+        return planned_points(config, store) if makes else backend.candidates()
     settings, elements = config.candidates, config.space.elements
     samples = read_samples(
         settings.table,
@@ -43,26 +48,45 @@ def known_candidates(config: CampaignConfig, backend: Backend) -> CompositionSpa
         others=settings.others,
     )
     admitted = np.flatnonzero(config.space.build().admits(samples.compositions))
-    if not len(admitted):
+    if not (len(admitted) or makes):
         raise CampaignError(
             f"None of the {len(samples)} samples of {', '.join(path.name for path in settings.table)} lies within the "
             "bounds and limits of [space]. Widen them."
         )
-    return samples.select(admitted)
+    samples = samples.select(admitted)
+    return Samples.joined([samples, planned_points(config, store)]) if makes else samples
 
 
 class Choice:
     """What a batch is chosen from, as planning takes it, and the way back to what is asked for."""
 
-    def __init__(self, candidates: CompositionSpace | Samples, store: CampaignStore) -> None:
-        """Leave out the samples that were asked for or measured, and the wafers that nothing is planned of any more."""
-        self._taken = store.taken_samples()
+    def __init__(
+        self,
+        candidates: CompositionSpace | Samples,
+        store: CampaignStore,
+        *,
+        without: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> None:
+        """Leave out the samples that were asked for or measured, and the wafers that nothing is planned of any more.
+
+        Args:
+            candidates: All of them.
+            store: The campaign's.
+            without: Wafers that are to be left out, too.
+            only: The wafers that are chosen from; all by default.
+        """
+        self.candidates, self._taken = candidates, store.taken_samples()
         if isinstance(candidates, CompositionSpace):
             self.free: CompositionSpace | Samples = candidates
             return
-        gone = {one.wafer for one in store.excluded_wafers()}
+        gone = {*without, *(one.wafer for one in store.excluded_wafers())}
         called = enumerate(zip(candidates.wafers, candidates.names, strict=True))
-        free = [row for row, (wafer, name) in called if not (_key(wafer, name) in self._taken or wafer in gone)]
+        free = [
+            row
+            for row, (wafer, name) in called
+            if not (_key(wafer, name) in self._taken or wafer in gone) and (only is None or wafer in only)
+        ]
         self._rows = np.array(free, dtype=np.intp)
         self.free = candidates.select(self._rows)
 

@@ -4,20 +4,17 @@ from collections.abc import Sequence
 
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.maps.sides import shares_that_change
-from glassmap.agent.planning.acquisition import has_room
 from glassmap.agent.planning.convergence import TRENDS, CurvePoint, Decision, decide
 from glassmap.flows.rounds.campaign import OpenCampaign, RoundContext, budget_of, least_batch, spectra_left
-from glassmap.flows.rounds.candidates import Choice, candidates_of
 from glassmap.flows.rounds.judge import mark_until
 from glassmap.flows.rounds.train import models_of, spectra_to_judge
+from glassmap.flows.rounds.wafers import is_room_left
 
 
 def decide_round(campaign: OpenCampaign, round_: int) -> str:
     """Go on or stop; models that an earlier version judged are judged again first."""
     store, at = campaign.store, campaign.at(round_)
-    room_left = at.is_guide or has_room(
-        Choice(candidates_of(campaign, round_), store).alloys, taken=store.taken(since=at.since)
-    )
+    room_left = at.is_guide or is_room_left(campaign, round_)
     held = spectra_to_judge(campaign, round_)
     missing = mark_until(campaign, round_, since=at.since, held=held, models=models_of(campaign))
     changes = _changes(campaign, at)

@@ -9,7 +9,6 @@ from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.planning.acquisition import (
     Batch,
     coverage_of,
-    has_room,
     plan_batch,
     spread_evenly,
 )
@@ -18,6 +17,7 @@ from glassmap.agent.store.records import Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 from glassmap.flows.rounds.candidates import Choice, candidates_of
 from glassmap.flows.rounds.leaning import leaning_of
+from glassmap.flows.rounds.wafers import is_room_left, next_wafers, plans_wafers, say_wafers
 from glassmap.flows.rounds.wanted import Wanted, requested, to_confirm
 
 
@@ -37,36 +37,42 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     confirm = min(config.planning.confirm, size - 1 - len(first))  # leaves at least one to the rule
     first += to_confirm(campaign, round_, choice, max(0, confirm), taken=_with(before, first))
     taken = _with(before, first)
-    planned, held = list[Wanted](), set[int]()
-    coverage = None
-    if size > len(first) and (not first or has_room(choice.alloys, taken=taken)):
+    planned, held, within = list[Wanted](), set[int](), choice
+    coverage, cover, wafers = None, compositions_of(candidates), None
+    if size > len(first) and (not first or is_room_left(campaign, round_)):
+        if plans_wafers(campaign, round_):
+            wafers = next_wafers(campaign, round_, choice, size - len(first), taken=taken, leaning=leaning)
+            candidates, within, cover = wafers.candidates, wafers.choice, config.space.build()
         batch = plan_batch(
-            choice.alloys,
+            within.alloys,
             size - len(first),
             taken=taken,
             method=leaning.rule.name,
             seed=np.random.default_rng([config.seed, round_]),
             weights=leaning.weights,
             forecast=leaning.forecast,
+            cover=None if wafers is None else cover,
         )
         planned, coverage = _wanted(batch), batch.coverage
         if holds_out(campaign, round_):  # of what the rule planned: what was wanted is no fair sample
             held = {len(first) + k for k in spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
-    suggestions = [_suggestion(choice, round_, k, one, hold_out=k in held) for k, one in enumerate([*first, *planned])]
+    each = enumerate([*((choice, one) for one in first), *((within, one) for one in planned)])
+    suggestions = [_suggestion(of, round_, k, one, hold_out=k in held) for k, (of, one) in each]
     if first or coverage is None:
-        coverage = coverage_of(
-            compositions_of(candidates), np.array([one.composition for one in suggestions]), taken=before
-        )
+        coverage = coverage_of(cover, np.array([one.composition for one in suggestions]), taken=before)
+    on = "" if wafers is None else f" of {say_wafers(wafers)}"
     with store.transaction():
         store.record_batch(round_, suggestions, coverage)
         if not isinstance(candidates, CompositionSpace):
             store.record_existing(candidates)
+        for wafer in () if wafers is None else wafers.to_make:
+            store.record_wafer(wafer)
         if not at.is_guide:
             answered = {*[*requests][:size], *(one for one in store.requests if choice.has_taken(one, before))}
             store.record_requests(
                 [one._replace(round=one.round or round_) if one in answered else one for one in store.requests]
             )
-        store.log("planned", f"round {round_}: {len(suggestions)} alloys, mean distance {coverage.mean:.2f} at.%")
+        store.log("planned", f"round {round_}: {len(suggestions)} alloys{on}, mean distance {coverage.mean:.2f} at.%")
         store.end_stage(round_, "plan", "done")
     return "done"
 

@@ -1,0 +1,153 @@
+"""Which wafers a round measures, where wafers are planned and not single alloys."""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+
+from glassmap.agent.data.samples import Samples
+from glassmap.agent.errors import CampaignError
+from glassmap.agent.outside_text import plain_name
+from glassmap.agent.planning.acquisition import has_room
+from glassmap.agent.planning.wafers import Aim, Option, WaferCost, WaferPlan, plan_wafers
+from glassmap.agent.shapes import TakenCompositions
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import PlannedWafer
+from glassmap.flows.rounds.campaign import OpenCampaign
+from glassmap.flows.rounds.candidates import Choice, candidates_of
+from glassmap.flows.rounds.chamber import recipe_of, workshop_of
+from glassmap.flows.rounds.leaning import Leaning
+
+
+class NextWafers(NamedTuple):
+    """What a batch is chosen from once its wafers are."""
+
+    candidates: Samples  # of the campaign, with the points of wafers that are to be made
+    choice: Choice  # the free ones on the chosen wafers
+    to_make: Sequence[PlannedWafer]
+    plan: WaferPlan
+
+
+def plans_wafers(campaign: OpenCampaign, round_: int) -> bool:
+    """Return whether a round plans wafer by wafer; a guide's rounds plan alloys."""
+    return campaign.config.planning.unit == "wafer" and not campaign.at(round_).is_guide
+
+
+def is_room_left(campaign: OpenCampaign, round_: int) -> bool:
+    """Return whether anything is left to plan: an alloy or sample that is free, or a wafer that could be made."""
+    if plans_wafers(campaign, round_) and campaign.config.wafer is not None:
+        return True
+    choice = Choice(candidates_of(campaign, round_), campaign.store)
+    return has_room(choice.alloys, taken=campaign.store.taken(since=campaign.at(round_).since))
+
+
+def next_wafers(
+    campaign: OpenCampaign,
+    round_: int,
+    choice: Choice,
+    size: int,
+    *,
+    taken: TakenCompositions,
+    leaning: Leaning,
+    without: Collection[str] = (),
+) -> NextWafers:
+    """Choose the wafers of a round: one, or as many as are needed for so many points.
+
+    Args:
+        campaign: Open.
+        round_: Whose batch it is.
+        choice: What may be chosen.
+        size: How many points the batch still needs.
+        taken: Measured and pending alloys, shape `(t, e)`.
+        leaning: How alloys are chosen, and so which count.
+        without: Wafers that are left out.
+
+    Raises:
+        CampaignError: If no wafer of the samples is known.
+        SpaceExhausted: If no point is left, and no wafer can be made.
+    """
+    n = 1
+    while True:
+        found = plan_next(campaign, round_, choice, n, size, taken=taken, leaning=leaning, without=without)
+        points = sum(len(one.option.samples) for one in found.plan.chosen)
+        if points >= size or len(found.plan.chosen) < n or found.plan.chosen == (found.plan.go_on,):
+            return found
+        n += 1
+
+
+def plan_next(
+    campaign: OpenCampaign,
+    round_: int,
+    choice: Choice,
+    n: int,
+    points: int,
+    *,
+    taken: TakenCompositions,
+    leaning: Leaning,
+    without: Collection[str] = (),
+) -> NextWafers:
+    """Choose `n` wafers, or to go on with those that were begun, and give those that are to be made their names."""
+    config, store, free = campaign.config, campaign.store, choice.free
+    assert isinstance(free, Samples), "settings that plan wafers have some, or a chamber"
+    if config.wafer is None and len(free) and not any(free.wafers):
+        raise CampaignError(
+            f'planning.unit = "wafer" needs to know on which wafer a sample lies, and none of {len(free)} says it. Add '
+            'a column `wafer` to their table, or set planning.unit = "alloy".'
+        )
+    workshop, space = workshop_of(config), config.space.build()
+    plan = plan_wafers(
+        Aim.of(space, known=taken, weigh=leaning.weights),
+        options_of(free, store),
+        n=n,
+        points=points,
+        cost=WaferCost(config.cost.wafer, config.cost.point),
+        seed=config.seed + round_,
+        workshop=workshop,
+    )
+    assert isinstance(choice.candidates, Samples), "its free part is some"
+    names = new_names([*choice.candidates.wafer_names, *(one.name for one in store.wafers())])
+    made, to_make = [choice.candidates], list[PlannedWafer]()
+    for one in plan.chosen:
+        if one.option.powers is not None and workshop is not None and config.wafer is not None:
+            recipe = recipe_of(workshop, config.wafer, one.option, next(names), round_)
+            to_make.append(recipe)
+            made.append(workshop.make(np.array([*recipe.powers.values()]), recipe.name).samples)
+    lie = {wafer for one in plan.chosen if one.option.powers is None for wafer in one.option.samples.wafers}
+    candidates = Samples.joined(made)
+    choice = Choice(candidates, store, without=without, only={*lie, *(recipe.name for recipe in to_make)})
+    return NextWafers(candidates, choice, to_make, plan)
+
+
+def options_of(free: Samples, store: CampaignStore) -> list[Option]:
+    """Return what could be measured next: the rest of all wafers that were begun together, and each other wafer.
+
+    Samples of which nobody knows the wafer count as one wafer.
+    """
+    begun, rows = store.begun_wafers(), dict[str, list[int]]()
+    for row, wafer in enumerate(free.wafers):
+        rows.setdefault("" if plain_name(wafer) in begun else f"on {wafer}", []).append(row)
+    return [Option(free.select(np.array(some)), is_begun=not where) for where, some in rows.items()]
+
+
+def new_names(known: Collection[str]) -> Iterator[str]:
+    """Yield what wafers that are to be made are called, w001 and on, but for names that are taken."""
+    taken = {plain_name(name) for name in known}
+    return (name for k in count(1) if (name := f"w{k:03d}") not in taken)
+
+
+def say_wafers(found: NextWafers) -> str:
+    """Return in a few words on which wafers a batch lies and how those are made that are to be."""
+    recipes = {recipe.name: recipe for recipe in found.to_make}
+    free = found.choice.free
+    assert isinstance(free, Samples), "wafers have samples"
+    return "; ".join(
+        f"{wafer}, to be made with {say_recipe(recipes[wafer])}" if wafer in recipes else wafer
+        for wafer in free.wafer_names
+    )
+
+
+def say_recipe(wafer: PlannedWafer) -> str:
+    """Return how a wafer is made in a few words."""
+    powers = ", ".join(f"{name} {power:g} W" for name, power in wafer.powers.items())
+    return f"{powers} for {wafer.minutes:.3g} min"
