@@ -29,10 +29,11 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import Suggestion, WaferGain
 from glassmap.flows.backends.lab.matching import is_in_use
 from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
+from glassmap.flows.rounds.enough import weigh_wafers
 from glassmap.flows.rounds.record import record
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
@@ -150,6 +151,20 @@ class Planner:
                     round_,
                     self._deliveries.measured(asked, composition, spectrum, facts, store),
                 )
+        weigh_wafers(self._campaign)
+
+    def enough(self) -> list[dict[str, Any]]:
+        """What measuring the rest of each wafer would bring, by what was told so far; trains nothing.
+
+        Returns:
+            Of each wafer on which something is measured `wafer`, `measured` of its `points`, the `gain` of those left
+            with the `tolerance` (a share of the MSE, 1/Å of the error of Δq, or a share of the wafer's alloys that
+            change sides, by `stop.on`; None while fewer than ten spectra tell), `is_enough`, a `sentence`, and under
+            `next` the points left that would bring most, the best first, each with `sample`, `x` and `y` (mm) where
+            they are known, and its at.%.
+        """
+        weigh_wafers(self._campaign)  # what people decided in the meantime
+        return [self._told(one) for one in self._campaign.store.wafer_gains()]
 
     def register_failures(self, suggestions: Sequence[Mapping[str, Any]]) -> None:
         """Tell which suggestions could not be measured; `glassmap retry` asks for them again."""
@@ -191,6 +206,23 @@ class Planner:
             )
             for row in best
         ]
+
+    def _told(self, one: WaferGain) -> dict[str, Any]:
+        """What the rest of a wafer would bring, as a notebook is told it."""
+        points, elements = self._campaign.store.points_of(one.wafer), self._campaign.config.space.elements
+        rows = {name: row for row, name in enumerate(points.names)}
+        following = [
+            {"sample": name}
+            | {
+                axis: float(at[rows[name]])
+                for axis, at in (("x", points.x), ("y", points.y))
+                if at[rows[name]] == at[rows[name]]
+            }
+            | dict(zip(elements, np.round(100 * points.compositions[rows[name]], 6).tolist(), strict=True))
+            for name in one.next
+        ]
+        told = {"wafer": one.wafer, "measured": one.measured, "points": one.points, "gain": one.gain}
+        return told | {"tolerance": one.worth, "is_enough": one.is_enough, "sentence": one.say(), "next": following}
 
     def _advance(self) -> None:
         """Have the campaign go on as far as it can; it doesn't where it has to wait."""

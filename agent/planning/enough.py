@@ -2,10 +2,12 @@
 
 A Gaussian process on the principal components of the wafer's spectra, or on their Δq, says how far off the alloys of
 the wafer are foreseen now, and how far off they would be with all its points measured: that depends on where points
-lie and not on what would be found there. How often it is right is in docs/results.md; `tests.benchmarks.enough` is the
-study. Only spectra of the wafer itself tell, as spectra of two wafers differ by more than their alloys do.
+lie and not on what would be found there. A phase that begins where nothing is measured yet is foreseen by none, so that
+it is never enough while a point lies far from all that are measured. Only spectra of the wafer itself tell, as those of
+two wafers differ by more than their alloys do. How often it is right is in docs/results.md; `tests.benchmarks.enough`
+is the study.
 
-Letters: n spectra that are known, k figures of each, p points of the wafer, l those that are left.
+Letters: n spectra that are known, k figures of each, p points of the wafer, r some of them.
 Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 2.26, 5.10-5.12.
 """
 
@@ -22,6 +24,9 @@ FEWEST = 10  # spectra; fewer don't say how smooth a wafer is
 COMPONENTS = 8  # of spectra; the others are taken for noise
 LENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of the kernel, distance of composition vectors (atomic fraction)
 NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.5)  # of a measurement, in the variance of the process
+CAUTION = 2.0  # times what is expected is counted on: by the study the error falls by more in one case of ten
+REACH_AT_PCT = 7.0  # from the nearest that is measured; what lies farther off may hold a phase that nothing tells of
+LEAST_MSE = 1.0  # of intensity 0-100; a share of less is a gain that nobody sees
 MOST = 450  # spectra, or points, that are looked at: evenly chosen of more, so that it takes less than a second
 MOST_TO_CHOOSE = 200  # spectra that the kernels are chosen by
 NEXT = 5  # points that are named as the next
@@ -31,6 +36,8 @@ PerPoint = Float[np.ndarray, " p"]
 PointCompositions = Float[np.ndarray, "p e"]
 Left = Bool[np.ndarray, " p"]
 PointRows = Integer[np.ndarray, " r"]
+NextRows = Integer[np.ndarray, " next"]
+FewRows = Integer[np.ndarray, " few"]
 Covariance = Float[np.ndarray, "p p"]
 
 
@@ -42,10 +49,15 @@ class Kernel(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """What the points of a wafer that are left would bring, measured all together."""
+    """What the points of a wafer that are left would bring, measured all together; 0 of none."""
 
-    gain: float  # expected fall of the error over the alloys of the wafer, in the unit of what has to settle
-    next: PointRows  # the points that would bring most, the best first, each as if those before it were measured
+    gain: float  # fall of the error over the alloys of the wafer to count on, in the unit of what has to settle
+    farthest_at_pct: float  # of a point that is left from the nearest that is known
+    next: NextRows  # the points that would bring most, the best first, each as if those before it were measured
+
+    def is_enough(self, worth: float) -> bool:
+        """Return whether they aren't worth measuring, by the gain that is worth it."""
+        return self.gain < worth and self.farthest_at_pct <= REACH_AT_PCT
 
 
 def weigh_rest(
@@ -68,18 +80,15 @@ def weigh_rest(
             a first peak.
         points: Of the wafer, all of them, `(p, e)`.
         left: Which of them aren't measured.
-        mse: The MSE that `mse` is a share of: the campaign's. Without one, that over the alloys of the wafer now, of
-            which a share is far less.
+        mse: The MSE that `mse` is a share of: the campaign's. Without one, that over the alloys of the wafer now; at
+            least `LEAST_MSE`.
         threshold: Δq of a glass, 1/Å, for `glass`.
     """
-    known = np.isfinite(measured) if measured.ndim == 1 else np.ones(len(measured), dtype=bool)
-    if np.count_nonzero(known) < FEWEST:
+    known = np.flatnonzero(np.isfinite(measured)) if measured.ndim == 1 else np.arange(len(measured))
+    if len(known) < FEWEST:
         return None
-    kept = np.flatnonzero(known)[_evenly(np.count_nonzero(known), MOST)]
-    compositions, values = compositions[kept], measured[kept]
-    rows = np.flatnonzero(left)[_evenly(np.count_nonzero(left), MOST)]
-    others = np.flatnonzero(~left)[_evenly(np.count_nonzero(~left), MOST)]
-    shown = np.sort(np.concatenate([rows, others]))
+    compositions, values = (part[_evenly(known, MOST)] for part in (compositions, measured))
+    shown = np.sort(np.concatenate([_evenly(np.flatnonzero(part), MOST) for part in (left, ~left)]))
     points, is_left = points[shown], left[shown]
     figures, noise = (values[:, None], 0.0) if values.ndim == 1 else _scores(values)
     kernels = choose_kernels(compositions, figures)
@@ -93,27 +102,28 @@ def weigh_rest(
         later += np.diag(_measuring(covariance, np.flatnonzero(is_left), spread))
         noise += spread
     if on == "mse":
-        n_points = values.shape[1]
-        level = (float(now.mean()) + noise) / n_points if mse is None else mse
-        gain = float((now - later).mean()) / n_points / level if level > 0 else 0.0
+        level = (float(now.mean()) + noise) / values.shape[1] if mse is None else mse
+        gain = float((now - later).mean()) / values.shape[1] / max(level, LEAST_MSE)
     elif on == "delta_q":
         gain = math.sqrt(2 / math.pi) * float((np.sqrt(now + noise) - np.sqrt(later + noise)).mean())
     else:
         gain = _that_change_sides(next(iter(kernels)), compositions, values, points, now - later, threshold)
-    best = _best(covariances, np.flatnonzero(is_left))
-    return Rest(max(gain, 0.0), shown[best])
+    farthest = float(_distances(points[is_left], compositions).min(axis=1).max(initial=0.0))
+    return Rest(CAUTION * max(gain, 0.0), 100 * farthest, shown[_best(covariances, np.flatnonzero(is_left))])
 
 
-def say_gain(on: On, gain: float, worth: float) -> str:
-    """Return what the points that are left would bring, and what would be worth it, in a clause."""
+def say_rest(on: On, gain: float, worth: float, farthest_at_pct: float) -> str:
+    """Return in a clause what the points that are left would bring, what would be worth it, and where one is far."""
     match on:
         case "mse":
-            return f"the others would lower the MSE by {100 * gain:.2g} % (tolerance {100 * worth:g} %)"
+            told = f"the others would lower the MSE by {100 * gain:.1f} % (tolerance {100 * worth:g} %)"
         case "delta_q":
-            return f"the others would lower the error of Δq by {gain:.4f} Å⁻¹ (tolerance {worth:g} Å⁻¹)"
+            told = f"the others would lower the error of Δq by {gain:.4f} Å⁻¹ (tolerance {worth:g} Å⁻¹)"
         case "glass":
-            told = f"{100 * gain:.2g} % of its alloys would change sides of the glass boundary"
-            return f"with the others, {told} (tolerance {100 * worth:g} %)"
+            told = f"{100 * gain:.1f} % of its alloys would yet change sides of the glass boundary (tolerance "
+            told += f"{100 * worth:g} %)"
+    far = f", but one lies {farthest_at_pct:.0f} at.% from every one that is measured"
+    return told + far * (gain < worth and farthest_at_pct > REACH_AT_PCT)
 
 
 def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel, float]:
@@ -126,7 +136,7 @@ def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel,
         compositions: Atomic fraction, `(n, e)`.
         figures: Each about a mean of its own, `(n, k)`.
     """
-    few = _evenly(len(figures), MOST_TO_CHOOSE)
+    few = _evenly(np.arange(len(figures)), MOST_TO_CHOOSE)
     values = figures[few] - figures[few].mean(axis=0)
     best, kernels, variances = (np.full(values.shape[1], fill) for fill in (math.inf, 0, 0.0))
     grid = [Kernel(length, noise) for length in LENGTHS for noise in NOISES]
@@ -189,7 +199,7 @@ def _that_change_sides(
     return float(np.mean(ndtr(-np.abs(expected - threshold) / moves)))
 
 
-def _best(covariances: list[tuple[Covariance, float]], left: PointRows) -> PointRows:
+def _best(covariances: list[tuple[Covariance, float]], left: PointRows) -> NextRows:
     """Return the points that are left which lower the error most, the best first."""
     best = list[int]()
     while len(best) < min(NEXT, len(left)):
@@ -222,6 +232,6 @@ def _distances(some: Compositions, others: PointCompositions) -> np.ndarray:
     return cast(np.ndarray, cdist(some, others))
 
 
-def _evenly(count: int, most: int) -> PointRows:
-    """Return at most so many of so many rows, spread evenly over all."""
-    return np.linspace(0, count - 1, min(count, most)).astype(np.intp)
+def _evenly(rows: PointRows, most: int) -> FewRows:
+    """Return at most so many rows, spread evenly over all."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]

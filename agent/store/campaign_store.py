@@ -95,6 +95,8 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
             mixture=self.mixture,
             misplaced=self.misplaced,
             unlearned=self.say_unlearned(held_of(self._setting("config") or {})),
+            wafers=tuple(self.wafer_gains()),
+            spared=0 if stage is None else self.count_spared(stage.round),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
         )
 

@@ -285,6 +285,7 @@ class Measurements(Settings):
 
     def set_measurement_state(self, id_: str, state: MeasurementState, reason: str) -> None:
         """Use a measurement or not, from the next training on, for good; call within a transaction."""
+        self.outdate_gains()
         self._execute("UPDATE spectra SET state = ?, reason = ?, screened = 1 WHERE id = ?", [state, reason, id_])
 
     def record_screening(self, ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from glassmap.agent.data.context import Value
 from glassmap.agent.planning.convergence import On
-from glassmap.agent.planning.enough import say_gain
+from glassmap.agent.planning.enough import say_rest
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectrum
 
 SuggestionState = Literal["measured", "flagged", "missing", "failed", "rejected", "abandoned", "retracted"]
@@ -112,18 +112,26 @@ class WaferGain(NamedTuple):
     measured: int  # of its points
     points: int  # that it has, as far as is known
     gain: float | None  # in the unit of the measure; None where too few spectra tell
+    farthest_at_pct: float | None  # of a point that is left from the nearest that is learned from
     worth: float  # the campaign's tolerance, in the same unit
     measure: On  # what has to settle
     is_enough: bool  # the gain isn't worth measuring them
     model: int  # round of the last model that was judged when it was reckoned; 0 before the first
     next: tuple[str, ...]  # samples that are left and would bring most, the best first
 
+    @property
+    def spares_some(self) -> bool:
+        """Whether enough is measured before all is."""
+        return self.is_enough and self.measured < self.points
+
     def say(self) -> str:
         """Return it in words that begin small, such as `enough of W3, 120 of 441 measured: …`; no full stop."""
         told = (
             f"{'enough' if self.is_enough else 'not enough'} of {self.wafer}, {self.measured} of {self.points} measured"
         )
-        return told if self.gain is None else f"{told}: {say_gain(self.measure, self.gain, self.worth)}"
+        if self.gain is None:
+            return told
+        return f"{told}: {say_rest(self.measure, self.gain, self.worth, self.farthest_at_pct)}"
 
 
 class SuggestionStatus(NamedTuple):

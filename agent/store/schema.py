@@ -317,8 +317,8 @@ def wafers(db: sqlite3.Connection) -> None:
             reason TEXT NOT NULL, person TEXT NOT NULL, time TEXT NOT NULL) STRICT""",
         """CREATE TABLE wafer_gains (
             wafer TEXT PRIMARY KEY, measured INTEGER NOT NULL, points INTEGER NOT NULL, gain REAL,
-            worth REAL NOT NULL, measure TEXT NOT NULL, is_enough INTEGER NOT NULL, model INTEGER NOT NULL,
-            next TEXT NOT NULL) STRICT""",  # of measuring the rest
+            farthest_at_pct REAL, worth REAL NOT NULL, measure TEXT NOT NULL, is_enough INTEGER NOT NULL,
+            model INTEGER NOT NULL, next TEXT NOT NULL) STRICT""",  # of measuring the rest
         """CREATE TABLE plans (
             since INTEGER PRIMARY KEY, space TEXT NOT NULL, planning TEXT NOT NULL) STRICT""",  # from a round on
         """CREATE TABLE samples_of_wafers (

@@ -222,6 +222,10 @@ class Settings(AuditLog):
         """
         self._record("use_changed", sorted({*self.use_changed} ^ {*ids}))
 
+    def outdate_gains(self) -> None:
+        """Have what the rest of each wafer would bring reckoned anew; call within a transaction."""
+        self._execute("UPDATE wafer_gains SET model = -1")
+
     @property
     def paused(self) -> Pause | None:
         """Who had the campaign stop before its next stage; None where it isn't paused."""

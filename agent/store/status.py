@@ -9,10 +9,11 @@ from glassmap.agent.maps.glass import GlassRule, GlassShares, say_glass
 from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision
-from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaitingFor
+from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaferGain, WaitingFor
 
 STOPPED = ("converged", "exhausted")
 IDS_SAID = 10
+WAFERS_SAID = 3  # beside the last of which enough is measured
 FLAGS_SAID = 3  # of each kind; the ledger has all
 
 
@@ -46,6 +47,8 @@ class Status(NamedTuple):
     mixture: str  # how samples of one alloy differ and what explains it, in sentences; empty where they don't
     misplaced: str  # where first peaks lie off, and the likely fault, in sentences; empty where they don't
     unlearned: str  # where it is held at what nothing was learned of, in sentences; empty where that is nowhere
+    wafers: tuple[WaferGain, ...]  # what measuring the rest of each would bring, the last reckoned last
+    spared: int  # of `missing`, what lies on a wafer of which enough is measured
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
 
     @property
@@ -88,6 +91,7 @@ class Status(NamedTuple):
             "peaks_found": self.peaks_found and self.peaks_found._asdict(),
             "glass": self.glass and self.glass._asdict(),
             "glass_rule": self.glass_rule and self.glass_rule.to_json(),
+            "wafers": [one._asdict() | {"sentence": one.say()} for one in self.wafers],
             "failure": self.failure,
             "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
@@ -121,6 +125,8 @@ def describe_status(status: Status) -> str:
     sentences.append(_describe_stage(status))
     if status.headline:
         sentences.append(status.headline)
+    if enough := describe_enough(status):
+        sentences.append(enough)
     if status.state in STOPPED and status.use_changed:
         changed = ", ".join(status.use_changed[:IDS_SAID]) + ", …" * (len(status.use_changed) > IDS_SAID)
         sentences.append(
@@ -131,6 +137,20 @@ def describe_status(status: Status) -> str:
         sentences.append(f"To look at with `glassmap ledger`: {look}.")
     sentences += describe_flags(status)
     return visible(" ".join(sentences), keep="\n")
+
+
+def describe_enough(status: Status) -> str:
+    """Return of which wafers enough is measured, and what goes on without the rest; empty where of none."""
+    enough = [one for one in status.wafers if one.spares_some]
+    if not enough or status.failure:
+        return ""
+    last = enough[-1].say()
+    told = f"{last[0].upper()}{last[1:]}."
+    if before := enough[:-1][-WAFERS_SAID:]:
+        told += f" Enough of {', '.join(f'{one.wafer} ({one.measured} of {one.points})' for one in before)} as well."
+    if status.waiting_for == "measurements" and status.spared == status.missing:
+        told += f" `glassmap go-on {status.folder}` goes on without what is missing."
+    return told
 
 
 def describe_flags(status: Status) -> list[str]:

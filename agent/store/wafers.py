@@ -10,6 +10,7 @@ from glassmap.agent.data.samples import Samples
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.store.records import ExcludedWafer, MeasuredPoint, PlannedWafer, WaferGain
 from glassmap.agent.store.settings import Settings
+from glassmap.agent.store.suggestions import PENDING
 
 
 class Wafers(Settings):
@@ -17,6 +18,7 @@ class Wafers(Settings):
 
     def record_existing(self, samples: Samples) -> None:
         """Record which samples could be planned, in place of what could before; call within a transaction."""
+        self.outdate_gains()
         self._execute("DELETE FROM existing")
         rows = zip(samples.wafers, samples.names, samples.compositions.tolist(), samples.x, samples.y, strict=True)
         for wafer, name, composition, x, y in rows:
@@ -77,6 +79,12 @@ class Wafers(Settings):
             WaferGain(**row | {"is_enough": bool(row["is_enough"]), "next": tuple(json.loads(row["next"]))})
             for row in rows
         ]
+
+    def count_spared(self, round_: int) -> int:
+        """Return how many of a round's alloys that are waited for lie on a wafer of which enough is measured."""
+        query = f"""SELECT COUNT(*) FROM suggestions WHERE round = ? AND wafer IN (
+            SELECT wafer FROM wafer_gains WHERE is_enough) AND {PENDING}"""
+        return self._value(query, [round_])
 
     def points_of(self, wafer: str) -> Samples:
         """Return the points of a wafer that are known: of the last plan's samples, of what was asked for, of tables.

@@ -9,6 +9,7 @@ from glassmap.agent.errors import CampaignError, MeasurementError
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.backends.protocol import Event, Failed, Measured, Progress
 from glassmap.flows.rounds.campaign import OpenCampaign, budget_of, holds_out, least_batch, round_of_arrivals
+from glassmap.flows.rounds.enough import weigh_wafers
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.record import name_alloy, record
 from glassmap.flows.rounds.screen import screen_new
@@ -97,6 +98,7 @@ def receive(campaign: OpenCampaign, *, files: Sequence[Path] | None = None) -> l
                 store.end_reading_again()
     else:
         return []
+    weigh_wafers(campaign)
     write_orders(store)
     return told
 
@@ -118,6 +120,7 @@ def _end_measuring(campaign: OpenCampaign, round_: int) -> str:
     status = "waiting" if missing and not _goes_on_without(campaign, round_) else "done"
     if status == "done":
         screen_new(campaign, round_)
+    weigh_wafers(campaign)
     try:
         with store.transaction():
             if status == "done":
