@@ -227,7 +227,7 @@ class Campaign:
 
     def _latest(self, kind: str) -> Path:
         with self._store() as store:
-            return _latest(store, kind)
+            return _latest(store, kind)[1]
 
     @contextmanager
     def _store(self) -> Generator[CampaignStore]:
@@ -252,14 +252,15 @@ def read_candidates(
     from glassmap.agent.maps.spectra_archive import read_archive, read_map
 
     elements, config = tuple(store.elements), store.config
-    columns, metadata = read_map(_latest(store, "map"))
+    round_, path = _latest(store, "map")
+    columns, metadata = read_map(path)
     archive = store.artefact("archive")
     known = None if archive is None else read_archive(archive[1]).measured
     return find_candidates(
         np.stack([columns[element] for element in elements], axis=1) / 100,
         columns,
         elements,
-        step_at_pct=config["space"]["step_at_pct"],
+        step_at_pct=store.space_of(round_)["step_at_pct"],
         rule=GlassRule.from_json(metadata.get("glass")) if not store.source or is_glass_given(config) else None,
         measured=known and MeasuredAlloys(known.ids, known.compositions, known.figures[DELTA_Q.name]),
         wish=read_wish(store.folder, config),
@@ -269,12 +270,12 @@ def read_candidates(
     )
 
 
-def _latest(store: CampaignStore, kind: str) -> Path:
-    """Return the path of the newest file of a kind.
+def _latest(store: CampaignStore, kind: str) -> tuple[int, Path]:
+    """Return round and path of the newest file of a kind.
 
     Raises:
         StoreError: If there is none yet.
     """
     if (found := store.artefact(kind)) is None:
         raise StoreError(f"{store.folder} has no {kind} yet; the first comes with the first round. Let it run on.")
-    return found[1]
+    return found

@@ -21,6 +21,7 @@ from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import GlassmapError, ModelError, StoreError
 from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
 from glassmap.agent.maps.knowledge import extrapolated_share
+from glassmap.agent.maps.sides import common_alloys
 from glassmap.agent.maps.spectra_archive import (
     PeakFigures,
     SpectraArchive,
@@ -163,13 +164,14 @@ def read_begun_campaign(folder: Path) -> CampaignSnapshot:
 
 def _read(store: CampaignStore) -> CampaignSnapshot:
     config, (axis_name, axis, wavelength) = store.config, store.axis()
-    round_at_work = store.last_planned_round()
+    round_at_work, map_ = store.last_planned_round(), store.artefact("map")
+    shown = config if map_ is None else config | {"space": store.space_of(map_[0])}
     return CampaignSnapshot(
         folder=store.folder,
         name=visible(config["name"]),
         elements=tuple(store.elements),
         source=visible(store.source),
-        settings=read_settings(config),
+        settings=read_settings(shown),
         axis_name=axis_name,
         axis=axis,
         wavelength=wavelength,
@@ -183,7 +185,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         n_failed=sum(store.count_failures().values()),
         running=store.progress(),
         used=store.used(),
-        map=store.artefact("map"),
+        map=map_,
         other_maps=_other_maps(store),
         maps=store.artefacts("map"),
         checkpoints=store.artefacts("checkpoint"),
@@ -423,18 +425,22 @@ def harm_of_map(campaign: CampaignSnapshot) -> str:
 
 
 def map_changes(campaign: CampaignSnapshot, rounds: list[int]) -> dict[int, tuple[float, float]]:
-    """Return how far a round's map is from that of the round before: mean and largest change of Δq, 1/Å."""
+    """Return how far a round's map is from that of the round before: mean and largest change of Δq, 1/Å.
+
+    Where the space changed between them, the alloys count that both hold.
+    """
     changes: dict[int, tuple[float, float]] = {}
-    before: tuple[int, np.ndarray] | None = None
+    before: tuple[int, dict[str, np.ndarray]] | None = None
     for round_ in sorted({*rounds, *(r - 1 for r in rounds)}):
         if (path := campaign.maps.get(round_)) is None:
             continue
         try:
-            now = read_map(path)[0][DELTA_Q.name]
+            now = read_map(path)[0]
         except ModelError:  # `glassmap verify` says so
             continue
-        if before is not None and before[0] == round_ - 1 and round_ in rounds and len(now) == len(before[1]):
-            change = np.abs(now - before[1])
+        if before is not None and before[0] == round_ - 1 and round_ in rounds:
+            rows = common_alloys(before[1], now)
+            change = np.abs(now[DELTA_Q.name][rows[1]] - before[1][DELTA_Q.name][rows[0]])
             if np.isfinite(change).any():
                 changes[round_] = float(np.nanmean(change)), float(np.nanmax(change))
         before = round_, now

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from glassmap.agent.config.campaign import CampaignConfig, slug
+from glassmap.agent.config.campaign import slug
+from glassmap.agent.config.space import SpaceConfig
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.context import Held, say_held
 from glassmap.agent.data.spectrum import q_axis
@@ -65,7 +66,7 @@ def generate_alloy(
         ensemble = ensemble.held_at({**({} if ensemble.context is None else ensemble.context.held), **held})
     said = "" if ensemble.context is None else say_held(ensemble.context.held)
     unlearned = "" if ensemble.context is None else store.say_unlearned(ensemble.context.held)
-    space = CampaignConfig.recorded(store.config).space.build()
+    space = SpaceConfig.model_validate(store.space_of(round_)).build()
     block, row = block_of(space, composition, size=ensemble.block_size)
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()

@@ -31,7 +31,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.shapes import AxisName
 from glassmap.agent.store.records import Suggestion, WaferGain
 from glassmap.flows.backends.lab.matching import is_in_use
-from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON
+from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON, Deliveries
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.enough import weigh_wafers
 from glassmap.flows.rounds.record import record
@@ -67,13 +67,11 @@ class Planner:
             if path.exists():
                 earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
                 config = config.continuing(earlier, given={})
-                config.check_continues(earlier)
+                config.check_continues(earlier, folder=folder)
             config.to_toml(path)
         self._stack = ExitStack()
         self._campaign: OpenCampaign = self._stack.enter_context(open_campaign(folder, report=report))
-        deliveries = self._campaign.backend.deliveries
-        assert deliveries is not None, "the settings say so"
-        self._deliveries, self._first_round = deliveries, settings.first_own_round
+        self._first_round = settings.first_own_round
         self._given: set[str] = set()  # suggested by this process
 
     def __enter__(self) -> Self:
@@ -223,6 +221,12 @@ class Planner:
         ]
         told = {"wafer": one.wafer, "measured": one.measured, "points": one.points, "gain": one.gain}
         return told | {"tolerance": one.worth, "is_enough": one.is_enough, "sentence": one.say(), "next": following}
+
+    @property
+    def _deliveries(self) -> Deliveries:
+        deliveries = self._campaign.backend.deliveries
+        assert deliveries is not None, "the settings say so"
+        return deliveries
 
     def _advance(self) -> None:
         """Have the campaign go on as far as it can; it doesn't where it has to wait."""

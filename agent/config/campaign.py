@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
+from glassmap.agent.config.changes import changes_between, say_changes, say_undoing
 from glassmap.agent.config.glass import GlassConfig
 from glassmap.agent.config.messages import explain
 from glassmap.agent.config.planning import PlanningConfig, StopConfig
@@ -26,11 +27,13 @@ from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
 from glassmap.agent.planning.acquisition import RULES
 
 FILE_NAME = "campaign.toml"
-# What may change between two rounds, and the `free` settings of each table; anything else would make those before and
-# after incomparable.
+# What may change while a campaign runs, and the `free` settings of each table; anything else would falsify what was
+# found before. docs/operations.md says from when each counts.
 FREE_SETTINGS = (
-    *("name", "device", "runner", "dask", "candidates", "wafer", "cost", "glass", "stop", "schedule", "notify", "wish"),
+    *("name", "device", "runner", "dask", "candidates", "wafer", "cost", "planning", "glass", "stop"),
+    *("schedule", "notify", "wish"),
 )
+FREE_THEN: dict[str, set[str]] = {"planning": {"approval"}, "space": set()}  # while stores didn't say what was given
 
 
 class CampaignConfig(Settings):
@@ -144,8 +147,13 @@ class CampaignConfig(Settings):
             CampaignError: If the file is missing or no TOML, or a setting is unknown or impossible; says which and
                 what is allowed.
         """
+        return cls.in_file(read_toml(path), path)
+
+    @classmethod
+    def in_file(cls, settings: Mapping[str, Any], path: Path) -> "CampaignConfig":
+        """Check settings as if they stood in a campaign file; see `from_toml`."""
         folder = path.resolve().parent
-        config = cls.of({"name": folder.name} | read_toml(path), source=str(path))
+        config = cls.of({"name": folder.name, **settings}, source=str(path))
         try:
             resolved: dict[str, Any] = {
                 "backend": config.backend.resolved(folder),
@@ -174,7 +182,7 @@ class CampaignConfig(Settings):
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
             given: What was given of those. What was and is no longer has been taken out, and has its default again.
-                None where nobody knows: all that may change is then taken for given, but what was a default of then.
+                None where nobody knows: all that might change then is taken for given, but what was a default of then.
 
         Raises:
             CampaignError: If what is given now doesn't go with what is left out.
@@ -182,7 +190,7 @@ class CampaignConfig(Settings):
         then = self.recorded(earlier)
         known = given
         if known is None:
-            known = without_old_defaults(then.model_dump(mode="json", include=then._free))
+            known = without_old_defaults(then.model_dump(mode="json", include=then._free | FREE_THEN))
         whole = _completed(self, then, known)
         settings = whole.model_dump(mode="json")
         is_older = "energy" not in earlier.get("model", {})
@@ -198,30 +206,35 @@ class CampaignConfig(Settings):
         """Return the settings that what a campaign finds depends on, as JSON: without those that may change."""
         return self.model_dump(mode="json", exclude=self._free)
 
-    def check_continues(self, earlier: Mapping[str, Any]) -> None:
+    def check_continues(self, earlier: Mapping[str, Any], *, folder: Path = Path("FOLDER")) -> None:
         """Refuse to go on with settings that the rounds so far were not made with.
 
         Args:
             earlier: The settings as they were, `model_dump(mode="json")` of this version or an earlier one.
+            folder: The campaign's, to name the command.
 
         Raises:
             CampaignError: If another setting differs than those of `FREE_SETTINGS` and the free ones of each table.
         """
-        now, before = self.binding(), self.recorded(earlier).binding()
-        if changed := [name for name in now if now[name] != before.get(name)]:
-            within = (*self.backend.free, *self.spectrum.free, *self.planning.free)
+        if changes := changes_between(self.recorded(earlier).binding(), self.binding()):
+            within = [f"{table}.{name}" for table, names in self._free_within.items() for name in sorted(names)]
             raise CampaignError(
-                f"Changed since the campaign began: {', '.join(changed)}; its rounds depend on that. Only "
-                f"{', '.join(FREE_SETTINGS)} may change, and {', '.join(within)} within a table; put the old values "
-                "back, or start another campaign."
+                f"Changed since the campaign began: {say_changes(changes)}. What was measured and learned rests on "
+                f"that: put it back {say_undoing(changes, folder)}, or begin another campaign with `glassmap init`. "
+                f"What may change is {', '.join(FREE_SETTINGS)}, and {', '.join(within)}."
             )
 
     @property
     def _free(self) -> dict[str, Any]:
         """What may change between two rounds, as pydantic takes it in or leaves it out."""
-        free: dict[str, Any] = dict.fromkeys(FREE_SETTINGS, True)
-        tables = {"spectrum": {*self.spectrum.free}, "planning": {*self.planning.free}, "backend": {*self.backend.free}}
-        return free | tables | ({"guide": {"backend": {*self.guide.backend.free}}} if self.guide else {})
+        guide = {"guide": {"backend": {*self.guide.backend.free}}} if self.guide else {}
+        return dict.fromkeys(FREE_SETTINGS, True) | self._free_within | guide
+
+    @property
+    def _free_within(self) -> dict[str, set[str]]:
+        """What may change of the tables that may not as a whole."""
+        tables: dict[str, Settings] = {"space": self.space, "spectrum": self.spectrum, "backend": self.backend}
+        return {name: {*table.free} for name, table in tables.items()}
 
 
 def _completed(settings: BaseModel, earlier: BaseModel, given: Mapping[str, Any]) -> BaseModel:

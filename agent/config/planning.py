@@ -1,7 +1,7 @@
 """How a campaign goes on, and when it stops."""
 
 from collections.abc import Collection
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,9 +15,10 @@ MOST_DELTA_Q = 0.02  # 1/Å; glasses and crystals differ by 0.3, and a model of 
 
 
 class PlanningConfig(Settings):
-    """How the next batch is chosen; see `glassmap.agent.planning.acquisition.plan_batch`."""
+    """How the next batch is chosen; see `glassmap.agent.planning.acquisition.plan_batch`.
 
-    free: ClassVar = ("approval",)
+    All of it may change while a campaign runs, and counts from the next plan on.
+    """
 
     unit: Literal["alloy", "wafer"] = "alloy"  # what is chosen first: single alloys, or a wafer and then its points
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20

@@ -26,6 +26,8 @@ _TAKEN = {"_id", "file", "sample", "id", "composition", "intensity", "q", "two_t
 class SpaceConfig(Settings):
     """The alloys that may be planned; see `glassmap.agent.data.composition.CompositionSpace`."""
 
+    free: ClassVar = ("step_at_pct", "bounds_at_pct", "edges", "max_elements", "limits")  # from the next plan on
+
     elements: tuple[str, ...]
     step_at_pct: Annotated[int, Field(gt=0, le=100)] = 1
     bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})

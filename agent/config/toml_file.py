@@ -1,4 +1,4 @@
-"""Reading a campaign file: what is no TOML, or none that a person wrote, is refused with its line."""
+"""A campaign file as text: read, where what is no TOML is refused with its line, and edited, comments kept."""
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,31 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         CampaignError: If the file is missing, too large, no TOML, or nested more deeply than any settings are.
     """
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Read a campaign file as it is.
+
+    Raises:
+        CampaignError: If it is missing, too large or no text.
+    """
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise CampaignError(f"{path} has {size} bytes, a campaign file at most {MAX_BYTES}. Is it another file?")
-        text = path.read_bytes().decode()
+        return path.read_bytes().decode()
     except FileNotFoundError as error:
         raise CampaignError(f"No campaign file at {path}. Make one with `glassmap init {path.parent}`.") from error
     except UnicodeDecodeError as error:
         raise CampaignError(f"{path} is not valid TOML: it is no text in UTF-8 ({error}).") from error
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """Read settings from the text of a campaign file, unchecked.
+
+    Raises:
+        CampaignError: If it is no TOML, or nested more deeply than any settings are.
+    """
     try:
         settings = tomllib.loads(text)
         if _is_deeper(settings, than=MAX_DEPTH):
@@ -40,6 +57,29 @@ def read_toml(path: Path) -> dict[str, Any]:
         line = _line_with_most(text, lambda line: sum(map(str.isdigit, line)))
         raise CampaignError(f"{path}, line {line}: a number has thousands of digits. Correct it.") from error
     return settings
+
+
+def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
+    """Return the text of a campaign file with other settings; whatever else stands there, comments too, stays.
+
+    Args:
+        text: Valid TOML.
+        changes: Values by their place, such as `("planning", "batch")`; None takes a setting out.
+    """
+    import tomlkit  # which only this needs
+
+    document = tomlkit.parse(text)
+    for (*tables, name), value in changes.items():
+        table: Any = document
+        for part in tables:
+            if value is not None and part not in table:
+                table[part] = tomlkit.table()
+            table = table.get(part, {})
+        if value is not None:
+            table[name] = value
+        elif name in table:
+            del table[name]
+    return tomlkit.dumps(document)
 
 
 def _line_with_most(text: str, count: Callable[[str], int]) -> int:

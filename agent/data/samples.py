@@ -60,6 +60,16 @@ class Samples:
         """Return the rows of a wafer."""
         return np.flatnonzero(np.array(self.wafers) == wafer)
 
+    def with_others(self, others: "Samples") -> "Samples":
+        """Return these and others, in that order."""
+        return Samples(
+            self.names + others.names,
+            self.wafers + others.wafers,
+            np.concatenate([self.compositions, others.compositions]),
+            np.concatenate([self.x, others.x]),
+            np.concatenate([self.y, others.y]),
+        )
+
     @classmethod
     def joined(cls, parts: Sequence["Samples"]) -> "Samples":
         """Return several lists, one at least, as one; of a sample that stands in more than one the last counts."""

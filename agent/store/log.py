@@ -12,17 +12,18 @@ from glassmap.agent.store.records import LogLine
 class AuditLog(StoreConnection):
     """The tables `log` and `notices`."""
 
-    def log(self, event: str, detail: str = "", *, subject: str = "") -> None:
+    def log(self, event: str, detail: str = "", *, subject: str = "", person: str | None = None) -> None:
         """Add a line to the audit log; call within a transaction.
 
         Args:
             event: What was done, a word.
             detail: How much, why.
             subject: Id of the suggestion or measurement that it was done to.
+            person: Who did it; by default who opened the store.
         """
         self._execute(
             "INSERT INTO log (time, event, detail, person, subject) VALUES (?, ?, ?, ?, ?)",
-            [now(), event, detail, self.person, subject],
+            [now(), event, detail, self.person if person is None else person, subject],
         )
 
     def log_lines(self, *, subject: str | None = None) -> list[LogLine]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
-from glassmap.agent.data.context import WAFER, rows_of
+from glassmap.agent.data.context import WAFER, Held, rows_of
 from glassmap.agent.data.samples import Samples, name_of_wafer, samples_of
-from glassmap.agent.errors import CampaignError, DatasetError
+from glassmap.agent.errors import CampaignError, DatasetError, SpectrumError
 from glassmap.agent.shapes import Compositions, Mask, PerSample, Spectra, Spectrum
 from glassmap.agent.store.records import Measurement, Suggestion
-from glassmap.flows.backends.protocol import CONTEXT, Backend, Ledger, Measured, TestSet
+from glassmap.flows.backends.protocol import CONTEXT, Backend, Failed, Ledger, Measured, TestSet
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
@@ -72,21 +72,30 @@ class Replay(Backend):
                 f"None of the {len(spectra)} alloys of {settings.dataset} lies within the bounds and limits of "
                 "[space]. Widen them."
             )
-        held_at = config.space.held
+        self._held_at, everything = config.space.held, spectra
         try:
-            spectra, context = spectra.select(admitted).with_context(held_at)
+            spectra, context = spectra.select(admitted).with_context(self._held_at)
         except DatasetError as error:
             raise CampaignError(f"{settings.dataset}: {error} Correct space.context in the campaign file.") from error
         self.notes = tuple(note for note in spectra.notes if note not in known_notes)
         counts = counts_of(spectra)
-        spectra = spectra.prepared(**config.spectrum.read())
+        self._steps = config.spectrum.read()
+        spectra = spectra.prepared(**self._steps)
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)
         self._all, self._pool, self._counts = spectra, spectra.select(~held), counts[~held]
         self._known = context
         self._test = spectra.select(held) if held.any() else None
-        self._samples = samples_of(self._pool)
         self._context, self._test_context = (rows_of(context, np.flatnonzero(part)) for part in (~held, held))
+        self._samples = samples_of(self._pool)
+        self._beyond = None if admitted.all() else everything.select(~admitted)
+        if self._beyond is not None and settings.hold_out == "wafer" and self._test is not None:
+            others = ~np.isin(wafers_of(self._beyond), wafers_of(self._test))  # a wafer is held out whole
+            self._beyond = self._beyond.select(others) if others.any() else None
+        if self._beyond is not None:
+            self._samples = self._samples.with_others(samples_of(self._beyond))
+        called = zip(self._samples.wafers, self._samples.names, strict=True)
+        self._rows = {sample: row for row, sample in enumerate(called)}
         self.has_test_set, self.holds_flagged = self._test is not None, settings.flagged == "hold"
         self.source = f"simulated with {potential}" if (potential := spectra.attributes.get("potential")) else ""
         self.needs_screening = not self.source
@@ -97,23 +106,48 @@ class Replay(Backend):
         self.fingerprint = digest.hexdigest()
 
     def candidates(self) -> Samples:
-        """Return the samples of the data set that aren't held out."""
+        """Return the samples of the data set that aren't held out.
+
+        Those come last that lie outside the space that the campaign began with, which is what was split: a space that
+        became wider admits some of them.
+        """
         return self._samples
 
-    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured]:
-        """Look each up by its row."""
+    def measure(self, pending: Sequence[Suggestion], ledger: Ledger) -> Generator[Measured | Failed]:
+        """Look each up by its name; by its row where it was planned by a version that asked for no names."""
         for s in pending:
-            facts: dict[str, Any] = {"counts": float(self._counts[s.row])}
-            if wafer := self._samples.wafers[s.row]:
+            try:
+                found, counts, context = self._look_up(s)
+            except (DatasetError, SpectrumError) as error:  # outside the space that the campaign began with
+                yield Failed(s, f"It can't be replayed: {error}")
+                continue
+            facts: dict[str, Any] = {"counts": counts}
+            if wafer := wafers_of(found)[0]:
                 facts[WAFER] = wafer
-            if self._context:
-                facts[CONTEXT] = {name: values[s.row].item() for name, values in self._context.items()}
-            yield Measured(s, self._pool.compositions[s.row], self._pool.intensities[s.row], facts)
+            if context:
+                facts[CONTEXT] = context
+            yield Measured(s, found.compositions[0], found.intensities[0], facts)
 
     def recall(self, measurement: Measurement, ledger: Ledger) -> Spectrum | None:
         """Look it up again."""
         asked = ledger.suggestion(measurement.suggestion or "")
-        return None if asked is None else self._pool.intensities[asked.row]
+        return None if asked is None else self._look_up(asked)[0].intensities[0]
+
+    def _look_up(self, asked: Suggestion) -> "tuple[SpectraSet, float, Held]":
+        """Return a sample alone as it is learned, its counts, and its process variables.
+
+        Raises:
+            DatasetError: If its process variables aren't known.
+            SpectrumError: If it doesn't cover the range, or holds no signal.
+        """
+        row = self._rows.get((asked.wafer, asked.sample), asked.row)
+        if row < len(self._pool):
+            context = {name: values[row].item() for name, values in self._context.items()}
+            return self._pool.select(np.array([row])), float(self._counts[row]), context
+        assert self._beyond is not None, "it was among the candidates"
+        alone, known = self._beyond.select(np.array([row - len(self._pool)])).with_context(self._held_at)
+        context = {name: values[0].item() for name, values in known.items()}
+        return alone.prepared(**self._steps), float(counts_of(alone)[0]), context
 
     def hold_out(self) -> TestSet | None:
         """Return the test set, if the replay was asked for one."""

@@ -208,6 +208,28 @@ def extend(
 
 
 @command()
+def change(
+    folder: Folder,
+    settings: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE...", help="Such as planning.batch=10; NAME= takes a setting out.")
+    ],
+    reason: Reason = "",
+) -> None:
+    """Change settings while the campaign runs, in its file and in the log; comments stay.
+
+    Batch, planning rule, bounds, step, hold-out share and costs count from the next plan on, stop rule and budgets from
+    the next stage. What would falsify what was found before is refused; so is what is wrong.
+
+    Example: `glassmap change campaigns/lab planning.batch=10 'space.bounds_at_pct.V=[5, 60]' --reason "short beamtime"`
+    """
+    from glassmap.flows.actions import current_user
+    from glassmap.flows.change import change
+
+    with errors_in_words():
+        say(change(folder, settings, reason, person=current_user()))
+
+
+@command()
 def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Scans and composition tables.")]) -> None:
     """Take in files by hand, wherever they lie and however new they are.
 

@@ -1,7 +1,8 @@
 """What a stage works with: the open campaign, who measures in a round, and what its budget leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +10,10 @@ import numpy as np
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.config.changes import Change, changes_between
+from glassmap.agent.config.planning import PlanningConfig
+from glassmap.agent.config.space import SpaceConfig
+from glassmap.agent.data.composition import CompositionSpace, label
 from glassmap.agent.data.glass_labels import read_labels
 from glassmap.agent.data.spectrum import q_axis
 from glassmap.agent.errors import CampaignBusy, CampaignError
@@ -18,6 +23,7 @@ from glassmap.agent.progress import Report, ignore
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import DRIVER
 from glassmap.agent.store.connection import FILE_NAME as STORE
+from glassmap.agent.store.records import PlannedBy
 from glassmap.flows.backends.protocol import Backend, open_backend
 from glassmap.flows.rounds.leftovers import tidy
 
@@ -42,12 +48,44 @@ class OpenCampaign:
     ) -> None:
         self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
         self.cluster = cluster
+        self._file = _content(store.folder)
 
     def at(self, round_: int) -> "RoundContext":
         """Return who measures in a round, and since which round they do."""
         if self.guide is not None and self.config.guide is not None and round_ < self.config.first_own_round:
             return RoundContext(round_, self.guide, self.config.guide.backend, 1, is_guide=True)
         return RoundContext(round_, self.backend, self.config.backend, self.config.first_own_round, is_guide=False)
+
+    def space_of(self, round_: int) -> CompositionSpace:
+        """Return the space that a round was planned in, and is mapped; of one to be planned, today's."""
+        if round_ > self.store.last_planned_round():
+            return self.config.space.build()
+        return SpaceConfig.model_validate(self.store.space_of(round_)).build()
+
+    def hold_out_share_of(self, round_: int) -> float:
+        """Return the share of a batch that a round was planned to hold out; of one to be planned, today's."""
+        planned = self.store.planned_by(round_) if round_ <= self.store.last_planned_round() else None
+        planning = self.config.planning if planned is None else PlanningConfig.model_validate(planned.planning)
+        return planning.hold_out_share
+
+    def take_changes(self) -> None:
+        """Go on with what a person changed in the campaign file since it was read.
+
+        Raises:
+            CampaignError: If the file is wrong now, or a setting changed that the recorded rounds depend on.
+        """
+        folder = self.store.folder
+        if (content := _content(folder)) == self._file or content is None:
+            return
+        config, start = CampaignConfig.from_toml(folder / FILE_NAME), Start.of(self.store)
+        given, config = config.given, continued(config, start, folder)
+        if config != self.config:
+            opened = open_backends(config, folder, start)
+            for one in filter(None, opened):
+                one.run_on(self.cluster)
+            self.config, (self.backend, self.guide) = config, opened
+        _take_settings(self.store, config, given, person=whoever_runs())
+        self._file = content
 
 
 class RoundContext(NamedTuple):
@@ -91,30 +129,34 @@ def open_campaign(
         StoreError: If another process advances the campaign.
     """
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
-    given, start = config.given, _Start.in_folder(folder)
-    if start is not None:
-        config = config.continuing(start.config, given=start.given)
-        config.check_continues(start.config)
-    backend, guide = open_backend(config.backend, config, folder), None
-    check_stop(config, backend)
-    if config.glass.labels is not None:
-        read_labels(config.glass.labels, config.space.elements)
-    if config.guide is not None:
-        guide = open_backend(config.guide.backend, config, folder)
-        check_guide(backend, guide)
-    if start is not None:
-        check_data(folder, backend, recorded=start.fingerprint)
-        if guide is not None:
-            check_data(folder, guide, recorded=start.guide_fingerprint)
+    given, start = config.given, Start.in_folder(folder)
+    config = continued(config, start, folder)
+    backend, guide = open_backends(config, folder, start)
     with CampaignStore.open(folder, person=person) as store, _open_cluster(config) as cluster:
-        if _Start.of(store) != start:
+        if Start.of(store) != start:
             raise CampaignBusy(f"Another process has just advanced the campaign in {folder}. Try again.")
-        for one in (backend, guide):
-            if one is not None:
-                one.run_on(cluster)
+        for one in filter(None, (backend, guide)):
+            one.run_on(cluster)
         tidy(store)
-        _record_settings(store, config, given, backend, guide)
+        if store.has_begun:
+            _take_settings(store, config, given, person=whoever_runs() if person == DRIVER else person)
+        else:
+            _begin(store, config, given, backend, guide)
         yield OpenCampaign(config, store, backend, report, guide, cluster)
+
+
+def _content(folder: Path) -> bytes | None:
+    """Return what stands in a campaign's file; None where there is none."""
+    path = folder / FILE_NAME
+    return path.read_bytes() if path.is_file() else None
+
+
+def whoever_runs() -> str:
+    """Return whose process this is: who has taken what stands in the campaign file, whoever wrote it there."""
+    try:
+        return getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return DRIVER
 
 
 def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | None"]:
@@ -126,23 +168,28 @@ def _open_cluster(config: CampaignConfig) -> AbstractContextManager["Cluster | N
     return open_cluster(config)
 
 
-class _Start(NamedTuple):
-    """What a store recorded of how its campaign began; see `CampaignStore`."""
+class Start(NamedTuple):
+    """What a store recorded of how its campaign began and what people asked for; see `CampaignStore`."""
 
     config: dict[str, Any]
     given: dict[str, Any] | None  # of its settings; None where an earlier version recorded them
+    space: Mapping[str, Any]  # that it began with
+    requests: list[tuple[float, ...]]  # atomic fractions of what people asked for and no round has planned yet
     fingerprint: str
     guide_fingerprint: str | None
 
     @classmethod
-    def of(cls, store: CampaignStore) -> "_Start | None":
+    def of(cls, store: CampaignStore) -> "Start | None":
         """Read it; None of a campaign that has not begun."""
         if not store.has_begun:
             return None
-        return cls(store.config, store.given_settings, store.fingerprint, store.guide_fingerprint)
+        config, began = store.config, store.planned_by(0)
+        space = config["space"] if began is None else began.space
+        requests = [one.composition for one in store.requests if one.round is None]
+        return cls(config, store.given_settings, space, requests, store.fingerprint, store.guide_fingerprint)
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "_Start | None":
+    def in_folder(cls, folder: Path) -> "Start | None":
         """Read it from a store of any version, which stays as it is; None where there is none."""
         if not (folder / STORE).exists():
             return None
@@ -150,31 +197,112 @@ class _Start(NamedTuple):
             return cls.of(store)
 
 
-def _record_settings(
+def continued(config: CampaignConfig, start: "Start | None", folder: Path) -> CampaignConfig:
+    """Return the settings with which a campaign goes on; see `CampaignConfig.continuing`.
+
+    Raises:
+        CampaignError: If one changed that the recorded rounds depend on.
+    """
+    if start is None:
+        return config
+    config = config.continuing(start.config, given=start.given)
+    config.check_continues(start.config, folder=folder)
+    if start.requests and not (admitted := config.space.build().admits(np.array(start.requests))).all():
+        asked = (one for one, is_in in zip(start.requests, admitted, strict=True) if not is_in)
+        names = " ".join(label(np.array(one), config.space.elements) for one in asked)
+        raise CampaignError(
+            f"The bounds and limits of [space] leave out what was requested for the next batch: {names}. Widen them, "
+            f"or withdraw it first: `glassmap request {folder} {names} --withdraw`."
+        )
+    return config
+
+
+def open_backends(config: CampaignConfig, folder: Path, start: "Start | None") -> tuple[Backend, Backend | None]:
+    """Open who measures, and the guide if there is one, by the space that the campaign began with.
+
+    What may be planned of that by today's is said by `candidates.offered`; so a data set is split as it was.
+
+    Raises:
+        CampaignError: If settings and data don't fit each other, or the data changed since the campaign began.
+        DatasetError: If the table of labels that the file names can't be read, or contradicts itself.
+    """
+    began = config if start is None else config.model_copy(update={"space": SpaceConfig.model_validate(start.space)})
+    backend, guide = open_backend(config.backend, began, folder), None
+    check_stop(config, backend)
+    if config.glass.labels is not None:
+        read_labels(config.glass.labels, config.space.elements)
+    if config.guide is not None:
+        guide = open_backend(config.guide.backend, began, folder)
+        check_guide(backend, guide)
+    if start is not None:
+        check_data(folder, backend, recorded=start.fingerprint)
+        if guide is not None:
+            check_data(folder, guide, recorded=start.guide_fingerprint)
+    return backend, guide
+
+
+def _take_settings(store: CampaignStore, config: CampaignConfig, given: dict[str, Any], *, person: str) -> None:
+    """Record and log what a person changed in the file of a campaign that has begun; see `record_settings`."""
+    if config.model_dump(mode="json") != store.config or given != store.given_settings:
+        with store.transaction():
+            record_settings(store, config, given, person=person)
+
+
+def record_settings(
+    store: CampaignStore, config: CampaignConfig, given: dict[str, Any], *, person: str, reason: str = ""
+) -> list[Change]:
+    """Record and log settings of a campaign that has begun; call within a transaction.
+
+    A campaign that has stopped decides again where that rests on what changed.
+
+    Args:
+        store: The campaign's.
+        config: Its settings with what they leave out as it was; see `CampaignConfig.continuing`.
+        given: What was given of them.
+        person: Who changed them, or took what somebody wrote into the file.
+        reason: Why, for the log.
+
+    Returns:
+        What changed.
+    """
+    then, new = CampaignConfig.recorded(store.config), config.model_dump(mode="json")
+    old = then.model_dump(mode="json")
+    changes = changes_between(old, new)
+    if changes and store.planned_by(0) is None:  # an earlier version began it
+        store.record_planned_by(PlannedBy(0, old["space"], old["planning"]))
+    if changes and _decides_otherwise(then, config) and next_round(store) is None:
+        store.reopen_decision()
+    for one in changes:
+        store.log("setting changed", f"{one}{f': {reason}' if reason else ''}", person=person)
+    if new != store.config:
+        store.record_config(new)
+    store.record_given_settings(given)
+    return changes
+
+
+def _decides_otherwise(then: CampaignConfig, now: CampaignConfig) -> bool:
+    """Return whether a campaign that has stopped may go on by other settings: by its rule, or what is left to plan."""
+
+    def what_counts(config: CampaignConfig) -> list[object]:
+        glass = config.glass if config.stop.on == "glass" else None
+        planning = config.planning.batch, config.planning.hold_out_share
+        return [config.stop, glass, planning, config.space, config.candidates, config.wafer]
+
+    return what_counts(then) != what_counts(now)
+
+
+def _begin(
     store: CampaignStore, config: CampaignConfig, given: dict[str, Any], backend: Backend, guide: Backend | None
 ) -> None:
-    """Record the settings; where the rule of a campaign that has stopped changed, have it decide again."""
-    if not store.has_begun:
-        with store.transaction():
-            record_start(store, config, given, backend, guide)
-            store.log("campaign started")
-            for note in backend.notes:
-                store.log("set aside", note)
-            store.record_mixture(backend.mixture())
-        return
-    new = config.model_dump(mode="json")
-    old = store.config
-    if new != old:
-        with store.transaction():
-            then = CampaignConfig.recorded(old)
-            is_other_rule = config.stop != then.stop or (config.stop.on == "glass" and config.glass != then.glass)
-            if is_other_rule and next_round(store) is None:
-                store.reopen_decision()
-            store.record_config(new)
-            store.log("settings changed")
-    if given != store.given_settings:
-        with store.transaction():
-            store.record_given_settings(given)
+    """Record what a campaign begins with."""
+    settings = config.model_dump(mode="json")
+    with store.transaction():
+        record_start(store, config, given, backend, guide)
+        store.record_planned_by(PlannedBy(0, settings["space"], settings["planning"]))
+        store.log("campaign started")
+        for note in backend.notes:
+            store.log("set aside", note)
+        store.record_mixture(backend.mixture())
 
 
 def record_start(
@@ -270,7 +398,7 @@ def budget_of(store: CampaignStore, config: CampaignConfig) -> Budget:
 
 def holds_out(campaign: OpenCampaign, round_: int) -> bool:
     """Whether a part of a round's batch is held out: the backend has no test set, and the settings give it a share."""
-    return not campaign.at(round_).backend.has_test_set and campaign.config.planning.hold_out_share > 0
+    return not campaign.at(round_).backend.has_test_set and campaign.hold_out_share_of(round_) > 0
 
 
 def least_batch(campaign: OpenCampaign, round_: int) -> int:

@@ -21,7 +21,9 @@ from glassmap.flows.rounds.chamber import planned_points
 def candidates_of(campaign: OpenCampaign, round_: int) -> CompositionSpace | Samples:
     """Return what a round's batch may be chosen from, asked for before or not; see `known_candidates`."""
     at = campaign.at(round_)
-    return at.backend.candidates() if at.is_guide else known_candidates(campaign.config, at.backend, campaign.store)
+    if at.is_guide:
+        return offered(campaign.config, at.backend)
+    return known_candidates(campaign.config, at.backend, campaign.store)
 
 
 def known_candidates(config: CampaignConfig, backend: Backend, store: CampaignStore) -> CompositionSpace | Samples:
@@ -37,7 +39,7 @@ def known_candidates(config: CampaignConfig, backend: Backend, store: CampaignSt
     """
     makes = config.planning.unit == "wafer" and config.wafer is not None
     if config.candidates is None:
-        return planned_points(config, store) if makes else backend.candidates()
+        return planned_points(config, store) if makes else offered(config, backend)
     settings, elements = config.candidates, config.space.elements
     samples = read_samples(
         settings.table,
@@ -47,14 +49,33 @@ def known_candidates(config: CampaignConfig, backend: Backend, store: CampaignSt
         unit=settings.unit,
         others=settings.others,
     )
-    admitted = np.flatnonzero(config.space.build().admits(samples.compositions))
-    if not (len(admitted) or makes):
+    if makes:
+        return Samples.joined([_within(config, samples), planned_points(config, store)])
+    return _some_within(config, samples, ", ".join(path.name for path in settings.table))
+
+
+def offered(config: CampaignConfig, backend: Backend) -> CompositionSpace | Samples:
+    """Return what who measures offers of today's space: all of it, or the samples that there are in it.
+
+    Raises:
+        CampaignError: If the space admits none of the samples.
+    """
+    found = backend.candidates()
+    return config.space.build() if isinstance(found, CompositionSpace) else _some_within(config, found, "the data set")
+
+
+def _some_within(config: CampaignConfig, samples: Samples, of: str) -> Samples:
+    """Return the samples that lie within the bounds and limits, or refuse that none does."""
+    if not len(found := _within(config, samples)):
         raise CampaignError(
-            f"None of the {len(samples)} samples of {', '.join(path.name for path in settings.table)} lies within the "
-            "bounds and limits of [space]. Widen them."
+            f"None of the {len(samples)} samples of {of} lies within the bounds and limits of [space]. Widen them, as "
+            "with `glassmap change`."
         )
-    samples = samples.select(admitted)
-    return Samples.joined([samples, planned_points(config, store)]) if makes else samples
+    return found
+
+
+def _within(config: CampaignConfig, samples: Samples) -> Samples:
+    return samples.select(np.flatnonzero(config.space.build().admits(samples.compositions)))
 
 
 class Choice:

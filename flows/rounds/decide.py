@@ -41,7 +41,7 @@ def _decide(campaign: OpenCampaign, at: RoundContext, changes: Sequence[float], 
     measure = "delta_q" if config.stop.on == "delta_q" else "mse"
     hold_out, left_out = (store.marks(kind, measure, since=at.since) for kind in ("held out", "left out"))
     budget, used = budget_of(store, config), store.used()
-    if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, at.number):
+    if (left := spectra_left(campaign)) is not None and left < least_batch(campaign, at.number + 1):
         used = used._replace(spectra=budget.spectra)  # what is left is no batch
     share = 1.0 if at.backend.has_test_set else 1 - config.planning.hold_out_share
     return decide(

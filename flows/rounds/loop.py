@@ -1,7 +1,8 @@
 """The loop: plan, measure, train, map, decide; then the next round or the end. No Prefect, no arithmetic.
 
 A stage looks at what is recorded, does the missing part and records it together with 'done' in one transaction. A
-round can therefore stop anywhere, and the next `advance` goes on.
+round can therefore stop anywhere, and the next `advance` goes on. What a person changes in the campaign file counts
+from the next stage on.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ def advance(campaign: OpenCampaign, *, stages: Mapping[str, Stage] = STAGES) -> 
         stages: The five, as they are or wrapped (as Prefect tasks).
     """
     try:
+        campaign.take_changes()
         if campaign.store.paused is None:
             mend_artefacts(campaign)
         campaign.store.keep_copy()
@@ -78,6 +80,7 @@ def run_round(campaign: OpenCampaign, round_: int, *, stages: Mapping[str, Stage
             return False
         if campaign.store.stage_status(round_, name) == "done":
             continue
+        campaign.take_changes()
         campaign.store.start_stage(round_, name)
         campaign.report(name, 0, 1, round_=round_)
         try:

@@ -146,14 +146,14 @@ def write_map(
         ensemble = ensemble.held_at(held)
     peak_map = PeakMap(
         ensemble,
-        config.space.build(),
+        campaign.space_of(round_),
         q,
         measured=spectra_of(campaign, ensemble.record["training_ids"]).compositions,
         metadata={
             "campaign": config.name,
             "round": round_,
             "checkpoint": checkpoint.stem,
-            "config": config.binding(),
+            "config": config.binding() | {"space": dict(store.space_of(round_))},
             "known_below": None if math.isnan(ensemble.known_below) else ensemble.known_below,
             "glass": rule.to_json(),
             **({"context": dict(held)} if held else {}),
@@ -172,7 +172,7 @@ def write_map(
 
 def write_alloys(campaign: OpenCampaign, round_: int, ensemble: TrainedEnsemble, map_: Path | None) -> Path:
     """Generate the spectra that people look at, and measure the peaks of those that there are."""
-    store, space = campaign.store, campaign.config.space.build()
+    store, space = campaign.store, campaign.space_of(round_)
     learned, held = spectra_of(campaign, ensemble.record["training_ids"]), spectra_to_judge(campaign, round_)
     known = np.concatenate([learned.compositions, held.compositions])
     hold_out = np.arange(len(known)) >= len(learned.ids)

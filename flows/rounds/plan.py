@@ -13,7 +13,7 @@ from glassmap.agent.planning.acquisition import (
     spread_evenly,
 )
 from glassmap.agent.shapes import TakenCompositions
-from glassmap.agent.store.records import Suggestion
+from glassmap.agent.store.records import PlannedBy, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 from glassmap.flows.rounds.candidates import Choice, candidates_of
 from glassmap.flows.rounds.leaning import leaning_of
@@ -61,8 +61,10 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     if first or coverage is None:
         coverage = coverage_of(cover, np.array([one.composition for one in suggestions]), taken=before)
     on = "" if wafers is None else f" of {say_wafers(wafers)}"
+    settings = config.model_dump(mode="json")
     with store.transaction():
         store.record_batch(round_, suggestions, coverage)
+        store.record_planned_by(PlannedBy(round_, settings["space"], settings["planning"]))
         if not isinstance(candidates, CompositionSpace):
             store.record_existing(candidates)
         for wafer in () if wafers is None else wafers.to_make:

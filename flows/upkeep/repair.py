@@ -288,7 +288,7 @@ def _number(lost: Lost) -> int:
 
 def _restore_order(campaign: OpenCampaign, round_: int) -> str | None:
     """Record what a round asks for as its order says it; returns the file, None where that can't be read."""
-    store, space = campaign.store, campaign.config.space.build()
+    store, space = campaign.store, campaign.space_of(round_)
     file = store.folder / "orders" / f"round-{round_:03d}.json"
     try:
         order = json.loads(file.read_bytes())
@@ -299,7 +299,7 @@ def _restore_order(campaign: OpenCampaign, round_: int) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, GlassmapError):
         return None
     compositions = space.compositions(ranks)
-    held = {*spread_evenly(compositions, campaign.config.planning.hold_out_share).tolist()}
+    held = {*spread_evenly(compositions, campaign.hold_out_share_of(round_)).tolist()}
     measured = {m.suggestion: m.hold_out for m in store.measurements()}
     for k, id_ in enumerate(ids):
         hold_out = measured.get(id_, k in held)

@@ -92,7 +92,7 @@ def _check(kind: str, files: list[Path], harm_in: Callable[[Path], str | None]) 
 def _check_settings(store: CampaignStore) -> Checked:
     try:
         config = CampaignConfig.from_toml(store.folder / CAMPAIGN_FILE)
-        config.continuing(store.config, given=store.given_settings).check_continues(store.config)
+        config.continuing(store.config, given=store.given_settings).check_continues(store.config, folder=store.folder)
     except CampaignError as error:
         return Checked(CAMPAIGN_FILE, 1, (str(error),))
     return Checked(CAMPAIGN_FILE, 1, ())

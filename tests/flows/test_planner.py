@@ -11,6 +11,7 @@ from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.errors import CampaignError, CompositionError, DatasetError, SpectrumError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import approve, retract, retry
+from glassmap.flows.change import change
 from glassmap.flows.planner import Planner
 from glassmap.flows.provenance import trace
 from tests.support.campaigns import TINY
@@ -139,10 +140,30 @@ def test_bad_points_are_refused_whole(tmp_path: Path):
 def test_other_settings_than_the_campaigns_are_refused(tmp_path: Path):
     with Planner(tmp_path, config()):
         pass
-    with pytest.raises(CampaignError, match="Changed since the campaign began: planning"):
-        Planner(tmp_path, config(planning={"batch": 4}))
+    model = TINY["model"] | {"steps": 9}
+    with pytest.raises(CampaignError, match=f"began: model.steps: 20 -> 9.*glassmap change {tmp_path} model.steps=20"):
+        Planner(tmp_path, config(model=model))
     with Planner(tmp_path) as planner:
         assert len(planner.suggest(20)) == 8
+
+
+def test_settings_of_planning_count_from_the_next_plan_on_while_a_planner_is_open(tmp_path: Path):
+    with Planner(tmp_path, config()) as planner:
+        first = planner.suggest(20)
+        change(tmp_path, ["planning.batch=4", "space.bounds_at_pct.V=[20, 60]"], "short beamtime", person="ada")
+        assert len(first) == 8 and not planner._free()
+        planner.ingest([measure(alloy) for alloy in first])
+        second = planner.suggest(20)
+        assert len(second) == 4 and all(20 <= alloy["V"] <= 60 for alloy in second)
+    with Planner(tmp_path, config(planning={"batch": 3})) as planner:
+        assert planner.suggest(20) == second, "what is ordered stays ordered"
+    with CampaignStore.read_only(tmp_path) as store:
+        said = [line for line in store.log_lines() if line.event == "setting changed"]
+    assert [(line.person, line.detail) for line in said][:2] == [
+        ("ada", "planning.batch: 8 -> 4: short beamtime"),
+        ("ada", "space.bounds_at_pct.V: not set -> [20.0, 60.0]: short beamtime"),
+    ]
+    assert said[2].detail == "planning.batch: 4 -> 3" and len(said) == 3
 
 
 def test_a_replay_is_not_told(tmp_path: Path, small_dataset: Path):

@@ -65,7 +65,8 @@ def test_the_settings_of_an_instrument_stand_in_its_file(tmp_path: Path):
             CampaignConfig.of(TINY | {"backend": {"kind": "furnace"}} | changes, source="test.toml")
     before = config.model_dump(mode="json")
     write(tmp_path, backend={"gain": 2.0, "at_once": 5}).check_continues(before)
-    with pytest.raises(CampaignError, match=r"Changed since the campaign began: backend; .*and at_once, substrate"):
+    said = r"began: backend\.gain: 2\.0 -> 3\.0\. .*spectrum\.substrate, backend\.at_once"
+    with pytest.raises(CampaignError, match=said):
         write(tmp_path, backend={"gain": 3.0}).check_continues(before)
 
 

@@ -77,7 +77,7 @@ def test_replaying_with_other_settings_is_refused_and_changes_nothing(
     folder, _ = replayed
     before = (folder / FILE_NAME).read_text()
     result = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--seed", 5)
-    assert result.exit_code == 1 and "Changed since the campaign began: seed;" in result.output
+    assert result.exit_code == 1 and "Changed since the campaign began: seed: " in result.output
     assert (folder / FILE_NAME).read_text() == before
 
 

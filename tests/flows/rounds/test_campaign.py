@@ -44,8 +44,8 @@ def test_a_set_that_was_simulated_is_not_screened_as_it_shows_no_substrate(tmp_p
 
 def test_a_setting_that_the_rounds_depend_on_is_refused_once_the_campaign_began(continued: Path, small_dataset: Path):
     before = fingerprint(continued)
-    write_campaign(continued, small_dataset, planning={"batch": 9}, stop={"max_rounds": 9})
-    with pytest.raises(CampaignError, match="began: planning;"), open_campaign(continued):
+    write_campaign(continued, small_dataset, model={"steps": 9}, stop={"max_rounds": 9})
+    with pytest.raises(CampaignError, match=f"glassmap change {continued} model.steps=20`"), open_campaign(continued):
         pass
     assert fingerprint(continued) == before
 

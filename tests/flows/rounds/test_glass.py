@@ -57,7 +57,7 @@ def test_another_threshold_makes_the_newest_map_again_and_nothing_else(
         glass, sentence, log = store.glass, store.status().reason, store.log_lines()
     assert glass is not None and glass[0].glass == pytest.approx(np.mean(widths >= 0.3), abs=0.3)
     assert "by Δq ≥ 0.300 ± 0.020 Å⁻¹." in sentence and sentence.split("Glass: ")[1] in result.output
-    assert [line.event for line in log[-2:]] == ["settings changed", "mapped again"]
+    assert [line.event for line in log[-2:]] == ["setting changed", "mapped again"]
     assert glassmap("map", continued).exit_code == 0 and newest(continued)[0] == after, "made again once"
 
 
