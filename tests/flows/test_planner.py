@@ -160,8 +160,8 @@ def test_settings_of_planning_count_from_the_next_plan_on_while_a_planner_is_ope
     with CampaignStore.read_only(tmp_path) as store:
         said = [line for line in store.log_lines() if line.event == "setting changed"]
     assert [(line.person, line.detail) for line in said][:2] == [
-        ("ada", "planning.batch: 8 -> 4: short beamtime"),
         ("ada", "space.bounds_at_pct.V: not set -> [20.0, 60.0]: short beamtime"),
+        ("ada", "planning.batch: 8 -> 4: short beamtime"),
     ]
     assert said[2].detail == "planning.batch: 4 -> 3" and len(said) == 3
 
