@@ -81,7 +81,7 @@ class Wafer(NamedTuple):
         counts = [f"{int(self.of(kind).sum())} {words}" for kind, words in KINDS.items() if self.of(kind).any()]
         gone = self.excluded
         why = "" if gone is None else f"{gone.kind.capitalize()} by {visible(gone.person)}: {visible(gone.reason)}"
-        rest = "" if self.gain is None else f"{self.gain.say().capitalize()}."
+        rest = "" if self.gain is None else f"{(said := self.gain.say())[0].upper()}{said[1:]}."
         return f"{len(self.samples)} points: {'; '.join(counts)}.", rest, self.recipe, why
 
     def disc(self, diameter: float | None) -> Disc:

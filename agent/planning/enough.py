@@ -138,23 +138,25 @@ def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel,
     """
     few = _evenly(np.arange(len(figures)), MOST_TO_CHOOSE)
     values = figures[few] - figures[few].mean(axis=0)
-    best, kernels, variances = (np.full(values.shape[1], fill) for fill in (math.inf, 0, 0.0))
-    grid = [Kernel(length, noise) for length in LENGTHS for noise in NOISES]
+    least = np.full(values.shape[1], math.inf)
+    best = [Kernel(math.nan, math.nan)] * values.shape[1]
+    variances = np.zeros(values.shape[1])
     distances = _distances(compositions[few], compositions[few])
-    for place, kernel in enumerate(grid):
-        if place % len(NOISES) == 0:
-            eigenvalues, vectors = np.linalg.eigh(_matern(distances, kernel.length))
-            turned = vectors.T @ values
-        spectrum = np.maximum(eigenvalues, 0) + kernel.noise
-        doubt = 1 / (vectors**2 / spectrum).sum(axis=1)[:, None]  # variance of each, left out, in that of the process
-        errors = doubt * (vectors @ (turned / spectrum[:, None]))
-        variance = np.maximum((errors**2 / doubt).mean(axis=0), np.finfo(float).tiny)
-        surprise = len(values) * np.log(variance) + np.log(doubt).sum()
-        better = surprise < best
-        best[better], kernels[better], variances[better] = surprise[better], place, variance[better]
+    for length in LENGTHS:
+        eigenvalues, vectors = np.linalg.eigh(_matern(distances, length))
+        turned = vectors.T @ values
+        for noise in NOISES:
+            spectrum = np.maximum(eigenvalues, 0) + noise
+            doubt = 1 / (vectors**2 / spectrum).sum(axis=1)[:, None]  # variance of each, left out, in the process's
+            errors = doubt * (vectors @ (turned / spectrum[:, None]))
+            variance = np.maximum((errors**2 / doubt).mean(axis=0), np.finfo(float).tiny)
+            surprise = len(values) * np.log(variance) + np.log(doubt).sum()
+            for better in np.flatnonzero(surprise < least):
+                least[better], best[better] = surprise[better], Kernel(length, noise)
+                variances[better] = variance[better]
     found = dict[Kernel, float]()
-    for place, variance in zip(kernels, variances, strict=True):
-        found[grid[int(place)]] = found.get(grid[int(place)], 0.0) + float(variance)
+    for kernel, variance in zip(best, variances.tolist(), strict=True):
+        found[kernel] = found.get(kernel, 0.0) + variance
     return found
 
 
@@ -189,14 +191,15 @@ def _that_change_sides(
         learned: The variance that measuring takes away, which is that of how far the expected Δq moves.
         threshold: 1/Å.
     """
-    from scipy.special import ndtr
+    # here, because its import takes longer than a light command does
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     of_known = _matern(_distances(compositions, compositions), kernel.length) + kernel.noise * np.eye(len(delta_q))
     across = _matern(_distances(points, compositions), kernel.length)
     middle = float(delta_q.mean())
     expected = middle + across @ np.linalg.solve(of_known, delta_q - middle)
     moves = np.sqrt(np.maximum(learned, np.finfo(float).tiny))
-    return float(np.mean(ndtr(-np.abs(expected - threshold) / moves)))
+    return float(np.mean(cast(PerPoint, ndtr(-np.abs(expected - threshold) / moves))))
 
 
 def _best(covariances: list[tuple[Covariance, float]], left: PointRows) -> NextRows:

@@ -126,10 +126,11 @@ class WaferGain(NamedTuple):
 
     def say(self) -> str:
         """Return it in words that begin small, such as `enough of W3, 120 of 441 measured: …`; no full stop."""
-        told = (
-            f"{'enough' if self.is_enough else 'not enough'} of {self.wafer}, {self.measured} of {self.points} measured"
-        )
-        if self.gain is None:
+        if self.measured >= self.points:
+            return f"all {self.points} points of {self.wafer} are measured"
+        verdict = "enough" if self.is_enough else "not enough"
+        told = f"{verdict} of {self.wafer}, {self.measured} of {self.points} measured"
+        if self.gain is None or self.farthest_at_pct is None:
             return told
         return f"{told}: {say_rest(self.measure, self.gain, self.worth, self.farthest_at_pct)}"
 
