@@ -3,22 +3,24 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
+from typing import Literal
 
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig, first_own_round
 from glassmap.agent.data.composition import SAME_ALLOY, label
 from glassmap.agent.data.samples import compositions_of
-from glassmap.agent.errors import CampaignError
+from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.planning.acquisition import candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Measurement, Request, SuggestionStatus
+from glassmap.agent.store.records import ExcludedWafer, Measurement, Request, SuggestionStatus
 from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.candidates import known_candidates
 from glassmap.flows.rounds.orders import write_orders
-from glassmap.flows.rounds.plan import plan_replacements
+from glassmap.flows.rounds.plan import Replacements, plan_replacements
+from glassmap.flows.rounds.wafers import say_wafers
 
 
 def current_user() -> str:
@@ -75,8 +77,12 @@ def approve(store: CampaignStore) -> str:
 
 
 def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
-    """Take alloys off the batch for good and plan as many others in their place."""
+    """Take alloys off the batch for good and plan as many others in their place; of a wafer all that is waited for."""
     store, ids = campaign.store, list(dict.fromkeys(ids))
+    wafers, ids = split_wafers(store, ids)
+    said = [give_up_wafer(campaign, wafer, "rejected", reason) for wafer in wafers]
+    if not ids:
+        return " ".join(said)
     rule = "what is yet to be measured can be rejected"
     statuses = _suggestion_statuses(store, ids, ("missing", "failed"), rule)
     rounds = {one.suggestion.round for one in statuses}
@@ -88,12 +94,89 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
         for one in statuses:
             store.record_exclusion(one.suggestion.id, "rejected", reason)
             store.log("rejected", reason, subject=one.suggestion.id)
-        store.add_to_batch(others)
-        for before, other in zip(statuses, others, strict=False):
+        others.record(store)
+        for before, other in zip(statuses, others.suggestions, strict=False):
             store.log("planned", f"in place of {before.suggestion.id}", subject=other.id)
     elements = campaign.config.space.elements
-    alloys = ", ".join(f"{other.id} {label(np.array(other.composition), elements)}" for other in others)
-    return f"Rejected {', '.join(ids)}; planned instead: {alloys}."
+    alloys = ", ".join(f"{other.id} {label(np.array(other.composition), elements)}" for other in others.suggestions)
+    return " ".join([*said, f"Rejected {', '.join(ids)}; planned instead: {alloys}."])
+
+
+def split_wafers(store: CampaignStore, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return which of some names are wafers, as the store calls them, and the others: ids of suggestions."""
+    called = {name: None if store.suggestion(name) else store.wafer_called(name) for name in names}
+    return [wafer for wafer in called.values() if wafer], [name for name, wafer in called.items() if not wafer]
+
+
+def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", "failed"], reason: str) -> str:
+    """Plan nothing of a wafer any more, wait for none of its points, and plan others in place of those.
+
+    Args:
+        campaign: Open.
+        wafer: As the store calls it.
+        kind: Rejected by a person, or failed: of one that was to be made and failed the same may be made again.
+        reason: Why, for the log.
+
+    Raises:
+        CampaignError: If it was given up before.
+    """
+    store = campaign.store
+    for one in store.excluded_wafers():
+        if one.wafer == wafer:
+            raise CampaignError(
+                f"{wafer} {'has failed' if one.kind == 'failed' else 'is rejected'} already: {one.reason} `glassmap "
+                f"retry {store.folder} {wafer}` has it planned again."
+            )
+    pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]
+    at = store.last_stage()
+    here = [one for one in pending if at and (at.name, at.round) == ("measure", one.round) and at.status != "done"]
+    nowhere = "."
+    try:
+        others = plan_replacements(campaign, here[0].round, here, without=[wafer]) if here else Replacements([], None)
+    except SpaceExhausted as error:
+        others, nowhere = Replacements([], None), f"; nothing could be planned in its place. {error}"
+    with _recording(store, [one.id for one in pending]):
+        pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]  # some may have come
+        store.exclude_wafer(ExcludedWafer(wafer, kind, reason, store.person, now()))
+        store.log(f"wafer {kind}", f"{wafer}: {reason}", subject=wafer)
+        for one in pending:
+            store.record_exclusion(
+                one.id, "rejected" if kind == "rejected" else "abandoned", f"{wafer} {kind}: {reason}"
+            )
+        others.record(store)
+        for other in others.suggestions:
+            store.log("planned", f"in place of a point of {wafer}", subject=other.id)
+    said = f"{wafer} {'is rejected' if kind == 'rejected' else 'has failed'}"
+    if pending:
+        said += f": {len(pending)} of its points are no longer waited for"
+    if others.suggestions and others.wafers:
+        return f"{said}; planned instead: {len(others.suggestions)} points of {say_wafers(others.wafers)}."
+    if others.suggestions:
+        return f"{said}; planned instead: {', '.join(one.id for one in others.suggestions)}."
+    return said + nowhere
+
+
+def retry_wafer(store: CampaignStore, wafer: str, reason: str) -> str:
+    """Plan of a wafer again that was given up; its points that are abandoned are waited for again.
+
+    Raises:
+        CampaignError: If it was not given up.
+    """
+    if wafer not in {one.wafer for one in store.excluded_wafers()}:
+        raise CampaignError(
+            f"{wafer} is neither rejected nor has it failed; only such a wafer can be tried again. `glassmap log "
+            f"{store.folder} --about {wafer}` says what was done to it."
+        )
+    abandoned = [one.suggestion for one in store.excluded_suggestions(wafer) if one.kind == "abandoned"]
+    with _recording(store, abandoned):
+        store.forget_wafer_exclusion(wafer)
+        store.log("to be tried again", f"{wafer}: {reason}" if reason else wafer, subject=wafer)
+        if abandoned:
+            store.record_go_on(None)
+        for id_ in abandoned:
+            store.forget_exclusion(id_)
+    waited = f"; {len(abandoned)} of its points are waited for again" if abandoned else ""
+    return f"{wafer} may be planned again{waited}."
 
 
 def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
@@ -107,7 +190,11 @@ def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
 
 
 def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
-    """Wait for alloys again that failed, were abandoned, or whose measurement was retracted."""
+    """Wait for alloys again that failed, were abandoned, or whose measurement was retracted; of a wafer, plan again."""
+    wafers, ids = split_wafers(store, ids)
+    said = [retry_wafer(store, wafer, reason) for wafer in wafers]
+    if not ids:
+        return " ".join(said)
     rule = "what failed, was abandoned or retracted can be tried again"
     first = first_own_round(store.config)
     for one in _suggestion_statuses(store, ids, ("failed", "abandoned", "retracted"), rule):
@@ -118,7 +205,7 @@ def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
         for id_ in ids:
             store.forget_exclusion(id_)
             store.log("to be tried again", reason, subject=id_)
-    return f"Waiting for {', '.join(ids)} again."
+    return " ".join([*said, f"Waiting for {', '.join(ids)} again."])
 
 
 def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:

@@ -152,6 +152,15 @@ class Suggestions(Settings):
         rows = self._rows(f"SELECT {', '.join(Excluded._fields)} FROM exclusions ORDER BY rowid")
         return [Excluded(**row) for row in rows]
 
+    def excluded_suggestions(self, wafer: str) -> list[Excluded]:
+        """Return the suggestions on a wafer that no measurement is waited for, by a person's word."""
+        rows = self._rows(
+            f"""SELECT {", ".join(Excluded._fields)} FROM exclusions
+            WHERE suggestion IN (SELECT id FROM suggestions WHERE wafer = ?) ORDER BY rowid""",
+            [wafer],
+        )
+        return [Excluded(**row) for row in rows]
+
     def forget_exclusion(self, suggestion: str) -> None:
         """Wait for a suggestion's measurement again, failed or not; call within a transaction."""
         self._execute("DELETE FROM exclusions WHERE suggestion = ?", [suggestion])

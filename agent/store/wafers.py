@@ -114,6 +114,12 @@ class Wafers(Settings):
         mine = {row["sample"]: row | {"wafer": wafer} for row in rows if plain_name(row["wafer"]) == plain_name(wafer)}
         return self._samples([*mine.values()])
 
+    def wafer_called(self, name: str) -> str | None:
+        """Return a wafer as the store calls it, by its plain name; None where nothing is known of one."""
+        tables = " UNION ".join(f"SELECT wafer FROM {table}" for table in ("existing", "suggestions", "samples"))
+        known = self._db.execute(f"{tables} UNION SELECT name FROM wafers UNION SELECT wafer FROM wafer_exclusions")
+        return next((str(one) for (one,) in known if one and plain_name(str(one)) == plain_name(name)), None)
+
     def begun_wafers(self) -> set[str]:
         """Return the wafers, by their plain names, that something was asked for or measured of, or are to be made."""
         rows = self._db.execute(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 people = typer.Typer(rich_markup_mode="markdown")
 command = partial(people.command, rich_help_panel="People and laboratories")
 
-Samples = Annotated[list[str], typer.Argument(help="Such as r003-07; `glassmap orders` lists them.")]
+Samples = Annotated[
+    list[str], typer.Argument(help="Such as r003-07, as `glassmap orders` lists them; or wafers, such as W3.")
+]
 Measurements = Annotated[list[str], typer.Argument(help="Such as r003-07 or u0001; `glassmap ledger` lists them.")]
 Reason = Annotated[str, typer.Option(help="Why, for the log.")]
 
@@ -93,7 +95,7 @@ def approve(folder: Folder) -> None:
 
 @command()
 def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
-    """Take alloys off the batch, never to come back, and plan others in their place at once.
+    """Take alloys, or what is waited for of a wafer, off the batch for good, and plan others in their place at once.
 
     Example: `glassmap reject campaigns/lab r003-07 r003-11 --reason "too brittle"`
     """
@@ -106,14 +108,25 @@ def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
 
 @command()
 def abandon(folder: Folder, samples: Samples, reason: Reason) -> None:
-    """Wait for alloys no longer; `glassmap retry` waits for them again.
+    """Wait for alloys no longer; `glassmap retry` waits for them again. Of a wafer: it failed, and another is planned.
 
     Example: `glassmap abandon campaigns/lab r003-07 --reason "the wafer broke"`
     """
-    from glassmap.flows.actions import abandon
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.actions import abandon, current_user, give_up_wafer, split_wafers
 
-    with _amending(folder) as store:
-        say(abandon(store, samples, reason))
+    with errors_in_words():
+        with CampaignStore.read_only(folder) as store:
+            wafers, others = split_wafers(store, samples)
+        if wafers:
+            from glassmap.flows.rounds.campaign import open_campaign
+
+            with open_campaign(folder, person=current_user()) as campaign:
+                for wafer in wafers:
+                    say(give_up_wafer(campaign, wafer, "failed", reason))
+        if others:
+            with _amending(folder) as store:
+                say(abandon(store, others, reason))
 
 
 @command()

@@ -1,6 +1,7 @@
 """Plan: choose the batch of a round, and what of it is held out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from glassmap.agent.planning.acquisition import (
     spread_evenly,
 )
 from glassmap.agent.shapes import TakenCompositions
+from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import PlannedBy, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 from glassmap.flows.rounds.candidates import Choice, candidates_of
 from glassmap.flows.rounds.leaning import leaning_of
-from glassmap.flows.rounds.wafers import is_room_left, next_wafers, plans_wafers, say_wafers
+from glassmap.flows.rounds.wafers import NextWafers, is_room_left, next_wafers, plans_wafers, say_wafers
 from glassmap.flows.rounds.wanted import Wanted, requested, to_confirm
 
 
@@ -29,7 +31,6 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     size = config.planning.batch
     if left is not None:
         size = min(size, max(left, least_batch(campaign, round_)))
-    leaning = leaning_of(campaign, round_)
     candidates, before = candidates_of(campaign, round_), store.taken(since=at.since)
     choice = Choice(candidates, store)
     requests = {} if at.is_guide else requested(campaign, round_, choice)
@@ -37,28 +38,22 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     confirm = min(config.planning.confirm, size - 1 - len(first))  # leaves at least one to the rule
     first += to_confirm(campaign, round_, choice, max(0, confirm), taken=_with(before, first))
     taken = _with(before, first)
-    planned, held, within = list[Wanted](), set[int](), choice
-    coverage, cover, wafers = None, compositions_of(candidates), None
+    planned, held, chosen = list[Wanted](), set[int](), None
     if size > len(first) and (not first or is_room_left(campaign, round_)):
-        if plans_wafers(campaign, round_):
-            wafers = next_wafers(campaign, round_, choice, size - len(first), taken=taken, leaning=leaning)
-            candidates, within, cover = wafers.candidates, wafers.choice, config.space.build()
-        batch = plan_batch(
-            within.alloys,
-            size - len(first),
-            taken=taken,
-            method=leaning.rule.name,
-            seed=np.random.default_rng([config.seed, round_]),
-            weights=leaning.weights,
-            forecast=leaning.forecast,
-            cover=None if wafers is None else cover,
-        )
-        planned, coverage = _wanted(batch), batch.coverage
+        chosen = _choose(campaign, round_, choice, size - len(first), taken=taken, seed=[config.seed, round_])
+        planned = _wanted(chosen.batch)
         if holds_out(campaign, round_):  # of what the rule planned: what was wanted is no fair sample
-            held = {len(first) + k for k in spread_evenly(batch.compositions, config.planning.hold_out_share).tolist()}
-    each = enumerate([*((choice, one) for one in first), *((within, one) for one in planned)])
-    suggestions = [_suggestion(of, round_, k, one, hold_out=k in held) for k, (of, one) in each]
-    if first or coverage is None:
+            share = config.planning.hold_out_share
+            held = {len(first) + k for k in spread_evenly(chosen.batch.compositions, share).tolist()}
+    each = [*((choice, one) for one in first), *((chosen.choice if chosen else choice, one) for one in planned)]
+    suggestions = [_suggestion(of, round_, k, one, hold_out=k in held) for k, (of, one) in enumerate(each)]
+    wafers = chosen.wafers if chosen else None
+    if wafers is not None:
+        candidates = wafers.candidates
+    if chosen and not first:
+        coverage = chosen.batch.coverage
+    else:
+        cover = config.space.build() if plans_wafers(campaign, round_) else compositions_of(candidates)
         coverage = coverage_of(cover, np.array([one.composition for one in suggestions]), taken=before)
     on = "" if wafers is None else f" of {say_wafers(wafers)}"
     settings = config.model_dump(mode="json")
@@ -67,7 +62,7 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
         store.record_planned_by(PlannedBy(round_, settings["space"], settings["planning"]))
         if not isinstance(candidates, CompositionSpace):
             store.record_existing(candidates)
-        for wafer in () if wafers is None else wafers.to_make:
+        for wafer in wafers.to_make if wafers else ():
             store.record_wafer(wafer)
         if not at.is_guide:
             answered = {*[*requests][:size], *(one for one in store.requests if choice.has_taken(one, before))}
@@ -84,39 +79,90 @@ def _with(taken: TakenCompositions, wanted: Sequence[Wanted]) -> TakenCompositio
     return np.concatenate([taken, *(np.array([one.composition]) for one in wanted)])
 
 
-def plan_replacements(campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion]) -> list[Suggestion]:
+class _Chosen(NamedTuple):
+    """What the rule of a round chose."""
+
+    batch: Batch
+    choice: Choice  # that its rows are of
+    wafers: NextWafers | None  # that it lies on, where they were chosen first
+
+
+def _choose(
+    campaign: OpenCampaign,
+    round_: int,
+    choice: Choice,
+    size: int,
+    *,
+    taken: TakenCompositions,
+    seed: Sequence[int],
+    without: Collection[str] = (),
+) -> _Chosen:
+    """Choose alloys by the rule of a round, on wafers that are chosen before where those are planned."""
+    leaning, wafers = leaning_of(campaign, round_), None
+    if plans_wafers(campaign, round_):
+        wafers = next_wafers(campaign, round_, choice, size, taken=taken, leaning=leaning, without=without)
+        choice = wafers.choice
+    batch = plan_batch(
+        choice.alloys,
+        size,
+        taken=taken,
+        method=leaning.rule.name,
+        seed=np.random.default_rng(seed),
+        weights=leaning.weights,
+        forecast=leaning.forecast,
+        cover=None if wafers is None else campaign.config.space.build(),
+    )
+    return _Chosen(batch, choice, wafers)
+
+
+class Replacements(NamedTuple):
+    """What is planned in place of alloys that are to be rejected, or of a wafer."""
+
+    suggestions: Sequence[Suggestion]
+    wafers: NextWafers | None  # that they lie on, where those were chosen
+
+    def record(self, store: CampaignStore) -> None:
+        """Record them at the end of their round's batch; call within a transaction."""
+        store.add_to_batch(self.suggestions)
+        if self.wafers is not None:
+            store.record_existing(self.wafers.candidates)
+            for wafer in self.wafers.to_make:
+                store.record_wafer(wafer)
+
+
+def plan_replacements(
+    campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion], *, without: Collection[str] = ()
+) -> Replacements:
     """Plan as many other alloys as are to be rejected, each held out as the one that it replaces; records nothing.
 
     In place of one that was to confirm a candidate comes the next best candidate, if there is one; the others are
     chosen as their round's batch was.
+
+    Args:
+        campaign: Open.
+        round_: Whose batch they are of.
+        rejected: What they replace.
+        without: Wafers that are to be given up.
     """
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
-    before, taken = len(store.suggestions(round_=round_)), store.taken(since=at.since)
-    choice = Choice(candidates_of(campaign, round_), store)
+    before, taken = len(store.suggestions(round_=round_)), store.taken(since=at.since, without=without)
+    choice = Choice(candidates_of(campaign, round_), store, without=without)
     confirming = to_confirm(campaign, round_, choice, sum(one.confirms for one in rejected), taken=taken)
-    size, planned = len(rejected) - len(confirming), list[Wanted]()
+    size, planned, chosen = len(rejected) - len(confirming), list[Wanted](), None
     if size:
-        leaning = leaning_of(campaign, round_)
-        batch = plan_batch(
-            choice.alloys,
-            size,
-            taken=_with(taken, confirming),
-            method=leaning.rule.name,
-            seed=np.random.default_rng([config.seed, round_, before]),
-            weights=leaning.weights,
-            forecast=leaning.forecast,
-        )
-        planned = _wanted(batch)
+        seed = [config.seed, round_, before]
+        chosen = _choose(campaign, round_, choice, size, taken=_with(taken, confirming), seed=seed, without=without)
+        planned = _wanted(chosen.batch)
     others = list[Suggestion]()
     for one in rejected:
         if one.confirms and confirming:
-            other = confirming.pop(0)
-        elif planned:
-            other = planned.pop(0)
+            of, other = choice, confirming.pop(0)
+        elif planned and chosen:
+            of, other = chosen.choice, planned.pop(0)
         else:
             break  # the space is nearly exhausted
-        others.append(_suggestion(choice, round_, before + len(others), other, hold_out=one.hold_out))
-    return others
+        others.append(_suggestion(of, round_, before + len(others), other, hold_out=one.hold_out))
+    return Replacements(others, chosen.wafers if chosen else None)
 
 
 def _wanted(batch: Batch) -> list[Wanted]:

@@ -1,24 +1,36 @@
 """Rounds that plan wafer by wafer: of what lies there, of what could be made, and what people decide about wafers."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.actions import give_up_wafer, reject, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES
-from tests.support.campaigns import run, write_campaign
+from tests.support.campaigns import TINY, run, write_campaign
+from tests.support.lab_campaigns import LAB
 
 BY_WAFER = {"unit": "wafer"}
 
 
 def test_a_replay_plans_a_wafer_and_then_its_points(tmp_path: Path, small_dataset: Path):
-    write_campaign(tmp_path, small_dataset, planning=BY_WAFER, stop={"max_rounds": 2}, cost={"wafer": 1e-3})
-    assert run(tmp_path).state == "exhausted"
-    with CampaignStore.read_only(tmp_path) as store:
+    write_campaign(tmp_path, small_dataset, planning=BY_WAFER, cost={"wafer": 1e-3})
+    with open_campaign(tmp_path) as campaign:
+        for round_, stage in ((1, "plan"), (1, "measure"), (2, "plan")):
+            STAGES[stage](campaign, round_)
+        store = campaign.store
         first, second = ([s.wafer for s in store.suggestions(round_=k)] for k in (1, 2))
-        assert len(first) == len(second) == 8 and {*first} | {*second} == {"east", "west"}
-        assert len({*first}) == 1 and {*first}.isdisjoint(second), "a wafer that costs next to nothing is begun at once"
-        [line] = [line.detail for line in store.log_lines() if line.event == "planned" and "round 2" in line.detail]
-    assert f"8 alloys of {second[0]}, mean distance" in line
+        lines = [line.detail for line in store.log_lines() if line.event == "planned"]
+    assert len(first) == len(second) == 8 and {*first} | {*second} == {"east", "west"}
+    assert len({*first}) == 1 and {*first}.isdisjoint(second), "a wafer that costs next to nothing is begun at once"
+    assert f"round 2: 8 alloys of {second[0]}, mean distance" in lines[1]
 
 
 def test_a_wafer_that_costs_much_is_used_up_before_another_is_begun(tmp_path: Path, small_dataset: Path):
@@ -31,3 +43,122 @@ def test_a_wafer_that_costs_much_is_used_up_before_another_is_begun(tmp_path: Pa
     begun = [*dict.fromkeys(s.wafer for s in asked)]
     left = {name: [s.round for s in asked if s.wafer == name] for name in begun}
     assert max(left[begun[0]]) <= min(left[begun[1]], default=9), begun
+
+
+def write_table(path: Path, wafers: Mapping[str, tuple[float, float, float]], side: int = 5) -> Path:
+    """A table of wafers: side x side points each, log-ratios linear over the wafer."""
+    y, x = (axis.ravel() for axis in np.mgrid[:side, :side].astype(float))
+    lines = ["sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)"]
+    for name, centre in wafers.items():
+        shares = np.exp(np.log(centre) + np.column_stack([x, y, -x - y]) / 4)
+        shares *= 100 / shares.sum(axis=1, keepdims=True)
+        each = zip(x, y, shares, strict=True)
+        lines += [
+            f"{k + 1},{name},{10 * a:g},{10 * b:g},{','.join(f'{s:.3f}' for s in row)}"
+            for k, (a, b, row) in enumerate(each)
+        ]
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+THREE = {"W1": (0.6, 0.2, 0.2), "W2": (0.2, 0.6, 0.2), "W3": (0.2, 0.2, 0.6)}
+
+
+def write_lab(folder: Path, **tables: Any) -> Path:
+    """A laboratory that plans wafers: those of a table by default."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = TINY | {
+        "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
+        "backend": LAB,
+        "planning": {"batch": 8, "unit": "wafer"},
+        "candidates": {"table": [write_table(folder / "edx.csv", THREE)]},
+    }
+    settings = {name: value for name, value in (settings | tables).items() if value is not None}
+    CampaignConfig.of(settings, source="test").to_toml(folder / FILE_NAME)
+    return folder
+
+
+def on_wafers(folder: Path, *, pending: bool = True) -> Counter[str]:
+    with CampaignStore.read_only(folder) as store:
+        return Counter(one.wafer for one in store.suggestions(pending=pending))
+
+
+def test_a_laboratory_orders_points_of_a_wafer_that_lies_there(tmp_path: Path):
+    assert run(write_lab(tmp_path)).state == "waiting"
+    [(wafer, points)] = on_wafers(tmp_path).items()
+    assert wafer in THREE and points == 8
+    with CampaignStore.read_only(tmp_path) as store:
+        existing, asked = store.existing(), store.suggestions()
+    assert len(existing) == 75 and existing.wafer_names == ("W1", "W2", "W3")
+    known = {
+        (w, s): (c, x, y)
+        for w, s, c, x, y in zip(
+            existing.wafers, existing.names, existing.compositions.tolist(), existing.x, existing.y, strict=True
+        )
+    }
+    for one in asked:
+        assert known[one.wafer, one.sample] == (list(one.composition), one.x, one.y), "as the table says it"
+
+
+def test_a_rejected_wafer_is_replaced_by_another_and_never_planned_again(tmp_path: Path):
+    run(write_lab(tmp_path))
+    [first] = on_wafers(tmp_path)
+    with open_campaign(tmp_path, person="ada") as campaign:
+        said = reject(campaign, [first.lower()], "scratched")
+        [second] = on_wafers(tmp_path)
+        assert second != first and on_wafers(tmp_path) == {second: 8}
+        assert (
+            said
+            == f"{first} is rejected: 8 of its points are no longer waited for; planned instead: 8 points of {second}."
+        )
+        with pytest.raises(CampaignError, match=f"{first} is rejected already: scratched"):
+            reject(campaign, [first], "again")
+        STAGES["plan"](campaign, 2)
+        assert first not in {one.wafer for one in campaign.store.suggestions(round_=2)}
+        held = Counter(one.hold_out for one in campaign.store.suggestions(round_=1, pending=True))
+        assert held == {False: 6, True: 2}, "held out as those that they replace"
+        [line] = [one for one in campaign.store.log_lines() if one.event == "wafer rejected"]
+    assert (line.person, line.subject, line.detail) == ("ada", first, f"{first}: scratched")
+
+
+def test_a_wafer_that_failed_covers_nothing_and_can_be_tried_again(tmp_path: Path):
+    run(write_lab(tmp_path))
+    [first] = on_wafers(tmp_path)
+    with open_campaign(tmp_path) as campaign:
+        store = campaign.store
+        assert len(store.taken()) == 8
+        said = give_up_wafer(campaign, first, "failed", "it broke")
+        assert said.startswith(
+            f"{first} has failed: 8 of its points are no longer waited for; planned instead: 8 points"
+        )
+        taken = store.taken()
+        assert len(taken) == 8 and not set(map(tuple, taken)) & {
+            one.composition for one in store.suggestions() if one.wafer == first
+        }
+        assert {one.state for one in store.suggestion_statuses(1) if one.suggestion.wafer == first} == {"abandoned"}
+        assert retry(store, [first], "glued") == f"{first} may be planned again; 8 of its points are waited for again."
+        assert len(store.taken()) == 16 and not store.excluded_wafers()
+        with pytest.raises(CampaignError, match="neither rejected nor has it failed"):
+            retry(store, [first], "")
+        for wafer in THREE:
+            give_up_wafer(campaign, wafer, "failed", "all fell")
+        with pytest.raises(SpaceExhausted, match=r"Name more tables under \[candidates\]"):
+            STAGES["plan"](campaign, 2)
+
+
+def test_a_single_point_is_replaced_on_the_wafer_that_was_begun(tmp_path: Path):
+    run(write_lab(tmp_path))
+    [first] = on_wafers(tmp_path)
+    with open_campaign(tmp_path) as campaign:
+        reject(campaign, ["r001-03"], "a drop of glue")
+    assert on_wafers(tmp_path) == {first: 8} and on_wafers(tmp_path, pending=False) == {first: 9}
+
+
+def test_wafers_are_planned_only_where_there_are_some(tmp_path: Path):
+    with pytest.raises(CampaignError, match=r"needs wafers: name tables under \[candidates\]"):
+        write_lab(tmp_path, candidates=None)
+    table = tmp_path / "plain.csv"
+    table.write_text("sample,Co (at.%),V (at.%),Zr (at.%)\na,30,30,40\nb,50,20,30\nc,20,50,30\n")
+    folder = write_lab(tmp_path / "lab", candidates={"table": [table]})
+    with pytest.raises(CampaignError, match="none of 3 says it"):
+        run(folder)
