@@ -15,8 +15,7 @@ from glassmap.agent.planning.acquisition import candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import ExcludedWafer, Measurement, Request, SuggestionStatus
-from glassmap.flows.backends.protocol import open_backend
-from glassmap.flows.rounds.campaign import OpenCampaign, next_round
+from glassmap.flows.rounds.campaign import OpenCampaign, Start, next_round, open_backends
 from glassmap.flows.rounds.candidates import known_candidates
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import Replacements, plan_replacements
@@ -26,6 +25,17 @@ from glassmap.flows.rounds.wafers import say_wafers
 def current_user() -> str:
     """Return who is at the keyboard, for the log."""
     return getuser()
+
+
+INSTEAD = {  # what can be done about an alloy, by its state
+    "missing": "`glassmap abandon` waits for it no longer, `reject` plans another in its place.",
+    "measured": "`glassmap retract` takes its measurement out of use, after which `retry` has it measured again.",
+    "flagged": "`glassmap accept` uses its measurement, `retract` doesn't.",
+    "failed": "`glassmap retry` has it measured again, `abandon` or `reject` don't.",
+    "rejected": "`glassmap request` asks for its alloy after all.",
+    "abandoned": "`glassmap retry` waits for it again.",
+    "retracted": "`glassmap retry` has it measured again.",
+}
 
 
 def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
@@ -41,7 +51,8 @@ def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
         CampaignError: If one isn't among what may be planned, or is measured, pending, rejected or requested already.
     """
     config = CampaignConfig.recorded(store.config)
-    candidates = compositions_of(known_candidates(config, open_backend(config.backend, config, store.folder), store))
+    backend, _ = open_backends(config, store.folder, Start.of(store))
+    candidates = compositions_of(known_candidates(config, backend, store))
     elements, since = config.space.elements, config.first_own_round
     asked = [candidate_named(text, candidates, elements) for text in alloys]
     names = [label(one, elements) for one in asked]
@@ -69,7 +80,7 @@ def approve(store: CampaignStore) -> str:
     """Let the planned batch be measured."""
     round_ = _round_at(store, "measure")
     if store.batch_time(round_, "approved") is not None:
-        raise CampaignError(f"Round {round_} is approved already.")
+        raise CampaignError(f"Round {round_} is approved already; `glassmap run {store.folder}` goes on.")
     with store.transaction():
         store.record_approval(round_)
         store.log("approved", f"round {round_}")
@@ -87,7 +98,10 @@ def reject(campaign: OpenCampaign, ids: Sequence[str], reason: str) -> str:
     statuses = _suggestion_statuses(store, ids, ("missing", "failed"), rule)
     rounds = {one.suggestion.round for one in statuses}
     if len(rounds) > 1:
-        raise CampaignError(f"Reject alloys of one round at a time; got some of rounds {sorted(rounds)}.")
+        raise CampaignError(
+            f"`glassmap reject` takes alloys of one round at a time; got some of rounds {sorted(rounds)}. Reject those "
+            "of each by themselves."
+        )
     others = plan_replacements(campaign, rounds.pop(), [one.suggestion for one in statuses])  # may ask the model
     with _recording(store, ids):
         _suggestion_statuses(store, ids, ("missing", "failed"), rule)  # somebody may have been faster
@@ -199,7 +213,10 @@ def retry(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     first = first_own_round(store.config)
     for one in _suggestion_statuses(store, ids, ("failed", "abandoned", "retracted"), rule):
         if one.suggestion.round < first <= (next_round(store) or first):
-            raise CampaignError(f"{one.suggestion.id} was asked for by the guide, whose rounds are over.")
+            raise CampaignError(
+                f"{one.suggestion.id} was asked for by the guide, whose rounds are over; ask for the alloy itself with "
+                "`glassmap request`."
+            )
     with _recording(store, ids):
         store.record_go_on(None)  # what is tried again is waited for
         for id_ in ids:
@@ -213,7 +230,9 @@ def retract(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     found = [_measurement(store, id_) for id_ in ids]
     for one in found:
         if one.state == "retracted":
-            raise CampaignError(f"{one.id} is retracted already: {one.reason}")
+            raise CampaignError(
+                f"{one.id} is retracted already: {one.reason.rstrip('.')}. `glassmap accept` takes it into use again."
+            )
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
             if one.state == "used":
@@ -233,7 +252,7 @@ def accept(store: CampaignStore, ids: Sequence[str], reason: str) -> str:
     found = [_measurement(store, id_) for id_ in ids]
     for one in found:
         if one.state == "used" and not one.reason:
-            raise CampaignError(f"{one.id} is used already.")
+            raise CampaignError(f"{one.id} is used already; `glassmap retract` takes it out of use.")
     with _recording(store, [one.suggestion for one in found]):
         for one in found:
             if one.state != "used":
@@ -261,7 +280,9 @@ def go_on(store: CampaignStore, reason: str) -> str:
     """Have the round go on without what is missing; what still comes is used when it comes."""
     round_ = _round_at(store, "measure")
     if store.batch_time(round_, "ordered") is None:
-        raise CampaignError(f"Round {round_} isn't ordered yet, so nothing of it can be in. Approve it first.")
+        raise CampaignError(
+            f"Round {round_} isn't ordered yet, so nothing of it can be in. `glassmap approve {store.folder}` first."
+        )
     missing = len(store.suggestions(round_=round_, pending=True))
     with store.transaction():
         store.record_go_on(round_)
@@ -298,7 +319,10 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
     """
     given = {name: value for name, value in more.items() if value is not None}
     if not given:
-        raise CampaignError("Say what there is more of: --rounds, --spectra, --hours or --cpu-hours.")
+        raise CampaignError(
+            "Say what there is more of, as in `glassmap extend campaigns/lab --rounds 3`: --rounds, --spectra, --hours "
+            "or --cpu-hours."
+        )
     stop = store.config["stop"]
     until, limits, used = store.extended_to, store.extended_limits, store.used()
     words = []
@@ -309,7 +333,10 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
                 words.append(f"to round {until}")
                 continue
             if (limit := stop.get(f"max_{name}")) is None:
-                raise CampaignError(f"The campaign file sets no limit stop.max_{name}, so there is none to extend.")
+                raise CampaignError(
+                    f"The campaign file sets no limit stop.max_{name}, so there is none to extend; `glassmap change "
+                    f"{store.folder} stop.max_{name}={getattr(used, name) + value:g}` sets one."
+                )
             limits[name] = max(limits.get(name, 0), max(getattr(used, name), limit) + value)
             words.append(f"to {limits[name]:g} {name.replace('cpu_hours', 'CPU-hours')}")
         if (until, limits) != (store.extended_to, store.extended_limits):
@@ -341,7 +368,7 @@ def _suggestion_statuses(
     found = [_suggestion_status(store, id_) for id_ in ids]
     for one in found:
         if one.state not in states:
-            raise CampaignError(f"{one.suggestion.id} is {one.state}; only {rule}.")
+            raise CampaignError(f"{one.suggestion.id} is {one.state}; only {rule}. {INSTEAD[one.state]}")
     return found
 
 
@@ -368,5 +395,7 @@ def _round_at(store: CampaignStore, stage: str) -> int:
     at = store.last_stage()
     if at is None or at.name != stage or at.status == "done":
         where = "has not begun" if at is None else f"is at {at.name} of round {at.round} ({at.status})"
-        raise CampaignError(f"No batch is waiting to be measured: the campaign {where}.")
+        raise CampaignError(
+            f"No batch is waiting to be measured: the campaign {where}. `glassmap run {store.folder}` goes on."
+        )
     return at.round

@@ -62,7 +62,10 @@ class Planner:
         settings = config or CampaignConfig.from_toml(path)
         if not settings.backend.takes_deliveries:
             told = " or ".join(repr(kind) for kind in BACKENDS if settings_of(kind).takes_deliveries)
-            raise CampaignError(f"A planner is told, so backend.kind must be {told}; got {settings.backend.kind!r}.")
+            raise CampaignError(
+                f"A planner is told, so backend.kind must be {told}; got {settings.backend.kind!r}. `glassmap init "
+                "--lab` makes such a campaign; `Campaign` reads any."
+            )
         if config is not None:
             if path.exists():
                 earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
@@ -98,7 +101,11 @@ class Planner:
             self._advance()
             free = self._free()
         if next_round(self._campaign.store) is None:
-            raise CampaignError(f"The campaign has stopped: {self._campaign.store.status().reason}")
+            store = self._campaign.store
+            raise CampaignError(
+                f"The campaign has stopped: {store.status().reason} `glassmap extend {store.folder} --rounds 1` has "
+                "it go on."
+            )
         free = free[: num_points or 1]
         if not free:
             raise CampaignError(

@@ -226,7 +226,7 @@ def open_backends(config: CampaignConfig, folder: Path, start: "Start | None") -
         CampaignError: If settings and data don't fit each other, or the data changed since the campaign began.
         DatasetError: If the table of labels that the file names can't be read, or contradicts itself.
     """
-    began = config if start is None else config.model_copy(update={"space": SpaceConfig.model_validate(start.space)})
+    began = config if start is None else with_space(config, start.space)
     backend, guide = open_backend(config.backend, began, folder), None
     check_stop(config, backend)
     if config.glass.labels is not None:
@@ -246,6 +246,11 @@ def _take_settings(store: CampaignStore, config: CampaignConfig, given: dict[str
     if config.model_dump(mode="json") != store.config or given != store.given_settings:
         with store.transaction():
             record_settings(store, config, given, person=person)
+
+
+def with_space(config: CampaignConfig, space: Mapping[str, Any]) -> CampaignConfig:
+    """Return settings with another space, such as the one that the campaign began with."""
+    return config.model_copy(update={"space": SpaceConfig.model_validate(space)})
 
 
 def record_settings(
@@ -368,8 +373,8 @@ def check_data(folder: Path, backend: Backend, *, recorded: str | None) -> None:
     if recorded not in (backend.fingerprint, *backend.earlier_fingerprints):
         raise CampaignError(
             f"The data set, substrate or potential changed since the campaign in {folder} began: axis, "
-            "compositions, spectra, split or the potential's file are others. Put the old file back, or start another "
-            "campaign."
+            "compositions, spectra, split or the potential's file are others. Put the old file back, or begin another "
+            "campaign with `glassmap init`."
         )
 
 

@@ -88,7 +88,10 @@ def receive(campaign: OpenCampaign, *, files: Sequence[Path] | None = None) -> l
     at = campaign.at(round_)
     if files is not None:
         if at.backend.deliveries is None:
-            raise CampaignError(f"Only a laboratory takes in files; in round {round_} the campaign measures itself.")
+            raise CampaignError(
+                f"Only a laboratory takes in files; in round {round_} the campaign measures itself. `glassmap import` "
+                "makes a data set of files."
+            )
         told = _record_each(campaign, round_, at.backend.deliveries.take_files(files, store))
     elif at.backend.is_asynchronous:
         pending = [s for s in store.suggestions(pending=True) if s.round >= at.since]

@@ -35,7 +35,7 @@ from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.agent.store.trouble import COPY_NAME, refuse_missing
 from glassmap.flows.backends.lab.drop_folders import find
 from glassmap.flows.backends.protocol import FROM_PYTHON, open_backend
-from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign, record_start
+from glassmap.flows.rounds.campaign import OpenCampaign, open_campaign, record_start, with_space
 from glassmap.flows.rounds.mend import mend_artefacts
 from glassmap.flows.rounds.orders import order_of, write_orders
 from glassmap.flows.rounds.record import record
@@ -250,8 +250,10 @@ class _Settler:
             if not store.has_begun:
                 raise
             config = CampaignConfig.recorded(store.config)
-        guide = None if config.guide is None else open_backend(config.guide.backend, config, self._folder)
-        return OpenCampaign(config, store, open_backend(config.backend, config, self._folder), guide=guide)
+        planned = store.planned_by(0)
+        began = config if planned is None else with_space(config, planned.space)
+        guide = None if config.guide is None else open_backend(config.guide.backend, began, self._folder)
+        return OpenCampaign(config, store, open_backend(config.backend, began, self._folder), guide=guide)
 
     def _do_again(self, store: CampaignStore, found: Salvaged, rounds: list[int]) -> None:
         """Have rounds that lost what they asked for or found do it again.
