@@ -628,6 +628,28 @@ def benchmark_states(
         write_json(json_file, records)
 
 
+@app.command("enough")
+def benchmark_enough(
+    datasets: Datasets,
+    where: Where = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of what is held out of each wafer.")] = 3,
+    every: Annotated[int, typer.Option(min=1, help="Points after which the rule is asked.")] = 15,
+    json_file: Json = None,
+) -> None:
+    """When enough of a wafer is measured: points saved, how often it was too early, seconds to know.
+
+    Each wafer alone, as it was scanned, from coarse to fine, and as planned.
+
+    Example: `python -m tests.benchmarks enough co-v-zr.nc fe-ti-nb.nc co-ti-zr.nc --where cleaned --json records.json`
+    """
+    from tests.benchmarks import enough
+
+    with errors_in_words():
+        records = enough.run(datasets, seeds=range(seeds), where=where, every=every)
+        print_records(enough.over_wafers(records))
+        write_json(json_file, records)
+
+
 @app.command("curve")
 def benchmark_curve(
     dataset: Dataset,
