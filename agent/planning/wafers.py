@@ -39,6 +39,7 @@ TRIED = 2_000  # sets of all wafers but one, up to which all sets are tried
 PASSES = 3  # in which each of several wafers is chosen again beside the others
 SOUGHT_COVER, SOUGHT_POINTS = 1_000, 150  # alloys and points of a wafer that stand for all while powers are sought
 DRAWS, STEPS = 200, 80  # powers that are drawn, and in how many steps the best of them are improved
+POWER_DIGITS = 1  # of W, as powers are set
 REACH_DRAWS = 256  # powers that stand for all that a chamber can be set to
 
 
@@ -99,7 +100,7 @@ class Aim:
         return 100 * float(self.nearest[self.weights > 0].max())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Option:
     """What could be measured next: points of wafers that were begun, of one that lies there, or of one to be made."""
 
@@ -144,7 +145,7 @@ class Workshop:
         return replace(self, x=self.x[rows], y=self.y[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """An option with the points of it that are to be measured, and what that brings."""
 
@@ -167,7 +168,7 @@ class Choice:
         return _rate([self])[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WaferPlan:
     """The wafers that are chosen to be begun, and beside them what else could be done."""
 
@@ -301,7 +302,11 @@ def _best_set(aim: Aim, options: Sequence[Option], n: int, workshop: Workshop | 
             for other in (*chosen[:place], *chosen[place + 1 :]):
                 beside = beside.with_(other.samples.compositions)
             chosen[place] = coarse.make(_better_powers(coarse, beside, chosen[place]))
-    return [option if option.powers is None else workshop.make(option.powers) for option in chosen]
+    low, high = np.array([gun.powers for gun in workshop.chamber.guns]).T
+    return [
+        option if option.powers is None else workshop.make(np.clip(np.round(option.powers, POWER_DIGITS), low, high))
+        for option in chosen
+    ]
 
 
 def _better_powers(workshop: Workshop, aim: Aim, option: Option) -> PerGun:

@@ -8,6 +8,7 @@ from glassmap.flows.cli.serve import services
 from glassmap.flows.cli.show import show
 from glassmap.flows.cli.steer import people
 from glassmap.flows.cli.upkeep import upkeep
+from glassmap.flows.cli.wafers import wafers
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
@@ -17,5 +18,5 @@ def _glassmap() -> None:
     """Plan the experiments of an alloy campaign and map where metallic glass forms."""
 
 
-for commands in (campaigns, show, data, services, people, upkeep):
+for commands in (campaigns, show, data, services, people, wafers, upkeep):
     app.add_typer(commands)

@@ -28,13 +28,11 @@ def workshop_of(config: CampaignConfig) -> Workshop | None:
 def recipe_of(workshop: Workshop, settings: WaferConfig, option: Option, name: str, round_: int) -> PlannedWafer:
     """Return how a wafer is made: the power of each gun, and for how long."""
     assert option.powers is not None, "a wafer that lies there isn't made"
-    low, high = np.array([gun.powers for gun in workshop.chamber.guns]).T
-    powers = np.clip(np.round(option.powers, 1), low, high)
     minutes = settings.minutes
     if minutes is None:
         assert settings.thickness is not None, "the campaign file says either"
-        minutes = float(workshop.chamber.minutes(powers[None], settings.thickness)[0])
-    return PlannedWafer(name, round_, dict(zip(settings.names, powers.tolist(), strict=True)), round(minutes, 2))
+        minutes = float(workshop.chamber.minutes(option.powers[None], settings.thickness)[0])
+    return PlannedWafer(name, round_, dict(zip(settings.names, option.powers.tolist(), strict=True)), round(minutes, 2))
 
 
 def planned_points(config: CampaignConfig, store: CampaignStore) -> Samples:

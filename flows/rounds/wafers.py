@@ -1,6 +1,7 @@
 """Which wafers a round measures, where wafers are planned and not single alloys."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import has_room
 from glassmap.agent.planning.wafers import Aim, Option, WaferCost, WaferPlan, plan_wafers
+from glassmap.agent.planning.wafers import Choice as Judged
 from glassmap.agent.shapes import TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import PlannedWafer
@@ -25,8 +27,20 @@ class NextWafers(NamedTuple):
 
     candidates: Samples  # of the campaign, with the points of wafers that are to be made
     choice: Choice  # the free ones on the chosen wafers
-    to_make: Sequence[PlannedWafer]
+    recipes: Mapping[str, PlannedWafer]  # of the wafers of the plan that would have to be made, by name
     plan: WaferPlan
+
+    @property
+    def to_make(self) -> list[PlannedWafer]:
+        """The wafers of the batch that are to be made."""
+        return [recipe for name, recipe in self.recipes.items() if name in self.wafers]
+
+    @property
+    def wafers(self) -> tuple[str, ...]:
+        """The wafers that the batch is chosen from."""
+        free = self.choice.free
+        assert isinstance(free, Samples), "wafers have samples"
+        return free.wafer_names
 
 
 def plans_wafers(campaign: OpenCampaign, round_: int) -> bool:
@@ -71,7 +85,7 @@ def next_wafers(
     while True:
         found = plan_next(campaign, round_, choice, n, size, taken=taken, leaning=leaning, without=without)
         points = sum(len(one.option.samples) for one in found.plan.chosen)
-        if points >= size or len(found.plan.chosen) < n or found.plan.chosen == (found.plan.go_on,):
+        if points >= size or len(found.plan.chosen) < n or found.plan.chosen[0] is found.plan.go_on:
             return found
         n += 1
 
@@ -107,16 +121,28 @@ def plan_next(
     )
     assert isinstance(choice.candidates, Samples), "its free part is some"
     names = new_names([*choice.candidates.wafer_names, *(one.name for one in store.wafers())])
-    made, to_make = [choice.candidates], list[PlannedWafer]()
-    for one in plan.chosen:
-        if one.option.powers is not None and workshop is not None and config.wafer is not None:
-            recipe = recipe_of(workshop, config.wafer, one.option, next(names), round_)
-            to_make.append(recipe)
-            made.append(workshop.make(np.array([*recipe.powers.values()]), recipe.name).samples)
-    lie = {wafer for one in plan.chosen if one.option.powers is None for wafer in one.option.samples.wafers}
-    candidates = Samples.joined(made)
-    choice = Choice(candidates, store, without=without, only={*lie, *(recipe.name for recipe in to_make)})
-    return NextWafers(candidates, choice, to_make, plan)
+    named = {
+        id(one.option): workshop.make(one.option.powers, next(names))
+        for one in plan.begin
+        if workshop is not None and one.option.powers is not None
+    }
+
+    def with_name(choice: Judged) -> Judged:
+        return replace(choice, option=named.get(id(choice.option), choice.option))
+
+    begin, others = (tuple(map(with_name, some)) for some in (plan.begin, plan.alternatives))
+    plan = replace(plan, begin=begin, alternatives=others)
+    chosen = [one.option for one in plan.chosen]
+    recipes = {
+        wafer: recipe_of(workshop, config.wafer, one.option, wafer, round_)
+        for one in plan.begin
+        for wafer in one.option.samples.wafer_names
+        if workshop is not None and config.wafer is not None and one.option.powers is not None
+    }
+    on = {wafer for option in chosen for wafer in option.samples.wafers}
+    made = [option.samples for option in chosen if option.powers is not None]
+    candidates = Samples.joined([choice.candidates, *made])
+    return NextWafers(candidates, Choice(candidates, store, without=without, only=on), recipes, plan)
 
 
 def options_of(free: Samples, store: CampaignStore) -> list[Option]:
@@ -138,12 +164,10 @@ def new_names(known: Collection[str]) -> Iterator[str]:
 
 def say_wafers(found: NextWafers) -> str:
     """Return in a few words on which wafers a batch lies and how those are made that are to be."""
-    recipes = {recipe.name: recipe for recipe in found.to_make}
-    free = found.choice.free
-    assert isinstance(free, Samples), "wafers have samples"
+    recipes = found.recipes
     return "; ".join(
         f"{wafer}, to be made with {say_recipe(recipes[wafer])}" if wafer in recipes else wafer
-        for wafer in free.wafer_names
+        for wafer in found.wafers
     )
 
 
