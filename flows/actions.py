@@ -144,19 +144,22 @@ def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", 
     pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]
     at = store.last_stage()
     here = [one for one in pending if at and (at.name, at.round) == ("measure", one.round) and at.status != "done"]
-    nowhere = "."
+    nowhere, exclusion = ".", "abandoned" if kind == "failed" else kind
+    planned = {one.name for one in store.wafers()}
+    keeps = kind == "rejected" and wafer in planned  # its alloys count as covered, so that another is made in its place
+    lost = [] if keeps else [wafer]
+    others = Replacements([], None)
     try:
-        others = plan_replacements(campaign, here[0].round, here, without=[wafer]) if here else Replacements([], None)
+        if here:
+            others = plan_replacements(campaign, here[0].round, here, without=[wafer], lost=lost)
     except SpaceExhausted as error:
-        others, nowhere = Replacements([], None), f"; nothing could be planned in its place. {error}"
+        nowhere = f"; nothing could be planned in its place. {error}"
     with _recording(store, [one.id for one in pending]):
         pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]  # some may have come
         store.exclude_wafer(ExcludedWafer(wafer, kind, reason, store.person, now()))
         store.log(f"wafer {kind}", f"{wafer}: {reason}", subject=wafer)
         for one in pending:
-            store.record_exclusion(
-                one.id, "rejected" if kind == "rejected" else "abandoned", f"{wafer} {kind}: {reason}"
-            )
+            store.record_exclusion(one.id, exclusion, f"{wafer} {kind}: {reason}")
         others.record(store)
         for other in others.suggestions:
             store.log("planned", f"in place of a point of {wafer}", subject=other.id)

@@ -131,7 +131,12 @@ class Replacements(NamedTuple):
 
 
 def plan_replacements(
-    campaign: OpenCampaign, round_: int, rejected: Sequence[Suggestion], *, without: Collection[str] = ()
+    campaign: OpenCampaign,
+    round_: int,
+    rejected: Sequence[Suggestion],
+    *,
+    without: Collection[str] = (),
+    lost: Collection[str] = (),
 ) -> Replacements:
     """Plan as many other alloys as are to be rejected, each held out as the one that it replaces; records nothing.
 
@@ -143,9 +148,10 @@ def plan_replacements(
         round_: Whose batch they are of.
         rejected: What they replace.
         without: Wafers that are to be given up.
+        lost: Those of them on which nothing counts as covered that wasn't measured.
     """
     config, store, at = campaign.config, campaign.store, campaign.at(round_)
-    before, taken = len(store.suggestions(round_=round_)), store.taken(since=at.since, without=without)
+    before, taken = len(store.suggestions(round_=round_)), store.taken(since=at.since, without=lost)
     choice = Choice(candidates_of(campaign, round_), store, without=without)
     confirming = to_confirm(campaign, round_, choice, sum(one.confirms for one in rejected), taken=taken)
     size, planned, chosen = len(rejected) - len(confirming), list[Wanted](), None

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import give_up_wafer, reject, retry
 from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.chamber import workshop_of
 from glassmap.flows.rounds.loop import STAGES
 from tests.support.campaigns import TINY, run, write_campaign
 from tests.support.lab_campaigns import LAB
@@ -162,3 +164,89 @@ def test_wafers_are_planned_only_where_there_are_some(tmp_path: Path):
     folder = write_lab(tmp_path / "lab", candidates={"table": [table]})
     with pytest.raises(CampaignError, match="none of 3 says it"):
         run(folder)
+
+
+GUNS = [
+    {
+        "target": element,
+        "azimuth": 120.0 * k,
+        "tilt": 30.0,
+        "distance": 120.0,
+        "rate": 4.0,
+        "power": 100.0,
+        "powers": [20.0, 200.0],
+    }
+    for k, element in enumerate(("Co", "V", "Zr"))
+]
+CHAMBER: dict[str, Any] = {"diameter": 60.0, "edge": 5.0, "pitch": 10.0, "thickness": 200.0, "guns": GUNS}
+
+
+def drop_table(folder: Path, wafer: str, samples: Samples, name: str = "edx-wafer.csv") -> None:
+    rows = zip(samples.names, samples.x, samples.y, 100 * samples.compositions, strict=True)
+    lines = [f"{n},{wafer},{x:g},{y:g},{','.join(f'{share:.4f}' for share in shares)}" for n, x, y, shares in rows]
+    text = "\n".join(["sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)", *lines, ""])
+    (folder / "drop" / name).write_text(text)
+
+
+def test_a_wafer_that_is_to_be_made_is_ordered_with_its_recipe_and_points(tmp_path: Path):
+    assert run(write_lab(tmp_path, candidates=None, wafer=CHAMBER)).state == "waiting"
+    with CampaignStore.read_only(tmp_path) as store:
+        [wafer], asked, existing = store.wafers(), store.suggestions(), store.existing()
+        [line] = [line.detail for line in store.log_lines() if line.event == "planned"]
+        config = CampaignConfig.recorded(store.config)
+    workshop = workshop_of(config)
+    assert workshop is not None
+    assert (wafer.name, wafer.round, {*wafer.powers}) == ("w001", 1, {"Co", "V", "Zr"})
+    powers = np.array([[wafer.powers[element] for element in ("Co", "V", "Zr")]])
+    assert ((powers >= 20) & (powers <= 200)).all()
+    thickness = workshop.chamber.thickness(powers, np.zeros(1), np.zeros(1), wafer.minutes)
+    assert thickness[0, 0] == pytest.approx(200, rel=1e-3)
+    assert {one.wafer for one in asked} == {"w001"} and len({one.sample for one in asked}) == 8
+    made = dict(zip(existing.names, zip(existing.compositions, existing.x, existing.y, strict=True), strict=True))
+    for one in asked:
+        shares, x, y = made[one.sample]
+        np.testing.assert_array_equal(shares, one.composition)
+        expected = workshop.chamber.compositions(powers, np.array([x]), np.array([y]))[0, 0]
+        np.testing.assert_allclose(shares, expected)
+    assert "8 alloys of w001, to be made with Co " in line
+
+
+def test_once_its_table_came_a_wafer_is_planned_by_what_was_measured(tmp_path: Path):
+    run(write_lab(tmp_path, candidates=None, wafer=CHAMBER, cost={"wafer": 1e4}))
+    with CampaignStore.read_only(tmp_path) as store:
+        found = store.existing()
+        asked = {one.sample for one in store.suggestions()}
+    shifted = 0.98 * found.compositions + 0.02 / 3
+    whole = Samples(tuple(f"{k}" for k in range(len(found))), found.wafers, shifted, found.x + 0.5, found.y)
+    few = whole.select(np.arange(len(whole) - 2))
+    drop_table(tmp_path, "W001", few)
+    run(tmp_path)
+    with open_campaign(tmp_path) as campaign:
+        STAGES["plan"](campaign, 2)
+        existing, second = campaign.store.existing(), campaign.store.suggestions(round_=2)
+    assert existing.names == found.names[:-2], "by the names of the order, and only what the table holds"
+    np.testing.assert_allclose(existing.compositions, shifted[:-2], atol=1e-6)
+    assert {one.wafer for one in second} == {"w001"} and asked.isdisjoint(one.sample for one in second)
+
+
+def test_another_wafer_is_made_in_place_of_one_that_is_rejected_and_the_same_after_a_failure(tmp_path: Path):
+    folders = {kind: write_lab(tmp_path / kind, candidates=None, wafer=CHAMBER) for kind in ("rejected", "failed")}
+    ratios: dict[str, list[np.ndarray]] = {}
+    for kind, folder in folders.items():
+        run(folder)
+        with open_campaign(folder) as campaign:
+            give_up_wafer(campaign, "w001", kind, "the Zr target is spent")  # pyright: ignore[reportArgumentType]
+            assert on_wafers(folder) == {"w002": 8}
+            powers = [np.array([*one.powers.values()]) for one in campaign.store.wafers()]
+        ratios[kind] = [one / one.sum() for one in powers]
+    assert np.abs(np.subtract(*ratios["failed"])).max() < 0.02 < np.abs(np.subtract(*ratios["rejected"])).max()
+
+
+def test_wafers_that_lie_there_are_weighed_against_those_that_could_be_made(tmp_path: Path):
+    poor = {"W1": (0.9, 0.05, 0.05)}
+    table = write_table(tmp_path / "poor.csv", poor)
+    run(write_lab(tmp_path / "made", candidates={"table": [table]}, wafer=CHAMBER))
+    assert {*on_wafers(tmp_path / "made")} == {"w001"}
+    narrow = CHAMBER | {"guns": [gun | {"powers": [100.0, 100.0], "distance": 5000.0} for gun in GUNS]}
+    run(write_lab(tmp_path / "lies", wafer=narrow))
+    assert {*on_wafers(tmp_path / "lies")} <= {*THREE}, "a chamber that makes one alloy alone"
