@@ -23,7 +23,7 @@ def write_grid(path: Path) -> Path:
     return path
 
 
-def test_a_wafer_is_followed_to_its_end_in_every_order_and_points_are_saved_where_it_begins_coarsely(tmp_path: Path):
+def test_a_wafer_is_followed_to_its_end_in_every_order_and_points_are_saved_where_they_are_planned(tmp_path: Path):
     records = run([write_grid(tmp_path / "grid.nc")], seeds=[0], every=30)
     assert {(one["order"], one["by"]) for one in records} == {(order, case[0]) for order in ORDERS for case in CASES}
     for one in records:
@@ -35,7 +35,7 @@ def test_a_wafer_is_followed_to_its_end_in_every_order_and_points_are_saved_wher
         assert one["seconds"] < 5
     saved = {(line["order"], line["by"]): line["saved (%)"] for line in over_wafers(records)}
     campaign = CASES[1][0]
-    assert saved["as scanned", campaign] < 2 < 30 < saved["coarse to fine", campaign]
+    assert saved["as scanned", campaign] < 2 < 30 < saved["as planned", campaign]
 
 
 def test_from_coarse_to_fine_the_corners_of_large_squares_come_first(tmp_path: Path):
