@@ -64,6 +64,18 @@ class Marks(NamedTuple):
         return Marks(self.spectra[:rounds], self.errors[:rounds], self.groups)
 
 
+class Effort(NamedTuple):
+    """What a campaign by wafers has used up."""
+
+    wafers: int  # that spectra lie on
+    spectra: int  # measured, held out ones included
+    hours: float  # of both, by the campaign's `[cost]`
+
+    def say(self) -> str:
+        """Return it in words, such as `60 spectra on 3 wafers, 27 h`."""
+        return f"{_count(self.spectra, 'spectrum')} on {_count(self.wafers, 'wafer')}, {self.hours:.3g} h"
+
+
 class CurvePoint(NamedTuple):
     """What one round's model is worth, on spectra that it never saw; all rounds' on the same ones, the newest."""
 
@@ -75,6 +87,7 @@ class CurvePoint(NamedTuple):
     hold_out: Mapping[str, Estimate]  # mean errors by measure, of the ensemble's mean; NaN where it can't be said
     left_out: Mapping[str, Estimate]  # of the spectra learned from, as models say them that left them out
     has_hold_out: bool = True  # else `hold_out` is `left_out`, and `judged_by` counts the spectra learned from
+    effort: Effort | None = None  # until then; None where no spectrum says which wafer it lies on
 
     @property
     def mse(self) -> float:
@@ -91,7 +104,9 @@ class CurvePoint(NamedTuple):
         record: dict[str, Any] = {"round": self.round, "spectra": self.spectra, "judged_by": self.judged_by}
         sample = None if math.isnan(self.mse_sample) else self.mse_sample
         record |= _flat(self.hold_out, "") | {"mse_sample": sample, "next_batch_mse": self.next_batch_mse}
-        return record | _flat(self.left_out, "left_out_") | {"has_hold_out": self.has_hold_out}
+        wafers, hours = (None, None) if self.effort is None else (self.effort.wafers, self.effort.hours)
+        record |= _flat(self.left_out, "left_out_") | {"has_hold_out": self.has_hold_out}
+        return record | {"wafers": wafers, "hours": hours}
 
 
 class Budget(NamedTuple):

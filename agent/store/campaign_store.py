@@ -98,6 +98,7 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
             wafers=tuple(self.wafer_gains()),
             spared=0 if stage is None else self.count_spared(stage.round),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
+            effort=self.effort() if self.has_begun else None,
         )
 
     def say_unlearned(self, held: Held) -> str:

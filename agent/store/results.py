@@ -11,13 +11,13 @@ import numpy as np
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate, Marks, estimate
 from glassmap.agent.shapes import Groups
-from glassmap.agent.store.connection import StoreConnection
+from glassmap.agent.store.effort import Efforts
 from glassmap.agent.store.records import Judged, JudgedSpectra
 
 SAMPLE = "mse_sample"  # of one generated spectrum: recorded beside the measures of the ensemble's mean
 
 
-class Results(StoreConnection):
+class Results(Efforts):
     """The tables `artefacts`, `curve`, `curve_errors`, `marks` and `decisions`."""
 
     def record_artefact(self, round_: int, kind: str, path: Path) -> None:
@@ -122,6 +122,7 @@ class Results(StoreConnection):
             then.setdefault(row["round"], {})[row["figure"]] = _recorded(row["error"])
         held, left = self._estimates("held out"), self._estimates("left out")
         judged = {row["round"] for row in self._rows("SELECT round FROM marks WHERE kind = 'held out'")}
+        efforts, effort = self.efforts(), None
         points: list[CurvePoint] = []
         for row in self._rows("SELECT * FROM curve ORDER BY round"):
             round_, mse, sample = row["round"], _recorded(row["mse"]), _recorded(row["mse_sample"])
@@ -131,7 +132,8 @@ class Results(StoreConnection):
             mse_sample = found.pop(SAMPLE).value
             left_out = left.get(round_, (0, {}))[1]
             numbers = round_, row["spectra"], mse_sample, row["next_batch_mse"], count
-            points.append(CurvePoint(*numbers, found, left_out, has_hold_out))
+            effort = efforts.get(round_, effort)  # a round may have brought nothing
+            points.append(CurvePoint(*numbers, found, left_out, has_hold_out, effort))
         return points
 
     def _estimates(self, kind: Judged) -> dict[int, tuple[int, dict[str, Estimate]]]:

@@ -335,6 +335,8 @@ def wafers(db: sqlite3.Connection) -> None:
             WHERE json_extract(facts, '$.sample') IS NOT NULL AND state <> 'retracted'""",
         """CREATE INDEX off_targets ON spectra (json_extract(facts, '$.off_target_at_pct'), suggestion)
             WHERE json_extract(facts, '$.off_target_at_pct') IS NOT NULL""",
+        "ALTER TABLE spectra ADD COLUMN wafer TEXT AS (CAST(json_extract(facts, '$.wafer') AS TEXT)) VIRTUAL",
+        "CREATE INDEX wafers_of_spectra ON spectra (wafer, round)",  # to count them without the spectra
     ):
         db.execute(statement)
 

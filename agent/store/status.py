@@ -8,7 +8,7 @@ from glassmap.agent.maps.failure import PeaksFound, why_nothing_is_said
 from glassmap.agent.maps.glass import GlassRule, GlassShares, say_glass
 from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
-from glassmap.agent.planning.convergence import Decision
+from glassmap.agent.planning.convergence import Decision, Effort
 from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaferGain, WaitingFor
 
 STOPPED = ("converged", "exhausted")
@@ -50,6 +50,7 @@ class Status(NamedTuple):
     wafers: tuple[WaferGain, ...]  # what measuring the rest of each would bring, the last reckoned last
     spared: int  # of `missing`, what lies on a wafer of which enough is measured
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
+    effort: Effort | None = None  # wafers, spectra on them, and hours; None where no spectrum says its wafer
 
     @property
     def failure(self) -> str:
@@ -95,6 +96,7 @@ class Status(NamedTuple):
             "failure": self.failure,
             "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
+            "effort": self.effort and self.effort._asdict(),
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 

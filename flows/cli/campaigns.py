@@ -196,6 +196,8 @@ def status(
             print_status(reached.state, reached.reason, reached.failure, reached.headline)
             if curve:
                 print_learning_curve(curve, store.coverage())
+            if reached.effort is not None:
+                say(f"Measured: {reached.effort.say()}.")
             if reached.decision is not None and reached.decision.state == "continue" and not reached.failure:
                 say(reached.decision.reason)
             if reached.mixture:

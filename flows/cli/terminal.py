@@ -170,7 +170,9 @@ def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Cove
         caption="distance: mean, from an alloy to the nearest measured one; left out: of the spectra learned from, by "
         "models that left them out; before: the last round's model on this round's batch",
     )
-    for name in ("round", "spectra", "distance (at.%)", "MSE", "of one sample", "left out", "before"):
+    is_by_wafers = any(point.effort is not None for point in curve)
+    names = ("wafers", "hours") if is_by_wafers else ()
+    for name in ("round", "spectra", *names, "distance (at.%)", "MSE", "of one sample", "left out", "before"):
         table.add_column(name, justify="right")
     others = Table(title="The same, by other measures")
     others.add_column("round", justify="right")
@@ -180,7 +182,8 @@ def print_learning_curve(curve: "Sequence[CurvePoint]", coverage: "Sequence[Cove
     for point, cover in zip(curve, coverage, strict=False):
         mse, left_out = (errors.get(MSE.name, NOT_KNOWN).say() for errors in (point.hold_out, point.left_out))
         before = "–" if point.next_batch_mse is None else f"{point.next_batch_mse:.3g}"
-        numbers = (str(point.round), str(point.spectra), f"{cover.mean:.1f}")
+        spent = ("–", "–") if point.effort is None else (str(point.effort.wafers), f"{point.effort.hours:.3g}")
+        numbers = (str(point.round), str(point.spectra), *(spent if is_by_wafers else ()), f"{cover.mean:.1f}")
         table.add_row(
             *numbers, mse, "–" if math.isnan(point.mse_sample) else f"{point.mse_sample:.3g}", left_out, before
         )
