@@ -6,6 +6,7 @@ and reads no data set.
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_map_of,
+    read_wafers,
     rule_of,
 )
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
@@ -37,11 +39,14 @@ from glassmap.dashboard.plots.for_print import (
     draw_parity,
     draw_peak_maps,
     draw_reliability,
+    draw_wafers,
 )
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.reliability import evidence_of
+from glassmap.dashboard.wafers import discs_of, wafers_seen
 
 Format = Literal["png", "svg"]
+MOST_DISCS = 12  # wafers whose points are drawn
 
 
 def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -55,6 +60,7 @@ def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
         *draw_maps(campaign, folder, formats),
         *draw_best_median_worst(campaign, folder, formats),
         *draw_held_out_figures(campaign, folder, formats),
+        *draw_wafers_of(campaign, folder, formats),
         *draw_how_sure(campaign, folder, formats),
     ]
 
@@ -164,6 +170,39 @@ def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Seq
     paths = _paths(folder, "parity", formats)
     for path in paths:
         draw_parity(panels, path, title=title, rule=rule)
+    return paths
+
+
+def draw_wafers_of(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
+    """Draw what the wafers hold, what was measured of them and what of the system they reach; nothing without any.
+
+    Raises:
+        ModelError: If the last map is missing or damaged.
+    """
+    if not campaign.has_wafers:
+        return []
+    seen, map_, archive = (
+        wafers_seen(read_wafers(campaign.folder)),
+        read_last_map(campaign),
+        read_last_archive(campaign),
+    )
+    drawn = seen.most_asked(MOST_DISCS)
+    if len(campaign.elements) != 3 and not drawn:
+        return []
+    discs = [(wafer, discs_of(wafer, seen, campaign, map_, archive)) for wafer in drawn]
+    title = f"{_title(campaign)}: {seen.reach.say(campaign.elements)}"
+    paths = _paths(folder, "wafers", formats)
+    for path in paths:
+        draw_wafers(
+            seen.wafers,
+            discs,
+            path,
+            elements=campaign.elements,
+            reach=seen.reach,
+            blend=seen.blend,
+            diameter=seen.diameter,
+            title=fill(title, 100),
+        )
     return paths
 
 

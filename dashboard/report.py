@@ -35,6 +35,7 @@ from glassmap.dashboard.data import (
     read_last_map,
     read_log,
     read_used_alloys,
+    read_wafers,
     read_wish_of,
     rule_of,
 )
@@ -50,7 +51,7 @@ from glassmap.dashboard.learning import (
     say_trend,
     worth_of,
 )
-from glassmap.dashboard.pictures import draw_pictures
+from glassmap.dashboard.pictures import MOST_DISCS, draw_pictures
 from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 from glassmap.dashboard.plots.curves import draw_learning_curve
 from glassmap.dashboard.plots.for_print import band_about
@@ -67,7 +68,9 @@ from glassmap.dashboard.plots.reliability import draw_coverage, draw_reliability
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
+from glassmap.dashboard.plots.wafers import REACH_HEIGHT, draw_cloud, draw_disc, draw_reach, legend_of
 from glassmap.dashboard.reliability import evidence_of, say_kinds
+from glassmap.dashboard.wafers import counts_of, discs_of, wafers_seen
 
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
 _STYLE = """
@@ -137,6 +140,8 @@ def _sections(
         yield from _learning(campaign, archive)
     if map_ is not None:
         yield from _map(campaign, map_, archive)
+    if campaign.has_wafers:
+        yield from _wafers(campaign, map_, archive)
     if archive is not None and archive.measured.hold_out.any():
         yield "<h2>Generated against measured</h2>"
         yield "<p>The best, the median and the worst of the spectra that were never learned from.</p>"
@@ -269,6 +274,30 @@ def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) 
     if best.chance is not None:
         yield f"<p>Open places: {escape(best.chance.say())}</p>"
     yield _table(as_text(table_of(best, elements)))
+
+
+def _wafers(campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None) -> Iterator[str]:
+    elements, seen = campaign.elements, wafers_seen(read_wafers(campaign.folder))
+    yield "<h2>Wafers</h2>"
+    yield f"<p>{escape(seen.reach.say(elements))}</p>"
+    if len(elements) == 3:
+        figure = draw_reach(seen.wafers, seen.reach, elements=elements, blend=seen.blend)
+        yield _figure(figure, height=REACH_HEIGHT.format(width="100vw"))
+        yield legend_of(seen.wafers)
+    elif len(elements) > 3:
+        yield _figure(draw_cloud(seen.wafers, elements=elements))
+        yield legend_of(seen.wafers)
+    yield _table(counts_of(seen.wafers))
+    for wafer in seen.most_asked(MOST_DISCS):
+        yield f"<h3>{escape(wafer.name)}</h3><p>{escape(' '.join(filter(None, wafer.sentences)))}</p>"
+        discs = (
+            draw_disc(wafer, shown, elements=elements, diameter=seen.diameter)
+            for shown in discs_of(wafer, seen, campaign, map_, archive)
+        )
+        panels = "".join(f"<div>{_figure(disc, height='26rem')}</div>" for disc in discs)
+        yield f"<div class=panels>{panels}</div>"
+    if len(seen.wafers) > MOST_DISCS:
+        yield f"<p class=note>Of {len(seen.wafers)} wafers those that were asked for most are drawn.</p>"
 
 
 def _how_sure(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Wafers as pages, report and pictures show them: what lies where, what became of it, what of a space they reach."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -8,13 +9,15 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 from glassmap.agent.data.composition import label
+from glassmap.agent.data.scan_matching import SAME_PLACE
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.outside_text import plain_name, visible
+from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import distance_to
 from glassmap.agent.planning.wafers import NEAR_AT_PCT
 from glassmap.agent.shapes import Compositions, GridCompositions, Mask, PerAlloy, PerSample, Rows
 from glassmap.agent.store.records import ExcludedWafer, Measurement, PlannedWafer, SuggestionStatus, WaferGain
-from glassmap.dashboard.data import Map, WaferRecords, measured_values
+from glassmap.dashboard.data import CampaignSnapshot, Map, WaferRecords, colour_limits, measured_values
 from glassmap.dashboard.plots.disc import Blend, Disc, Shown, blend_over, disc_of
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.plots.ternary import VIRIDIS, colours_of
@@ -29,6 +32,7 @@ KINDS: dict[Kind, str] = {  # what became of a point, in words
     "free": "not asked for",
 }
 MEASURED: tuple[Kind, ...] = ("measured", "held out", "flagged")
+WAFER_INKS = ("#000000", "#d62728", "#1f4fd8", "#7a3fa0", "#b35900", "#00695c", "#c2185b", "#5d6d00")
 UNNAMED = "without a name"  # the wafer of a table that has places and names none
 
 
@@ -80,7 +84,7 @@ class Wafer(NamedTuple):
         """How far it is, what the rest would bring, how it is to be made, and why nothing of it is planned any more."""
         counts = [f"{int(self.of(kind).sum())} {words}" for kind, words in KINDS.items() if self.of(kind).any()]
         gone = self.excluded
-        why = "" if gone is None else f"{gone.kind.capitalize()} by {visible(gone.person)}: {visible(gone.reason)}"
+        why = "" if gone is None else f"{gone.kind.capitalize()}, says {visible(gone.person)}: {visible(gone.reason)}"
         rest = "" if self.gain is None else f"{(said := self.gain.say())[0].upper()}{said[1:]}."
         return f"{len(self.samples)} points: {'; '.join(counts)}.", rest, self.recipe, why
 
@@ -110,46 +114,80 @@ class _Point:
         self.x, self.y = np.nan, np.nan
         self.kind: Kind = "free"
         self.id = ""
+        self.is_expected = False  # by the chamber's model alone
 
-    def lies_at(self, x: float | None, y: float | None) -> None:
-        """Take a place where there is one."""
+
+class _Points:
+    """The points of all wafers by what these and they are called, in the order in which they came to be known."""
+
+    def __init__(self) -> None:
+        self.wafers: dict[str, tuple[str, dict[str, _Point]]] = {}
+        self._cells: dict[tuple[str, int, int], _Point] = {}  # of `SAME_PLACE` each way
+
+    def named(self, wafer: str, name: str) -> _Point | None:
+        """Return the point of a name, if there is one."""
+        return self._of(wafer).get(plain_name(name))
+
+    def at(self, wafer: str, x: float | None, y: float | None) -> _Point | None:
+        """Return the point at a place, mm, if there is one."""
+        if x is None or y is None:
+            return None
+        key, i, j = plain_name(visible(wafer) or UNNAMED), round(x / SAME_PLACE), round(y / SAME_PLACE)
+        near = (self._cells.get((key, i + right, j + up)) for right in (0, -1, 1) for up in (0, -1, 1))
+        return next((one for one in near if one and math.hypot(one.x - x, one.y - y) <= SAME_PLACE), None)
+
+    def new(self, wafer: str, name: str, composition: Sequence[float]) -> _Point:
+        """Return a new point."""
+        return self._of(wafer).setdefault(plain_name(name), _Point(name, composition))
+
+    def put(self, point: _Point, wafer: str, x: float | None, y: float | None) -> None:
+        """Have a point lie at a place, where there is one."""
         if x is not None and y is not None and np.isfinite([x, y]).all():
-            self.x, self.y = float(x), float(y)
+            point.x, point.y = float(x), float(y)
+            cell = plain_name(visible(wafer) or UNNAMED), round(x / SAME_PLACE), round(y / SAME_PLACE)
+            self._cells[cell] = point
+
+    def _of(self, wafer: str) -> dict[str, _Point]:
+        name = visible(wafer) or UNNAMED
+        return self.wafers.setdefault(plain_name(name), (name, {}))[1]
 
 
 def wafers_of(records: WaferRecords) -> list[Wafer]:
     """Return a campaign's wafers with all their points, in the order in which they came to be known."""
-    points: dict[str, dict[str, _Point]] = {visible(one.name): {} for one in records.planned}
-    existing = records.existing
+    points, existing = _Points(), records.existing
+    planned = {plain_name(visible(one.name)): one for one in records.planned}
     rows = zip(existing.wafers, existing.names, existing.compositions, existing.x, existing.y, strict=True)
     for wafer, name, composition, x, y in rows:
         if wafer or np.isfinite(x):
-            _point(points, wafer, name, composition).lies_at(x, y)
-    for row in reversed(records.tables):  # the last counts
-        point = _point(points, row.wafer, row.sample, row.composition)
-        point.composition = row.composition
-        point.lies_at(row.x, row.y)
-    by_suggestion = dict[str, _Point]()
+            point = points.new(wafer, name, composition)
+            points.put(point, wafer, x, y)
+            point.is_expected = plain_name(visible(wafer)) in planned
+    asked = dict[str, _Point]()
     for one in records.asked:
-        asked = one.suggestion
-        if not asked.wafer and asked.x is None:
-            continue
-        point = by_suggestion[asked.id] = _point(points, asked.wafer, asked.sample or asked.id, asked.composition)
-        point.lies_at(asked.x, asked.y)
-        point.kind, point.id = _kind_of(one), asked.id
+        suggestion = one.suggestion
+        if suggestion.wafer or suggestion.x is not None:
+            wafer, name = suggestion.wafer, suggestion.sample or suggestion.id
+            point = points.named(wafer, name) or points.new(wafer, name, suggestion.composition)
+            asked[suggestion.id] = point
+            points.put(point, wafer, suggestion.x, suggestion.y)
+            point.kind, point.id = _kind_of(one), suggestion.id
+    for row in reversed(records.tables):  # the last counts
+        point = points.named(row.wafer, row.sample) or points.at(row.wafer, row.x, row.y)
+        point = point or points.new(row.wafer, row.sample, row.composition)
+        point.composition, point.is_expected = row.composition, False
+        points.put(point, row.wafer, row.x, row.y)
     for measurement in records.measured:
         if measurement.state != "retracted":
-            _measure(points, by_suggestion, measurement)
-    planned = {visible(one.name): one for one in records.planned}
-    excluded = {visible(one.wafer): one for one in records.excluded}
-    gains = {visible(one.wafer): one for one in records.gains}
-    found = ((name, [*those.values()]) for name, those in points.items() if those)
-    return [_wafer(name, those, planned.get(name), excluded.get(name), gains.get(name)) for name, those in found]
-
-
-def _point(points: dict[str, dict[str, _Point]], wafer: str, name: str, composition: Sequence[float]) -> _Point:
-    """Return a point by what it is called; a new one where it isn't known yet."""
-    return points.setdefault(visible(wafer) or UNNAMED, {}).setdefault(plain_name(name), _Point(name, composition))
+            _measure(points, asked, measurement)
+    excluded = {plain_name(visible(one.wafer)): one for one in records.excluded}
+    gains = {plain_name(visible(one.wafer)): one for one in records.gains}
+    told = {plain_name(visible(row.wafer)) for row in records.tables}  # whose points are those of their table alone
+    wafers = list[Wafer]()
+    for key, (name, found) in points.wafers.items():
+        there = [one for one in found.values() if not (one.is_expected and one.kind == "free" and key in told)]
+        if there:
+            wafers.append(_wafer(name, there, planned.get(key), excluded.get(key), gains.get(key)))
+    return wafers
 
 
 def _kind_of(one: SuggestionStatus) -> Kind:
@@ -158,20 +196,18 @@ def _kind_of(one: SuggestionStatus) -> Kind:
     return "failed" if one.state in ("failed", "rejected", "abandoned", "retracted") else "measured"
 
 
-def _measure(
-    points: dict[str, dict[str, _Point]], by_suggestion: Mapping[str, _Point], measurement: Measurement
-) -> None:
+def _measure(points: _Points, asked: Mapping[str, _Point], measurement: Measurement) -> None:
     """Have a measurement be of its point: the one that was asked for, else by name, else by place."""
     facts = measurement.facts
-    wafer, x, y = visible(str(facts.get("wafer", ""))), facts.get("x"), facts.get("y")
-    point = by_suggestion.get(measurement.suggestion or "")
-    if point is None and (wafer or x is not None):
-        name = str(facts.get("sample") or measurement.id)
-        point = _point(points, wafer, name, measurement.composition)
-    if point is None:
+    wafer, x, y = str(facts.get("wafer", "")), facts.get("x"), facts.get("y")
+    point = asked.get(measurement.suggestion or "")
+    if point is None and not wafer and x is None:
         return
+    name = str(facts.get("sample", measurement.id))
+    point = point or points.named(wafer, name) or points.at(wafer, x, y)
+    point = point or points.new(wafer, name, measurement.composition)
     if np.isnan(point.x):
-        point.lies_at(x, y)
+        points.put(point, wafer, x, y)
     point.composition, point.id = measurement.composition, measurement.id
     point.kind = "held out" if measurement.hold_out else "measured"
     if measurement.reason or measurement.state == "flagged":
@@ -199,6 +235,11 @@ def _wafer(
         excluded,
         gain,
     )
+
+
+def inks_of(wafers: Sequence[Wafer]) -> list[str]:
+    """Return the colour of each wafer's outline."""
+    return [WAFER_INKS[k % len(WAFER_INKS)] for k in range(len(wafers))]
 
 
 class Reach(NamedTuple):
@@ -245,11 +286,33 @@ class WafersSeen(NamedTuple):
         """The colours of a ternary's alloys, as varied as they can be over all wafers."""
         return blend_over(np.concatenate([wafer.compositions for wafer in self.wafers]))
 
+    def most_asked(self, most: int) -> list[Wafer]:
+        """Return the wafers of which most points are asked for or measured, at most so many, of those with places."""
+        placed = [wafer for wafer in self.wafers if wafer.placed.any()]
+        chosen = sorted(placed, key=lambda wafer: int(wafer.of("free").sum()) - len(wafer.samples))[:most]
+        return [wafer for wafer in placed if any(wafer is one for one in chosen)]
+
 
 def wafers_seen(records: WaferRecords) -> WafersSeen:
     """Return what is known of a campaign's wafers, put together."""
     wafers = wafers_of(records)
     return WafersSeen(wafers, reach_of(wafers, records.space), records.diameter)
+
+
+def discs_of(
+    wafer: Wafer, seen: WafersSeen, campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None
+) -> list[Shown]:
+    """Return what a wafer's discs show side by side: what it holds, Δq as generated, and Δq as measured."""
+    elements, column = campaign.elements, DELTA_Q.name
+    if len(elements) == 3:
+        discs = [by_composition(wafer, seen.blend)]
+    else:
+        discs = [by_share(wafer, seen.wafers, elements, element) for element in elements]
+    if map_ is not None:
+        limits = colour_limits(map_, archive, column)
+        found = measured(wafer, map_, archive, column, limits)
+        discs += [generated(wafer, map_, column, limits), *([] if found is None else [found])]
+    return discs
 
 
 def by_composition(wafer: Wafer, blend: Blend) -> Shown:
@@ -294,7 +357,7 @@ def _by_quantity(how: str, values: PerSample, column: str, limits: tuple[float, 
     return Shown(f"{what.label}, {how}", colours_of(values, limits, what.colours), texts, limits, what.colours)
 
 
-def table_of(wafers: Sequence[Wafer]) -> pd.DataFrame:
+def counts_of(wafers: Sequence[Wafer]) -> pd.DataFrame:
     """Return wafers as a table for people, a row each."""
     rows = [
         {"wafer": wafer.name, "state": wafer.state, "points": len(wafer.samples)}

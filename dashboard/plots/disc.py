@@ -5,6 +5,7 @@ the inks of its elements, and so varied that the alloys of all wafers together h
 """
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,14 @@ class Shown(NamedTuple):
     limits: tuple[float, float] = (0.0, 1.0)  # of the scale
     scale: Sequence[str] = ()  # its colours; empty where it is no figure
     is_there: Mask | None = None  # which points have a colour; None where all have
+
+    def of(self, rows: Mask) -> "Shown":
+        """Return that of some points."""
+        return self._replace(
+            colours=self.colours[rows],
+            texts=tuple(compress(self.texts, rows)),
+            is_there=None if self.is_there is None else self.is_there[rows],
+        )
 
 
 class Disc(NamedTuple):

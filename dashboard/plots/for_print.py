@@ -40,6 +40,7 @@ from glassmap.agent.shapes import (
 from glassmap.dashboard.held_out import Pairs
 from glassmap.dashboard.learning import Expected, measures_of
 from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
+from glassmap.dashboard.plots.disc import Blend, Disc, Shown, outline_of, paint_disc
 from glassmap.dashboard.plots.quantities import Quantity
 from glassmap.dashboard.plots.ternary import (
     CORNER_EMS,
@@ -56,6 +57,7 @@ from glassmap.dashboard.plots.ternary import (
 )
 from glassmap.dashboard.plots.words import BAND, TWO_EPISTEMIC
 from glassmap.dashboard.reliability import Evidence, least_of
+from glassmap.dashboard.wafers import MEASURED, Kind, Reach, Wafer, inks_of
 
 MODEL_LABELS = {  # of a comparison, and their colours
     "mean": ("mean spectrum", "#d9d9d9"),
@@ -70,6 +72,13 @@ MODEL_LABELS = {  # of a comparison, and their colours
 }
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#767676"  # Okabe and Ito: safe for the colour-blind
 _RED = "#d00000"
+_MARKS: dict[Kind, tuple[str, str]] = {  # of the points of a wafer that are marked: shape and ink
+    "measured": ("o", "black"),
+    "held out": ("s", "black"),
+    "flagged": ("^", _RED),
+    "failed": ("x", "black"),
+    "pending": ("x", _RED),
+}
 _FONT = 9  # points, beside a ternary
 
 
@@ -206,6 +215,82 @@ def draw_peak_maps(
     page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
     _save(page, path)
+
+
+def draw_wafers(
+    wafers: Sequence[Wafer],
+    discs: Sequence[tuple[Wafer, Sequence[Shown]]],
+    path: Path,
+    *,
+    elements: Sequence[str],
+    reach: Reach,
+    blend: Blend,
+    diameter: float | None,
+    title: str,
+) -> None:
+    """Draw what of a ternary each wafer reaches, and below a row of discs for each of some wafers.
+
+    Args:
+        wafers: All, of which a ternary shows the outlines.
+        discs: Those that have a row, with what their points are coloured by.
+        path: PNG or SVG to write.
+        elements: Of the campaign; of other than three the reach is left out.
+        reach: Of the space.
+        blend: The colours of alloys.
+        diameter: mm, of wafers that the campaign plans; None where it plans none.
+        title: Above all.
+    """
+    columns = max((len(shown) for _, shown in discs), default=1)
+    has_reach = len(elements) == 3
+    width, high, row = max(8.0, 4.2 * columns), 6.4 * has_reach, 4.4
+    page = Figure(figsize=(width, high + row * len(discs) + 0.7), layout="constrained")
+    page.suptitle(title, parse_math=False)
+    parts = page.subfigures(
+        has_reach + len(discs), 1, height_ratios=[high] * has_reach + [row] * len(discs), squeeze=False
+    )
+    if has_reach:
+        _draw_reach(parts[0, 0].subplots(), wafers, reach, elements, blend)
+    for part, (wafer, shown) in zip(parts[has_reach:, 0], discs, strict=True):
+        part.suptitle(f"{wafer.name}: {wafer.sentences[0]}", fontsize=9, parse_math=False)
+        for axes, one in zip(part.subplots(1, columns, squeeze=False)[0], shown, strict=False):
+            _draw_disc(axes, wafer, wafer.disc(diameter), one)
+            if one.scale:
+                scale = ScalarMappable(Normalize(*one.limits), LinearSegmentedColormap.from_list("disc", one.scale))
+                part.colorbar(scale, ax=axes, shrink=0.8)
+    _save(page, path)
+
+
+def _draw_reach(axes: Axes, wafers: Sequence[Wafer], reach: Reach, elements: Sequence[str], blend: Blend) -> None:
+    cells = paint(reach.space, blend.colours(reach.space), reach.is_unreached)
+    axes.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
+    axes.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
+    for wafer, ink in zip(wafers, inks_of(wafers), strict=True):
+        line, dash = outline_of(positions(wafer.compositions)), "-" if wafer.excluded is None else (0, (3, 2))
+        axes.plot(*line.T, color="white", linewidth=3)
+        axes.plot(*line.T, color=ink, linewidth=1.6, linestyle=dash, label=wafer.name)
+    found = np.concatenate([wafer.compositions[wafer.of(*MEASURED)] for wafer in wafers])
+    dots = {"facecolors": "white", "edgecolors": "black", "linewidths": 0.8, "zorder": 3, "clip_on": False}
+    axes.scatter(*positions(found).T, s=min(20.0, 3000 / max(1, len(found))), label="measured", **dots)
+    _draw_ternary_axes(axes, axes_of(elements))
+    hatched = Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0, label="reached by no wafer")
+    keys = [*axes.get_legend_handles_labels()[0], hatched]
+    axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, fontsize=9)
+
+
+def _draw_disc(axes: Axes, wafer: Wafer, disc: Disc, shown: Shown) -> None:
+    there = wafer.placed
+    picture = paint_disc(disc, wafer.x[there], wafer.y[there], shown.of(there))
+    axes.imshow(picture, extent=disc.extent, interpolation="nearest", zorder=0)
+    axes.plot(*disc.rim.T, color=_GREY, linewidth=1)
+    if shown.is_there is None:
+        for kind, (marker, ink) in _MARKS.items():
+            rows = wafer.of(kind) & there
+            look: dict[str, Any] = {"color": ink} if marker == "x" else {"facecolors": "white", "edgecolors": ink}
+            axes.scatter(wafer.x[rows], wafer.y[rows], s=14, marker=marker, linewidths=0.9, zorder=3, **look)
+    left, right, bottom, top = disc.extent
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xlabel="x (mm)", ylabel="y (mm)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(shown.title, fontsize=9)
 
 
 def _draw_ternary_axes(axes: Axes, sides: Sequence[TernaryAxis]) -> None:

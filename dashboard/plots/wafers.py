@@ -8,7 +8,6 @@ import numpy as np
 import PIL.Image
 import plotly.graph_objects as go
 
-from glassmap.agent.shapes import Mask
 from glassmap.dashboard.plots.disc import Blend, Shown, outline_of, paint_disc
 from glassmap.dashboard.plots.maps import (
     COLOUR_BAR,
@@ -21,9 +20,9 @@ from glassmap.dashboard.plots.maps import (
     line_of,
     xyz_of,
 )
-from glassmap.dashboard.plots.style import GREY, LINES, set_style
+from glassmap.dashboard.plots.style import GREY, set_style
 from glassmap.dashboard.plots.ternary import paint, positions
-from glassmap.dashboard.wafers import KINDS, MEASURED, Kind, Reach, Wafer
+from glassmap.dashboard.wafers import KINDS, MEASURED, Kind, Reach, Wafer, inks_of
 
 DISC_PIXELS = 640  # height
 DISC_HEIGHT = f"min({DISC_PIXELS}px, {{width}} + 100px)"  # of CSS: lower where a page is narrow
@@ -44,9 +43,10 @@ def draw_disc(
     elements: Sequence[str],
     diameter: float | None,
     marked: Shown | None = None,
-    kinds: Sequence[Kind] = tuple(SYMBOLS),
 ) -> go.Figure:
-    """Draw a wafer's points where they lie, to hover over and click.
+    """Draw a wafer's points where they lie, to hover over and click, and the way over those to be measured.
+
+    Where only what was measured is coloured, no more is marked than what is flagged.
 
     Args:
         wafer: Whose points without a place are left out.
@@ -54,13 +54,12 @@ def draw_disc(
         elements: Of the campaign.
         diameter: mm, of wafers that the campaign plans; None where it plans none.
         marked: What the marks of measured points are coloured by; white by default.
-        kinds: Which points are marked; where those to be measured are, the way over the stage is drawn.
     """
     figure, disc = go.Figure(), wafer.disc(diameter)
     left, right, bottom, top = disc.extent
     there = wafer.placed
     x, y = wafer.x[there], wafer.y[there]
-    picture = paint_disc(disc, x, y, _of(shown, there))
+    picture = paint_disc(disc, x, y, shown.of(there))
     figure.add_layout_image(
         source=PIL.Image.fromarray(picture),
         xref="x",
@@ -75,6 +74,7 @@ def draw_disc(
     plain = {"hoverinfo": "skip", "showlegend": False, "mode": "lines"}
     figure.add_scatter(**line_of(disc.rim), **plain, line={"color": GREY, "width": 1.4})
     way = wafer.path[there[wafer.path]]
+    kinds: Sequence[Kind] = tuple(SYMBOLS) if shown.is_there is None else ("flagged",)
     if "pending" in kinds and len(way) > 1:
         way_on = np.column_stack([wafer.x[way], wafer.y[way]])
         figure.add_scatter(**line_of(way_on), **plain, line={"color": RED, "width": 1}, opacity=0.7)
@@ -122,11 +122,6 @@ def draw_disc(
     return hide_nothing(figure)
 
 
-def _of(shown: Shown, rows: Mask) -> Shown:
-    is_there = None if shown.is_there is None else shown.is_there[rows]
-    return shown._replace(colours=shown.colours[rows], is_there=is_there)
-
-
 def draw_reach(
     wafers: Sequence[Wafer], reach: Reach, *, elements: Sequence[str], blend: Blend, chosen: str = ""
 ) -> go.Figure:
@@ -150,7 +145,7 @@ def draw_reach(
         hovertemplate=hover_of(elements, "%{customdata[3]:.1f} at.% from the nearest point of a wafer"),
         showlegend=False,
     )
-    for wafer, ink in zip(wafers, _inks(wafers), strict=True):
+    for wafer, ink in zip(wafers, inks_of(wafers), strict=True):
         line = outline_of(positions(wafer.compositions))
         for colour, wider in (("white", 2), (ink, 0)):
             style = {"color": colour, "width": wider + (3.6 if wafer.name == chosen else 1.8)}
@@ -175,7 +170,7 @@ def draw_cloud(wafers: Sequence[Wafer], *, elements: Sequence[str]) -> go.Figure
     """Draw the points of all wafers of four elements in a tetrahedron, of more as lines across each one's at.%."""
     if len(elements) == 4:
         figure = frame_tetrahedron(elements)
-        for wafer, ink in zip(wafers, _inks(wafers), strict=True):
+        for wafer, ink in zip(wafers, inks_of(wafers), strict=True):
             figure.add_scatter3d(
                 **xyz_of(wafer.compositions),
                 mode="markers",
@@ -187,7 +182,7 @@ def draw_cloud(wafers: Sequence[Wafer], *, elements: Sequence[str]) -> go.Figure
         return figure
     at_pct = 100 * np.concatenate([wafer.compositions for wafer in wafers])
     number = np.repeat(np.arange(len(wafers)), [len(wafer.samples) for wafer in wafers])
-    inks, last = _inks(wafers), max(1, len(wafers) - 1)
+    inks, last = inks_of(wafers), max(1, len(wafers) - 1)
     scale = [[k / last, ink] for k, ink in enumerate(inks)] if len(inks) > 1 else [[0, inks[0]], [1, inks[0]]]
     axes = [{"label": element, "values": at_pct[:, k], "range": [0, 100]} for k, element in enumerate(elements)]
     line = {"color": number, "colorscale": scale, "cmin": 0, "cmax": last}
@@ -202,10 +197,6 @@ def legend_of(wafers: Sequence[Wafer]) -> str:
     style = "white-space: nowrap; margin-right: 1em"
     lines = (
         f'<span style="{style}"><b style="color: {ink}">―</b> {escape(wafer.name)}</span>'
-        for wafer, ink in zip(wafers, _inks(wafers), strict=True)
+        for wafer, ink in zip(wafers, inks_of(wafers), strict=True)
     )
     return f'<p style="font-size: 0.85rem; color: {GREY}">{" ".join(lines)}</p>'
-
-
-def _inks(wafers: Sequence[Wafer]) -> list[str]:
-    return [LINES[k % len(LINES)] for k in range(len(wafers))]

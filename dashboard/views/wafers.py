@@ -1,7 +1,6 @@
 """What lies on each wafer, what was measured of it, and what of the system the wafers reach."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -20,10 +19,10 @@ from glassmap.dashboard.wafers import (
     WafersSeen,
     by_composition,
     by_share,
+    counts_of,
     generated,
     measured,
     points_of,
-    table_of,
 )
 
 NO_PLACES = "No table says where its points lie: columns `x (mm)` and `y (mm)` would."
@@ -43,8 +42,10 @@ def _pick(key: str, wafer: Wafer) -> None:
         st.session_state["alloy"] = tuple(wafer.compositions[int(np.nanargmin(away))])
 
 
-def _disc(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer, shown: Shown, *, key: str, **look: Any) -> None:
-    figure = draw_disc(wafer, shown, elements=campaign.elements, diameter=seen.diameter, **look)
+def _disc(
+    campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer, shown: Shown, *, key: str, marked: Shown | None = None
+) -> None:
+    figure = draw_disc(wafer, shown, elements=campaign.elements, diameter=seen.diameter, marked=marked)
     pick = partial(_pick, key, wafer)
     show_ternary(figure, key=key, height=DISC_HEIGHT, on_select=pick, selection_mode="points")
 
@@ -89,7 +90,7 @@ def _quantity(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer) -> Non
         _disc(campaign, seen, wafer, generated(wafer, map_, column, limits), key="generated", marked=found)
     with right:
         if found is not None:
-            _disc(campaign, seen, wafer, found, key="measured", kinds=("flagged",))
+            _disc(campaign, seen, wafer, found, key="measured")
 
 
 def _show(campaign: CampaignSnapshot) -> None:
@@ -114,7 +115,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         _quantity(campaign, seen, wafer)
     if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):
         show_alloy(campaign, np.array(alloy), key="wafers")
-    st.dataframe(table_of(seen.wafers), hide_index=True, key="wafers table")
+    st.dataframe(counts_of(seen.wafers), hide_index=True, key="wafers table")
     points = points_of(wafer, campaign.elements).map(spreadsheet_cell)
     st.download_button(
         f"Points of {wafer.name} as CSV",

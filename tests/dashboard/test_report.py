@@ -24,7 +24,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path
         "A sample is the mean and as far off" in page and "With `--preset paper` it would be 5 conditional GANs" in page
     )
     names = {path.name for path in (tmp_path / "r-figures").iterdir()}
-    assert names == {f"{Path(name).stem}.{ending}" for name in PICTURES for ending in ("png", "svg")}
+    assert names == {f"{Path(name).stem}.{ending}" for name in [*PICTURES, "wafers.png"] for ending in ("png", "svg")}
 
 
 @pytest.mark.usefixtures("pictures_unseen")
