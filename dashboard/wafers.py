@@ -287,10 +287,10 @@ class WafersSeen(NamedTuple):
         return blend_over(np.concatenate([wafer.compositions for wafer in self.wafers]))
 
     def most_asked(self, most: int) -> list[Wafer]:
-        """Return the wafers of which most points are asked for or measured, at most so many, of those with places."""
-        placed = [wafer for wafer in self.wafers if wafer.placed.any()]
-        chosen = sorted(placed, key=lambda wafer: int(wafer.of("free").sum()) - len(wafer.samples))[:most]
-        return [wafer for wafer in placed if any(wafer is one for one in chosen)]
+        """Return the wafers with places of which anything is asked for or measured, those of most points if so many."""
+        asked = [(wafer, int((~wafer.of("free")).sum())) for wafer in self.wafers if wafer.placed.any()]
+        least = sorted((count for _, count in asked), reverse=True)[:most][-1:]
+        return [wafer for wafer, count in asked if count and count >= least[0]][:most]
 
 
 def wafers_seen(records: WaferRecords) -> WafersSeen:

@@ -252,11 +252,13 @@ def draw_wafers(
         _draw_reach(parts[0, 0].subplots(), wafers, reach, elements, blend)
     for part, (wafer, shown) in zip(parts[has_reach:, 0], discs, strict=True):
         part.suptitle(f"{wafer.name}: {wafer.sentences[0]}", fontsize=9, parse_math=False)
-        for axes, one in zip(part.subplots(1, columns, squeeze=False)[0], shown, strict=False):
+        panels = part.subplots(1, columns, squeeze=False)[0]
+        for axes, one in zip(panels, shown, strict=False):
             _draw_disc(axes, wafer, wafer.disc(diameter), one)
-            if one.scale:
-                scale = ScalarMappable(Normalize(*one.limits), LinearSegmentedColormap.from_list("disc", one.scale))
-                part.colorbar(scale, ax=axes, shrink=0.8)
+        for limits, scale in dict.fromkeys((one.limits, tuple(one.scale)) for one in shown if one.scale):
+            alike = [axes for axes, one in zip(panels, shown, strict=False) if one.limits == limits and one.scale]
+            colours = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("disc", scale))
+            part.colorbar(colours, ax=alike, shrink=0.8)
     _save(page, path)
 
 
