@@ -36,7 +36,7 @@ class Suggestion(NamedTuple):
 
     id: str  # "r003-07": round and place in its batch
     round: int
-    row: int  # rank in the space, or row of the data set that is replayed
+    row: int  # rank in the space of then, or row of the samples that could be planned then
     composition: tuple[float, ...]  # target, atomic fraction
     hold_out: bool  # never trained on
     why: str = ""  # it is asked for, where not by the planning rule

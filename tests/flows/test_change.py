@@ -202,3 +202,28 @@ def test_a_campaign_that_stopped_decides_again_where_that_rests_on_what_changed(
     with CampaignStore.read_only(continued) as store:
         assert [line.event for line in store.log_lines()].count("decided") == said + 1
         assert store.n_rounds() == rounds == 3, "by its limit of rounds"
+
+
+def test_a_file_that_is_wrong_while_a_campaign_is_open_stops_it_before_its_next_stage_and_loses_nothing(lab: Path):
+    measure_all(lab)
+    with open_campaign(lab) as campaign:
+        edit(lab, "batch = 8", "batch = = 8")
+        with pytest.raises(CampaignError, match="is not valid TOML"):
+            advance(campaign)
+        edit(lab, "batch = = 8", "batch = 6")
+        assert advance(campaign).state == "waiting"
+    assert len(alloys(lab, 2)) == 6
+
+
+def test_what_an_earlier_version_planned_stays_of_its_space(continued: Path):
+    with CampaignStore.amend(continued, person="ada") as store:
+        path = store.artefacts("map")[1]
+        with store.transaction():
+            store._execute("DELETE FROM plans")  # of which it recorded nothing
+    found = path.read_bytes()
+    change(continued, ["space.step_at_pct=10", "space.bounds_at_pct.Co=[20, 80]"], "", person="ada")
+    path.unlink()
+    with open_campaign(continued) as campaign:
+        assert any("The map of round 1" in said for said in mend_artefacts(campaign))
+        assert (len(campaign.space_of(3)), len(campaign.space_of(4))) == (171, 28)
+    assert path.read_bytes() == found

@@ -17,6 +17,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Suggestion
 from glassmap.flows.actions import extend
 from glassmap.flows.backends.protocol import open_backend
+from glassmap.flows.change import change
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES
 from tests.support.campaigns import rows, run, write_campaign
@@ -102,6 +103,13 @@ def test_where_nothing_is_held_out_all_is_learned_from_and_what_is_left_out_in_t
     assert last.hold_out == last.left_out and last.mse > 0 and status.hold_out_mse == pytest.approx(last.mse)
     assert f"left-out MSE {last.mse:.3g}" in said
     assert last.to_json()["mse_sample"] is None and first.to_json()["mse"] is None
+    change(tmp_path, ["planning.hold_out_share=0.25", "stop.max_rounds=4"], "", person="ada")
+    run(tmp_path)
+    assert rows(tmp_path, "SELECT round, sum(hold_out) FROM suggestions GROUP BY 1") == [(1, 0), (2, 0), (3, 0), (4, 2)]
+    with CampaignStore.read_only(tmp_path) as store:
+        assert [(point.judged_on, point.judged_by) for point in store.curve()] == [("hold-out", 2)] * 4, (
+            "all marked anew"
+        )
 
 
 def test_in_a_replay_an_alloy_that_was_found_elsewhere_is_not_planned_again_at_either_place(
