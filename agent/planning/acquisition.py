@@ -41,7 +41,7 @@ STARTS, START_SAMPLE, START_STEPS = 16, 4_000, 20  # enough to find the same qua
 STEPS = 60
 COVER = 5_000  # alloys that stand for what a list is to cover
 MOST_CANDIDATES = 5_000  # alloys that stand for a longer list, where something else is to be covered
-OWN_COVER, OWN_SHARE = 1_000, 1e-3  # alloys of that list that are to be covered, too, and what of all weight they get
+OWN_COVER = 1_000  # alloys of that list that are to be covered, too, with as much weight as all else
 BLOCK, LOOKS = 500, 10  # points that are held against what is to be covered at once, at most and at least
 EXCHANGES, NEIGHBOURS = 20, 50  # most rounds of an exchange, and with how many of the nearest points each
 LEAST_GAIN = 1e-4  # that an exchange has to bring, of what the point brings
@@ -189,15 +189,18 @@ def choose_uniform(pool: Pool) -> tuple[Rows, BatchCompositions]:
 
 
 def _choose_for(cover: Compositions, pool: Pool) -> tuple[Rows, BatchCompositions]:
-    """Choose the alloys with the smallest mean distance from what is to be covered to its nearest."""
+    """Choose alloys with the smallest mean distance from what is to be covered, and from all points, to the nearest.
+
+    Half of all weight goes to either; for the sake of the cover alone, all would lie along the rim of what there is.
+    """
     apart = pool.nearest > pool.spacing
     rows = np.flatnonzero(apart if np.count_nonzero(apart) >= pool.size else pool.nearest > SAME_ALLOY)
     if len(rows) > MOST_CANDIDATES:
         rows = np.sort(pool.rng.choice(rows, MOST_CANDIDATES, replace=False))
     points = pool.points[rows]
-    own = sample_of(points, OWN_COVER)  # of points that serve nothing else, those count that are far from all others
+    own = sample_of(points, OWN_COVER)
     both, weights = np.concatenate([cover, own]), pool.weights_of(cover)
-    weights = np.concatenate([weights / weights.sum(), np.full(len(own), OWN_SHARE / max(1, len(own)))])
+    weights = np.concatenate([weights / weights.sum(), np.full(len(own), 1 / max(1, len(own)))])
     chosen = rows[choose_medians(points, pool.size, cover=both, weights=weights, nearest=distance_to(both, pool.taken))]
     return pool.rows[chosen], pool.points[chosen]
 

@@ -182,8 +182,10 @@ class WaferPlan:
 
     @property
     def chosen(self) -> tuple[Choice, ...]:
-        """What brings more an hour: to go on, or to begin others."""
-        if self.go_on is not None and (not self.begin or _rate([self.go_on]) >= _rate(self.begin)):
+        """What brings more an hour: to go on, or to begin any of the others."""
+        begun = [one.option for one in self.begin]
+        rates = [_rate([one]) for one in self.alternatives if any(one.option is option for option in begun)]
+        if self.go_on is not None and all(_rate([self.go_on]) >= rate for rate in rates):
             return (self.go_on,)
         return self.begin
 
