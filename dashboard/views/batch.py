@@ -11,8 +11,9 @@ from scipy.spatial import KDTree
 from glassmap.agent.data.composition import label
 from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.planning.acquisition import RULES, WEIGHTS, rule_of
+from glassmap.agent.store.status import describe_enough
 from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
-from glassmap.dashboard.live import chosen, map_now, show_ternary
+from glassmap.dashboard.live import chosen, map_now, plain, show_ternary
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
 
 SHOWN_IDS = 30  # of samples, in a line
@@ -106,6 +107,8 @@ def _show(campaign: CampaignSnapshot) -> None:
         "mean distance (at.%)", f"{cover.mean:.1f}", help="From an alloy of the space to the nearest asked for so far."
     )
     columns[3].metric("worst served (at.%)", f"{cover.worst:.1f}", help="The alloy farthest from all asked for so far.")
+    if enough := describe_enough(campaign.status):
+        st.info(plain(enough))
     for words, ids in (("Missing", batch.missing), ("Failed", failed)):
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")

@@ -10,7 +10,7 @@ from glassmap.agent.maps.failure import PeaksFound
 from glassmap.agent.maps.glass import GlassRule, GlassShares
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import FileState, Flag, Running, ToLookAt, WaitingFor
+from glassmap.agent.store.records import FileState, Flag, Running, ToLookAt, WaferGain, WaitingFor
 from glassmap.agent.store.status import Status
 from tests.support.stores import ALLOYS, BATCH, SPECTRUM, record_all
 
@@ -58,6 +58,44 @@ def waits(store: CampaignStore, waiting_for: WaitingFor) -> Status:
     with store.transaction():
         store.end_stage(1, "measure", "waiting", waiting_for=waiting_for)
     return store.status()
+
+
+def test_status_says_of_which_wafers_enough_is_measured_and_what_goes_on_without_the_rest(store: CampaignStore):
+    asked = [one._replace(id=f"r002-0{k}", round=2, wafer="W3") for k, one in enumerate(BATCH[:2], start=1)]
+    few = WaferGain("W1", 7, 441, None, None, 0.05, "mse", is_enough=False, model=1, next=())
+    less = WaferGain("W2", 300, 441, 0.2, 3.0, 0.05, "mse", is_enough=False, model=1, next=("p9",))
+    far = less._replace(wafer="W4", gain=0.01, farthest_at_pct=12.0)
+    enough = less._replace(wafer="W3", measured=120, gain=0.012, is_enough=True)
+    done = enough._replace(wafer="W5", measured=441, gain=0.0, next=())
+    with store.transaction():
+        store.add_to_batch(asked)
+        for one in (few, less, far):
+            store.record_gain(one)
+    store.start_stage(2, "measure")
+    assert store.status().reason == "Round 2, measure: running. 0 of 2 done."
+    with store.transaction():
+        store.record_gain(enough)
+        store.record_gain(done)
+        store.end_stage(2, "measure", "waiting", waiting_for="measurements")
+    status = store.status()
+    assert status.reason == (
+        "Waiting for 2 of 2 measurements of round 2. Enough of W3, 120 of 441 measured: the others would lower the MSE "
+        f"by 1.2 % (tolerance 5 %). `glassmap go-on {store.folder}` goes on without what is missing."
+    )
+    assert [one.say() for one in status.wafers] == [
+        "not enough of W1, 7 of 441 measured",
+        "not enough of W2, 300 of 441 measured: the others would lower the MSE by 20.0 % (tolerance 5 %)",
+        "not enough of W4, 300 of 441 measured: the others would lower the MSE by 1.0 % (tolerance 5 %), but one lies "
+        "12 at.% from every one that is measured",
+        "enough of W3, 120 of 441 measured: the others would lower the MSE by 1.2 % (tolerance 5 %)",
+        "all 441 points of W5 are measured",
+    ]
+    told = json.loads(json.dumps(status.to_json()))["wafers"][3]
+    assert (told["wafer"], told["measured"], told["points"], told["is_enough"]) == ("W3", 120, 441, True)
+    with store.transaction():
+        store.record_gain(enough._replace(wafer="W6", measured=90))
+    assert "Enough of W6, 90 of 441 measured" in store.status().reason
+    assert "Enough of W3 (120 of 441) as well." in store.status().reason
 
 
 def test_a_batch_waits_for_approval_then_for_the_run_that_orders_it(store: CampaignStore):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.planning.enough import FEWEST
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import ExcludedWafer
@@ -17,8 +17,8 @@ from glassmap.flows.planner import Planner
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import measure as measure_stage
 from glassmap.flows.rounds.plan import plan as plan_stage
-from tests.support.campaigns import TINY, write_campaign
-from tests.support.laboratory import true_spectrum
+from tests.support.campaigns import TINY, run, write_campaign
+from tests.support.laboratory import CU, scan_text, true_spectrum
 
 ELEMENTS = ("Co", "V", "Zr")
 SIDE, PITCH = 7, 3  # points a row of the wafer; at.% from one to the next
@@ -130,6 +130,24 @@ def test_what_has_to_settle_is_what_the_rest_is_weighed_by(tmp_path: Path, on: s
         (now,) = planner.enough()
     assert now["tolerance"] == {"delta_q": 0.002, "glass": 0.02}[on] and 0 <= now["gain"] < 0.05
     assert {"delta_q": "error of Δq", "glass": "sides of the glass boundary"}[on] in now["sentence"]
+
+
+def test_scans_that_a_laboratory_drops_are_weighed_as_they_come_and_the_rest_need_not_be_waited_for(tmp_path: Path):
+    write_table(tmp_path / "edx.csv")
+    backend = {"kind": "lab", "columns": "two_theta", "wavelength": CU, "composition": "target", "quiet_seconds": 0.0}
+    config(tmp_path, batch=40, backend=backend).to_toml(tmp_path / FILE_NAME)
+    run(tmp_path)
+    with CampaignStore.read_only(tmp_path) as store:
+        asked = store.suggestions()
+        assert store.wafer_gains() == []
+    for number, one in enumerate(asked[1:]):
+        text = scan_text(np.array(one.composition), np.random.default_rng(number), ".xy")
+        (tmp_path / "drop" / f"{one.id}.xy").write_text(text)
+    status = run(tmp_path)
+    (gain,) = status.wafers
+    assert (gain.measured, gain.points, gain.is_enough) == (39, 49, True)
+    assert (status.missing, status.spared) == (1, 1)
+    assert f"`glassmap go-on {tmp_path}` goes on without what is missing." in status.reason
 
 
 def test_a_replay_says_it_of_every_wafer_of_its_set(tmp_path: Path, small_dataset: Path):
