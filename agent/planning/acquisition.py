@@ -466,6 +466,8 @@ def candidate_named(text: str, candidates: CompositionSpace | Compositions, elem
         CampaignError: If the alloy isn't on the space's grid or within its bounds, or none of the list is near.
     """
     wanted = parse_composition(text, elements)
+    if not len(candidates):
+        raise CampaignError(f"{text} can't be asked for yet: no sample is known before `glassmap run` planned a wafer.")
     row = rows_of(candidates, wanted[None])
     listed = not isinstance(candidates, CompositionSpace)
     found = candidates[row[0]] if listed else candidates.compositions(row)[0]

@@ -133,6 +133,8 @@ def plan_next(
     begin, others = (tuple(map(with_name, some)) for some in (plan.begin, plan.alternatives))
     plan = replace(plan, begin=begin, alternatives=others)
     chosen = [one.option for one in plan.chosen]
+    if plan.go_on in plan.chosen and len(chosen[0].samples) < points:  # the last of what was begun fills no batch
+        chosen += [one.option for one in plan.begin]
     recipes = {
         wafer: recipe_of(workshop, config.wafer, one.option, wafer, round_)
         for one in plan.begin

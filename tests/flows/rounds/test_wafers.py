@@ -156,6 +156,16 @@ def test_a_single_point_is_replaced_on_the_wafer_that_was_begun(tmp_path: Path):
     assert on_wafers(tmp_path) == {first: 8} and on_wafers(tmp_path, pending=False) == {first: 9}
 
 
+def test_a_batch_that_one_wafer_can_not_fill_goes_on_to_the_next(tmp_path: Path):
+    folder = write_lab(tmp_path, candidates={"table": [write_table(tmp_path / "small.csv", THREE, side=2)]})
+    with open_campaign(folder) as campaign:
+        for round_ in (1, 2):
+            STAGES["plan"](campaign, round_)
+        first, second = (Counter(one.wafer for one in campaign.store.suggestions(round_=k)) for k in (1, 2))
+    assert len(first) == 2 and set(first.values()) == {4}
+    assert second == {wafer: 4 for wafer in THREE if wafer not in first}, "all that is left"
+
+
 def test_wafers_are_planned_only_where_there_are_some(tmp_path: Path):
     with pytest.raises(CampaignError, match=r"needs wafers: name tables under \[candidates\]"):
         write_lab(tmp_path, candidates=None)
