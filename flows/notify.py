@@ -45,7 +45,9 @@ def announce(store: CampaignStore, name: str, settings: NotifyConfig) -> threadi
     if settings.url is None and settings.command is None:
         return None
     status = store.status()
-    key = json.dumps([status.state, status.round, status.waiting_for, status.error, status.to_look_at])
+    enough = [one.wafer for one in status.wafers if one.spares_some]
+    about = [status.state, status.round, status.waiting_for, status.error, status.to_look_at]
+    key = json.dumps([*about, enough] if enough else about)
     content = {"campaign": name, **status.to_json(), "folder": str(store.folder.absolute())}
     content["text"] = f"{name}: {say_status(status)}"  # what a chat's webhook shows
     if status.state not in SILENT:

@@ -150,7 +150,7 @@ def describe_enough(status: Status) -> str:
     told = f"{last[0].upper()}{last[1:]}."
     if before := enough[:-1][-WAFERS_SAID:]:
         told += f" Enough of {', '.join(f'{one.wafer} ({one.measured} of {one.points})' for one in before)} as well."
-    if status.waiting_for == "measurements" and status.spared == status.missing:
+    if status.waiting_for == "measurements" and 0 < status.spared == status.missing:
         told += f" `glassmap go-on {status.folder}` goes on without what is missing."
     return told
 

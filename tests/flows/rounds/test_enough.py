@@ -1,5 +1,7 @@
 """Enough of a wafer, in a campaign: reckoned after each measurement, said, and never outdated."""
 
+import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,12 @@ def config(folder: Path, *, batch: int = 32, **changes: Any) -> CampaignConfig:
 def measured(point: Mapping[str, Any]) -> dict[str, Any]:
     composition = np.array([point[element] for element in ELEMENTS]) / 100
     return {**point, "q": Q, "intensity": true_spectrum(composition, Q)}
+
+
+def finish_telling() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("notices"):
+            thread.join()
 
 
 def enough_lines(store: CampaignStore) -> list[str]:
@@ -135,8 +143,10 @@ def test_what_has_to_settle_is_what_the_rest_is_weighed_by(tmp_path: Path, on: s
 def test_scans_that_a_laboratory_drops_are_weighed_as_they_come_and_the_rest_need_not_be_waited_for(tmp_path: Path):
     write_table(tmp_path / "edx.csv")
     backend = {"kind": "lab", "columns": "two_theta", "wavelength": CU, "composition": "target", "quiet_seconds": 0.0}
-    config(tmp_path, batch=40, backend=backend).to_toml(tmp_path / FILE_NAME)
+    told = {"command": f"tee {tmp_path / 'told.json'}"}
+    config(tmp_path, batch=40, backend=backend, notify=told).to_toml(tmp_path / FILE_NAME)
     run(tmp_path)
+    finish_telling()
     with CampaignStore.read_only(tmp_path) as store:
         asked = store.suggestions()
         assert store.wafer_gains() == []
@@ -148,6 +158,8 @@ def test_scans_that_a_laboratory_drops_are_weighed_as_they_come_and_the_rest_nee
     assert (gain.measured, gain.points, gain.is_enough) == (39, 49, True)
     assert (status.missing, status.spared) == (1, 1)
     assert f"`glassmap go-on {tmp_path}` goes on without what is missing." in status.reason
+    finish_telling()
+    assert "Enough of W3, 39 of 49 measured" in json.loads((tmp_path / "told.json").read_text())["text"]
 
 
 def test_a_replay_says_it_of_every_wafer_of_its_set(tmp_path: Path, small_dataset: Path):
