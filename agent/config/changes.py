@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 LONGEST = 200  # characters of a value, as it is repeated
+SECRET = ("notify.url", "notify.command")  # may hold a key or a password, so that no log repeats them
 MOST = 4  # changes that are told one by one where all are refused
 
 
@@ -18,7 +19,10 @@ class Change(NamedTuple):
     after: Any
 
     def __str__(self) -> str:
-        """Say it, such as `planning.batch: 20 -> 10`."""
+        """Say it, such as `planning.batch: 20 -> 10`; of what may be secret not the values."""
+        if self.name in SECRET:
+            before, after = ("not set" if value is None else "set" for value in (self.before, self.after))
+            return f"{self.name}: changed" if before == after else f"{self.name}: {before} -> {after}"
         return f"{self.name}: {_say(self.before)} -> {_say(self.after)}"
 
     @property
