@@ -1,14 +1,12 @@
 """Rounds that plan wafer by wafer: of what lies there, of what could be made, and what people decide about wafers."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -16,8 +14,8 @@ from glassmap.flows.actions import give_up_wafer, reject, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.chamber import workshop_of
 from glassmap.flows.rounds.loop import STAGES
-from tests.support.campaigns import TINY, run, write_campaign
-from tests.support.lab_campaigns import LAB
+from tests.support.campaigns import run, write_campaign
+from tests.support.wafer_labs import CHAMBER, GUNS, THREE, write_lab, write_table
 
 BY_WAFER = {"unit": "wafer"}
 
@@ -45,39 +43,6 @@ def test_a_wafer_that_costs_much_is_used_up_before_another_is_begun(tmp_path: Pa
     begun = [*dict.fromkeys(s.wafer for s in asked)]
     left = {name: [s.round for s in asked if s.wafer == name] for name in begun}
     assert max(left[begun[0]]) <= min(left[begun[1]], default=9), begun
-
-
-def write_table(path: Path, wafers: Mapping[str, tuple[float, float, float]], side: int = 5) -> Path:
-    """A table of wafers: side x side points each, log-ratios linear over the wafer."""
-    y, x = (axis.ravel() for axis in np.mgrid[:side, :side].astype(float))
-    lines = ["sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)"]
-    for name, centre in wafers.items():
-        shares = np.exp(np.log(centre) + np.column_stack([x, y, -x - y]) / 4)
-        shares *= 100 / shares.sum(axis=1, keepdims=True)
-        each = zip(x, y, shares, strict=True)
-        lines += [
-            f"{k + 1},{name},{10 * a:g},{10 * b:g},{','.join(f'{s:.3f}' for s in row)}"
-            for k, (a, b, row) in enumerate(each)
-        ]
-    path.write_text("\n".join([*lines, ""]))
-    return path
-
-
-THREE = {"W1": (0.6, 0.2, 0.2), "W2": (0.2, 0.6, 0.2), "W3": (0.2, 0.2, 0.6)}
-
-
-def write_lab(folder: Path, **tables: Any) -> Path:
-    """A laboratory that plans wafers: those of a table by default."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = TINY | {
-        "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
-        "backend": LAB,
-        "planning": {"batch": 8, "unit": "wafer"},
-        "candidates": {"table": [write_table(folder / "edx.csv", THREE)]},
-    }
-    settings = {name: value for name, value in (settings | tables).items() if value is not None}
-    CampaignConfig.of(settings, source="test").to_toml(folder / FILE_NAME)
-    return folder
 
 
 def on_wafers(folder: Path, *, pending: bool = True) -> Counter[str]:
@@ -174,21 +139,6 @@ def test_wafers_are_planned_only_where_there_are_some(tmp_path: Path):
     folder = write_lab(tmp_path / "lab", candidates={"table": [table]})
     with pytest.raises(CampaignError, match="none of 3 says it"):
         run(folder)
-
-
-GUNS = [
-    {
-        "target": element,
-        "azimuth": 120.0 * k,
-        "tilt": 30.0,
-        "distance": 120.0,
-        "rate": 4.0,
-        "power": 100.0,
-        "powers": [20.0, 200.0],
-    }
-    for k, element in enumerate(("Co", "V", "Zr"))
-]
-CHAMBER: dict[str, Any] = {"diameter": 60.0, "edge": 5.0, "pitch": 10.0, "thickness": 200.0, "guns": GUNS}
 
 
 def drop_table(folder: Path, wafer: str, samples: Samples, name: str = "edx-wafer.csv") -> None:
