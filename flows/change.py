@@ -9,7 +9,7 @@ from typing import Any
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from glassmap.agent.config.changes import Change, changes_between
+from glassmap.agent.config.changes import Change, changes_between, say_changes
 from glassmap.agent.config.toml_file import edited, parse_toml, read_text
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -55,21 +55,30 @@ def change(folder: Path, assignments: Sequence[str], reason: str, *, person: str
             f"{path} is written in a way that only a person can change: edit it, the next run takes it."
         )
     config = CampaignConfig.in_file(settings, path)
-    if not (folder / STORE).exists():
-        changes = changes_between(
-            *(one.model_dump(mode="json") for one in (CampaignConfig.in_file(before, path), config))
+    if (folder / STORE).exists():
+        with CampaignStore.amend(folder, person=person) as store:
+            if (start := Start.of(store)) is not None:
+                _check_free(config.continuing(start.config, given=start.given), start)
+                whole = continued(config, start, folder)
+                backend, _ = open_backends(whole, folder, start)
+                known_candidates(whole, backend, store)  # refuses a space without any
+                with store.transaction():
+                    write_whole(path, new.encode())
+                    changes = record_settings(store, whole, config.given, person=person, reason=reason)
+                return _say(changes, _say_since(store, changes))
+    then = CampaignConfig.in_file(before, path)
+    write_whole(path, new.encode())
+    changes = changes_between(then.model_dump(mode="json"), config.model_dump(mode="json"))
+    return _say(changes, "The campaign begins with that.")
+
+
+def _check_free(config: CampaignConfig, start: Start) -> None:
+    """Refuse to change what the recorded rounds depend on."""
+    if changes := config.binding_changes(start.config):
+        raise CampaignError(
+            f"What was measured and learned rests on that, so it can't change: {say_changes(changes)}. Begin another "
+            f"campaign with `glassmap init`. {config.say_free()}"
         )
-        write_whole(path, new.encode())
-        return _say(changes, "The campaign begins with that.")
-    with CampaignStore.amend(folder, person=person) as store:
-        given, start = config.given, Start.of(store)
-        config = continued(config, start, folder)
-        backend, _ = open_backends(config, folder, start)
-        known_candidates(config, backend, store)  # refuses a space without any
-        with store.transaction():
-            write_whole(path, new.encode())
-            changes = record_settings(store, config, given, person=person, reason=reason)
-        return _say(changes, _say_since(store, changes))
 
 
 def _say(changes: Sequence[Change], since: str) -> str:

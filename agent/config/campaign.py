@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
-from glassmap.agent.config.changes import changes_between, say_changes, say_undoing
+from glassmap.agent.config.changes import Change, changes_between, say_changes, say_undoing
 from glassmap.agent.config.glass import GlassConfig
 from glassmap.agent.config.messages import explain
 from glassmap.agent.config.planning import PlanningConfig, StopConfig
@@ -216,13 +216,21 @@ class CampaignConfig(Settings):
         Raises:
             CampaignError: If another setting differs than those of `FREE_SETTINGS` and the free ones of each table.
         """
-        if changes := changes_between(self.recorded(earlier).binding(), self.binding()):
-            within = [f"{table}.{name}" for table, names in self._free_within.items() for name in sorted(names)]
+        if changes := self.binding_changes(earlier):
             raise CampaignError(
                 f"Changed since the campaign began: {say_changes(changes)}. What was measured and learned rests on "
                 f"that: put it back {say_undoing(changes, folder)}, or begin another campaign with `glassmap init`. "
-                f"What may change is {', '.join(FREE_SETTINGS)}, and {', '.join(within)}."
+                f"{self.say_free()}"
             )
+
+    def binding_changes(self, earlier: Mapping[str, Any]) -> list[Change]:
+        """Return what differs from earlier settings of what may not; see `check_continues`."""
+        return changes_between(self.recorded(earlier).binding(), self.binding())
+
+    def say_free(self) -> str:
+        """Return in a sentence what may change while a campaign runs."""
+        within = [f"{table}.{name}" for table, names in self._free_within.items() for name in sorted(names)]
+        return f"What may change is {', '.join(FREE_SETTINGS)}, and {', '.join(within)}."
 
     @property
     def _free(self) -> dict[str, Any]:

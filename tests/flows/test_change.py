@@ -81,7 +81,10 @@ def test_a_setting_changed_by_hand_is_logged_as_taken_by_whoever_runs_the_campai
         ("planning.batch=few", "planning.batch: .*valid integer.*got 'few'"),
         ("planning.batch.size=5", "batch is no table in the campaign file"),
         ("space.limits=['V >= 99']", "No alloy of Co-V-Zr in steps of 5 at.% meets the limit 'V >= 99'"),
-        ("model.steps=5", "began: model.steps: 20 -> 5. .* put it back with `glassmap change .*lab model.steps=20`"),
+        (
+            "model.steps=5",
+            "so it can't change: model.steps: 20 -> 5. Begin another campaign with `glassmap init`",
+        ),
         ("backend.kind=replay", "unknown setting 'backend.columns'"),
         ("space.bounds_at_pct.V=[60, 90]", "Co40V30Zr30. Widen them, or withdraw it first: `glassmap request .*--with"),
         ("candidates.table=none.csv", r"No file|no file|none\.csv"),
