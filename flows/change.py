@@ -48,11 +48,11 @@ def change(folder: Path, assignments: Sequence[str], reason: str, *, person: str
     before = parse_toml(text, path)
     wanted = dict(map(_read, assignments))
     if len(wanted) < len(assignments):
-        raise CampaignError(f"Say each setting once; got {', '.join(assignments)}.")
+        raise CampaignError(f"Say each setting of `glassmap change` once; got {', '.join(assignments)}.")
     settings, new = _with(before, wanted), edited(text, wanted)
     if parse_toml(new, path) != settings:
         raise CampaignError(
-            f"{path} is written in a way that only a person can change: edit it, the next run takes it."
+            f"{path} is written in a way that only a person can change: edit it, and `glassmap run {folder}` takes it."
         )
     config = CampaignConfig.in_file(settings, path)
     if (folder / STORE).exists():
@@ -104,8 +104,8 @@ def _read(assignment: str) -> tuple[tuple[str, ...], Any]:
     name, equals, value = (part.strip() for part in assignment.partition("="))
     if not equals or not _NAME.fullmatch(name):
         raise CampaignError(
-            f"Say settings as TABLE.NAME=VALUE, such as planning.batch=10 or 'space.bounds_at_pct.V=[5, 60]'; got "
-            f"{assignment!r}."
+            "Say settings as TABLE.NAME=VALUE, as in `glassmap change campaigns/lab planning.batch=10 "
+            f"'space.bounds_at_pct.V=[5, 60]'`; got {assignment!r}."
         )
     place = tuple(name.split("."))
     if not value:
@@ -114,7 +114,10 @@ def _read(assignment: str) -> tuple[tuple[str, ...], Any]:
         return place, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError as error:
         if value[0] in "[{\"'" or "\n" in value:
-            raise CampaignError(f"Can't read the value of {name} in {assignment!r}: {error}.") from error
+            raise CampaignError(
+                f"Can't read the value of {name} in {assignment!r}: {error}. `glassmap change` takes values as a "
+                "campaign file has them."
+            ) from error
         return place, value
 
 
@@ -125,7 +128,10 @@ def _with(settings: Mapping[str, Any], wanted: Settings) -> dict[str, Any]:
         table = changed
         for part in tables:
             if not isinstance(table.setdefault(part, {}), dict):
-                raise CampaignError(f"{part} is no table in the campaign file, so {'.'.join((*tables, name))} is none.")
+                raise CampaignError(
+                    f"{part} is no table in the campaign file, so `glassmap change` can't set "
+                    f"{'.'.join((*tables, name))}."
+                )
             table = table[part]
         if value is None:
             table.pop(name, None)

@@ -1,9 +1,11 @@
 """What people decide about a campaign."""
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import RULES, AcquisitionRule, Pool
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.records import SuggestionState
+from glassmap.flows import actions, change
 from glassmap.flows.actions import abandon, accept, approve, extend, pause, reject, request, resume, retract, retry
 from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.rounds.campaign import open_campaign
@@ -227,3 +231,15 @@ def test_alloys_are_rejected_also_where_the_rule_asks_the_model(
         statuses = {one.suggestion.id: one.state for one in campaign.store.suggestion_statuses(2)}
     assert said.startswith("Rejected r002-01; planned instead: r002-09 ")
     assert statuses["r002-01"] == "rejected" and statuses["r002-09"] == "missing"
+
+
+def test_every_refusal_of_an_action_names_the_command_that_does_it_instead():
+    for module in (actions, change):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                parts = [*ast.walk(node.exc)]
+                said = " ".join(part.value for part in parts if isinstance(part, ast.Constant) and part.value)
+                is_by_state = any(isinstance(part, ast.Name) and part.id == "INSTEAD" for part in parts)
+                assert "`glassmap" in said or is_by_state, f"{module.__name__}:{node.lineno}: {said}"
+    assert set(actions.INSTEAD) == set(get_args(SuggestionState))
+    assert all(said.startswith("`glassmap ") for said in actions.INSTEAD.values())

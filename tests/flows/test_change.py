@@ -74,8 +74,8 @@ def test_a_setting_changed_by_hand_is_logged_as_taken_by_whoever_runs_the_campai
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("planning.batch", "Say settings as TABLE.NAME=VALUE, such as planning.batch=10"),
-        ("stop.patience=4", "Say each setting once; got stop.patience=4, stop.patience=5"),
+        ("planning.batch", "Say settings as TABLE.NAME=VALUE, as in `glassmap change"),
+        ("stop.patience=4", "Say each setting of `glassmap change` once; got stop.patience=4, stop.patience=5"),
         ("planning.batch=[5", r"Can't read the value of planning.batch in 'planning.batch=\[5'"),
         ("planning.bach=5", "unknown setting 'planning.bach'; allowed here: unit, batch"),
         ("planning.batch=few", "planning.batch: .*valid integer.*got 'few'"),
