@@ -33,16 +33,17 @@ def test_a_replay_plans_a_wafer_and_then_its_points(tmp_path: Path, small_datase
     assert f"round 2: 8 alloys of {second[0]}, mean distance" in lines[1]
 
 
-def test_a_wafer_that_costs_much_is_used_up_before_another_is_begun(tmp_path: Path, small_dataset: Path):
-    write_campaign(tmp_path, small_dataset, planning=BY_WAFER | {"batch": 30}, cost={"wafer": 1e5, "point": 1.0})
+def test_no_other_wafer_is_begun_as_long_as_the_dear_one_fills_a_batch(tmp_path: Path, small_dataset: Path):
+    write_campaign(tmp_path, small_dataset, planning=BY_WAFER | {"batch": 20}, cost={"wafer": 1e5, "point": 1.0})
     with open_campaign(tmp_path) as campaign:
         for round_ in (1, 2, 3, 4):
             STAGES["plan"](campaign, round_)
-        asked = campaign.store.suggestions()
-    assert len({(s.wafer, s.sample) for s in asked}) == len(asked), "nothing is asked for twice"
-    begun = [*dict.fromkeys(s.wafer for s in asked)]
-    left = {name: [s.round for s in asked if s.wafer == name] for name in begun}
-    assert max(left[begun[0]]) <= min(left[begun[1]], default=9), begun
+        asked, existing = campaign.store.suggestions(), campaign.store.existing()
+    assert len({(s.wafer, s.sample) for s in asked}) == len(asked) == 80, "nothing is asked for twice"
+    first, second = dict.fromkeys(s.wafer for s in asked)
+    begun = min(s.round for s in asked if s.wafer == second)
+    left = len(existing.on(first)) - sum(s.wafer == first and s.round < begun for s in asked)
+    assert begun > 1 and left < 20
 
 
 def on_wafers(folder: Path, *, pending: bool = True) -> Counter[str]:
