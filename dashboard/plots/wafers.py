@@ -90,7 +90,10 @@ def draw_disc(
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
-    fill = np.full(len(there), "white", dtype=object) if marked is None else np.array(css_of(marked.colours))
+    fill = np.full(len(there), "white", dtype=object)
+    if marked is not None:
+        known = there if marked.is_there is None else marked.is_there
+        fill[known] = css_of(marked.colours[known])
     for kind in kinds:
         rows = wafer.of(kind) & there
         if rows.any():

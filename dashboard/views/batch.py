@@ -9,8 +9,9 @@ import streamlit as st
 from scipy.spatial import KDTree
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.outside_text import spreadsheet_cell
+from glassmap.agent.outside_text import spreadsheet_cell, visible
 from glassmap.agent.planning.acquisition import RULES, WEIGHTS, rule_of
+from glassmap.agent.store.records import Suggestion
 from glassmap.agent.store.status import describe_enough
 from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
 from glassmap.dashboard.live import chosen, map_now, plain, show_ternary
@@ -75,6 +76,13 @@ def _draw(campaign: CampaignSnapshot, batch: Batch, round_: int) -> go.Figure:
     )
 
 
+def _where(one: Suggestion, *, has_samples: bool) -> dict[str, str | float | None]:
+    """Return which sample of which wafer is asked for, and where it lies; nothing of a batch without samples."""
+    if not has_samples:
+        return {}
+    return {"wafer": visible(one.wafer), "its sample": visible(one.sample), "x (mm)": one.x, "y (mm)": one.y}
+
+
 def _show(campaign: CampaignSnapshot) -> None:
     if not campaign.round_at_work:
         st.info("No batch has been planned yet.")
@@ -82,6 +90,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     last = campaign.round_at_work
     round_ = st.number_input("Round", 1, last, last, key=f"round of {last}") if last > 1 else 1
     batch = read_batch(campaign.folder, int(round_))
+    has_samples = any(one.suggestion.sample for one in batch.statuses)
     rows = []
     for one, (nearest, to_next) in zip(batch.statuses, _nearest(campaign, batch), strict=True):
         found = batch.found.get(one.measurement or "")
@@ -89,6 +98,7 @@ def _show(campaign: CampaignSnapshot) -> None:
             {
                 "sample": one.suggestion.id,
                 "alloy (at.%)": label(np.array(one.suggestion.composition), campaign.elements),
+                **_where(one.suggestion, has_samples=has_samples),
                 "state": one.state + ", flagged" * one.is_flagged_and_used,
                 "found (at.%)": "" if found is None else label(found, campaign.elements),
                 "for": "hold-out" if one.suggestion.hold_out else "learning",

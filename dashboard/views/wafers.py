@@ -91,6 +91,10 @@ def _quantity(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer) -> Non
     with right:
         if found is not None:
             _disc(campaign, seen, wafer, found, key="measured")
+    st.caption(
+        f"Generated: the map's alloy nearest to each point, after round {map_.round}. Marks have the colour of what "
+        "was measured; what came since is white, and coloured from the next map on. Click a point to see its spectrum."
+    )
 
 
 def _show(campaign: CampaignSnapshot) -> None:

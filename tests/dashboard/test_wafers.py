@@ -9,6 +9,7 @@ import pytest
 
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.peaks.figures import DELTA_Q
+from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Measurement, PlannedWafer, SampleRow, Suggestion, SuggestionStatus
 from glassmap.dashboard.data import WaferRecords, read_last_archive, read_last_map, read_wafers
 from glassmap.dashboard.pictures import draw_wafers_of
@@ -192,6 +193,16 @@ def test_the_page_begins_with_the_wafer_that_waits_and_shows_another_on_demand(
     assert not test.exception and "the film has peeled off" in words(test)
     test.selectbox(key="wafer_quantity").set_value("distance").run()
     assert not test.exception and len(test.get("plotly_chart")) == 3, "of a distance nothing is measured"
+
+
+def test_the_batch_says_which_sample_of_which_wafer_it_asks_for_and_where_it_lies(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    table = look(monkeypatch, campaigns, "batch", campaign="waiting").dataframe[0].value
+    assert table["wafer"].tolist() == ["w001"] * 5 and table["its sample"].tolist()[0] == "w001-001"
+    with CampaignStore.read_only(campaigns / "waiting") as store:
+        places = [(one.x, one.y) for one in store.suggestions(round_=4)]
+    assert list(zip(table["x (mm)"], table["y (mm)"], strict=True)) == places
 
 
 def test_a_page_of_a_campaign_without_wafers_says_how_there_would_be_some(
