@@ -45,10 +45,11 @@ class OpenCampaign:
         report: Report = ignore,
         guide: Backend | None = None,
         cluster: "Cluster | None" = None,
+        file: bytes | None = None,
     ) -> None:
         self.config, self.store, self.backend, self.report, self.guide = config, store, backend, report, guide
         self.cluster = cluster
-        self._file = _content(store.folder)
+        self._file = file  # what stood in the campaign file when it was read
 
     def at(self, round_: int) -> "RoundContext":
         """Return who measures in a round, and since which round they do."""
@@ -128,6 +129,7 @@ def open_campaign(
         DatasetError: If the table of labels that the file names can't be read, or contradicts itself.
         StoreError: If another process advances the campaign.
     """
+    file = _content(folder)
     config = config or CampaignConfig.from_toml(folder / FILE_NAME)
     given, start = config.given, Start.in_folder(folder)
     config = continued(config, start, folder)
@@ -142,7 +144,7 @@ def open_campaign(
             _take_settings(store, config, given, person=whoever_runs() if person == DRIVER else person)
         else:
             _begin(store, config, given, backend, guide)
-        yield OpenCampaign(config, store, backend, report, guide, cluster)
+        yield OpenCampaign(config, store, backend, report, guide, cluster, file)
 
 
 def _content(folder: Path) -> bytes | None:
