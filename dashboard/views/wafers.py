@@ -35,18 +35,21 @@ def _begin_with(wafers: list[Wafer]) -> int:
     return next((at[-1] for at in (pending, begun) if at), 0)
 
 
-def _pick(key: str, wafer: Wafer) -> None:
-    """Remember the alloy of the point that was clicked on a disc."""
+def _pick(key: str, campaign: CampaignSnapshot, wafer: Wafer) -> None:
+    """Remember the alloy of the point that was clicked on a disc, or what is nearest to it and has a spectrum kept."""
     if points := st.session_state[key]["selection"]["points"]:
         away = np.hypot(wafer.x - points[0]["x"], wafer.y - points[0]["y"])
-        st.session_state["alloy"] = tuple(wafer.compositions[int(np.nanargmin(away))])
+        alloy, archive = wafer.compositions[int(np.nanargmin(away))], archive_now(campaign)
+        if archive is not None:
+            alloy = archive.generated[int(np.linalg.norm(archive.generated - alloy, axis=1).argmin())]
+        st.session_state["alloy"] = tuple(alloy)
 
 
 def _disc(
     campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer, shown: Shown, *, key: str, marked: Shown | None = None
 ) -> None:
     figure = draw_disc(wafer, shown, elements=campaign.elements, diameter=seen.diameter, marked=marked)
-    pick = partial(_pick, key, wafer)
+    pick = partial(_pick, key, campaign, wafer)
     show_ternary(figure, key=key, height=DISC_HEIGHT, on_select=pick, selection_mode="points")
 
 
@@ -93,7 +96,8 @@ def _quantity(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer) -> Non
             _disc(campaign, seen, wafer, found, key="measured")
     st.caption(
         f"Generated: the map's alloy nearest to each point, after round {map_.round}. Marks have the colour of what "
-        "was measured; what came since is white, and coloured from the next map on. Click a point to see its spectrum."
+        "was measured; what came since is white, and coloured from the next map on. Click a point to see its spectrum, "
+        "or the nearest that is kept."
     )
 
 
