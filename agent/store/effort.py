@@ -14,11 +14,15 @@ class Efforts(Settings):
         A wafer costs what it does once, in the first round in which a spectrum of it came; hours are by `[cost]` as it
         is now.
         """
+        rows = [
+            *self._rows(
+                """SELECT wafer, round, COUNT(*) AS spectra FROM spectra WHERE wafer > ''
+                GROUP BY wafer, round ORDER BY round"""
+            )
+        ]
+        if not rows:  # of a campaign that has not begun there are no settings either
+            return {}
         cost = CostConfig.model_validate(self.config.get("cost", {}))
-        rows = self._rows(
-            """SELECT wafer, round, COUNT(*) AS spectra FROM spectra WHERE wafer > ''
-            GROUP BY wafer, round ORDER BY round"""
-        )
         wafers, spectra, found = set[str](), 0, dict[int, Effort]()
         for row in rows:
             wafers.add(row["wafer"])
