@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from glassmap.agent.config.changes import changes_between, say_changes
 from glassmap.agent.config.space import SpaceConfig
 from glassmap.agent.config.wish import read_wish
 from glassmap.agent.content_hash import harm_of
@@ -66,6 +67,9 @@ class CampaignSnapshot(NamedTuple):
     elements: tuple[str, ...]
     source: str  # where spectra come from if not from an instrument; empty else
     settings: Settings
+    planned_elsewhere: (
+        str  # how the space that is planned now differs from that of the last map; empty where it doesn't
+    )
     axis_name: str
     axis: Axis
     wavelength: float | None
@@ -172,6 +176,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         elements=tuple(store.elements),
         source=visible(store.source),
         settings=read_settings(shown),
+        planned_elsewhere=visible(say_changes(changes_between({"space": shown["space"]}, {"space": config["space"]}))),
         axis_name=axis_name,
         axis=axis,
         wavelength=wavelength,

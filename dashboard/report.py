@@ -198,6 +198,7 @@ def _facts(campaign: CampaignSnapshot) -> str:
     rows = {
         "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
         **({"held at": f"{settings.held}: so are plans and maps. {status.unlearned}".strip()} if settings.held else {}),
+        **({"planned next": campaign.planned_elsewhere} if campaign.planned_elsewhere else {}),
         "measured by": campaign.source or settings.backend,
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
         "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",

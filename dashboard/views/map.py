@@ -293,6 +293,10 @@ def _show(campaign: CampaignSnapshot) -> None:
                 f"marks have the colour of what was measured{', at any' if held else ''}. Click an alloy to see its "
                 f"spectrum. {plain(campaign.status.unlearned)}"
             )
+            if campaign.planned_elsewhere:
+                st.caption(
+                    f"The next batch is planned in another space than this: {plain(campaign.planned_elsewhere)}."
+                )
     with right:
         if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):
             show_alloy(campaign, np.array(alloy), key="map")

@@ -165,7 +165,12 @@ def test_what_reads_maps_goes_by_the_space_of_each(two_spaces: Path, tmp_path: P
     assert len(places) and set(places["Co_low"] % 10) == {0}, "of the last map's grid"
     with CampaignStore.read_only(folder) as store:
         assert any("(round 3)" in line for line in trace(store, "Co50V30Zr20"))
-    assert read_begun_campaign(folder).settings.step_at_pct == 10
+    shown = read_begun_campaign(folder)
+    assert shown.settings.step_at_pct == 10
+    assert (
+        shown.planned_elsewhere == "space.step_at_pct: 10 -> 5"
+        and not read_begun_campaign(two_spaces).planned_elsewhere
+    )
 
 
 def test_a_replay_whose_space_becomes_wider_measures_samples_that_it_left_out(tmp_path: Path, small_dataset: Path):
