@@ -315,13 +315,15 @@ def _better_powers(workshop: Workshop, aim: Aim, option: Option) -> PerGun:
     """Improve a wafer's powers (W) for what is left to cover, by simplex search over their logarithms."""
     from scipy.optimize import minimize  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+    assert option.powers is not None, "a wafer that lies there has no powers"
     low, high = np.log([gun.powers for gun in workshop.chamber.guns]).T
 
     def left(logarithms: PerGun) -> float:
         made = workshop.make(np.exp(np.clip(logarithms, low, high))).samples.compositions
         return aim.with_(made).mean if len(made) else aim.mean
 
-    found: Any = minimize(
+    seek: Any = minimize
+    found: Any = seek(
         left,
         np.log(option.powers),
         method="Nelder-Mead",
