@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -9,9 +10,13 @@ from pydantic import Field, field_validator, model_validator
 
 from glassmap.agent.config.settings import Settings
 from glassmap.agent.config.tables import TableConfig
+from glassmap.agent.data.composition import parse_composition
+from glassmap.agent.peaks.atomic_volume import atomic_volumes
+from glassmap.agent.planning.sputtering import Chamber, Gun
 
 Millimetres = Annotated[float, Field(gt=0, le=10_000)]
 Watts = Annotated[float, Field(gt=0, le=1e6)]
+PowerOrOff = Annotated[float, Field(ge=0, le=1e6)]  # W
 Minutes = Annotated[float, Field(gt=0, le=1e6)]
 Nanometres = Annotated[float, Field(gt=0, le=1e9)]
 CostHours = Annotated[float, Field(ge=0, le=1e6)]
@@ -35,12 +40,13 @@ class GunConfig(Settings):
 
     target: str  # an element or an alloy, such as Co or Co50Zr50 (at.%)
     azimuth: Annotated[float, Field(ge=-360, le=360)]  # degrees about the wafer's centre, from +x towards +y
-    tilt: Annotated[float, Field(ge=0, lt=90)]  # degrees between the gun's axis and the wafer's normal
+    tilt: Annotated[float, Field(ge=0, lt=90)]  # degrees from the wafer's normal, as the centre of the wafer sees it
     distance: Millimetres  # from the gun to the centre of the wafer
+    aim: Annotated[float, Field(ge=-1000, le=1000)] = 0.0  # mm from the centre towards the gun, where its axis meets it
     rate: Annotated[float, Field(gt=0, le=1e6)]  # nm/min at the centre of the wafer …
     power: Watts  # … at this power
     powers: tuple[Watts, Watts]  # lowest and highest
-    exponent: Annotated[float, Field(ge=0, le=20)] = 1.0  # of the cosine that it emits by
+    exponent: Annotated[float, Field(gt=0, le=50)] = 1.0  # of the cosine that it emits by
 
     @field_validator("powers")
     @classmethod
@@ -50,13 +56,22 @@ class GunConfig(Settings):
         return value
 
 
-class MadeWafer(Settings):
+class MadeWafer(TableConfig):
     """A wafer that was made before: the powers it was made at, and the table that says what it holds."""
 
     table: Path  # as those of `[candidates]`
     wafer: str | None = None  # as the table calls it; None where it holds no other
-    powers: tuple[Watts, ...]  # of each gun, in their order
+    powers: tuple[PowerOrOff, ...] | None = None  # of each gun, in their order; None where nobody knows them
     minutes: Minutes | None = None
+    thickness: Nanometres | None = None  # at the centre, measured
+
+    @model_validator(mode="after")
+    def _has_both(self) -> "MadeWafer":
+        if self.thickness is not None and (self.minutes is None or self.powers is None):
+            raise ValueError(
+                "a thickness tells rates where powers and minutes are known, too; add them or leave it out"
+            )
+        return self
 
 
 class WaferConfig(Settings):
@@ -81,13 +96,36 @@ class WaferConfig(Settings):
                 f"edge must leave some of the wafer, got {self.edge:g} mm of a radius {self.diameter / 2:g}"
             )
         for one in self.made:
-            if len(one.powers) != len(self.guns):
-                raise ValueError(f"made.powers need one a gun, {len(self.guns)}, got {len(one.powers)}")
+            if one.powers is not None and (len(one.powers) != len(self.guns) or not any(one.powers)):
+                raise ValueError(
+                    f"made.powers need one a gun, {len(self.guns)}, 0 where it was off, got {list(one.powers)}"
+                )
         return self
 
     def resolved(self, folder: Path) -> "WaferConfig":
         """Return the table with its paths taken from the campaign file's folder."""
         return self.model_copy(update={"made": tuple(one.resolved(folder) for one in self.made)})
+
+    def chamber(self, elements: Sequence[str]) -> Chamber:
+        """Return the chamber as the file describes it.
+
+        Args:
+            elements: Of the campaign, in its order.
+
+        Raises:
+            CompositionError: If a target can't be read or holds another element, or an element's density isn't known.
+        """
+        atomic_volumes(elements)
+        of_one = {element: f"{element}100" for element in elements}
+        guns = [
+            Gun(
+                name,
+                parse_composition(of_one.get(gun.target, gun.target), elements),
+                **gun.model_dump(exclude={"target"}),
+            )
+            for name, gun in zip(self.names, self.guns, strict=True)
+        ]
+        return Chamber(tuple(elements), tuple(guns))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -484,6 +484,27 @@ def benchmark_planning(
         write_json(json_file, records)
 
 
+@app.command("plan-wafers")
+def benchmark_plan_wafers(
+    elements: Annotated[str, typer.Option(help="Numbers of elements, each with a gun.")] = "3,4,5",
+    wafers: Annotated[str, typer.Option(help="How many wafers to begin.")] = "1,2,3",
+    lying: Annotated[str, typer.Option(help="How many lie there besides.")] = "0,20",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    json_file: Json = None,
+) -> None:
+    """What planning the next wafers takes, and how near they come to the space beside wafers at random powers.
+
+    Example: `python -m tests.benchmarks plan-wafers --json records.json`
+    """
+    from tests.benchmarks import plan_wafers
+
+    with errors_in_words():
+        records = plan_wafers.run(numbers(elements), numbers(wafers), numbers(lying), range(seeds))
+        figures = ("mean", "random", "worst", "unreached", "seconds", "peak_mib")
+        print_summary(records, by=("elements", "wafers", "lying"), values=figures, title="Medians (at.%, s, MiB)")
+        write_json(json_file, records)
+
+
 @app.command("peaks")
 def benchmark_peaks(
     datasets: Datasets,
