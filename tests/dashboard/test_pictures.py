@@ -77,6 +77,7 @@ def test_drawing_loads_no_torch(replayed: Path, tmp_path: Path):
     assert done.stdout.splitlines() == [str([*(name for name in PICTURES if name not in HOW_SURE), "wafers.png"]), "[]"]
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_an_archive_of_an_earlier_version_is_drawn_without_what_it_lacks(tmp_path: Path):
     make_campaign(tmp_path / "made-up", step_at_pct=10, rounds=2, batch=5)
     campaign = read_begun_campaign(tmp_path / "made-up")

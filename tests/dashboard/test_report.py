@@ -12,6 +12,7 @@ from glassmap.flows.cli.app import app
 from tests.support.pictures import PICTURES
 
 
+@pytest.mark.usefixtures("pictures_unseen")
 def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path: Path):
     done = CliRunner().invoke(app, ["report", str(replayed), "-o", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
