@@ -242,14 +242,19 @@ def demo(
 
 
 def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None = None) -> None:
-    """Advance a campaign that the command line has set up, and show where it came to."""
-    from glassmap.agent.config.campaign import FILE_NAME
+    """Advance a campaign that the command line has set up, and show where it came to.
+
+    What the command line leaves out is what the campaign's file says, if there is one.
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
     from glassmap.agent.store.campaign_store import CampaignStore
     from glassmap.dashboard.data import read_begun_campaign
     from glassmap.dashboard.pictures import draw_pictures
     from glassmap.flows.rounds.campaign import open_campaign
     from glassmap.flows.rounds.loop import advance
 
+    if (path := folder / FILE_NAME).exists():
+        config = config.continuing(CampaignConfig.from_toml(path).model_dump(mode="json"), given={})
     with progress() as report, open_campaign(folder, config=config, report=report) as campaign:
         campaign.config.to_toml(folder / FILE_NAME)
         reached = advance(campaign)

@@ -66,8 +66,12 @@ def test_replaying_again_does_nothing_over_and_more_rounds_go_on(replayed: tuple
     assert first.output == "\n".join([look, volumes, *rounds, again.output]), (
         "but for its first look, and its rounds as they go"
     )
+    assert glassmap("change", folder, "planning.hold_out_share=0.5", "planning.batch=9").exit_code == 0
     more = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--rounds", 3)
     assert "24 spectra in 3 rounds" in more.output
+    with CampaignStore.read_only(folder) as store:
+        assert store.config["planning"]["hold_out_share"] == 0.5, "what the command leaves out is as the file says"
+        assert store.config["planning"]["batch"] == 8, "what it says counts"
     assert rows(folder, "SELECT max(attempts) FROM stages WHERE name != 'decide'") == [(1,)]
 
 
