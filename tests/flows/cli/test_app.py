@@ -47,7 +47,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
     assert result.exit_code == 0, result.output
     assert "Learning curve" in result.output
     assert "Budget spent, not converged, after 16 spectra in 2 rounds, hold-out MSE" in result.output
-    for name in PICTURES:
+    for name in [*PICTURES, "wafers.png"]:
         picture = folder / "pictures" / name
         assert f"Picture: {picture}\n" in result.output
         assert shows_something(picture)
