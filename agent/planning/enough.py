@@ -2,10 +2,11 @@
 
 A Gaussian process on the principal components of the wafer's spectra, or on their Δq, says how far off the alloys of
 the wafer are foreseen now, and how far off they would be with all its points measured: that depends on where points
-lie and not on what would be found there. A phase that begins where nothing is measured yet is foreseen by none, so that
-it is never enough while a point lies far from all that are measured. Only spectra of the wafer itself tell, as those of
-two wafers differ by more than their alloys do. How often it is right is in docs/results.md; `tests.benchmarks.enough`
-is the study.
+lie and not on what would be found there. Nor is less counted on than if the rest were foreseen as badly as each known
+spectrum is by the others: where phases meet, spectra change by more than a smooth process believes. A phase that begins
+where nothing is measured yet is foreseen by none, so that it is never enough while a point lies far from all that are
+measured. Only spectra of the wafer itself tell, as those of two wafers differ by more than their alloys do. How often
+it is right is in docs/results.md; `tests.benchmarks.enough` is the study.
 
 Letters: n spectra that are known, k figures of each, p points of the wafer, r some of them.
 Source: Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), eq. 2.26, 5.10-5.12.
@@ -48,10 +49,17 @@ class Kernel(NamedTuple):
     noise: float
 
 
+class Served(NamedTuple):
+    """What the figures that a kernel serves vary by, in the square of their unit."""
+
+    variance: float  # of the process
+    left_out: float  # mean squared error of each left out, foreseen by all others
+
+
 class Rest(NamedTuple):
     """What the points of a wafer that are left would bring, measured all together; 0 of none."""
 
-    gain: float  # fall of the error over the alloys of the wafer to count on, in the unit of what has to settle
+    gain: float  # fall of the error over the wafer's alloys to count on, in its unit; a share is at most 1
     farthest_at_pct: float  # of a point that is left from the nearest that is known
     next: NextRows  # the points that would bring most, the best first, each as if those before it were measured
 
@@ -92,24 +100,30 @@ def weigh_rest(
     points, is_left = points[shown], left[shown]
     figures, noise = (values[:, None], 0.0) if values.ndim == 1 else _scores(values)
     kernels = choose_kernels(compositions, figures)
-    now, later = np.zeros(len(points)), np.zeros(len(points))
+    now, later, left_out = np.zeros(len(points)), np.zeros(len(points)), noise
     covariances = list[tuple[Covariance, float]]()
-    for kernel, variance in kernels.items():
+    for kernel, (variance, error) in kernels.items():
         covariance = variance * posterior(kernel, compositions, points)
         spread = variance * kernel.noise
         covariances.append((covariance, spread))
         now += np.diag(covariance)
         later += np.diag(_measuring(covariance, np.flatnonzero(is_left), spread))
-        noise += spread
+        noise, left_out = noise + spread, left_out + error
+    share = float(is_left.mean())
     if on == "mse":
         level = (float(now.mean()) + noise) / values.shape[1] if mse is None else mse
-        gain = float((now - later).mean()) / values.shape[1] / max(level, LEAST_MSE)
+        fall = max(CAUTION * float((now - later).mean()), share * (left_out - noise))
+        gain = fall / values.shape[1] / max(level, LEAST_MSE)
     elif on == "delta_q":
-        gain = math.sqrt(2 / math.pi) * float((np.sqrt(now + noise) - np.sqrt(later + noise)).mean())
+        expected = float((np.sqrt(now + noise) - np.sqrt(later + noise)).mean())
+        fall = max(CAUTION * expected, share * (math.sqrt(left_out) - math.sqrt(noise)))
+        gain = math.sqrt(2 / math.pi) * fall
     else:
-        gain = _that_change_sides(next(iter(kernels)), compositions, values, points, now - later, threshold)
+        moves = np.sqrt(CAUTION * np.maximum(now - later, np.finfo(float).tiny))
+        gain = _that_change_sides(next(iter(kernels)), compositions, values, points, moves, threshold)
     farthest = float(_distances(points[is_left], compositions).min(axis=1).max(initial=0.0))
-    return Rest(CAUTION * max(gain, 0.0), 100 * farthest, shown[_best(covariances, np.flatnonzero(is_left))])
+    gain = min(max(gain, 0.0), math.inf if on == "delta_q" else 1.0)
+    return Rest(gain, 100 * farthest, shown[_best(covariances, np.flatnonzero(is_left))])
 
 
 def say_rest(on: On, gain: float, worth: float, farthest_at_pct: float) -> str:
@@ -126,8 +140,8 @@ def say_rest(on: On, gain: float, worth: float, farthest_at_pct: float) -> str:
     return told + far * (gain < worth and farthest_at_pct > REACH_AT_PCT)
 
 
-def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel, float]:
-    """Return the kernels by which figures are foreseen best, each with the variance of those that it serves.
+def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel, Served]:
+    """Return the kernels by which figures are foreseen best, each with what is known of all that it serves.
 
     Each figure has the kernel of the largest leave-one-out predictive probability, at the variance at which left-out
     errors are as large as foretold.
@@ -140,7 +154,7 @@ def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel,
     values = figures[few] - figures[few].mean(axis=0)
     least = np.full(values.shape[1], math.inf)
     best = [Kernel(math.nan, math.nan)] * values.shape[1]
-    variances = np.zeros(values.shape[1])
+    served = [Served(0.0, 0.0)] * values.shape[1]
     distances = _distances(compositions[few], compositions[few])
     for length in LENGTHS:
         eigenvalues, vectors = np.linalg.eigh(_matern(distances, length))
@@ -151,12 +165,14 @@ def choose_kernels(compositions: Compositions, figures: Figures) -> dict[Kernel,
             errors = doubt * (vectors @ (turned / spectrum[:, None]))
             variance = np.maximum((errors**2 / doubt).mean(axis=0), np.finfo(float).tiny)
             surprise = len(values) * np.log(variance) + np.log(doubt).sum()
-            for better in np.flatnonzero(surprise < least):
+            for better in np.flatnonzero(surprise < least).tolist():
                 least[better], best[better] = surprise[better], Kernel(length, noise)
-                variances[better] = variance[better]
-    found = dict[Kernel, float]()
-    for kernel, variance in zip(best, variances.tolist(), strict=True):
-        found[kernel] = found.get(kernel, 0.0) + variance
+                left_out = float(np.square(errors[:, better]).mean())
+                served[better] = Served(float(variance[better]), left_out)
+    found = dict[Kernel, Served]()
+    for kernel, one in zip(best, served, strict=True):
+        before = found.get(kernel, Served(0.0, 0.0))
+        found[kernel] = Served(before.variance + one.variance, before.left_out + one.left_out)
     return found
 
 
@@ -178,7 +194,7 @@ def _that_change_sides(
     compositions: Compositions,
     delta_q: PerSample,
     points: PointCompositions,
-    learned: PerPoint,
+    moves: PerPoint,
     threshold: float,
 ) -> float:
     """Return the share of points whose expected Δq is expected to pass the threshold, as it moves by what is learned.
@@ -188,7 +204,7 @@ def _that_change_sides(
         compositions: Whose Δq is known.
         delta_q: 1/Å.
         points: Of the wafer.
-        learned: The variance that measuring takes away, which is that of how far the expected Δq moves.
+        moves: How far the expected Δq will move by measuring, 1/Å: a standard deviation.
         threshold: 1/Å.
     """
     # here, because its import takes longer than a light command does
@@ -198,7 +214,6 @@ def _that_change_sides(
     across = _matern(_distances(points, compositions), kernel.length)
     middle = float(delta_q.mean())
     expected = middle + across @ np.linalg.solve(of_known, delta_q - middle)
-    moves = np.sqrt(np.maximum(learned, np.finfo(float).tiny))
     return float(np.mean(cast(PerPoint, ndtr(-np.abs(expected - threshold) / moves))))
 
 

@@ -25,7 +25,7 @@ from glassmap.agent.peaks.batched import errors_by_spectrum, measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import plan_batch
 from glassmap.agent.planning.convergence import On
-from glassmap.agent.planning.enough import CAUTION, FEWEST, LEAST_MSE, weigh_rest
+from glassmap.agent.planning.enough import FEWEST, LEAST_MSE, weigh_rest
 from glassmap.agent.shapes import Rows
 from glassmap.flows.compare import read_prepared
 
@@ -96,7 +96,7 @@ def _follow(spectra: SpectraSet, rows: Rows, held: np.ndarray, every: int) -> li
             begun = perf_counter()
             rest = weigh_rest(on, compositions[known], measured[known], compositions, left, mse=mse)
             seconds.append(perf_counter() - begun)
-            gains[name].append(np.nan if rest is None else rest.gain / CAUTION)
+            gains[name].append(np.nan if rest is None else rest.gain)
             if rest is not None and rest.is_enough(TOLERANCES[on]):
                 stops.setdefault(name, place)
     return [
