@@ -63,3 +63,6 @@ WaferThickness = Float[np.ndarray, "p k"]  # nm, of each point of each wafer
 WaferMinutes = Float[np.ndarray, " p"]  # of deposition, of each wafer
 GunFigures = Float[np.ndarray, " h"]  # what is fitted of all guns, gun by gun
 GunFiguresCovariance = Float[np.ndarray, "h h"]
+PerWafer = Float[np.ndarray, " p"]  # a figure of each wafer
+GunFactors = Float[np.ndarray, "p g"]  # of each gun on each wafer
+Residuals = Float[np.ndarray, " f"]  # of a fit, in standard deviations

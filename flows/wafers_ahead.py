@@ -68,6 +68,6 @@ def look_ahead(folder: Path, *, n: int, points: int | None, weights: str | None)
         out = unreached(
             Aim.of(config.space.build(), known=taken),
             [compositions for compositions in held if len(compositions)],
-            workshop=workshop_of(config),
+            workshop=workshop_of(config, store),
         )
         return Ahead(found, out, len(taken))

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -27,12 +27,15 @@ from glassmap.agent.peaks.atomic_volume import atomic_volumes
 from glassmap.agent.shapes import (
     Composition,
     Compositions,
+    GunFactors,
     GunFigures,
     GunFiguresCovariance,
     GunPowers,
     GunRates,
     GunShares,
+    PerWafer,
     Place,
+    Residuals,
     WaferCompositions,
     WaferMinutes,
     WaferPoints,
@@ -328,7 +331,7 @@ class _Fit:
         told = {"rate": used is not None, "power_exponent": several}
         return [getattr(known, name) if told.get(name, True) else 0.0 for name in FIGURES]
 
-    def read(self, unknowns: GunFigures) -> tuple[Chamber, GunFigures, GunShares]:
+    def read(self, unknowns: GunFigures) -> tuple[Chamber, PerWafer, GunFactors]:
         """Return the chamber, how each wafer lies turned in degrees, and a factor of each gun's rate on each wafer."""
         figures, guns = _figures(self.said), len(self.said.guns)
         of_guns, turns, own = np.split(unknowns, np.cumsum([len(self._free), len(self.depositions)]))
@@ -356,7 +359,7 @@ class _Fit:
                 thicknesses.append(math.log(made / one.thickness))
         return compositions, thicknesses
 
-    def residuals(self, unknowns: GunFigures, error: float) -> GunFigures:
+    def residuals(self, unknowns: GunFigures, error: float) -> Residuals:
         """Return all that is missed or changed, each in its standard deviations; compositions err by `error`, at.%."""
         compositions, thicknesses = self.misses(unknowns)
         chamber, _, factors = self.read(unknowns)
@@ -374,9 +377,10 @@ class _Fit:
 
     def solve(self, error: float, start: GunFigures | None = None) -> "_Solved":
         """Return the likeliest unknowns, and their covariance, where compositions err by `error`, at.%."""
-        from scipy.optimize import least_squares  # slow to import
+        from scipy.optimize import least_squares  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-        found = least_squares(lambda unknowns: self.residuals(unknowns, error), self._start if start is None else start)
+        fit = cast("Any", least_squares)
+        found = fit(self.residuals, self._start if start is None else start, args=(error,))
         return _Solved(found.x, np.linalg.inv(found.jac.T @ found.jac))
 
     def error(self, unknowns: GunFigures) -> float:

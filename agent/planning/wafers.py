@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -322,8 +322,8 @@ def _better_powers(workshop: Workshop, aim: Aim, option: Option) -> PerGun:
         made = workshop.make(np.exp(np.clip(logarithms, low, high))).samples.compositions
         return aim.with_(made).mean if len(made) else aim.mean
 
-    seek: Any = minimize
-    found: Any = seek(
+    seek = cast("Any", minimize)
+    found = seek(
         left,
         np.log(option.powers),
         method="Nelder-Mead",

@@ -39,6 +39,64 @@ def plan_wafers(
         write_json(json_file, _to_json(found, elements))
 
 
+@wafers.command("calibrate", rich_help_panel="People and laboratories")
+def calibrate(folder: Folder, json_file: Json = None) -> None:
+    """Say what the wafers that were made tell of the chamber: rates, exponents, and how far compositions are missed.
+
+    Those are the wafers under `[[wafer.made]]` of the campaign file, and those that the campaign planned and has a
+    composition table of. Nothing is recorded: whoever plans wafers calibrates by the same.
+
+    Example: `glassmap calibrate campaigns/lab`
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+    from glassmap.agent.errors import CampaignError
+    from glassmap.agent.planning.sputtering import FIGURES
+    from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.agent.store.connection import FILE_NAME as STORE
+    from glassmap.flows.rounds.chamber import calibration_of
+
+    with errors_in_words():
+        config = CampaignConfig.from_toml(folder / FILE_NAME)
+        if (folder / STORE).exists():
+            with CampaignStore.read_only(folder) as store:
+                found = calibration_of(config, store)
+        else:
+            found = calibration_of(config)
+        if config.wafer is None or found is None:
+            lacks = "no chamber" if config.wafer is None else "no wafer that was made"
+            raise CampaignError(
+                f"The campaign file describes {lacks}. Describe the guns under [[wafer.guns]], and wafers with their "
+                "powers and composition tables under [[wafer.made]]."
+            )
+        rows = [
+            {"gun": gun.name, **{name: f"{getattr(gun, name):.4g} ± {errors[name]:.2g}" for name in FIGURES}}
+            for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
+        ]
+        print_records(rows)
+        each = ", ".join(f"{rms:.2f}" for rms in found.rms_by_wafer)
+        say(
+            f"Compositions are missed by {found.rms_at_pct:.2f} at.% (root mean square; a wafer each: {each}), at most "
+            f"by {found.worst_at_pct:.1f}. Of rate, exponent and distance ± is a share of them."
+        )
+        for note in found.notes:
+            say(note)
+        figures = [
+            {name: {"value": getattr(gun, name), "error": errors[name]} for name in FIGURES} | {"gun": gun.name}
+            for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
+        ]
+        write_json(
+            json_file,
+            {
+                "guns": figures,
+                "rms_at_pct": found.rms_at_pct,
+                "worst_at_pct": found.worst_at_pct,
+                "rms_by_wafer": list(found.rms_by_wafer),
+                "is_absolute": found.is_absolute,
+                "notes": list(found.notes),
+            },
+        )
+
+
 def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
     """Say what is chosen, beside every alternative."""
     from glassmap.agent.data.composition import label
@@ -60,6 +118,8 @@ def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
     print_records(rows)
     for recipe in found.next.recipes.values():
         say(f"{recipe.name} is made with {say_recipe(recipe)}.")
+    for warning in found.next.warnings:
+        say(warning)
     if plan.begin and plan.go_on in plan.chosen:
         begin = ", ".join(_name(one) for one in plan.begin)
         say(f"To go on with what was begun brings more an hour than to begin {begin}.")
@@ -120,6 +180,7 @@ def _to_json(found: "Ahead", elements: tuple[str, ...]) -> dict[str, Any]:
         "recipes": [
             {"wafer": r.name, "powers": dict(r.powers), "minutes": r.minutes} for r in found.next.recipes.values()
         ],
+        "warnings": list(found.next.warnings),
         "before": {"mean_at_pct": plan.before.mean, "worst_at_pct": plan.before.worst} if found.n_known else None,
         "after": {"mean_at_pct": plan.after.mean, "worst_at_pct": plan.after.worst},
         "hours": plan.hours,

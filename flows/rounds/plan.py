@@ -70,6 +70,8 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
                 [one._replace(round=one.round or round_) if one in answered else one for one in store.requests]
             )
         store.log("planned", f"round {round_}: {len(suggestions)} alloys{on}, mean distance {coverage.mean:.2f} at.%")
+        for warning in wafers.warnings if wafers else ():
+            store.log("to look at", warning)
         store.end_stage(round_, "plan", "done")
     return "done"
 

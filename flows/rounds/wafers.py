@@ -1,6 +1,6 @@
 """Which wafers a round measures, where wafers are planned and not single alloys."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import PlannedWafer
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.candidates import Choice, candidates_of
-from glassmap.flows.rounds.chamber import recipe_of, workshop_of
+from glassmap.flows.rounds.chamber import calibration_of, recipe_of, workshop_of
 from glassmap.flows.rounds.leaning import Leaning
 
 
@@ -29,6 +29,7 @@ class NextWafers(NamedTuple):
     choice: Choice  # the free ones on the chosen wafers
     recipes: Mapping[str, PlannedWafer]  # of the wafers of the plan that would have to be made, by name
     plan: WaferPlan
+    warnings: Sequence[str] = ()  # of powers that no wafer was made at before
 
     @property
     def to_make(self) -> list[PlannedWafer]:
@@ -109,7 +110,7 @@ def plan_next(
             f'planning.unit = "wafer" needs to know on which wafer a sample lies, and none of {len(free)} says it. Add '
             'a column `wafer` to their table, or set planning.unit = "alloy".'
         )
-    workshop, space = workshop_of(config), config.space.build()
+    workshop, space = workshop_of(config, store), config.space.build()
     plan = plan_wafers(
         Aim.of(space, known=taken, weigh=leaning.weights),
         options_of(free, store),
@@ -144,7 +145,13 @@ def plan_next(
     on = {wafer for option in chosen for wafer in option.samples.wafers}
     made = [option.samples for option in chosen if option.powers is not None]
     candidates = Samples.joined([choice.candidates, *made])
-    return NextWafers(candidates, Choice(candidates, store, without=without, only=on), recipes, plan)
+    calibration = calibration_of(config, store) if recipes else None
+    warnings = [
+        f"{recipe.name}: {said}"
+        for recipe in (recipes.values() if calibration else ())
+        for said in (calibration.warn([*recipe.powers.values()]) if calibration else ())
+    ]
+    return NextWafers(candidates, Choice(candidates, store, without=without, only=on), recipes, plan, warnings)
 
 
 def options_of(free: Samples, store: CampaignStore) -> list[Option]:

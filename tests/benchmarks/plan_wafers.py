@@ -64,7 +64,7 @@ def plan_once(n_elements: int, n: int, lying: int, seed: int, *, draws: int = 20
         for k, element in enumerate(elements)
     )
     start = time.perf_counter()
-    space, (x, y) = CompositionSpace(elements), points_of(100, 5, 3)
+    space, (x, y) = CompositionSpace(elements), points_of(100.0, 5.0, 3.0)
     workshop = Workshop(Chamber(elements, guns), x, y, space)
     rng = np.random.default_rng([seed, 1])
     options = [Option(workshop.make(powers, f"W{k}").samples) for k, powers in enumerate(workshop.draw(lying, rng))]

@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.config.wafers import WaferConfig
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError, SpaceExhausted
+from glassmap.agent.planning.sputtering import points_of
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import give_up_wafer, reject, retry
 from glassmap.flows.rounds.campaign import open_campaign
-from glassmap.flows.rounds.chamber import workshop_of
+from glassmap.flows.rounds.chamber import calibration_of
 from glassmap.flows.rounds.loop import STAGES
 from tests.support.campaigns import run, write_campaign
+from tests.support.command_line import does
 from tests.support.wafer_labs import CHAMBER, GUNS, THREE, write_lab, write_table
 
 BY_WAFER = {"unit": "wafer"}
@@ -155,19 +158,19 @@ def test_a_wafer_that_is_to_be_made_is_ordered_with_its_recipe_and_points(tmp_pa
         [wafer], asked, existing = store.wafers(), store.suggestions(), store.existing()
         [line] = [line.detail for line in store.log_lines() if line.event == "planned"]
         config = CampaignConfig.recorded(store.config)
-    workshop = workshop_of(config)
-    assert workshop is not None
+    assert config.wafer is not None
+    chamber = config.wafer.chamber(config.space.elements)
     assert (wafer.name, wafer.round, {*wafer.powers}) == ("w001", 1, {"Co", "V", "Zr"})
     powers = np.array([[wafer.powers[element] for element in ("Co", "V", "Zr")]])
     assert ((powers >= 20) & (powers <= 200)).all()
-    thickness = workshop.chamber.thickness(powers, np.zeros(1), np.zeros(1), wafer.minutes)
+    thickness = chamber.thickness(powers, np.zeros(1), np.zeros(1), wafer.minutes)
     assert thickness[0, 0] == pytest.approx(200, rel=1e-3)
     assert {one.wafer for one in asked} == {"w001"} and len({one.sample for one in asked}) == 8
     made = dict(zip(existing.names, zip(existing.compositions, existing.x, existing.y, strict=True), strict=True))
     for one in asked:
         shares, x, y = made[one.sample]
         np.testing.assert_array_equal(shares, one.composition)
-        expected = workshop.chamber.compositions(powers, np.array([x]), np.array([y]))[0, 0]
+        expected = chamber.compositions(powers, np.array([x]), np.array([y]))[0, 0]
         np.testing.assert_allclose(shares, expected)
     assert "8 alloys of w001, to be made with Co " in line
 
@@ -211,3 +214,40 @@ def test_wafers_that_lie_there_are_weighed_against_those_that_could_be_made(tmp_
     narrow = CHAMBER | {"guns": [gun | {"powers": [100.0, 100.0], "distance": 5000.0} for gun in GUNS]}
     run(write_lab(tmp_path / "lies", wafer=narrow))
     assert {*on_wafers(tmp_path / "lies")} <= {*THREE}, "a chamber that makes one alloy alone"
+
+
+def test_wafers_that_were_made_calibrate_the_chamber_that_plans_the_next(tmp_path: Path):
+    true = CHAMBER | {"guns": [gun | {"rate": 4.0 * (k + 1)} for k, gun in enumerate(GUNS)]}
+    said = WaferConfig.model_validate(CHAMBER).chamber(("Co", "V", "Zr"))
+    x, y = points_of(60.0, 5.0, 10.0)
+    there = (
+        WaferConfig.model_validate(true).chamber(("Co", "V", "Zr")).compositions(np.array([[100.0, 60, 40]]), x, y)[0]
+    )
+    folder = write_lab(
+        tmp_path,
+        candidates=None,
+        wafer=CHAMBER | {"made": [{"table": tmp_path / "drop" / "A.csv", "wafer": "A", "powers": [100, 60, 40]}]},
+    )
+    (folder / "drop").mkdir()
+    drop_table(folder, "A", Samples(tuple(map(str, range(len(x)))), ("A",) * len(x), there, x, y), "A.csv")
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    found = calibration_of(config)
+    assert found is not None
+    powers = np.array([[80.0, 80.0, 80.0]])
+    off = [
+        np.abs(
+            one.compositions(powers, x, y)[0]
+            - WaferConfig.model_validate(true).chamber(("Co", "V", "Zr")).compositions(powers, x, y)[0]
+        ).max()
+        for one in (said, found.chamber)
+    ]
+    assert off[1] < 0.01 < 0.1 < off[0]
+    assert "Compositions are missed by 0.0" in does("calibrate", folder)
+    run(folder)
+    with CampaignStore.read_only(folder) as store:
+        lines = [line.detail for line in store.log_lines() if line.event == "to look at"]
+    assert all(line.startswith("w001: ") and "was calibrated at" in line for line in lines) and lines
+    edited = (folder / FILE_NAME).read_text().replace('wafer = "A"', 'wafer = "B"')
+    (folder / FILE_NAME).write_text(edited)
+    with pytest.raises(CampaignError, match=r"A\.csv holds no wafer 'B', but A"):
+        calibration_of(CampaignConfig.from_toml(folder / FILE_NAME))
