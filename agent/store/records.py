@@ -142,6 +142,7 @@ class SuggestionStatus(NamedTuple):
     state: SuggestionState
     reason: str
     measurement: str | None  # id of the one that counts
+    off_target_at_pct: float | None = None  # where that lies further from the target than is allowed
 
     @property
     def is_flagged_and_used(self) -> bool:
@@ -150,8 +151,15 @@ class SuggestionStatus(NamedTuple):
 
     @property
     def remark(self) -> str:
-        """The reason of its state in words; without one, why it is asked for."""
-        return f"flagged, used: {self.reason}" if self.is_flagged_and_used else self.reason or self.suggestion.why
+        """The reason of its state in words, and where it was found if elsewhere; without one, why it is asked for."""
+        said = f"flagged, used: {self.reason}" if self.is_flagged_and_used else self.reason
+        elsewhere = "" if self.off_target_at_pct is None else say_off_target(self.off_target_at_pct)
+        return "; ".join(filter(None, (elsewhere, said))) or self.suggestion.why
+
+
+def say_off_target(at_pct: float) -> str:
+    """Say that an alloy was found further from its target than is allowed, in a few words."""
+    return f"found {at_pct:.1f} at.% from its target, which counts as not measured"
 
 
 class Measurement(NamedTuple):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.store.connection import StoreConnection
 from glassmap.agent.store.records import DroppedScan, SampleRow, ScanState
 
@@ -102,6 +103,19 @@ class Scans(StoreConnection):
     def samples_on_wafers(self) -> list[SampleRow]:
         """Return every row of a table that says on which wafer its sample lies, or where, the last first."""
         return [_row(row) for row in self._rows(f"{_ROWS} WHERE wafer <> '' OR x IS NOT NULL {_LAST_FIRST}")]
+
+    def samples_on(self, wafer: str, names: Sequence[str]) -> list[SampleRow]:
+        """Return what tables say of samples of a wafer that are called one of some plain names, the last first."""
+        wafers = ("", *self.wafers_of_samples())
+        called = json.dumps([name for name in wafers if plain_name(name) == plain_name(wafer)])
+        query = f"""{_ROWS} WHERE name IN (SELECT value FROM json_each(:names))
+            AND wafer IN (SELECT value FROM json_each(:wafers)) {_LAST_FIRST}"""
+        return [_row(row) for row in self._rows(query, {"names": json.dumps(list(names)), "wafers": called})]
+
+    def wafers_of_samples(self) -> list[str]:
+        """Return the wafers that tables name."""
+        rows = self._db.execute("SELECT DISTINCT wafer FROM samples WHERE wafer <> '' ORDER BY wafer")
+        return [name for (name,) in rows]
 
     def tables_with_places(self) -> list[tuple[str, str]]:
         """Return the path of each table that says where samples lie, with each wafer that it names."""

@@ -331,6 +331,7 @@ def wafers(db: sqlite3.Connection) -> None:
         "DROP TABLE samples",
         "ALTER TABLE samples_of_wafers RENAME TO samples",
         "CREATE INDEX places_of_samples ON samples (x) WHERE x IS NOT NULL",
+        "CREATE INDEX wafers_of_samples ON samples (wafer) WHERE wafer <> ''",
         """CREATE INDEX samples_of_spectra ON spectra (json_extract(facts, '$.sample'), json_extract(facts, '$.wafer'))
             WHERE json_extract(facts, '$.sample') IS NOT NULL AND state <> 'retracted'""",
         """CREATE INDEX off_targets ON spectra (json_extract(facts, '$.off_target_at_pct'), suggestion)

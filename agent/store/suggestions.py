@@ -1,6 +1,7 @@
 """The alloys that the rounds ask for, and what became of each."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -85,6 +86,13 @@ class Suggestions(Settings):
         compositions = json.loads(f"[{','.join(row[1] for row in rows)}]")  # at once: there may be 100,000
         return [row[0] for row in rows], np.array(compositions, dtype=np.float64).reshape(-1, len(self.elements))
 
+    def suggestions_of_samples(self) -> list[Suggestion]:
+        """Return the suggestions that are of a sample that exists or lies on a planned wafer, in their order."""
+        return [
+            _suggestion(row)
+            for row in self._rows("SELECT * FROM suggestions WHERE sample <> '' ORDER BY round, position")
+        ]
+
     def last_planned_round(self) -> int:
         """Return the round whose batch was planned last; 0 before the first."""
         return self._value("SELECT COALESCE(MAX(round), 0) FROM suggestions")
@@ -118,7 +126,8 @@ class Suggestions(Settings):
                 WHEN spectra.state = 'flagged' THEN 'flagged' WHEN spectra.state = 'used' THEN 'measured'
                 WHEN kind IS NOT NULL THEN kind WHEN failures.reason IS NOT NULL THEN 'failed'
                 ELSE 'missing' END AS state,
-                COALESCE(spectra.reason, exclusions.reason, failures.reason, '') AS reason
+                COALESCE(spectra.reason, exclusions.reason, failures.reason, '') AS reason,
+                json_extract(spectra.facts, '$.off_target_at_pct') AS off
             FROM suggestions
             LEFT JOIN spectra ON spectra.id = (
                 SELECT id FROM spectra WHERE suggestion = suggestions.id AND state <> 'retracted'
@@ -128,7 +137,17 @@ class Suggestions(Settings):
             WHERE {condition} ORDER BY suggestions.round, position""",
             values,
         )
-        return [SuggestionStatus(_suggestion(row), row["state"], row["reason"], row["measurement"]) for row in rows]
+        most = math.inf if self.tolerance_at_pct is None else self.tolerance_at_pct
+        return [
+            SuggestionStatus(
+                _suggestion(row),
+                row["state"],
+                row["reason"],
+                row["measurement"],
+                row["off"] if row["off"] is not None and row["off"] > most else None,
+            )
+            for row in rows
+        ]
 
     def suggestion_status(self, suggestion: Suggestion) -> SuggestionStatus:
         """Return what became of one suggestion."""

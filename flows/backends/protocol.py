@@ -155,6 +155,14 @@ class Ledger(Protocol):
         """Return what tables say of the samples that lie at a place (mm), the last first."""
         ...
 
+    def samples_on(self, wafer: str, names: Sequence[str]) -> list[SampleRow]:
+        """Return what tables say of samples of a wafer that are called one of some plain names, the last first."""
+        ...
+
+    def wafers_of_samples(self) -> list[str]:
+        """Return the wafers that tables name."""
+        ...
+
     def tables_with_places(self) -> list[tuple[str, str]]:
         """Return the path of each table that says where samples lie, with each wafer that it names."""
         ...
@@ -165,6 +173,10 @@ class Ledger(Protocol):
 
     def suggestions(self, *, round_: int | None = None, pending: bool = False) -> list[Suggestion]:
         """Return suggestions in the order they were made; of one round, or only those that are waited for."""
+        ...
+
+    def suggestions_of_samples(self) -> list[Suggestion]:
+        """Return the suggestions that are of a sample that exists or lies on a planned wafer, in their order."""
         ...
 
     def measurement(self, id_: str) -> Measurement | None:

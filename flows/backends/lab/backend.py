@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glassmap.agent.config.tables import TableConfig
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.scan_matching import SAME_PLACE
 from glassmap.agent.errors import CampaignError, DatasetError
 from glassmap.agent.shapes import AxisName, Composition, Spectrum
-from glassmap.agent.store.records import DroppedScan, Measurement, Suggestion
+from glassmap.agent.store.records import DroppedScan, Measurement, Suggestion, say_off_target
+from glassmap.flows.backends.lab.drop_folders import name_of
+from glassmap.flows.backends.lab.matching import Rules
 from glassmap.flows.backends.lab.settings import Settings
 from glassmap.flows.backends.protocol import Backend, Event, Ledger, LedgerEntry, Measured
 
@@ -46,7 +50,16 @@ class Laboratory(Backend):
         self._space = config.space.build()
         self._steps = Preprocessing("q", **config.spectrum.read())
         self.axis = self._steps.grid()
-        self.since, self.held = config.first_own_round, config.space.held
+        self.table_of_candidates: TableConfig = config.candidates or TableConfig()
+        tables = () if config.candidates is None else config.candidates.table
+        self.existing: Mapping[str, Path] = {name_of(path.resolve(), folder): path.resolve() for path in tables}
+        self.rules = Rules(
+            since=config.first_own_round,
+            takes_target=settings.composition == "target",
+            held=config.space.held,
+            existing=self.existing,
+            same_point=SAME_PLACE if config.wafer is None else config.wafer.pitch / 2,
+        )
         self.holds_flagged = settings.flagged == "hold"
         bare = self._steps.substrate
         substrate = None if bare is None else [bare.axis.tolist(), bare.intensity.tolist(), bare.scale]
@@ -130,10 +143,11 @@ class Laboratory(Backend):
             return Measured(None, composition, spectrum, facts, hold_out=is_near, file=file, scan=scan)
         off = 100 * float(np.abs(composition - np.array(suggestion.composition)).max())
         facts = {**facts, "off_target_at_pct": round(off, 3)}
-        return Measured(suggestion, composition, spectrum, facts, file=file, scan=scan)
+        remark = f"{say_off_target(off)}." if off > self.settings.tolerance_at_pct else ""
+        return Measured(suggestion, composition, spectrum, facts, file=file, scan=scan, remark=remark)
 
     def _is_near_held_out(self, composition: Composition, ledger: Ledger) -> bool:
         """Return whether learning from an alloy would show the model one that it is judged by."""
-        held = ledger.held_out(since=self.since)
+        held = ledger.held_out(since=self.rules.since)
         tolerance = self.settings.tolerance_at_pct / 100
         return bool(len(held)) and float(np.abs(held - composition).max(axis=1).min()) <= tolerance

@@ -11,17 +11,20 @@ import hashlib
 import stat
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
+from glassmap.agent.config.tables import TableConfig
 from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.composition_table import SUFFIXES as TABLE_SUFFIXES
 from glassmap.agent.data.composition_table import is_composition_table, read_composition_table
-from glassmap.agent.data.context import WAFER, Held, Value, is_held, read_value, say_held
+from glassmap.agent.data.context import WAFER, Value, is_held, read_value, say_held
 from glassmap.agent.data.raw_scan import MAX_BYTES, RawScan
+from glassmap.agent.data.samples import name_of_wafer, read_samples
 from glassmap.agent.data.scan_files import SUFFIXES, read_scans
 from glassmap.agent.errors import DatasetError, GlassmapError, StoreError
 from glassmap.agent.outside_text import visible
@@ -31,6 +34,7 @@ from glassmap.agent.store.records import DroppedFile, DroppedScan, Measurement, 
 from glassmap.flows.backends.lab.drop_folders import Found, find, is_new, quiet_files
 from glassmap.flows.backends.lab.matching import (
     Identified,
+    Rules,
     composition_of,
     context_of,
     identify,
@@ -51,8 +55,9 @@ class Laboratory(Protocol):
     settings: Settings
     elements: tuple[str, ...]
     folder: Path  # the campaign's
-    since: int  # the first round that is its own
-    held: Held  # the process variables that every sample must say, at the values that are asked for
+    existing: Mapping[str, Path]  # the tables that say which alloys exist, by what the ledger calls them
+    table_of_candidates: TableConfig  # how those are read
+    rules: Rules  # by which scans are matched
 
     def prepare(self, scan: RawScan) -> Spectrum:
         """Return a scan on the campaign's axis in q."""
@@ -76,8 +81,9 @@ class Laboratory(Protocol):
 def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None) -> Generator[Event]:
     """Take in what has arrived, every file once; each outcome is one event, and the next file is read after it.
 
-    Tables go first, then scans, both by name, then scans that waited for a composition: those alone that something
-    may name that was said since they were looked up.
+    The tables that say which alloys exist are taken in wherever they lie. Tables go first, then scans, both by name,
+    then scans that waited for a composition: those alone that something may name that was said since they were looked
+    up.
 
     Args:
         lab: The campaign's.
@@ -88,14 +94,23 @@ def take_in(lab: Laboratory, ledger: Ledger, files: Sequence[Path] | None = None
     known = {file.path: file for file in sorted(ledger.files(), key=lambda file: file.sequence)}  # as each was last
     found = _quiet_files(lab) if files is None else [find(path, lab.folder) for path in files]
     new = [file for file in found if files is not None or is_new(file, known.get(file.name), again=again)]
-    tables = {file for file in new if _is_table(file.path, lab.settings.table.sample)}
+    tables = {file for file in new if file.name in lab.existing or _is_table(file.path, lab.settings.table.sample)}
     for file in sorted(new, key=lambda file: (file not in tables, file.name)):
         yield from _take_file(lab, ledger, file, is_table=file in tables, by_hand=files is not None)
     yield from _take_waiting(lab, ledger, again=again)
 
 
 def _quiet_files(lab: Laboratory) -> Iterator[Found]:
-    return quiet_files(lab.folder, lab.settings.drop, quiet_seconds=lab.settings.quiet_seconds)
+    seconds = lab.settings.quiet_seconds
+    files = (*quiet_files(lab.folder, lab.settings.drop, quiet_seconds=seconds), *_tables_of_candidates(lab))
+    return iter({file.name: file for file in files}.values())
+
+
+def _tables_of_candidates(lab: Laboratory) -> Iterator[Found]:
+    """Find the tables that say which alloys exist; planning says where one isn't there."""
+    for path in lab.existing.values():
+        with suppress(OSError):
+            yield find(path, lab.folder)
 
 
 def _is_table(path: Path, sample: str | None) -> bool:
@@ -110,7 +125,7 @@ def _take_file(lab: Laboratory, ledger: Ledger, file: Found, *, is_table: bool, 
     entry = LedgerEntry(file.name, file.size, file.modified, "table" if is_table else "scan")
     content = before = None
     try:
-        content = _read_content(file)
+        content = _read_content(file, is_candidates=file.name in lab.existing)
         entry = entry._replace(hash=hashlib.sha256(content).hexdigest())
         before = ledger.file_of(entry.hash)
         retracted = _retracted(ledger, entry.hash) if by_hand and not is_table else set[str]()
@@ -189,7 +204,8 @@ def _says_other(lab: Laboratory, ledger: Ledger, before: DroppedFile, file: Foun
     folder = Path(file.name).parent
 
     def is_said(row: SampleRow) -> bool:
-        beside = [said for said in ledger.samples(row.sample) if Path(said.table).parent == folder]
+        same = (said for said in ledger.samples(row.sample) if said.wafer == row.wafer)
+        beside = [said for said in same if Path(said.table).parent == folder]
         context: dict[str, Value] = {}
         for said in reversed(beside):
             context |= said.context
@@ -251,8 +267,10 @@ def recall(lab: Laboratory, measurement: Measurement) -> Spectrum | None:
         return None
 
 
-def _read_content(file: Found) -> bytes:
+def _read_content(file: Found, *, is_candidates: bool) -> bytes:
     """Read all bytes of a regular file that isn't changed while it is read.
+
+    Tables of candidates may be data sets, and as large as those.
 
     Raises:
         DatasetError: If it is a link, a device or a folder, too large, no scan or table by its name, or not to be read.
@@ -260,9 +278,9 @@ def _read_content(file: Found) -> bytes:
     try:
         if file.path.is_symlink() or (file.path.exists() and not file.path.is_file()):
             raise DatasetError("It is a link or a device, not a file. Copy the file itself here.")
-        if file.path.suffix.lower() not in (*SUFFIXES, *TABLE_SUFFIXES):
+        if not is_candidates and file.path.suffix.lower() not in (*SUFFIXES, *TABLE_SUFFIXES):
             raise DatasetError(f"Scans and tables end in {', '.join(dict.fromkeys((*SUFFIXES, *TABLE_SUFFIXES)))}.")
-        if file.size > MAX_BYTES:
+        if file.size > MAX_BYTES and not is_candidates:
             raise DatasetError(f"It has {file.size} bytes; scans and tables have {MAX_BYTES} at most.")
         content = file.path.read_bytes()
     except OSError as error:
@@ -274,52 +292,72 @@ def _read_content(file: Found) -> bytes:
 
 def _read_table(lab: Laboratory, entry: LedgerEntry) -> tuple[list[SampleRow], tuple[str, ...]]:
     """Read a composition table of the campaign's elements: its rows, and what was done to get them."""
-    settings, kept = lab.settings.table, _copy_of(lab, entry)
+    kept, is_of_candidates = _copy_of(lab, entry), entry.path in lab.existing
+    if kept.suffix == ".nc":
+        return _rows_of_dataset(lab, entry, kept), ()
+    settings: TableConfig = lab.table_of_candidates if is_of_candidates else lab.settings.table
     over = lab.elements if settings.others == "leave out" else None
     table = read_composition_table(
-        kept, sample=settings.sample, columns=settings.columns, unit=settings.unit, over=over
+        kept, sample=settings.sample, columns=settings.columns or None, unit=settings.unit, over=over
     )
     if set(table.elements) != set(lab.elements) or len(table.elements) != len(lab.elements):
+        where = "candidates" if is_of_candidates else "backend.table"
         raise DatasetError(
             f"Its shares must be those of {', '.join(lab.elements)}, each once; got {', '.join(table.elements)}. "
-            'Name the columns under [backend.table] of the campaign file, or say there `others = "leave out"` where '
+            f'Name the columns under [{where}] of the campaign file, or say there `others = "leave out"` where '
             "the composition is over the campaign's elements alone."
         )
-    samples = [plain(sample) for sample in table.samples]
-    repeated, times = Counter(samples).most_common(1)[0]
+    samples, wafers = [plain(sample) for sample in table.samples], [name_of_wafer(cell) for cell in table.cells(WAFER)]
+    (repeated, wafer), times = Counter(zip(samples, map(plain, wafers), strict=True)).most_common(1)[0]
     if times > 1:
-        raise DatasetError(f"It names the sample {repeated} more than once. Keep the row that counts.")
+        where = f" of wafer {wafers[list(map(plain, wafers)).index(wafer)]}" if wafer else ""
+        raise DatasetError(f"It names the sample {repeated}{where} more than once. Keep the row that counts.")
     compositions = table.compositions[:, [table.elements.index(element) for element in lab.elements]].tolist()
     contexts: list[dict[str, Value]] = [{} for _ in samples]
-    for name, like in lab.held.items():
+    for name, like in lab.rules.held.items():
         for context, cell in zip(contexts, table.cells(name), strict=True):
             if (value := read_value(cell, name, like)) is not None:
                 context[name] = value
     nowhere = [None] * len(samples)
     x, y = (nowhere if at is None else [None if v != v else v for v in at.tolist()] for at in (table.x, table.y))
-    wafers = [visible(cell) for cell in table.cells(WAFER)]
     columns = zip(samples, compositions, wafers, contexts, x, y, strict=True)
     rows = [SampleRow(entry.path, sample, tuple(shares), *rest) for sample, shares, *rest in columns]
     return rows, table.notes
 
 
+def _rows_of_dataset(lab: Laboratory, entry: LedgerEntry, path: Path) -> list[SampleRow]:
+    """Return the samples of a data set as the rows of a table."""
+    samples = read_samples([path], lab.elements)
+    columns = zip(samples.names, samples.wafers, samples.compositions.tolist(), samples.x, samples.y, strict=True)
+    return [
+        SampleRow(entry.path, plain(name), tuple(shares), wafer, {}, *(None if v != v else float(v) for v in place))
+        for name, wafer, shares, *place in columns
+    ]
+
+
 def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
     """Tell what a composition table says."""
     rows, notes = _read_table(lab, entry)
-    note = visible(" ".join((f"{len(rows)} sample{'s' * (len(rows) != 1)}.", *notes, *_too_late(ledger, rows))))
+    note = visible(" ".join((f"{len(rows)} sample{'s' * (len(rows) != 1)}.", *notes, *_too_late(lab, ledger, rows))))
     yield Filed(entry._replace(reason=note), f"{entry.path}: {note}", samples=rows)
 
 
-def _too_late(ledger: Ledger, rows: Sequence[SampleRow]) -> Iterator[str]:
+def _too_late(lab: Laboratory, ledger: Ledger, rows: Sequence[SampleRow]) -> Iterator[str]:
     """Say what a new table says otherwise of samples whose scans were taken already."""
-    newest = {row.sample: row for row in rows}
-    for scan in ledger.measured_scans(list(newest)):
+    newest, existing = {(plain(row.wafer), row.sample): row for row in rows}, lab.existing
+    for scan in ledger.measured_scans([row.sample for row in rows]):
         measured = ledger.measurement(scan.measurement or "")
         if measured is None or measured.state == "retracted" or (file := ledger.file_of(scan.hash)) is None:
             continue
-        row, folder = newest[scan.matched], Path(file.path).parent
-        now = composition_of(ledger, row.sample, folder, newest=newest)
-        context, differing = context_of(ledger, [row.sample], folder, row.context, newest=newest)
+        wafer = measured.facts.get(WAFER, "")
+        row = newest.get((plain(wafer), scan.matched)) or newest.get(("", scan.matched))
+        if row is None:  # of another wafer
+            continue
+        folder, of = Path(file.path).parent, row.wafer
+        now = composition_of(ledger, row.sample, folder, wafer=of, newest=newest, existing=existing)
+        context, differing = context_of(
+            ledger, [row.sample], folder, row.context, wafer=of, newest=newest, existing=existing
+        )
         if now is None or not _is_same(now, np.array(row.composition)):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not _is_same(now, np.array(measured.composition)):
@@ -342,12 +380,6 @@ def _read_scans(lab: Laboratory, path: Path) -> list[RawScan]:
 def _name_in(scans: Sequence[RawScan], scan: RawScan) -> str:
     """Return what the store calls a scan of a file: nothing where it is the only one."""
     return visible(scan.name) if len(scans) > 1 else ""
-
-
-def _identify(lab: Laboratory, ledger: Ledger, path: str, scans: Sequence[DroppedScan]) -> list[Identified]:
-    """Find what scans of a file are of, by this campaign's settings."""
-    takes_target = lab.settings.composition == "target"
-    return identify(ledger, path, scans, since=lab.since, takes_target=takes_target, held=lab.held)
 
 
 def _take_scans(
@@ -382,7 +414,7 @@ def _take_scans(
         all_ = f"None of its {len(raw)} scans can be taken; the first: " if len(raw) > 1 else ""
         raise DatasetError(f"{all_}{refused[0].reason}")
     yield from _overwrite(lab, ledger, entry)
-    found = _identify(lab, ledger, entry.path, waiting) if waiting else []
+    found = identify(ledger, entry.path, waiting, lab.rules) if waiting else []
     waiting = [scan._replace(reason=one.reason, matched=one.matched) for scan, one in zip(waiting, found, strict=True)]
     left = [scan for scan, one in zip(waiting, found, strict=True) if one.composition is None]
     if len(raw) > 1 or left:
@@ -444,14 +476,24 @@ def _measured(
         "notes": [*raw.notes, *([of.remark] if of.remark else [])],
         "counts": float(np.median(raw.intensity)),
     }
-    also = {"scan": scan.name, "sample": of.matched, "x": raw.x, "y": raw.y, WAFER: of.wafer, CONTEXT: dict(of.context)}
-    facts |= {name: value for name, value in also.items() if value not in ("", None, {})}
     asked = of.asked
-    if asked is None and is_held(of.context, lab.held):
+    if asked is None and is_held(of.context, lab.rules.held):
         tolerance = lab.settings.tolerance_at_pct
-        asked = nearest_pending(ledger, of.composition, since=lab.since, tolerance_at_pct=tolerance)
+        asked = nearest_pending(ledger, of, since=lab.rules.since, tolerance_at_pct=tolerance)
+    also = {"scan": scan.name, CONTEXT: dict(of.context)} | _where(raw, of, asked)
+    facts |= {name: value for name, value in also.items() if value not in ("", None, {})}
     measured = lab.measured(asked, of.composition, spectrum, facts, ledger, file=entry, scan=scan)
-    return measured._replace(remark=of.remark)
+    return measured._replace(remark=" ".join(filter(None, (of.remark, measured.remark))))
+
+
+def _where(raw: RawScan, of: Identified, asked: Suggestion | None) -> dict[str, str | float | None]:
+    """Return which sample a scan is of, on which wafer and where: of an ordered one as it was ordered."""
+    row = of.row
+    x, y = (raw.x, raw.y) if row is None or row.x is None or raw.x is not None else (row.x, row.y)
+    if asked is None or not asked.sample:
+        return {"sample": of.matched, WAFER: of.wafer, "x": x, "y": y}
+    x, y = (asked.x, asked.y) if x is None else (x, y)
+    return {"sample": asked.sample, WAFER: asked.wafer, "x": x, "y": y}
 
 
 def _overwrite(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generator[Event]:
@@ -487,7 +529,7 @@ def _take_waiting(lab: Laboratory, ledger: Ledger, *, again: bool) -> Generator[
         file = ledger.file_of(hash_)
         assert file is not None, "what waits is of a file that does"
         entry = _entry_of(file)
-        found = _identify(lab, ledger, entry.path, scans)
+        found = identify(ledger, entry.path, scans, lab.rules)
         is_other = any(one.reason != scan.reason for one, scan in zip(found, scans, strict=True))
         if again or is_other or any(one.composition is not None for one in found):
             yield from _set_aside_if_wrong(lab, entry, _take_scans(lab, ledger, entry))

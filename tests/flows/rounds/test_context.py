@@ -176,7 +176,7 @@ def test_tables_say_each_process_variable_for_itself_and_what_they_differ_in(tmp
             {"gas": "Ar"},
             "drop/1.csv and other/4.csv differ in what they say of the rate of s1. Copy the right one beside the scan.",
         )
-        newest = {"s1": SampleRow("drop/5.csv", "s1", alloy, "", {"power": 60.0}, None, None)}
+        newest = {("", "s1"): SampleRow("drop/5.csv", "s1", alloy, "", {"power": 60.0}, None, None)}
         assert said_of(store, ["s1"], here, ["power", "rate"], newest=newest)[0] == {"power": 60.0, "rate": "high"}
 
 
