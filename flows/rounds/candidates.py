@@ -1,6 +1,7 @@
 """Candidates: what a batch may be chosen from."""
 
 from collections.abc import Collection
+from copy import copy
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.samples import Samples, read_samples
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.outside_text import plain_name
-from glassmap.agent.planning.acquisition import rows_of
+from glassmap.agent.planning.acquisition import distance_to, rows_of
 from glassmap.agent.shapes import CandidateCompositions, TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Request, Suggestion
@@ -115,6 +116,21 @@ class Choice:
     def alloys(self) -> CompositionSpace | CandidateCompositions:
         """The space, or the compositions of the samples that are free, shape `(c, e)`."""
         return self.free if isinstance(self.free, CompositionSpace) else self.free.compositions
+
+    def with_covered(self, taken: TakenCompositions) -> "Choice":
+        """Return the same with the samples of a list, too, that lie where something is taken.
+
+        A batch is planned evenly over all of the list, and its coverage is said of all; nothing is chosen there.
+
+        Args:
+            taken: What is measured, pending or rejected, shape `(t, e)`.
+        """
+        if isinstance(self.candidates, CompositionSpace):
+            return self
+        whole, covered = copy(self), distance_to(self.candidates.compositions, taken) <= SAME_ALLOY
+        whole._rows = np.union1d(self._rows, np.flatnonzero(covered))
+        whole.free = self.candidates.select(whole._rows)
+        return whole
 
     def suggest(self, suggestion: Suggestion, row: int) -> Suggestion:
         """Return a suggestion of what stands in a row of `alloys`, with its sample, wafer and place if it has some."""

@@ -104,6 +104,8 @@ def _choose(
     if plans_wafers(campaign, round_):
         wafers = next_wafers(campaign, round_, choice, size, taken=taken, leaning=leaning, without=without)
         choice = wafers.choice
+    else:
+        choice = choice.with_covered(taken)
     batch = plan_batch(
         choice.alloys,
         size,
