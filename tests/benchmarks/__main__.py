@@ -505,6 +505,26 @@ def benchmark_plan_wafers(
         write_json(json_file, records)
 
 
+@app.command("sputtering")
+def benchmark_sputtering(
+    datasets: Datasets,
+    picture: Annotated[Path | None, typer.Option(help="PNG of what the model says.")] = None,
+    json_file: Json = None,
+) -> None:
+    """How well a chamber tells the compositions of measured wafers: alone, together, and by the others of a system.
+
+    Example: `python -m tests.benchmarks sputtering co-v-zr.nc fe-ti-nb.nc co-ti-zr.nc`
+    """
+    from tests.benchmarks import sputtering
+
+    with errors_in_words():
+        records = sputtering.run(datasets, on_record=lambda r: say(f"{r['dataset']} {r['wafer']}: {r['own']:.2f} at.%"))
+        print_records(records)
+        if picture is not None:
+            sputtering.draw(picture)
+        write_json(json_file, records)
+
+
 @app.command("peaks")
 def benchmark_peaks(
     datasets: Datasets,

@@ -1,7 +1,17 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from glassmap.agent.config.wafers import WaferConfig
+from glassmap.agent.data.dataset import SpectraSet, write_dataset
+from glassmap.agent.planning.sputtering import points_of
 from tests.benchmarks.plan_wafers import plan_once
 from tests.benchmarks.planning import run
+from tests.benchmarks.sputtering import draw
+from tests.benchmarks.sputtering import run as fit_wafers
+from tests.support.pictures import shows_something
+from tests.support.wafer_labs import CHAMBER
 
 
 def test_a_first_ternary_batch_is_as_even_as_the_published_figure_says():
@@ -18,3 +28,27 @@ def test_the_next_wafers_of_a_quaternary_cover_it_better_than_random_powers_do()
     assert " ".join(record) == "elements wafers lying seconds peak_mib mean worst random unreached"
     assert record["mean"] < 0.9 * record["random"] and record["worst"] > 40
     assert record["unreached"] == pytest.approx(0.22, abs=0.03), "the corners"
+
+
+def test_wafers_that_a_chamber_made_are_told_to_their_noise_alone_and_nearly_by_each_other(tmp_path: Path):
+    elements = ("Co", "V", "Zr")
+    chamber, (x, y) = WaferConfig.model_validate(CHAMBER).chamber(elements), points_of(100.0, 5.0, 15.0)
+    powers = np.array([[100.0, 60.0, 40.0], [50.0, 100.0, 60.0], [60.0, 60.0, 120.0]])
+    noise = np.random.default_rng(0).normal(0, 0.002, (3, len(x), 3))
+    found = (chamber.compositions(powers, x, y) + noise).reshape(-1, 3)
+    spectra = SpectraSet(
+        ids=tuple(f"s{k}" for k in range(len(found))),
+        elements=elements,
+        compositions=found / found.sum(axis=1, keepdims=True),
+        axis_name="q",
+        axis=np.linspace(1, 5, 8),
+        intensities=np.ones((len(found), 8)),
+        coordinates={"wafer": np.repeat(["A", "B", "C"], len(x)), "x": np.tile(x, 3), "y": np.tile(y, 3)},
+    )
+    write_dataset(spectra, tmp_path / "made.nc")
+    records = fit_wafers([tmp_path / "made.nc"])
+    assert [record["wafer"] for record in records] == ["A", "B", "C"]
+    assert all(record["own"] < 0.25 and record["together"] < 0.25 and record["others"] < 1.0 for record in records)
+    assert all(record["spread"] > 5 and record["quadratic"] < 1 for record in records)
+    draw(tmp_path / "model.png")
+    assert shows_something(tmp_path / "model.png")

@@ -90,7 +90,7 @@ def made(chamber: Chamber, powers: list[float], rng: np.random.Generator) -> Dep
 
 def test_a_chamber_is_found_again_from_wafers_that_it_made():
     """Within the powers used, compositions are right to less than 1 at.%, and errors as large as said."""
-    off = []
+    off = list[float]()
     for seed in range(3):
         rng = np.random.default_rng(seed)
         rates, exponents = rng.uniform(3, 8, 3), rng.uniform(1, 2, 3)
@@ -102,7 +102,7 @@ def test_a_chamber_is_found_again_from_wafers_that_it_made():
         assert missed.max() < 1.0
         logarithms = [np.log(one.rate / two.rate) for one, two in zip(found.chamber.guns, true.guns, strict=True)]
         errors = np.array([one["exponent"] for one in found.errors])
-        off += list(np.log([g.exponent for g in found.chamber.guns] / exponents) / errors)
+        off += (np.log([g.exponent for g in found.chamber.guns] / exponents) / errors).tolist()
         assert np.ptp(logarithms) < 0.05, "rates are right against each other"
         assert not found.is_absolute and "No thickness" in found.notes[0]
     assert np.abs(off).max() < 3, "standard deviations"
