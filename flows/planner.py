@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from numbers import Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,19 +25,33 @@ from glassmap.agent.data.composition import close_compositions
 from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
 from glassmap.agent.data.raw_scan import WAVELENGTHS, RawScan
 from glassmap.agent.data.samples import name_of_wafer
+from glassmap.agent.data.scan_matching import SAME_PLACE, own_name
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import AxisName
+from glassmap.agent.shapes import AxisName, Composition, Spectrum
 from glassmap.agent.store.records import Suggestion, WaferGain
 from glassmap.flows.backends.lab.matching import is_in_use
 from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON, Deliveries
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.enough import weigh_wafers
+from glassmap.flows.rounds.orders import by_stage
 from glassmap.flows.rounds.record import record
 
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
+
+
+class _Read(NamedTuple):
+    """A point that was told, as it is recorded."""
+
+    asked: Suggestion | None
+    composition: Composition  # atomic fraction
+    context: Held
+    scan: RawScan
+    spectrum: Spectrum
+    also: Mapping[str, Any]  # facts: which sample it is of, and where that lies
 
 
 class Planner:
@@ -90,8 +104,10 @@ class Planner:
     def suggest(self, num_points: int | None = None) -> list[dict[str, Any]]:
         """The next alloys to measure, each `{"_id": "r001-01", "Co": 39.0, …}` in at.% and with its context.
 
-        A round's batch is planned at once, `planning.batch` alloys; this gives them out, `num_points` (1) at a time or
-        what is left of the round. Once all of them are measured or failed, the next round begins with training.
+        Of a sample that exists `wafer`, `sample`, `x` and `y` (mm) are said, too, as far as they are known, and they
+        come wafer by wafer, on each by a short way over the stage. A round's batch is planned at once, `planning.batch`
+        alloys; this gives them out, `num_points` (1) at a time or what is left of the round. Once all of them are
+        measured or failed, the next round begins with training.
 
         Raises:
             CampaignError: If the campaign has stopped, or all that is asked for is still being measured.
@@ -120,10 +136,12 @@ class Planner:
 
         Args:
             points: Each with `intensity` against `q` (1/Å) or `two_theta` (degrees, with `wavelength` in Å unless the
-                campaign file says it); with the `_id` of its suggestion, unless nobody asked for it; with the measured
-                share of each element in at.%, unless it is the target's; with the `wafer` that it lies on, where
-                several share one; and with each process variable that the campaign has under `[space] context`. All
-                are taken or none; what was told before, to the last digit, is not taken again.
+                campaign file says it); with the `_id` of its suggestion, unless nobody asked for it, or in its place
+                the `sample`, or `x` and `y` in mm, with the `wafer` where there are several; with the measured share of
+                each element in at.%, unless it is the target's or that of a sample that is known to exist; with the
+                `wafer` that it lies on, where several share one; and with each process variable that the campaign has
+                under `[space] context`. All are taken or none; what was told before, to the last digit, is not taken
+                again.
 
         Raises:
             CampaignError: If a point lacks something, or its `_id` is unknown.
@@ -132,11 +150,11 @@ class Planner:
         """
         store = self._campaign.store
         read = [self._read(point) for point in points]
-        self._given -= {str(point.get(ID)) for point in points}  # who retries one wants it suggested again
+        self._given -= {asked.id for asked, *_ in read if asked is not None}  # who retries one wants it suggested again
         round_ = round_of_arrivals(store)
         with store.transaction():
-            for point, (asked, composition, context, scan, spectrum) in zip(points, read, strict=True):
-                also: dict[str, Any] = {WAFER: name} if (name := name_of_wafer(point.get(WAFER))) else {}
+            for asked, composition, context, scan, spectrum, also in read:
+                also = dict(also)
                 content = b"".join(values.tobytes() for values in (composition, scan.axis, scan.intensity))
                 if context:
                     also[CONTEXT], content = dict(context), content + say_held(context).encode()
@@ -244,29 +262,57 @@ class Planner:
     def _free(self) -> list[Suggestion]:
         """What the laboratory may measure, is waited for, and was not suggested by this process."""
         store = self._campaign.store
-        return [
-            s
-            for s in store.suggestions(pending=True)
-            if s.id not in self._given and s.round >= self._first_round and store.batch_time(s.round, "ordered")
-        ]
+        rounds: dict[int, list[Suggestion]] = {}
+        for s in store.suggestions(pending=True):
+            if s.id not in self._given and s.round >= self._first_round and store.batch_time(s.round, "ordered"):
+                rounds.setdefault(s.round, []).append(s)
+        return [s for some in rounds.values() for s in by_stage(some)]
 
     def _point(self, suggestion: Suggestion) -> dict[str, Any]:
         elements = self._campaign.config.space.elements
         shares = (round(100 * share, 6) for share in suggestion.composition)
         held = self._campaign.config.space.held  # how it is to be made
-        return {ID: suggestion.id, **dict(zip(elements, shares, strict=True)), **held}
+        where = {name: getattr(suggestion, name) for name in (WAFER, "sample", "x", "y")}
+        known = {name: value for name, value in where.items() if value not in ("", None)}
+        return {ID: suggestion.id, **dict(zip(elements, shares, strict=True)), **held, **known}
+
+    def _existing(self, point: Mapping[str, Any]) -> tuple[dict[str, Any], Composition] | None:
+        """The sample that a point says it is of, and its composition; None where it says none."""
+        if "sample" not in point and not {"x", "y"} <= point.keys():
+            return None
+        known = self._campaign.store.existing()
+        of = ", ".join(f"{name} {point[name]}" for name in ("sample", WAFER, "x", "y") if name in point)
+        places = enumerate(zip(known.wafers, known.names, known.x.tolist(), known.y.tolist(), strict=True))
+        rows = [k for k, (wafer, name, x, y) in places if _is_of(point, wafer, name, x, y)]
+        if len(rows) > 1:
+            wafers = ", ".join(known.wafers[k] for k in rows)
+            raise CampaignError(f"{of}: there is one on each of the wafers {wafers}; say its `{WAFER}`.")
+        if not rows:
+            if any(element in point for element in self._campaign.config.space.elements):
+                return None  # a sample that no list has, with its composition
+            raise CampaignError(f"{of}: no such sample is known to exist. Say its composition in at.%, or correct it.")
+        one = known.select(np.array(rows))
+        x, y = (float(at[0]) for at in (one.x, one.y))
+        where = {"sample": one.names[0], WAFER: one.wafers[0], "x": x, "y": y}
+        said = {name: value for name, value in where.items() if value != "" and value == value}
+        return said, one.compositions[0]
 
     def _asked(self, point: Mapping[str, Any]) -> Suggestion | None:
         if (id_ := point.get(ID)) is None:
-            return None
+            if (found := self._existing(point)) is None:
+                return None
+            said = found[0].get(WAFER, ""), found[0].get("sample", "")
+            ordered = self._campaign.store.suggestions_of_samples()
+            return next((one for one in ordered if (one.wafer, one.sample) == said), None)
         found = self._campaign.store.suggestion(str(id_))
         if found is None:
             raise CampaignError(f"Nothing was suggested as {id_!r}. Leave `{ID}` out of what nobody asked for.")
         return found
 
-    def _read(self, point: Mapping[str, Any]) -> tuple[Suggestion | None, np.ndarray, Held, RawScan, np.ndarray]:
+    def _read(self, point: Mapping[str, Any]) -> _Read:
         """A point as it is recorded."""
         asked, elements = self._asked(point), self._campaign.config.space.elements
+        existing = self._existing(point) if ID not in point else None
         name = str(point.get(ID, "a point"))
         axis: AxisName | None = "q" if "q" in point else "two_theta" if "two_theta" in point else None
         if axis is None or "intensity" not in point:
@@ -277,10 +323,18 @@ class Planner:
         if given:
             shares = np.array([[float(point[element]) for element in elements]])
             composition = close_compositions(shares, elements=elements, names=[name])[0][0]
+        elif existing is not None:
+            composition = existing[1]
         elif asked is not None:
             composition = np.array(asked.composition)
         else:
             raise CampaignError(f"{name} must say its composition in at.%, as nobody asked for it.")
+        also: dict[str, Any] = {WAFER: wafer} if (wafer := name_of_wafer(point.get(WAFER))) else {}
+        if asked is not None and asked.sample:
+            where = {"sample": asked.sample, WAFER: asked.wafer, "x": asked.x, "y": asked.y}
+            also |= {key: value for key, value in where.items() if value not in ("", None)}
+        elif existing is not None:
+            also |= existing[0]
         context: dict[str, Value] = {}
         for variable, like in self._campaign.config.space.held.items():
             if (value := read_value(point.get(variable), variable, like)) is None:
@@ -291,7 +345,16 @@ class Planner:
             context[variable] = value
         x, y = (np.asarray(point[key], dtype=np.float64) for key in (axis, "intensity"))
         scan = RawScan(axis, x, y, _wavelength_of(point, name), None)
-        return asked, composition, context, scan, self._deliveries.prepare(scan)
+        return _Read(asked, composition, context, scan, self._deliveries.prepare(scan), also)
+
+
+def _is_of(point: Mapping[str, Any], wafer: str, name: str, x: float, y: float) -> bool:
+    """Return whether a point is told of a sample: by its name, else by its place; on its wafer, where it says one."""
+    if (said := name_of_wafer(point.get(WAFER))) and plain_name(said) != plain_name(wafer):
+        return False
+    if "sample" in point:
+        return own_name(str(point["sample"]), wafer) == own_name(name, wafer)
+    return bool(np.hypot(x - float(point["x"]), y - float(point["y"])) <= SAME_PLACE)
 
 
 def _wavelength_of(point: Mapping[str, Any], name: str) -> float | None:

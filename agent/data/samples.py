@@ -1,5 +1,6 @@
 """Samples: the alloys that exist, what each is called, on which wafer it lies and where."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,12 +143,18 @@ def _read_table(
             f"{path.name} holds {', '.join(unknown)}, which the campaign doesn't. Take the column out, or set "
             'candidates.others = "leave out".'
         )
+    wafers = [name_of_wafer(cell) for cell in table.cells(WAFER)]
+    called = Counter(zip(map(plain_name, wafers), map(plain_name, table.samples), strict=True))
+    (wafer, name), times = called.most_common(1)[0]
+    if times > 1:
+        of = f" of wafer {next(one for one in wafers if plain_name(one) == wafer)}" if wafer else ""
+        raise DatasetError(f"{path.name} names the sample {name}{of} more than once. Keep the row that counts.")
     compositions = np.zeros((len(table.samples), len(elements)))
     compositions[:, [list(elements).index(element) for element in table.elements]] = table.compositions
     nowhere = np.full(len(table.samples), np.nan)
     return Samples(
         tuple(table.samples),
-        tuple(name_of_wafer(cell) for cell in table.cells(WAFER)),
+        tuple(wafers),
         compositions,
         nowhere if table.x is None else table.x,
         nowhere if table.y is None else table.y,

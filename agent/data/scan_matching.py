@@ -159,11 +159,12 @@ def match_scans(
 
 def say_which_wafer(rows: Iterable[Place]) -> str:
     """Say that a scan's name is that of samples on several wafers, and how to say which."""
-    first, *others = rows
-    wafers = ", ".join(dict.fromkeys(row.wafer or "none" for row in (first, *others)))
+    named = sorted((row.wafer, row.sample) for row in rows if row.wafer)
+    wafer, sample = named[0]
+    wafers = ", ".join(dict.fromkeys(wafer for wafer, _ in named))
     return (
-        f"A sample {first.sample} lies on each of the wafers {wafers}: call the file as wafer and sample, such as "
-        f"{first.wafer or others[0].wafer}-{first.sample}, or put it into a folder that is called as its wafer."
+        f"A sample {sample} lies on each of the wafers {wafers}: call the file as wafer and sample, such as "
+        f"{wafer}-{sample}, or put it into a folder that is called as its wafer."
     )
 
 

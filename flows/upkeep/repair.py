@@ -296,16 +296,22 @@ def _restore_order(campaign: OpenCampaign, round_: int) -> str | None:
         order = json.loads(file.read_bytes())
         ids = [str(sample["sample"]) for sample in order["samples"]]
         at_pct = np.array([[sample[f"{e} (at.%)"] for e in store.elements] for sample in order["samples"]], dtype=float)
-        ranks = space.rank(np.rint(at_pct / space.step_at_pct).astype(np.int64))
+        positions = [int(id_.rpartition("-")[2]) - 1 for id_ in ids]  # orders go by wafers
+        exists = [bool(sample.get("point")) for sample in order["samples"]]
+        near = np.rint(at_pct / space.step_at_pct).astype(np.int64)
+        ranks = np.array([0 if is_one else space.rank(near[[k]])[0] for k, is_one in enumerate(exists)])
         ordered = datetime.fromisoformat(order["ordered"])
     except (OSError, ValueError, KeyError, TypeError, GlassmapError):
         return None
-    compositions = space.compositions(ranks)
+    closed = at_pct / at_pct.sum(axis=1, keepdims=True)
+    compositions = np.where(np.array(exists)[:, None], closed, space.compositions(ranks))
     held = {*spread_evenly(compositions, campaign.hold_out_share_of(round_)).tolist()}
     measured = {m.suggestion: m.hold_out for m in store.measurements()}
-    for k, id_ in enumerate(ids):
-        hold_out = measured.get(id_, k in held)
-        store.restore_suggestion(Suggestion(id_, round_, int(ranks[k]), tuple(compositions[k]), hold_out), position=k)
+    for k, (id_, said) in enumerate(zip(ids, order["samples"], strict=True)):
+        lost = Suggestion(id_, round_, int(ranks[k]), tuple(compositions[k].tolist()), measured.get(id_, k in held))
+        if exists[k]:
+            lost = lost._replace(sample=said["point"], wafer=said["wafer"], x=said["x (mm)"], y=said["y (mm)"])
+        store.restore_suggestion(lost, position=positions[k])
     taken = np.array([s.composition for s in store.suggestions() if s.round < round_]).reshape(-1, len(store.elements))
     store.restore_batch(round_, coverage_of(space, compositions, taken=taken), ordered=ordered)
     return file.name

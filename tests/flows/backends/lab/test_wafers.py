@@ -1,0 +1,249 @@
+"""A laboratory whose alloys exist already: three wafers with 441 points each, numbered alike on all of them."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.data.samples import read_samples
+from glassmap.agent.planning.stage_path import length_of
+from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.flows.planner import Planner
+from tests.support.campaigns import TINY, run
+from tests.support.lab_campaigns import LAB, files, order
+from tests.support.laboratory import scan_text
+
+WAFERS = ("W1", "W2", "W3")
+HEADER = "sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)"
+
+
+def rows_of(wafer: str) -> list[tuple[str, str, float, float, np.ndarray]]:
+    """The 441 points of a wafer: number, wafer, place, composition."""
+    tilt = WAFERS.index(wafer)
+    rows = []
+    for k in range(441):
+        x, y = 3.0 * (k % 21 - 10), 3.0 * (k // 21 - 10)
+        shares = np.exp([x / 25, (y - 12 * tilt) / 25, 0.4 * tilt - x / 60])
+        rows.append((str(k + 1), wafer, x, y, np.round(shares / shares.sum(), 5)))
+    return rows
+
+
+def write_table(path: Path, wafers: Sequence[str] = WAFERS, other: Mapping[str, np.ndarray] = {}) -> None:
+    """An EDX table; `other` says the composition of points by wafer and number, such as W1-7."""
+    lines = [HEADER]
+    for number, wafer, x, y, shares in (row for one in wafers for row in rows_of(one)):
+        found = other.get(f"{wafer}-{number}", shares)
+        lines.append(f"{number},{wafer},{x},{y}," + ",".join(f"{100 * s:.3f}" for s in found / found.sum()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, ""]))
+
+
+def write_lab(folder: Path, *, rounds: int = 3, **changes: Any) -> Path:
+    write_table(folder / "edx.csv")
+    settings = TINY | {
+        "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
+        "backend": LAB,
+        "candidates": {"table": str(folder / "edx.csv")},
+        "stop": {"max_rounds": rounds, "patience": rounds},
+    }
+    CampaignConfig.of(settings | changes, source="test").to_toml(folder / FILE_NAME)
+    (folder / "drop").mkdir(exist_ok=True)
+    return folder
+
+
+def plan(folder: Path) -> Path:
+    """Plan and order a first round."""
+    write_lab(folder)
+    run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plan(tmp_path_factory.mktemp("lab") / "lab")
+
+
+@pytest.fixture
+def lab(ordered: Path, tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(ordered, tmp_path / "lab"))
+    text = (folder / FILE_NAME).read_text().replace(str(ordered), str(folder))
+    (folder / FILE_NAME).write_text(text)
+    return folder
+
+
+def drop(folder: Path, name: str, shares: np.ndarray, seed: int = 0) -> None:
+    path = folder / "drop" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(scan_text(shares, np.random.default_rng(seed), ".xy"))
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    with CampaignStore.read_only(folder) as store:
+        return {m.facts["file"]: m for m in store.measurements()}
+
+
+def composition(wafer: str, number: str) -> np.ndarray:
+    return rows_of(wafer)[int(number) - 1][4]
+
+
+def test_a_table_of_several_wafers_is_a_list_of_what_exists_and_a_table_of_compositions(lab: Path):
+    assert files(lab)["edx.csv"] == ("used", "1323 samples.")
+    with CampaignStore.read_only(lab) as store:
+        assert len(store.existing()) == 1323 and len(store.samples("17")) == 3
+        assert {s.wafer for s in store.suggestions()} <= {*WAFERS} and all(s.sample for s in store.suggestions())
+
+
+def test_an_order_goes_wafer_by_wafer_on_a_short_way_and_is_a_scan_list_too(lab: Path):
+    samples = order(lab)
+    assert list(samples[0])[:5] == ["sample", "wafer", "point", "x (mm)", "y (mm)"]
+    wafers = [one["wafer"] for one in samples]
+    assert len({*wafers}) == 1 + sum(one != other for one, other in pairwise(wafers))
+    for wafer in {*wafers}:
+        x, y = (np.array([float(s[f"{a} (mm)"]) for s in samples if s["wafer"] == wafer]) for a in "xy")
+        by_rows = np.lexsort((x, y))
+        assert length_of(x, y) <= length_of(x[by_rows], y[by_rows]) + 1e-9
+    with (lab / "orders" / "round-001-stage.csv").open() as file:
+        stage = list(csv.DictReader(file))
+    assert list(stage[0]) == ["sample", "x", "y", "wafer"]
+    assert [one["sample"] for one in stage] == [one["sample"] for one in samples]
+    told = json.loads((lab / "orders" / "round-001.json").read_text())["samples"]
+    assert [one["x (mm)"] for one in told] == [float(one["x"]) for one in stage]
+    drop(lab, f"{stage[0]['sample']}.xy", composition(samples[0]["wafer"], samples[0]["point"]))
+    run(lab)
+    with (lab / "orders" / "round-001-stage.csv").open() as file:
+        assert [one["sample"] for one in csv.DictReader(file)] == [one["sample"] for one in stage[1:]]
+
+
+@pytest.mark.parametrize("way", ["{id}.xy", "{wafer}-{point}.xy", "{wafer}/{point}.xy", "day 1/{wafer}/{padded}.xy"])
+def test_a_scan_is_of_what_was_ordered_by_its_order_or_its_own_name_on_its_wafer(lab: Path, way: str):
+    one = order(lab)[2]
+    name = way.format(id=one["sample"], wafer=one["wafer"], point=one["point"], padded=one["point"].zfill(3))
+    drop(lab, name, composition(one["wafer"], one["point"]))
+    run(lab)
+    (found,) = measured(lab).values()
+    assert found.id == one["sample"]
+    np.testing.assert_allclose(found.composition, composition(one["wafer"], one["point"]), atol=2e-5)
+    assert (found.facts["sample"], found.facts["wafer"]) == (one["point"], one["wafer"])
+    assert (found.facts["x"], found.facts["y"]) == (float(one["x (mm)"]), float(one["y (mm)"]))
+
+
+def test_a_name_that_several_wafers_have_waits_and_it_is_said_how_to_call_it(lab: Path):
+    drop(lab, "17.xy", composition("W1", "17"))
+    run(lab)
+    assert not measured(lab)
+    assert files(lab)["17.xy"] == (
+        "waiting",
+        "A sample 17 lies on each of the wafers W1, W2, W3: call the file as wafer and sample, such as W1-17, or put "
+        "it into a folder that is called as its wafer.",
+    )
+
+
+def test_what_nobody_ordered_keeps_sample_wafer_and_place_and_is_never_ordered(lab: Path):
+    with CampaignStore.read_only(lab) as store:
+        asked = {(s.wafer, s.sample) for s in store.suggestions()}
+        near = next(s for s in store.suggestions())
+    number = str(int(near.sample) + 1 if int(near.sample) % 21 else int(near.sample) - 1)
+    assert (near.wafer, number) not in asked
+    drop(lab, f"{near.wafer}-{number}.xy", composition(near.wafer, number))
+    run(lab)
+    (found,) = measured(lab).values()
+    assert found.id == "u0001" and found.suggestion is None, "another sample than the one beside it that is waited for"
+    assert {name: found.facts[name] for name in ("sample", "wafer")} == {"sample": number, "wafer": near.wafer}
+    assert (found.facts["x"], found.facts["y"]) == rows_of(near.wafer)[int(number) - 1][2:4]
+    with CampaignStore.read_only(lab) as store:
+        assert (near.wafer.lower(), number) in store.taken_samples()
+
+
+def test_a_corrected_table_replaces_what_it_said_and_what_it_moves_is_said_and_not_taken_for_measured(lab: Path):
+    one = order(lab)[0]
+    wafer, point = one["wafer"], one["point"]
+    moved = composition(wafer, point) + np.array([0.06, -0.06, 0]) * (1 if composition(wafer, point)[1] > 0.1 else -1)
+    write_table(lab / "edx.csv", other={f"{wafer}-{point}": moved})
+    drop(lab, f"{one['sample']}.xy", moved)
+    run(lab)
+    (found,) = measured(lab).values()
+    np.testing.assert_allclose(found.composition, moved / moved.sum(), atol=2e-5)
+    assert found.facts["off_target_at_pct"] == pytest.approx(6.0, abs=0.1)
+    assert order(lab)[0]["remark"] == "found 6.0 at.% from its target, which counts as not measured"
+    with CampaignStore.read_only(lab) as store:
+        target = next(s.composition for s in store.suggestions() if s.id == one["sample"])
+        assert target not in {tuple(row) for row in store.taken().tolist()}
+        assert (wafer.lower(), point) in store.taken_samples(), "the sample itself is never ordered again"
+        assert any("found 6.0 at.% from its target" in line.detail for line in store.log_lines())
+
+
+def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(lab: Path, tmp_path: Path):
+    write_table(lab / "more.csv", ["W3"])
+    (lab / "more.csv").write_text((lab / "more.csv").read_text().replace("W3", "W4"))
+    text = (lab / FILE_NAME).read_text()
+    first = str(lab / "edx.csv")
+    (lab / FILE_NAME).write_text(text.replace(f'"{first}"', f'"{first}", "{lab / "more.csv"}"'))
+    drop(lab, "W4-5.xy", composition("W3", "5"))
+    run(lab)
+    (found,) = measured(lab).values()
+    assert found.facts["wafer"] == "W4"
+    twice = (lab / "more.csv").read_text() + (lab / "more.csv").read_text().splitlines()[5] + "\n"
+    (tmp_path / "twice.csv").write_text(twice)
+    with pytest.raises(Exception, match="names the sample 5 of wafer W4 more than once"):
+        read_samples([tmp_path / "twice.csv"], ["Co", "V", "Zr"])
+
+
+def deliver(folder: Path, told: dict[str, tuple[str, str]]) -> bool:
+    """Measure what the newest order is still missing, one of five not at all; False where nothing new was ordered."""
+    new = False
+    for path in sorted((folder / "orders").glob("round-???.json")):
+        for k, one in enumerate(json.loads(path.read_text())["samples"]):
+            if one["sample"] in told:
+                continue
+            new = True
+            told[one["sample"]] = one["wafer"], one["point"]
+            if k % 5 == 4:
+                continue
+            name = one["sample"] if k % 2 else f"{one['wafer']}-{one['point']}"
+            drop(folder, f"{name}.xy", composition(one["wafer"], one["point"]), seed=len(told))
+    return new
+
+
+def test_a_laboratory_measures_three_wafers_to_the_stop_and_orders_nothing_twice(tmp_path: Path):
+    folder, told = write_lab(tmp_path / "lab", rounds=2), dict[str, tuple[str, str]]()
+    status = run(folder)
+    while deliver(folder, told):
+        status = run(folder)
+    assert (status.state, status.rounds) == ("exhausted", 2)
+    exist = {(wafer, number) for one in WAFERS for number, wafer, *_ in rows_of(one)}
+    assert len(told) == len({*told.values()}) == 16 and {*told.values()} <= exist
+    found = measured(folder).values()
+    assert len(found) == 14 and all(m.suggestion == m.id for m in found)
+    for one in found:
+        np.testing.assert_allclose(one.composition, composition(*told[one.id]), atol=2e-5)
+
+
+def test_a_planner_names_samples_and_places_and_is_told_by_them(tmp_path: Path):
+    folder = write_lab(tmp_path / "lab")
+    q = np.linspace(1.0, 5.0, 200)
+    with Planner(folder) as planner:
+        first, second, third = planner.suggest(3)
+        assert {"_id", "wafer", "sample", "x", "y", "Co", "V", "Zr"} <= first.keys()
+        curve = {"q": q, "intensity": 1 + 9 / (1 + (q - 2.6) ** 2)}
+        planner.ingest([curve | {"sample": first["sample"], "wafer": first["wafer"]}])
+        planner.ingest([curve | {"intensity": curve["intensity"] * 2} | {k: second[k] for k in ("x", "y", "wafer")}])
+        with pytest.raises(Exception, match="there is one on each of the wafers W1, W2, W3; say its `wafer`"):
+            planner.ingest([curve | {"sample": third["sample"]}])
+        with pytest.raises(Exception, match="no such sample is known to exist"):
+            planner.ingest([curve | {"sample": "442", "wafer": "W1"}])
+        store = planner._campaign.store
+        assert [m.suggestion for m in store.measurements()] == [first["_id"], second["_id"]]
+        unasked = next(
+            k for k in range(1, 442) if ("W2", str(k)) not in {(s.wafer, s.sample) for s in store.suggestions()}
+        )
+        planner.ingest([curve | {"intensity": curve["intensity"] * 3, "sample": f"W2-{unasked}", "wafer": "W2"}])
+        (_, _, last) = store.measurements()
+        assert (last.suggestion, last.facts["sample"], last.facts["wafer"]) == (None, str(unasked), "W2")
+        np.testing.assert_allclose(last.composition, composition("W2", str(unasked)), atol=2e-5)
