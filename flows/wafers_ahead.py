@@ -25,6 +25,7 @@ class Ahead(NamedTuple):
     next: NextWafers
     unreached: Unreached  # of all wafers, whatever was measured of them
     n_known: int  # alloys that are measured or waited for
+    weights: str  # by which distances are weighed, of `WEIGHTS`
 
 
 def look_ahead(folder: Path, *, n: int, points: int | None, weights: str | None) -> Ahead:
@@ -70,4 +71,4 @@ def look_ahead(folder: Path, *, n: int, points: int | None, weights: str | None)
             [compositions for compositions in held if len(compositions)],
             workshop=workshop_of(config, store),
         )
-        return Ahead(found, out, len(taken))
+        return Ahead(found, out, len(taken), weights)

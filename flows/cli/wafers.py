@@ -125,7 +125,8 @@ def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
         say(f"To go on with what was begun brings more an hour than to begin {begin}.")
     now = f"mean distance {plan.before.mean:.2f} at.%, worst {plan.before.worst:.1f}" if found.n_known else "nothing"
     then = f"mean distance {plan.after.mean:.2f} at.%, worst {plan.after.worst:.1f}"
-    say(f"Covered now: {now}. Then: {then}, for {plan.hours:.3g} h.")
+    weighted = "" if found.weights == "even" else f" Means are weighted by {found.weights}."
+    say(f"Covered now: {now}. Then: {then}, for {plan.hours:.3g} h.{weighted}")
     out = found.unreached
     if out.share > 0:
         say(
