@@ -14,6 +14,7 @@ from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.outside_text import plain_name, visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import distance_to
+from glassmap.agent.planning.stage_path import stage_path
 from glassmap.agent.planning.wafers import NEAR_AT_PCT
 from glassmap.agent.shapes import Compositions, GridCompositions, Mask, PerAlloy, PerSample, Rows
 from glassmap.agent.store.records import ExcludedWafer, Measurement, PlannedWafer, SuggestionStatus, WaferGain
@@ -46,7 +47,7 @@ class Wafer(NamedTuple):
     y: PerSample
     kinds: tuple[Kind, ...]
     ids: tuple[str, ...]  # of the measurement, else of the suggestion; empty of what nobody asked for
-    path: Rows  # of those that are pending, in the order in which they were asked for
+    path: Rows  # of those that are pending and have a place, in the order of the scan list
     planned: PlannedWafer | None  # how it is to be made, where the campaign planned it
     excluded: ExcludedWafer | None  # why nothing of it is planned any more
     gain: WaferGain | None  # what measuring the rest of it would bring, where that was reckoned
@@ -114,6 +115,7 @@ class _Point:
         self.x, self.y = np.nan, np.nan
         self.kind: Kind = "free"
         self.id = ""
+        self.round = 0  # that asked for it last; 0 of none
         self.is_expected = False  # by the chamber's model alone
 
 
@@ -170,7 +172,7 @@ def wafers_of(records: WaferRecords) -> list[Wafer]:
             point = points.named(wafer, name) or points.new(wafer, name, suggestion.composition)
             asked[suggestion.id] = point
             points.put(point, wafer, suggestion.x, suggestion.y)
-            point.kind, point.id = _kind_of(one), suggestion.id
+            point.kind, point.id, point.round = _kind_of(one), suggestion.id, suggestion.round
     for row in reversed(records.tables):  # the last counts
         point = points.named(row.wafer, row.sample) or points.at(row.wafer, row.x, row.y)
         point = point or points.new(row.wafer, row.sample, row.composition)
@@ -221,20 +223,32 @@ def _wafer(
     excluded: ExcludedWafer | None,
     gain: WaferGain | None,
 ) -> Wafer:
-    pending = [(point.id, k) for k, point in enumerate(points) if point.kind == "pending"]
+    x, y = (np.array([getattr(point, axis) for point in points]) for axis in "xy")
     return Wafer(
         name,
         tuple(point.sample for point in points),
         np.array([point.composition for point in points], dtype=np.float64),
-        np.array([point.x for point in points]),
-        np.array([point.y for point in points]),
+        x,
+        y,
         tuple(point.kind for point in points),
         tuple(point.id for point in points),
-        np.array([k for _, k in sorted(pending)], dtype=np.intp),
+        _path(points, x, y),
         planned,
         excluded,
         gain,
     )
+
+
+def _path(points: Sequence[_Point], x: PerSample, y: PerSample) -> Rows:
+    """Return the rows of what is still to be measured in the order of the scan lists, which go by all of a round."""
+    rounds, is_placed = np.array([point.round for point in points]), np.isfinite(x)
+    is_pending = np.array([point.kind == "pending" for point in points])
+    path = [np.empty(0, dtype=np.intp)]
+    for round_ in np.unique(rounds[is_pending & is_placed]):
+        rows = np.flatnonzero((rounds == round_) & is_placed)
+        driven = rows[stage_path(x[rows], y[rows])]
+        path.append(driven[is_pending[driven]])
+    return np.concatenate(path)
 
 
 def inks_of(wafers: Sequence[Wafer]) -> list[str]:

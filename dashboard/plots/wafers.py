@@ -73,10 +73,9 @@ def draw_disc(
     )
     plain = {"hoverinfo": "skip", "showlegend": False, "mode": "lines"}
     figure.add_scatter(**line_of(disc.rim), **plain, line={"color": GREY, "width": 1.4})
-    way = wafer.path[there[wafer.path]]
     kinds: Sequence[Kind] = tuple(SYMBOLS) if shown.is_there is None else ("flagged",)
-    if "pending" in kinds and len(way) > 1:
-        way_on = np.column_stack([wafer.x[way], wafer.y[way]])
+    if "pending" in kinds and len(wafer.path) > 1:
+        way_on = np.column_stack([wafer.x, wafer.y])[wafer.path]
         figure.add_scatter(**line_of(way_on), **plain, line={"color": RED, "width": 1}, opacity=0.7)
     texts = [
         f"{text}<br>{more}" if more else text for text, more in zip(wafer.texts(elements), shown.texts, strict=True)

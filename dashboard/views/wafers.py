@@ -64,7 +64,7 @@ def _composition(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer) -> 
         shown = by_share(wafer, seen.wafers, campaign.elements, element)
     _disc(campaign, seen, wafer, shown or by_composition(wafer, seen.blend), key="disc")
     if len(wafer.path) > 1:
-        st.caption("The line is the way over the stage, in the order of what is still to be measured.")
+        st.caption("The line is the way over the stage, in the order of the scan list.")
 
 
 def _reach(campaign: CampaignSnapshot, seen: WafersSeen, wafer: Wafer) -> None:

@@ -97,6 +97,13 @@ def test_a_table_s_points_take_the_place_of_what_was_expected_of_a_planned_wafer
     np.testing.assert_allclose(wafer.compositions, [[0.6, 0.2, 0.2]] * 2)
 
 
+def test_the_way_is_that_of_the_scan_list_past_what_is_still_to_be_measured():
+    asked = [_asked(k, "W1", str(k), x) for k, x in enumerate((9.0, 0.0, 6.0, 3.0), 1)]
+    asked[2] = asked[2]._replace(state="abandoned")
+    (wafer,) = wafers_of(NOTHING._replace(asked=asked))
+    assert wafer.x[wafer.path].tolist() == [0, 3, 9]
+
+
 def test_what_has_no_wafer_and_no_place_is_no_wafer_and_a_table_that_names_none_is_one():
     nowhere = Samples(("1",), ("",), np.full((1, 3), 1 / 3), np.array([np.nan]), np.array([np.nan]))
     assert wafers_of(NOTHING._replace(existing=nowhere)) == []
