@@ -33,7 +33,7 @@ def check(**changes: Any) -> CampaignConfig:
             "'backend.holdout'",
             "kind, dataset, variable, where, hold_out, test_share",
         ),
-        ({"planning": {"size": 5}}, "'planning.size'", "batch, method, weights, hold_out_share"),
+        ({"planning": {"size": 5}}, "'planning.size'", "unit, batch, method, weights, confirm, hold_out_share"),
         ({"model": {"layers": 5}}, "'model.layers'", "architecture, members, stacked, steps"),
         ({"stop": {"rounds": 5}}, "'stop.rounds'", "tolerance, patience, max_rounds"),
     ],
