@@ -10,7 +10,8 @@ from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import SpaceExhausted
 from glassmap.agent.planning.acquisition import choose_medians, coverage_of, distance_to, plan_batch
-from glassmap.agent.planning.wafers import Aim, Option, WaferCost, plan_wafers, unreached
+from glassmap.agent.planning.sputtering import Chamber, Gun, points_of
+from glassmap.agent.planning.wafers import Aim, Option, WaferCost, Workshop, plan_wafers, unreached
 
 SPACE = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5)
 NOTHING = np.empty((0, 3))
@@ -144,6 +145,27 @@ def test_where_wafers_are_many_they_are_chosen_nearly_as_well_as_of_all_sets(mon
     monkeypatch.setattr("glassmap.agent.planning.wafers.TRIED", 0)
     found = begun_by(wafers, 4)
     assert len(set(found)) == 4 and means[tuple(sorted(found))] <= 1.01 * min(means.values())
+
+
+def test_powers_are_sought_that_cover_better_than_any_that_are_drawn_and_the_same_by_one_seed():
+    guns = tuple(
+        Gun(element, np.eye(3)[k], 120.0 * k, 30.0, 150.0, rate=5.0, power=100.0, powers=(20.0, 200.0))
+        for k, element in enumerate(SPACE.elements)
+    )
+    workshop = Workshop(Chamber(SPACE.elements, guns), *points_of(100.0, 5.0, 10.0), SPACE)
+    aim = Aim.of(SPACE, known=MIDDLE.compositions[::12])
+
+    def powers(seed: int) -> list[list[float]]:
+        plan = plan_wafers(aim, [], n=2, points=5, cost=COST, seed=seed, workshop=workshop)
+        return [one.option.powers.tolist() for one in plan.begin if one.option.powers is not None]
+
+    def left(both: Sequence[np.ndarray]) -> float:
+        return aim.with_(np.concatenate([workshop.make(one).samples.compositions for one in both])).mean
+
+    found = powers(0)
+    assert found == powers(0) and len(found) == 2 and 20 <= np.min(found) <= np.max(found) <= 200
+    drawn = workshop.draw(60, np.random.default_rng(7))
+    assert left([*map(np.array, found)]) < min(left(pair) for pair in zip(drawn[::2], drawn[1::2], strict=True))
 
 
 def test_what_no_wafer_holds_is_said_with_an_alloy():
