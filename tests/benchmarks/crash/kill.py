@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glassmap.agent.store.campaign_store import CampaignStore
 from tests.benchmarks.crash.contents import contents
 from tests.benchmarks.crash.prepared import Prepared
 from tests.benchmarks.crash.trials import (
@@ -36,19 +37,19 @@ COMMANDS: dict[str, Sequence[str]] = {
 
 
 def kill(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Trial]:
-    """A replay killed at each event and gone on with; commands and a migration killed at each and repeated.
+    """A replay and a laboratory killed at each event, which go on; commands and a migration killed and repeated.
 
     Args:
         prepared: Campaigns to do it to.
         most: Events of each, evenly among all; by default all.
         workers: Trials at a time.
     """
-    base = prepared.begun
-    counted = prepared.copy(base, "counted")
-    events, _ = events_of(counted, partial(run, counted))
-    expected = end_of(go_on(prepared.copy(base, "undisturbed")))
-    cases = spread(list(enumerate(events, start=1)), most)
-    yield from each(partial(_kill_replay, prepared, expected), cases, workers=workers)
+    for what, base in (("replay", prepared.begun), ("laboratory of three wafers", prepared.wafers)):
+        counted = prepared.copy(base, "counted")
+        events, _ = events_of(counted, partial(run, counted))
+        expected = end_of(go_on(prepared.copy(base, "undisturbed")))
+        cases = spread(list(enumerate(events, start=1)), most)
+        yield from each(partial(_kill_run, prepared, what, base, expected), cases, workers=workers)
     for name, words in COMMANDS.items():
         if name == "ingest":
             words = [str(prepared.by_hand / word) for word in words]
@@ -57,16 +58,18 @@ def kill(prepared: Prepared, *, most: int | None, workers: int) -> Iterator[Tria
     yield from _kill_command(prepared, "migration", older, ["extend", "--rounds", "1"], most=most, workers=workers)
 
 
-def _kill_replay(prepared: Prepared, expected: dict[str, Any], case: tuple[int, str]) -> Trial:
+def _kill_run(prepared: Prepared, what: str, base: Path, expected: dict[str, Any], case: tuple[int, str]) -> Trial:
     number, event = case
-    folder = prepared.copy(prepared.begun, f"kill-{number}")
+    folder = prepared.copy(base, f"kill-{number}")
     killed = apart(killed_at(folder, partial(run, folder), number))
     ending = killed if killed.how != "killed" else go_on(folder)
     outcome, detail = judge(ending, expected)
     if outcome == "survived":
         outcome, detail = _judge_files(folder)
+    if outcome == "survived":
+        outcome, detail = _judge_orders(folder)
     prepared.forget(folder)
-    return Trial("kill", "replay", f"{number}: {event}", outcome, detail)
+    return Trial("kill", what, f"{number}: {event}", outcome, detail)
 
 
 def _judge_files(folder: Path) -> tuple[Outcome, str]:
@@ -74,6 +77,17 @@ def _judge_files(folder: Path) -> tuple[Outcome, str]:
         return "lost", f"half written: {', '.join(left)[:200]}"
     if harms := harms_of_sqlite(folder):
         return "lost", harms
+    return "survived", ""
+
+
+def _judge_orders(folder: Path) -> tuple[Outcome, str]:
+    """Judge whether all that was asked for exists, where that is known, and none of it was asked for twice."""
+    with CampaignStore.read_only(folder) as store:
+        asked = [(s.wafer, s.sample) for s in store.suggestions() if s.sample]
+        known = store.existing()
+    exist = {*zip(known.wafers, known.names, strict=True)}
+    if wrong := [one for one in asked if one not in exist or asked.count(one) > 1]:
+        return "lost", f"ordered twice, or without being there: {wrong[:3]}"
     return "survived", ""
 
 

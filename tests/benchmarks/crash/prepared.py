@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from tests.benchmarks.crash.trials import draw_nothing, load_what
-from tests.support import lab_campaigns
+from tests.support import lab_campaigns, wafer_lab
 from tests.support.campaigns import run, write_campaign
 from tests.support.command_line import does
 from tests.support.small_dataset import write_small_dataset
@@ -25,6 +25,7 @@ class Prepared:
         self.finished = home / "finished"
         self.lab = home / "lab"  # its first batch is measured, its second ordered
         self.by_hand = home / "by-hand"  # files for the second
+        self.wafers = home / "wafers"  # of the points of three wafers some are ordered; their scans lie there
         load_what(self._run_all)
 
     def _run_all(self) -> None:
@@ -43,6 +44,9 @@ class Prepared:
         self.by_hand.mkdir()
         for path in set(drop.iterdir()) - before:
             path.rename(self.by_hand / path.name)
+        wafer_lab.write_lab(self.wafers, rounds=ROUNDS)
+        run(self.wafers)
+        wafer_lab.deliver(self.wafers, {}, spared=1)
         (self.by_hand / "notes.pdf").write_bytes(b"%PDF-1.4 rubbish")
         draw_nothing()
         for words in (["map"], ["report", "-o", self.home / "report.html"], ["generate", "Co30V40Zr30"]):

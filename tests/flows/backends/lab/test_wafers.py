@@ -1,9 +1,9 @@
-"""A laboratory whose alloys exist already: three wafers with 441 points each, numbered alike on all of them."""
+"""A laboratory whose alloys exist already: what it orders, and which alloy each scan is of."""
 
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,51 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.agent.config.campaign import FILE_NAME
 from glassmap.agent.data.samples import read_samples
 from glassmap.agent.planning.stage_path import length_of
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.planner import Planner
-from tests.support.campaigns import TINY, run
-from tests.support.lab_campaigns import LAB, files, order
-from tests.support.laboratory import scan_text
-
-WAFERS = ("W1", "W2", "W3")
-HEADER = "sample,wafer,x (mm),y (mm),Co (at.%),V (at.%),Zr (at.%)"
-
-
-def rows_of(wafer: str) -> list[tuple[str, str, float, float, np.ndarray]]:
-    """The 441 points of a wafer: number, wafer, place, composition."""
-    tilt = WAFERS.index(wafer)
-    rows = []
-    for k in range(441):
-        x, y = 3.0 * (k % 21 - 10), 3.0 * (k // 21 - 10)
-        shares = np.exp([x / 25, (y - 12 * tilt) / 25, 0.4 * tilt - x / 60])
-        rows.append((str(k + 1), wafer, x, y, np.round(shares / shares.sum(), 5)))
-    return rows
-
-
-def write_table(path: Path, wafers: Sequence[str] = WAFERS, other: Mapping[str, np.ndarray] = {}) -> None:
-    """An EDX table; `other` says the composition of points by wafer and number, such as W1-7."""
-    lines = [HEADER]
-    for number, wafer, x, y, shares in (row for one in wafers for row in rows_of(one)):
-        found = other.get(f"{wafer}-{number}", shares)
-        lines.append(f"{number},{wafer},{x},{y}," + ",".join(f"{100 * s:.3f}" for s in found / found.sum()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, ""]))
-
-
-def write_lab(folder: Path, *, rounds: int = 3, **changes: Any) -> Path:
-    write_table(folder / "edx.csv")
-    settings = TINY | {
-        "spectrum": {"low": 1.5, "high": 4.5, "points": 96},
-        "backend": LAB,
-        "candidates": {"table": str(folder / "edx.csv")},
-        "stop": {"max_rounds": rounds, "patience": rounds},
-    }
-    CampaignConfig.of(settings | changes, source="test").to_toml(folder / FILE_NAME)
-    (folder / "drop").mkdir(exist_ok=True)
-    return folder
+from tests.benchmarks.crash.contents import contents
+from tests.benchmarks.crash.trials import apart, events_of, killed_at, spread
+from tests.support.campaigns import run
+from tests.support.lab_campaigns import files, order
+from tests.support.wafer_lab import WAFERS, composition, deliver, drop, rows_of, write_lab, write_table
 
 
 def plan(folder: Path) -> Path:
@@ -72,25 +37,12 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(ordered: Path, tmp_path: Path) -> Path:
-    folder = Path(shutil.copytree(ordered, tmp_path / "lab"))
-    text = (folder / FILE_NAME).read_text().replace(str(ordered), str(folder))
-    (folder / FILE_NAME).write_text(text)
-    return folder
-
-
-def drop(folder: Path, name: str, shares: np.ndarray, seed: int = 0) -> None:
-    path = folder / "drop" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(scan_text(shares, np.random.default_rng(seed), ".xy"))
+    return Path(shutil.copytree(ordered, tmp_path / "lab"))
 
 
 def measured(folder: Path) -> dict[str, Any]:
     with CampaignStore.read_only(folder) as store:
         return {m.facts["file"]: m for m in store.measurements()}
-
-
-def composition(wafer: str, number: str) -> np.ndarray:
-    return rows_of(wafer)[int(number) - 1][4]
 
 
 def test_a_table_of_several_wafers_is_a_list_of_what_exists_and_a_table_of_compositions(lab: Path):
@@ -183,8 +135,8 @@ def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(la
     write_table(lab / "more.csv", ["W3"])
     (lab / "more.csv").write_text((lab / "more.csv").read_text().replace("W3", "W4"))
     text = (lab / FILE_NAME).read_text()
-    first = str(lab / "edx.csv")
-    (lab / FILE_NAME).write_text(text.replace(f'"{first}"', f'"{first}", "{lab / "more.csv"}"'))
+    assert '"edx.csv"' in text
+    (lab / FILE_NAME).write_text(text.replace('"edx.csv"', '"edx.csv", "more.csv"'))
     drop(lab, "W4-5.xy", composition("W3", "5"))
     run(lab)
     (found,) = measured(lab).values()
@@ -193,22 +145,6 @@ def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(la
     (tmp_path / "twice.csv").write_text(twice)
     with pytest.raises(Exception, match="names the sample 5 of wafer W4 more than once"):
         read_samples([tmp_path / "twice.csv"], ["Co", "V", "Zr"])
-
-
-def deliver(folder: Path, told: dict[str, tuple[str, str]]) -> bool:
-    """Measure what the newest order is still missing, one of five not at all; False where nothing new was ordered."""
-    new = False
-    for path in sorted((folder / "orders").glob("round-???.json")):
-        for k, one in enumerate(json.loads(path.read_text())["samples"]):
-            if one["sample"] in told:
-                continue
-            new = True
-            told[one["sample"]] = one["wafer"], one["point"]
-            if k % 5 == 4:
-                continue
-            name = one["sample"] if k % 2 else f"{one['wafer']}-{one['point']}"
-            drop(folder, f"{name}.xy", composition(one["wafer"], one["point"]), seed=len(told))
-    return new
 
 
 def test_a_laboratory_measures_three_wafers_to_the_stop_and_orders_nothing_twice(tmp_path: Path):
@@ -247,3 +183,30 @@ def test_a_planner_names_samples_and_places_and_is_told_by_them(tmp_path: Path):
         (_, _, last) = store.measurements()
         assert (last.suggestion, last.facts["sample"], last.facts["wafer"]) == (None, str(unasked), "W2")
         np.testing.assert_allclose(last.composition, composition("W2", str(unasked)), atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("what", ["plans", "takes in"])
+def test_a_laboratory_that_is_killed_while_it_plans_or_takes_in_comes_to_the_same(
+    ordered: Path, tmp_path: Path, what: str
+):
+    base = (
+        write_lab(tmp_path / "base" / "lab")
+        if what == "plans"
+        else Path(shutil.copytree(ordered, tmp_path / "base" / "lab"))
+    )
+    if what == "takes in":
+        deliver(base, {}, spared=1)
+        for path in sorted((base / "drop").iterdir())[2:]:
+            path.unlink()  # so that the round waits
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(base, tmp_path / name / "lab"))
+
+    whole = copy("whole")
+    events, _ = events_of(whole, partial(run, whole))
+    for number in spread(range(1, len(events) + 1), 4)[1:3]:
+        folder = copy(str(number))
+        assert apart(killed_at(folder, partial(run, folder), number)).how == "killed", events[number - 1]
+        run(folder)
+        assert contents(folder) == contents(whole)
