@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 import shutil
 from functools import partial
 from itertools import pairwise
@@ -28,6 +29,9 @@ def plan(folder: Path) -> Path:
     write_lab(folder)
     run(folder)
     return folder
+
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,23 @@ def test_an_order_goes_wafer_by_wafer_on_a_short_way_and_is_a_scan_list_too(lab:
     run(lab)
     with (lab / "orders" / "round-001-stage.csv").open() as file:
         assert [one["sample"] for one in csv.DictReader(file)] == [one["sample"] for one in stage[1:]]
+
+
+class Motor:
+    """As Bluesky takes one."""
+
+    parent = None
+
+
+def test_the_example_s_bluesky_plan_drives_through_the_scan_list(lab: Path):
+    path = lab / "orders" / "round-001-stage.csv"
+    with path.open() as file:
+        stage = list(csv.DictReader(file))
+    plan = runpy.run_path(str(EXAMPLES / "stage_plan.py"))["measure_stage_list"]
+    messages = list(plan(path, [], Motor(), Motor(), wafer=stage[0]["wafer"]))
+    mine = [one for one in stage if one["wafer"] == stage[0]["wafer"]]
+    assert [m.args[0] for m in messages if m.command == "set"] == [float(one[axis]) for one in mine for axis in "xy"]
+    assert [m.kwargs["sample_name"] for m in messages if m.command == "open_run"] == [one["sample"] for one in mine]
 
 
 @pytest.mark.parametrize("way", ["{id}.xy", "{wafer}-{point}.xy", "{wafer}/{point}.xy", "day 1/{wafer}/{padded}.xy"])
