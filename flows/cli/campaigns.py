@@ -47,6 +47,11 @@ def replay(
     batch: Annotated[int, typer.Option(help="Spectra a round.")] = 20,
     rounds: Annotated[int, typer.Option(help="Most rounds.")] = 12,
     stop_on: Annotated[Literal["mse", "delta_q", "glass"], typer.Option(help="What has to settle.")] = "mse",
+    unit: Annotated[
+        Literal["alloy", "wafer"] | None, typer.Option(help="What rounds choose; by default alloys.")
+    ] = None,
+    wafer_hours: Annotated[float | None, typer.Option(min=0, help="That a wafer costs.")] = None,
+    point_hours: Annotated[float | None, typer.Option(min=0, help="That a spectrum costs.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 0,
     preset: Preset = "default",
     where: Where = None,
@@ -76,7 +81,8 @@ def replay(
             scan_range=scan_range,
             seed=seed,
             device=device,
-            planning={"batch": batch},
+            planning={"batch": batch} | ({"unit": unit} if unit else {}),
+            cost=given(wafer=wafer_hours, point=point_hours),
             model={"preset": preset} | given(members=members, steps=steps),
             stop={"max_rounds": rounds, "on": stop_on},
         )

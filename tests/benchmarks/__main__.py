@@ -505,6 +505,40 @@ def benchmark_plan_wafers(
         write_json(json_file, records)
 
 
+@app.command("wafers")
+def benchmark_wafers(
+    datasets: Datasets,
+    where: Where = None,
+    spectra: Annotated[int, typer.Option(min=10, help="To learn from, on however many wafers.")] = 60,
+    draws: Annotated[int, typer.Option(min=1, help="Random orders of the wafers.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the curves.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Errors against the wafers measured: chosen as a campaign chooses them, at random, and the best that could be.
+
+    Example: `python -m tests.benchmarks wafers fe-ti-nb.nc co-ti-zr.nc --where cleaned`
+    """
+    from tests.benchmarks import wafers
+
+    with errors_in_words():
+        records = wafers.run(
+            datasets,
+            where=where,
+            spectra=spectra,
+            draws=draws,
+            seeds=range(seeds),
+            on_record=lambda r: say(
+                f"{r['dataset']} seed {r['seed']}, {r['wafers']} wafers: {r['chosen']:.3g}, at random {r['random']:.3g}"
+            ),
+        )
+        figures = ("hours", "chosen", "random", "best", "worst", "all")
+        print_summary(records, by=("dataset", "wafers"), values=figures, title="Medians")
+        if picture is not None:
+            wafers.draw(records, picture)
+        write_json(json_file, records)
+
+
 @app.command("sputtering")
 def benchmark_sputtering(
     datasets: Datasets,

@@ -10,6 +10,8 @@ from tests.benchmarks.plan_wafers import plan_once
 from tests.benchmarks.planning import run
 from tests.benchmarks.sputtering import draw
 from tests.benchmarks.sputtering import run as fit_wafers
+from tests.benchmarks.wafers import draw as draw_wafers
+from tests.benchmarks.wafers import run as compare_wafers
 from tests.support.pictures import shows_something
 from tests.support.wafer_labs import CHAMBER
 
@@ -52,3 +54,16 @@ def test_wafers_that_a_chamber_made_are_told_to_their_noise_alone_and_nearly_by_
     assert all(record["spread"] > 5 and record["quadratic"] < 1 for record in records)
     draw(tmp_path / "model.png")
     assert shows_something(tmp_path / "model.png")
+
+
+def test_wafers_are_chosen_beside_random_orders_and_every_set_of_them(small_dataset: Path, tmp_path: Path):
+    records = compare_wafers([small_dataset], spectra=10, draws=2, seeds=[0])
+    assert [record["wafers"] for record in records] == [1, 2] and records[1]["names"] in (
+        ["east", "west"],
+        ["west", "east"],
+    )
+    assert records[1]["chosen"] == records[1]["random"] == records[1]["best"] == records[1]["all"]
+    assert records[0]["best"] <= records[0]["chosen"] <= records[0]["worst"]
+    assert records[0]["hours"] == pytest.approx(8.5) and records[1]["hours"] == pytest.approx(16.5)
+    draw_wafers(records, tmp_path / "wafers.png")
+    assert shows_something(tmp_path / "wafers.png")
