@@ -99,6 +99,7 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
             spared=0 if stage is None else self.count_spared(stage.round),
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
             effort=self.effort() if self.has_begun else None,
+            off_targets=tuple(self.off_targets(since=self.last_planned_round() - 1)) if self.has_begun else (),
         )
 
     def say_unlearned(self, held: Held) -> str:

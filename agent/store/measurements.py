@@ -68,6 +68,17 @@ class Measurements(Settings):
         )
         return [text for (text,) in rows]
 
+    def off_targets(self, *, since: int) -> list[str]:
+        """Return the suggestions, by id, that a laboratory found further off than is allowed, in a round or later."""
+        if (tolerance := self.tolerance_at_pct) is None:
+            return []
+        rows = self._rows(
+            f"""SELECT DISTINCT suggestion FROM spectra WHERE {OFF_TARGET} > ? AND {OFF_TARGET} IS NOT NULL
+            AND round >= ? AND state <> 'retracted' ORDER BY suggestion""",
+            [tolerance, since],
+        )
+        return [row["suggestion"] for row in rows]
+
     def taken_samples(self) -> set[tuple[str, str]]:
         """Return wafer and sample, by their plain names, of all that exist and were asked for or measured."""
         asked = self._db.execute("SELECT DISTINCT wafer, sample FROM suggestions WHERE sample <> ''")

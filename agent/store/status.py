@@ -51,6 +51,7 @@ class Status(NamedTuple):
     spared: int  # of `missing`, what lies on a wafer of which enough is measured
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
     effort: Effort | None = None  # wafers, spectra on them, and hours; None where no spectrum says its wafer
+    off_targets: tuple[str, ...] = ()  # of the last two rounds, what was found further from its target than is allowed
 
     @property
     def failure(self) -> str:
@@ -127,6 +128,12 @@ def describe_status(status: Status) -> str:
     sentences.append(_describe_stage(status))
     if status.headline:
         sentences.append(status.headline)
+    if status.off_targets:
+        ids, more = ", ".join(status.off_targets[:IDS_SAID]), ", …" * (len(status.off_targets) > IDS_SAID)
+        sentences.append(
+            f"Found further from the target than backend.tolerance_at_pct: {ids}{more}; the target counts as not "
+            "measured, and may be planned again."
+        )
     if enough := describe_enough(status):
         sentences.append(enough)
     if status.state in STOPPED and status.use_changed:

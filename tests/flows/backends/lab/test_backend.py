@@ -28,7 +28,7 @@ from tests.support.lab_campaigns import (
 )
 from tests.support.laboratory import work
 
-KILLS = 20
+KILLS = 12
 
 
 def test_a_campaign_of_ten_rounds_accounts_for_everything_that_a_laboratory_dropped(tmp_path: Path):

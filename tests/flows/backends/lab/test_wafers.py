@@ -149,6 +149,10 @@ def test_a_corrected_table_replaces_what_it_said_and_what_it_moves_is_said_and_n
         target = next(s.composition for s in store.suggestions() if s.id == one["sample"])
         assert target not in {tuple(row) for row in store.taken().tolist()}
         assert (wafer.lower(), point) in store.taken_samples(), "the sample itself is never ordered again"
+        assert (
+            f"Found further from the target than backend.tolerance_at_pct: {one['sample']}; the"
+            in store.status().reason
+        )
         assert any("found 6.0 at.% from its target" in line.detail for line in store.log_lines())
 
 
