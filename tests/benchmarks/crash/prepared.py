@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from tests.benchmarks.crash.trials import draw_nothing, load_what
-from tests.support import lab_campaigns, wafer_lab
+from tests.support import lab_campaigns, three_wafers
 from tests.support.campaigns import run, write_campaign
 from tests.support.command_line import does
 from tests.support.small_dataset import write_small_dataset
@@ -44,9 +44,9 @@ class Prepared:
         self.by_hand.mkdir()
         for path in set(drop.iterdir()) - before:
             path.rename(self.by_hand / path.name)
-        wafer_lab.write_lab(self.wafers, rounds=ROUNDS)
+        three_wafers.write_lab(self.wafers, rounds=ROUNDS)
         run(self.wafers)
-        wafer_lab.deliver(self.wafers, {}, spared=1)
+        three_wafers.deliver(self.wafers, {}, spared=1)
         (self.by_hand / "notes.pdf").write_bytes(b"%PDF-1.4 rubbish")
         draw_nothing()
         for words in (["map"], ["report", "-o", self.home / "report.html"], ["generate", "Co30V40Zr30"]):

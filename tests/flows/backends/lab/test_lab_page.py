@@ -9,7 +9,7 @@ import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME
 from tests.support.command_line import does
-from tests.support.wafer_lab import deliver, write_table
+from tests.support.three_wafers import deliver, write_table
 
 PAGE = (Path(__file__).parents[4] / "docs" / "lab.md").read_text()
 
@@ -32,7 +32,7 @@ def test_the_commands_go_from_an_edx_table_to_a_stage_list_and_to_the_first_map(
         done.append(words[1])
         if done == ["init", "run", "orders", "run"]:
             assert deliver(folder, {}, spared=1)
-        told = does(*words[1:])
+        told = does(words[1], Path(words[2]), *words[3:])
         if words[1] == "init":
             (folder / FILE_NAME).write_text((folder / FILE_NAME).read_text() + "\n" + settings)
             for key, value in {

@@ -19,9 +19,10 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.planner import Planner
 from tests.benchmarks.crash.contents import contents
 from tests.benchmarks.crash.trials import apart, events_of, killed_at, spread
+from tests.support import wafer_labs
 from tests.support.campaigns import run
 from tests.support.lab_campaigns import files, order
-from tests.support.wafer_lab import WAFERS, composition, deliver, drop, rows_of, write_lab, write_table
+from tests.support.three_wafers import HEADER, WAFERS, composition, deliver, drop, rows_of, write_lab, write_table
 
 
 def plan(folder: Path) -> Path:
@@ -170,6 +171,34 @@ def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(la
     (tmp_path / "twice.csv").write_text(twice)
     with pytest.raises(Exception, match="names the sample 5 of wafer W4 more than once"):
         read_samples([tmp_path / "twice.csv"], ["Co", "V", "Zr"])
+
+
+def test_an_order_says_how_wafers_are_made_and_a_scan_is_of_what_edx_finds_at_its_point(tmp_path: Path):
+    folder = write_lab(
+        tmp_path / "lab", candidates=None, wafer=wafer_labs.CHAMBER, planning={"batch": 8, "unit": "wafer"}
+    )
+    run(folder)
+    with (folder / "orders" / "round-001-wafers.csv").open() as file:
+        recipe = list(csv.DictReader(file))
+    told = json.loads((folder / "orders" / "round-001.json").read_text())["wafers"]
+    assert [one["gun"] for one in recipe] == ["Co", "V", "Zr"] and {one["wafer"] for one in recipe} == {"w001"}
+    assert told[0]["powers (W)"] == {one["gun"]: float(one["power (W)"]) for one in recipe}
+    assert told[0]["minutes"] == float(recipe[0]["minutes"]) > 0
+    first = order(folder)[0]
+    drop(folder, f"{first['sample']}.xy", np.array([0.3, 0.3, 0.4]))
+    run(folder)
+    assert not measured(folder), "what it is to be isn't what it is"
+    with CampaignStore.read_only(folder) as store:
+        points = store.existing()
+    lines = [HEADER.replace(" (mm)", "")]  # EDX numbers the points from the other end, and is half a mm off
+    for k, (x, y) in enumerate(zip(points.x[::-1] + 0.5, points.y[::-1], strict=True)):
+        lines.append(f"{k},w001,{x:g},{y:g},30,{30 + k / 10:g},{40 - k / 10:g}")
+    (folder / "drop" / "edx.csv").write_text("\n".join([*lines, ""]))
+    run(folder)
+    (found,) = measured(folder).values()
+    row = points.names[::-1].index(first["point"])
+    np.testing.assert_allclose(found.composition, [0.3, 0.3 + row / 1000, 0.4 - row / 1000], atol=1e-6)
+    assert (found.id, found.facts["sample"], found.facts["wafer"]) == (first["sample"], first["point"], "w001")
 
 
 def test_a_laboratory_measures_three_wafers_to_the_stop_and_orders_nothing_twice(tmp_path: Path):

@@ -45,7 +45,8 @@ def write_lab(folder: Path, *, rounds: int = 3, **changes: Any) -> Path:
         "candidates": {"table": "edx.csv"},
         "stop": {"max_rounds": rounds, "patience": rounds},
     }
-    CampaignConfig.of(settings | changes, source="test").to_toml(folder / FILE_NAME)
+    settings = {name: value for name, value in (settings | changes).items() if value is not None}
+    CampaignConfig.of(settings, source="test").to_toml(folder / FILE_NAME)
     (folder / "drop").mkdir(exist_ok=True)
     return folder
 
