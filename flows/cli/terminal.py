@@ -203,14 +203,16 @@ def print_suggestion_statuses(
         measured: The measurements by id.
         elements: Of the campaign.
     """
-    table = Table("sample", "target (at.%)", "state", "found (at.%)", "remark")
+    has_points = any(one.suggestion.sample for one in statuses)
+    table = Table("sample", *(["point"] if has_points else []), "target (at.%)", "state", "found (at.%)", "remark")
     for one in statuses:
         found = None if one.measurement is None else measured.get(one.measurement)
         shown = "" if found is None else _alloy(found.composition, elements)
         held = "held out. " if one.suggestion.hold_out else ""
-        table.add_row(
-            one.suggestion.id, _alloy(one.suggestion.composition, elements), one.state, shown, escape(held + one.remark)
-        )
+        asked = one.suggestion
+        point = [escape(" ".join(filter(None, (asked.wafer, asked.sample))))] if has_points else []
+        target = _alloy(asked.composition, elements)
+        table.add_row(asked.id, *point, target, one.state, shown, escape(held + one.remark))
     console.print(table)
 
 

@@ -46,7 +46,7 @@ def test_the_commands_go_from_an_edx_table_to_a_stage_list_and_to_the_first_map(
                 (folder / FILE_NAME).write_text(re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE))
         if words[1] == "orders":
             assert (folder / "orders" / "round-001-stage.csv").read_text().startswith("sample,x,y,wafer\n")
-            assert "r001-01" in told
+            assert re.search(r"r001-01\W+W\d \d+", told), "which point of which wafer"
     assert done == ["init", "run", "orders", "run", "status", "map"]
     assert "Waiting for 8 of 8 measurements of round 2" in does("status", folder).replace("\n", " ")
     assert [*(folder / "pictures").glob("*map*")] or [*(folder / "maps").iterdir()]
