@@ -170,13 +170,13 @@ class Edge:
 def test_the_rule_boundary_plans_most_where_glass_and_no_glass_meet_and_spreads_them_along_it():
     space = CompositionSpace(("Co", "V", "Zr"), step_at_pct=2)
     batch = plan_batch(space, 20, taken=NOTHING, seed=0, method="boundary", forecast=Edge())
-    away = 100 * np.abs(batch.compositions[:, 0] - 0.4)
-    assert (
-        np.median(away) < 6 < 18 < np.median(100 * np.abs(plan_batch(space, 20, taken=NOTHING, seed=0)[1][:, 0] - 0.4))
-    )
-    near = np.sort(100 * batch.compositions[away < 10][:, 1])
-    assert near[0] < 8 and near[-1] > 46 and np.diff(near).max() < 10, "from one end of the line to the other"
+    even = plan_batch(space, 20, taken=NOTHING, seed=0)
+    near, near_of_even = (np.abs(one.compositions[:, 0] - 0.4) < 0.11 for one in (batch, even))
+    assert near.sum() >= 13 and near_of_even.sum() <= 7
+    along = np.sort(100 * batch.compositions[near][:, 1])
+    assert along[0] < 8 and along[-1] > 46 and np.diff(along).max() < 12, "from one end of the line to the other"
     assert batch.coverage.separation > 2.83, "no two lie side by side"
+    assert batch.coverage.worst < 35, "some lie elsewhere, where a model may be wrong"
 
 
 @pytest.mark.parametrize("nothing", [np.nan, 0.0, 1.0], ids=["not said", "no glass", "all glass"])
