@@ -7,16 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from glassmap.agent.config.campaign import CampaignConfig, first_own_round
-from glassmap.agent.data.composition import SAME_ALLOY, label
-from glassmap.agent.data.samples import compositions_of
+from glassmap.agent.config.campaign import first_own_round
+from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError, SpaceExhausted
-from glassmap.agent.planning.acquisition import candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import ExcludedWafer, Measurement, Request, SuggestionStatus
-from glassmap.flows.rounds.campaign import OpenCampaign, Start, next_round, open_backends
-from glassmap.flows.rounds.candidates import known_candidates
+from glassmap.agent.store.records import ExcludedWafer, Measurement, SuggestionStatus
+from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import Replacements, plan_replacements
 from glassmap.flows.rounds.wafers import say_wafers
@@ -32,48 +29,10 @@ INSTEAD = {  # what can be done about an alloy, by its state
     "measured": "`glassmap retract` takes its measurement out of use, after which `retry` has it measured again.",
     "flagged": "`glassmap accept` uses its measurement, `retract` doesn't.",
     "failed": "`glassmap retry` has it measured again, `abandon` or `reject` don't.",
-    "rejected": "`glassmap request` asks for its alloy after all.",
+    "rejected": "What is rejected doesn't come back; `glassmap request` asks for an alloy beside it.",
     "abandoned": "`glassmap retry` waits for it again.",
     "retracted": "`glassmap retry` has it measured again.",
 }
-
-
-def request(store: CampaignStore, alloys: Sequence[str], reason: str) -> str:
-    """Have some alloys measured with the next batch, before those that the rule chooses.
-
-    Args:
-        store: Of a campaign that has begun.
-        alloys: Such as `Co40V32Zr28`, in at.%; in a replay the nearest sample of the data set stands for it.
-        reason: Why, for the log; may be empty.
-
-    Raises:
-        CompositionError: If one can't be read.
-        CampaignError: If one isn't among what may be planned, or is measured, pending, rejected or requested already.
-    """
-    config = CampaignConfig.recorded(store.config)
-    backend, _ = open_backends(config, store.folder, Start.of(store))
-    candidates = compositions_of(known_candidates(config, backend, store))
-    elements, since = config.space.elements, config.first_own_round
-    asked = [candidate_named(text, candidates, elements) for text in alloys]
-    names = [label(one, elements) for one in asked]
-    taken = store.taken(since=since)
-    with store.transaction():
-        requests = store.requests
-        for name, one in zip(names, asked, strict=True):
-            known = np.concatenate([taken, *([one_.composition] for one_ in requests)])
-            if len(known) and np.linalg.norm(known - one, axis=1).min() <= SAME_ALLOY:
-                raise CampaignError(
-                    f"{name} is measured, pending, rejected or requested already; `glassmap orders {store.folder}` and "
-                    "`glassmap ledger` say which. `glassmap retry` has one measured again."
-                )
-            requests.append(Request(tuple(one.tolist()), store.person, reason, now()))
-            store.log("requested", f"{name}{f': {reason}' if reason else ''}")
-        store.record_requests(requests)
-    round_ = max(store.last_planned_round() + 1, since)
-    said = f"{', '.join(names)}: measured first in round {round_}, the next to be planned."
-    if next_round(store) is None:
-        said += f" The campaign has stopped; `glassmap extend {store.folder} --rounds 1` has it go on."
-    return said
 
 
 def approve(store: CampaignStore) -> str:

@@ -22,7 +22,7 @@ FLOWS = [  # each part imports those before it and its own
     {"compute", "notify", "figures"},
     {"backends"},
     {"rounds"},
-    {"planner", "actions", "change", "compare", "provenance", "upkeep", "wafers_ahead"},
+    {"planner", "actions", "change", "requests", "compare", "provenance", "upkeep", "wafers_ahead"},
     {"services"},
     {"cli"},
 ]

@@ -71,6 +71,23 @@ class Samples:
             np.concatenate([self.y, others.y]),
         )
 
+    def called(self, text: str, *, wafer: str = "") -> Rows:
+        """Return the rows of the samples that a person may mean by a name; several where it comes on several wafers.
+
+        Args:
+            text: The sample's name, or that of its wafer before it with `-`, `/`, `:`, `_` or a blank between.
+            wafer: That the sample lies on; any by default.
+        """
+        said, on = plain_name(text), plain_name(wafer)
+
+        def is_meant(where: str, name: str) -> bool:
+            if wafer and where != on:
+                return False
+            return said == name or (where != "" and said in {f"{where}{mark}{name}" for mark in "-/:_ "})
+
+        each = enumerate(zip(map(plain_name, self.wafers), map(plain_name, self.names), strict=True))
+        return np.array([row for row, one in each if is_meant(*one)], dtype=np.intp)
+
     @classmethod
     def joined(cls, parts: Sequence["Samples"]) -> "Samples":
         """Return several lists, one at least, as one; of a sample that stands in more than one the last counts."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from glassmap.agent.data.composition import label
 from glassmap.agent.data.context import Value
 from glassmap.agent.planning.convergence import On
 from glassmap.agent.planning.enough import say_rest
@@ -66,6 +67,12 @@ class Request(NamedTuple):
     def why(self) -> str:
         """Who asked for it and why, in words."""
         return f"requested by {self.person}" + (f": {self.reason}" if self.reason else "")
+
+    def named(self, elements: Sequence[str]) -> str:
+        """Return what was asked for in words, such as `Co40V32Zr28`, or `17 of W3, Co39.6V31.9Zr28.5`."""
+        alloy = label(np.array(self.composition), elements)
+        where = f" of {self.wafer}" if self.wafer else ""
+        return f"{self.sample}{where}, {alloy}" if self.sample else alloy
 
 
 class PlannedBy(NamedTuple):

@@ -50,9 +50,6 @@ def orders(
 
     Example: `glassmap orders campaigns/lab`
     """
-    import numpy as np
-
-    from glassmap.agent.data.composition import label
     from glassmap.agent.store.campaign_store import CampaignStore
 
     with errors_in_words(), CampaignStore.read_only(folder) as store:
@@ -61,24 +58,27 @@ def orders(
         print_suggestion_statuses(statuses, {m.id: m for m in store.measurements()}, store.elements)
         for one in store.requests:
             if one.round is None:
-                say(f"In the next batch: {label(np.array(one.composition), store.elements)}, {one.why}.")
+                say(f"In the next batch: {one.named(store.elements)}, {one.why}.")
         write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses])
 
 
 @command()
 def request(
     folder: Folder,
-    alloys: Annotated[list[str], typer.Argument(help="Such as Co40V32Zr28, in at.%.")],
+    names: Annotated[list[str], typer.Argument(help="Alloys such as Co40V32Zr28, in at.%, or samples such as W3-17.")],
+    wafer: Annotated[str, typer.Option(help="That the samples lie on.")] = "",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what was requested.")] = False,
     reason: Reason = "",
 ) -> None:
     """Have alloys measured with the next batch, before those that the planning rule chooses.
 
     Example: `glassmap request campaigns/lab Co40V32Zr28 --reason "the best candidate"`
     """
-    from glassmap.flows.actions import request
+    from glassmap.flows import requests
 
     with _amending(folder) as store:
-        say(request(store, alloys, reason))
+        ask = requests.withdraw if withdraw else requests.request
+        say(ask(store, names, reason, wafer=wafer))
 
 
 @command()

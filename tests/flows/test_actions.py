@@ -10,19 +10,15 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from glassmap.agent.config.campaign import CampaignConfig
-from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.acquisition import RULES, AcquisitionRule, Pool
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import SuggestionState
 from glassmap.flows import actions, change
-from glassmap.flows.actions import abandon, accept, approve, extend, pause, reject, request, resume, retract, retry
-from glassmap.flows.backends.protocol import open_backend
+from glassmap.flows.actions import abandon, accept, approve, extend, pause, reject, resume, retract, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.measure import receive
 from tests.support.campaigns import run
-from tests.support.campaigns import write_campaign as write_replay
 from tests.support.lab_campaigns import drop_scan, drop_table, edit, files, measure_all, order, states, write_campaign
 
 
@@ -41,49 +37,6 @@ def test_a_batch_waits_for_approval_before_it_is_ordered(tmp_path: Path):
             approve(store)
     assert run(folder).reason.startswith("Waiting for 8 of 8")
     assert len(order(folder)) == 8
-
-
-def test_what_a_person_asks_for_is_measured_first_in_the_next_batch_and_learned_from(lab: Path):
-    with CampaignStore.amend(lab, person="ada") as store:
-        said = request(store, ["Co40V30Zr30", "Zr35V30Co35"], "the best candidates")
-        assert said == "Co40V30Zr30, Co35V30Zr35: measured first in round 2, the next to be planned."
-        with pytest.raises(CampaignError, match="Co40V30Zr30 is measured, pending, rejected or requested already"):
-            request(store, ["Co40V30Zr30"], "")
-        with pytest.raises(CampaignError, match="not among the alloys of the campaign's space; the nearest is Co40V30"):
-            request(store, ["Co41V30Zr29"], "")
-    measure_all(lab)
-    run(lab)
-    second = order(lab, 2)
-    assert len(second) == 8
-    assert [(row["Co (at.%)"], row["V (at.%)"]) for row in second[:2]] == [("40.0", "30.0"), ("35.0", "30.0")]
-    assert second[0]["remark"] == "requested by ada: the best candidates" and second[2]["remark"] == ""
-    with CampaignStore.read_only(lab) as store:
-        asked = store.suggestions(round_=2)
-        assert not any(one.hold_out for one in asked[:2]) and any(one.hold_out for one in asked[2:])
-        assert [one.round for one in store.requests] == [2, 2]
-        distances = [np.linalg.norm(np.subtract(asked[0].composition, one.composition)) for one in asked[1:]]
-    assert min(distances) > 0.05, "the rule's alloys keep their distance to it"
-
-
-def test_in_a_replay_the_nearest_sample_stands_for_what_is_asked_for(tmp_path: Path, small_dataset: Path):
-    write_replay(tmp_path, small_dataset, stop={"max_rounds": 1})
-    run(tmp_path)
-    with CampaignStore.amend(tmp_path, person="ada") as store:
-        with pytest.raises(CampaignError, match="Co100 is no sample of the data set; the nearest is"):
-            request(store, ["Co100"], "")
-        taken = {tuple(one.composition) for one in store.suggestions()}
-        config = CampaignConfig.recorded(store.config)
-        pool = compositions_of(open_backend(config.backend, config, tmp_path).candidates())
-        assert isinstance(pool, np.ndarray)
-        wanted = next(one for one in pool if tuple(one.tolist()) not in taken)
-        near = 100 * wanted + (0.4, -0.4, 0)
-        name = "".join(f"{e}{share:.2f}" for e, share in zip(store.elements, near, strict=True))
-        assert "has stopped; `glassmap extend" in request(store, [name], "")
-    write_replay(tmp_path, small_dataset, stop={"max_rounds": 2})
-    run(tmp_path)
-    with CampaignStore.read_only(tmp_path) as store:
-        np.testing.assert_array_equal(store.suggestions(round_=2)[0].composition, wanted)
-        assert len(store.spectra(hold_out=False, round_=2)[0]) == 8
 
 
 def test_rejecting_plans_anew_and_loads_no_network(lab: Path):

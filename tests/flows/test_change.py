@@ -15,9 +15,9 @@ from glassmap.agent.errors import CampaignError, GlassmapError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import map_changes, read_begun_campaign
-from glassmap.flows.actions import request
 from glassmap.flows.change import change
 from glassmap.flows.provenance import trace
+from glassmap.flows.requests import request
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES, advance
 from glassmap.flows.rounds.mend import mend_artefacts
