@@ -158,6 +158,10 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "mixture": "",
         "misplaced": "",
         "unlearned": "",
+        "effort": None,
+        "wafers": [],
+        "spared": 0,
+        "off_targets": [],
     }
     assert busy.exit_code == 1 and "by another process" in busy.output
 
