@@ -1,10 +1,13 @@
 """One alloy's spectra on a page: generated with its bands, measured if it was, beside its nearest neighbours."""
 
+import shlex
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from glassmap.agent.data.composition import label
+from glassmap.agent.data.composition import SAME_ALLOY, label
 from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.glass import P_GLASS
@@ -12,10 +15,10 @@ from glassmap.agent.maps.knowledge import say_known
 from glassmap.agent.maps.spectra_archive import READS_ALIKE_AT_PCT, ArchivedSpectrum, SpectraArchive
 from glassmap.agent.peaks.figures import CRYSTALLINE_SHARE, DELTA_Q, FIGURES
 from glassmap.agent.peaks.states import SAID, state_of
-from glassmap.agent.shapes import Axis, Composition, Spectrum
-from glassmap.dashboard.data import CampaignSnapshot, Map
+from glassmap.agent.shapes import Axis, Composition, Compositions, Spectrum
+from glassmap.dashboard.data import CampaignSnapshot, Map, read_asking
 from glassmap.dashboard.held_out import sure_to
-from glassmap.dashboard.live import archive_now, map_now, used_alloys_now
+from glassmap.dashboard.live import archive_now, map_now, plain, used_alloys_now
 from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
@@ -50,6 +53,8 @@ def show_alloy(
         return
     _show_figures(name, composition, map_, campaign)
     _show_measured(archive, composition)
+    if how := say_how_to_ask(campaign, composition):
+        st.caption(how)
     row = archive.row_of(composition)
     if row is None:
         distance = 100 * np.linalg.norm(archive.generated - composition, axis=1)
@@ -130,6 +135,40 @@ def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
         both = ({name: float(of[name][row]) for name in of} for of in (measured.generated, measured.figures))
         rows.append(["looks like", *(SAID[state_of(found)] for found in both)])
     st.markdown("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+
+
+def say_how_to_ask(campaign: CampaignSnapshot, composition: Composition) -> str:
+    """Return by which command an alloy, or the sample nearest to it, is measured next, as Markdown."""
+
+    def is_among(compositions: Compositions) -> bool:
+        return bool((np.linalg.norm(compositions - composition, axis=1) <= SAME_ALLOY).any())
+
+    asking, folder, e = read_asking(campaign.folder), str(campaign.folder), len(campaign.elements)
+    for one in asking.waiting:
+        if is_among(np.array([one.composition])):
+            back = request_command(folder, [one.sample or label(composition, campaign.elements)], wafer=one.wafer)
+            return f"In the next batch, {plain(one.why)}; {back[:-1]} --withdraw` takes it back."
+    if is_among(np.array([one.composition for one in campaign.awaited]).reshape(-1, e)):
+        return "In the batch that is waited for."
+    if is_among(used_alloys_now(campaign).compositions):
+        return ""
+    if not len(asking.free):
+        return f"{request_command(folder, [label(composition, campaign.elements)])} has it measured next."
+    away = 100 * np.linalg.norm(asking.free.compositions - composition, axis=1)
+    row = int(away.argmin())
+    name, wafer = asking.free.names[row], asking.free.wafers[row]
+    where = f"{plain(name)}{f' of {plain(wafer)}' if wafer else ''}"
+    alloy = label(asking.free.compositions[row], campaign.elements)
+    command = request_command(folder, [name], wafer=wafer)
+    return (
+        f"Nearest that exists and nobody asked for: {where}, {alloy}, {away[row]:.1f} at.% away. {command} asks for it."
+    )
+
+
+def request_command(folder: str, names: Sequence[str], *, wafer: str = "") -> str:
+    """Return the command that asks for alloys or samples, as code."""
+    words = ["glassmap", "request", folder, *names, *(["--wafer", wafer] if wafer else [])]
+    return f"`{shlex.join(words)}`"
 
 
 def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, str]:

@@ -31,7 +31,7 @@ from glassmap.agent.maps.spectra_archive import (
     read_map,
 )
 from glassmap.agent.maps.wish import Wish
-from glassmap.agent.outside_text import visible
+from glassmap.agent.outside_text import plain_name, visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
@@ -42,7 +42,9 @@ from glassmap.agent.store.records import (
     ExcludedWafer,
     LogLine,
     Measurement,
+    PlannedBy,
     PlannedWafer,
+    Request,
     SampleRow,
     Suggestion,
     SuggestionStatus,
@@ -231,6 +233,7 @@ class Batch(NamedTuple):
     before: Compositions  # atomic fraction; the targets of all rounds before
     rounds_before: list[int]  # of each of them
     measured: UsedAlloys  # what came up to the round and is used: where it was found
+    planned_by: PlannedBy | None  # the settings of then; None where they have never changed, as far as is known
 
 
 def read_batch(folder: Path, round_: int) -> Batch:
@@ -241,7 +244,26 @@ def read_batch(folder: Path, round_: int) -> Batch:
         rounds, before = store.targets_before(round_)
         missing = [one.id for one in store.suggestions(round_=round_, pending=True)]
         found = {m.id: np.array(m.composition) for m in counting if m}
-        return Batch(statuses, found, missing, before, rounds, store.used_alloys(check=False, until=round_))
+        used = store.used_alloys(check=False, until=round_)
+        return Batch(statuses, found, missing, before, rounds, used, store.planned_by(round_))
+
+
+class Asking(NamedTuple):
+    """What people may ask for, and did."""
+
+    waiting: list[Request]  # that no batch holds yet
+    free: Samples  # that exist and nobody asked for; none where any alloy may be planned
+
+
+def read_asking(folder: Path) -> Asking:
+    """Return what people may ask for, and did."""
+    with CampaignStore.read_only(folder) as store:
+        existing, taken = store.existing(), store.taken_samples()
+        gone = {one.wafer for one in store.excluded_wafers()}
+        each = enumerate(zip(existing.wafers, existing.names, strict=True))
+        free = [k for k, (w, name) in each if w not in gone and (plain_name(w), plain_name(name)) not in taken]
+        waiting = [one for one in store.requests if one.round is None]
+        return Asking(waiting, existing.select(np.array(free, dtype=np.intp)))
 
 
 class WaferRecords(NamedTuple):

@@ -21,16 +21,23 @@ SHOWN_IDS = 30  # of samples, in a line
 SHOWN_FLAGS = 6  # pictures of flagged measurements
 
 
-def _rule(campaign: CampaignSnapshot, round_: int) -> str:
-    """Return why the alloys of a batch are chosen, in a sentence."""
-    settings = campaign.settings
-    if settings.method in RULES:
-        why = rule_of(settings.method, has_model=round_ not in (1, settings.first_own_round)).sentence
+def _rule(campaign: CampaignSnapshot, batch: Batch, round_: int) -> str:
+    """Return why the alloys of a batch are chosen, in sentences."""
+    first = campaign.settings.first_own_round
+    then = {} if batch.planned_by is None else batch.planned_by.planning  # a newer version's may say anything
+    method, weights = then.get("method", campaign.settings.method), then.get("weights", campaign.settings.weights)
+    if method in RULES:
+        why = rule_of(method, has_model=round_ not in (1, first)).sentence
     else:
-        why = f"Chosen by the rule {settings.method!r}, which this dashboard doesn't know"
-    if settings.weights in WEIGHTS and WEIGHTS[settings.weights].weigh and round_ > 1:
-        why += f", {WEIGHTS[settings.weights].sentence}"
-    return f"{why}; never one that is measured or pending, nor two side by side."
+        why = f"Chosen by the rule {method!r}, which this dashboard doesn't know"
+    if weights in WEIGHTS and WEIGHTS[weights].weigh and round_ > 1:
+        why += f", {WEIGHTS[weights].sentence}"
+    asked = [one.suggestion for one in batch.statuses if one.suggestion.why]
+    confirming = sum(one.confirms for one in asked)
+    counted = ((len(asked) - confirming, "requested by people"), (confirming, "to confirm candidates of the last map"))
+    wanted = ", ".join(f"{count} {what}" for count, what in counted if count)
+    said = f"First {wanted}. The others: {why[0].lower()}{why[1:]}" if wanted else why
+    return f"{said}; never one that is measured or pending, nor two side by side."
 
 
 def _nearest(campaign: CampaignSnapshot, batch: Batch) -> list[tuple[str, float]]:
@@ -133,7 +140,7 @@ def _show(campaign: CampaignSnapshot) -> None:
         picture = campaign.folder / "pictures" / f"flagged-{one.measurement}.png"
         if picture.exists():
             st.image(picture.read_bytes(), caption=f"{one.measurement}: {one.remark}", width=640)
-    st.markdown(_rule(campaign, int(round_)))
+    st.markdown(_rule(campaign, batch, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
     st.dataframe(table, hide_index=True, key="alloys", column_config=formats)
     order = campaign.folder / "orders" / f"round-{round_:03d}.csv"

@@ -17,7 +17,7 @@ from glassmap.agent.maps.wish import Wish
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Compositions, Mask
 from glassmap.agent.store.records import UsedAlloys
-from glassmap.dashboard.alloy import show_alloy
+from glassmap.dashboard.alloy import request_command, show_alloy
 from glassmap.dashboard.candidates import NUMBERS, TOP_SHARE, say_table, table_of, top_alloys
 from glassmap.dashboard.data import CampaignSnapshot, Map, boundary_over, colour_limits, measured_values
 from glassmap.dashboard.live import (
@@ -36,6 +36,7 @@ from glassmap.dashboard.plots.ternary import colour_range, positions
 
 LEVELS = {"possibly": POSSIBLY, "likely": LIKELY, "surely": SURELY}  # how sure a candidate has to be
 TERNARY = "ternary"  # key of the picture
+BEST = 3  # candidates that one asks for together
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
 
@@ -242,7 +243,9 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
             name: st.column_config.NumberColumn(name, format=style) for name, style in NUMBERS.items() if name in table
         },
     )
-    st.caption(say_table(found))
+    best = [place.measure for place in found.places if place.state == "open"][:BEST]
+    ask = f" {request_command(str(campaign.folder), best)} has these measured next." if best else ""
+    st.caption(f"{say_table(found)} `planning.confirm = {BEST}` measures the best {BEST} open ones each round.{ask}")
     rows = pd.DataFrame([place.to_row(campaign.elements) for place in found.places])
     st.download_button("As CSV", rows.to_csv(index=False), f"{campaign.name}-candidates.csv", "text/csv")
     if len(campaign.elements) > 4:

@@ -22,6 +22,9 @@ from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, Q1
 from glassmap.agent.planning.acquisition import RULES
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.records import CONFIRMS, PlannedBy, Request
+from glassmap.dashboard.alloy import say_how_to_ask
 from glassmap.dashboard.app import FOLDERS, PAGES
 from glassmap.dashboard.data import read_batch, read_last_archive
 from glassmap.dashboard.learning import published_for
@@ -318,6 +321,49 @@ def test_every_rule_has_its_sentence_and_one_of_a_newer_version_its_name(
         store.record_config(store.config | {"planning": store.config["planning"] | {"method": method}})
     said = words(look(monkeypatch, tmp_path, "batch", campaign="planned"))
     assert (RULES[method].sentence if method in RULES else "by the rule 'by the stars'") in said
+
+
+def test_an_alloy_says_by_which_command_it_or_the_sample_nearest_to_it_is_measured_next(tmp_path: Path):
+    make_campaign(tmp_path / "any", step_at_pct=10, rounds=1, batch=4, end="planned")
+    campaign, middle = known(tmp_path / "any"), np.array([0.4, 0.3, 0.3])
+    assert say_how_to_ask(campaign, middle) == f"`glassmap request {tmp_path}/any Zr40Cu30Al30` has it measured next."
+    pending = np.array(campaign.awaited[0].composition)
+    assert say_how_to_ask(campaign, pending) == "In the batch that is waited for."
+    with CampaignStore.amend(tmp_path / "any", person="ada") as store:
+        with store.transaction():
+            store.record_requests([Request(tuple(middle.tolist()), "ada", "the best", now())])
+        measured = np.array(store.measurements()[0].composition)
+    assert say_how_to_ask(campaign, measured) == ""
+    assert say_how_to_ask(campaign, middle) == (
+        f"In the next batch, requested by ada\\: the best; `glassmap request {tmp_path}/any Zr40Cu30Al30 --withdraw` "
+        "takes it back."
+    )
+    make_campaign(tmp_path / "on wafers", step_at_pct=10, rounds=1, batch=4, end="planned", on_wafers=True)
+    campaign = known(tmp_path / "on wafers")
+    with CampaignStore.read_only(tmp_path / "on wafers") as store:
+        samples, taken = store.existing(), store.taken_samples()
+    free = [k for k, w in enumerate(samples.wafers) if w != "W3" and (w.lower(), samples.names[k]) not in taken]
+    row = min(free, key=lambda k: float(np.linalg.norm(samples.compositions[k] - middle)))
+    command = f"`glassmap request '{tmp_path}/on wafers' {samples.names[row]} --wafer {samples.wafers[row]}`"
+    assert f"{samples.names[row]} of {samples.wafers[row]}, Zr" in say_how_to_ask(campaign, middle)
+    assert say_how_to_ask(campaign, middle).endswith(f"at.% away. {command} asks for it.")
+
+
+def test_the_batch_page_says_what_of_a_batch_is_asked_for_by_people_and_what_confirms_candidates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    make_campaign(tmp_path / "planned", step_at_pct=10, rounds=2, batch=4, end="planned")
+    with CampaignStore.amend(tmp_path / "planned", person="ada") as store, store.transaction():
+        last = store.suggestions(round_=3)[-1]
+        whys = ("requested by ada", f"{CONFIRMS}Zr30Cu40Al30, P(glass) 0.83")
+        more = [last._replace(id=f"r003-{5 + k:02d}", why=why) for k, why in enumerate(whys)]
+        store.add_to_batch(more)
+        then = store.config["planning"] | {"method": "boundary"}
+        store.record_planned_by(PlannedBy(3, store.config["space"], then))
+    said = words(look(monkeypatch, tmp_path, "batch", campaign="planned"))
+    assert (
+        "First 1 requested by people, 1 to confirm candidates of the last map. The others: chosen evenly along" in said
+    )
 
 
 def test_what_is_measured_next_knows_what_people_rejected_abandoned_and_want_again(

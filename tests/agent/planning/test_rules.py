@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_the_rule_boundary_plans_as_uniform_does_where_there_is_none(nothing: fl
 
 
 def test_the_rule_boundary_is_refused_where_no_model_says_what_is_a_glass():
-    settings = {
+    settings: dict[str, Any] = {
         "name": "small",
         "space": {"elements": ["Co", "V", "Zr"]},
         "backend": {"dataset": "x.nc"},
