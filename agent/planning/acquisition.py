@@ -470,7 +470,7 @@ def candidate_named(text: str, candidates: CompositionSpace | Compositions, elem
     found = candidates[row[0]] if listed else candidates.compositions(row)[0]
     away_at_pct = 100 * float(np.linalg.norm(found - wanted))
     if away_at_pct > (NEAR_AT_PCT if listed else 100 * SAME_ALLOY):
-        where = "no sample of the data set" if listed else "not among the alloys of the campaign's space"
+        where = "no sample that exists" if listed else "not among the alloys of the campaign's space"
         raise CampaignError(
             f"{text} is {where}; the nearest is {label(found, elements)}, {away_at_pct:.1f} at.% away. Ask for that, "
             "or for another."

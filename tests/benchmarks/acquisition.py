@@ -96,6 +96,7 @@ WEIGHTS: Mapping[str, Weigh | None] = {
     "glass, half even": half_even(_of_glass),
     "disagreement and Δq, each a third": lambda told: 1 + _relative(told.disagreement) + _relative(told.reducible_std),
     "boundary": None,
+    "boundary, alone": lambda told: filled(_of_glass(told)) ** 1.5,
 }
 """What is compared, by name; None for the same everywhere. What is called as a rule of `RULES` is planned by that."""
 

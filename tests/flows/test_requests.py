@@ -55,7 +55,7 @@ def test_in_a_replay_the_nearest_sample_stands_for_what_is_asked_for(tmp_path: P
     write_replay(tmp_path, small_dataset)
     plan(tmp_path, 1)
     with CampaignStore.amend(tmp_path, person="ada") as store:
-        with pytest.raises(CampaignError, match="Co100 is no sample of the data set; the nearest is"):
+        with pytest.raises(CampaignError, match="Co100 is no sample that exists; the nearest is"):
             request(store, ["Co100"], "")
         taken = {tuple(one.composition) for one in store.suggestions()}
         config = CampaignConfig.recorded(store.config)
