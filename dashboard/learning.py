@@ -1,7 +1,7 @@
 """What a learning curve says besides its points: what to expect, what is worth it, and what others reached."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,22 @@ from glassmap.dashboard.data import CampaignSnapshot
 
 PAPER = "Xie et al. 2025"
 UNKNOWN = Estimate(math.nan, math.nan)
+
+
+class Against(NamedTuple):
+    """What learning curves are drawn against."""
+
+    name: str  # what is counted
+    title: str  # of the axis
+    of: Callable[[CurvePoint], float | None]  # None where a round doesn't know it
+
+
+SPECTRA = Against("spectra", "spectra learned from", lambda point: point.spectra)
+AGAINST = (
+    SPECTRA,
+    Against("wafers", "wafers measured", lambda point: point.effort and point.effort.wafers),
+    Against("hours", "hours of wafers and spectra, by [cost]", lambda point: point.effort and point.effort.hours),
+)
 
 
 class Expected(NamedTuple):
@@ -56,6 +72,11 @@ def measures_of(curve: Sequence[CurvePoint]) -> list[Measure]:
     """Return the measures that a curve has, in the order of `MEASURES`."""
     found = {name for point in curve for name, error in point.hold_out.items() if not math.isnan(error.value)}
     return [measure for measure in MEASURES if measure.name in found]
+
+
+def against_of(curve: Sequence[CurvePoint]) -> list[Against]:
+    """Return what a curve can be drawn against: spectra, and wafers and hours where every round knows its wafers."""
+    return [one for one in AGAINST if all(one.of(point) is not None for point in curve)]
 
 
 def expected_of(campaign: CampaignSnapshot, measure: Measure) -> list[Expected]:

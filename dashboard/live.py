@@ -1,7 +1,7 @@
 """What the pages share: which campaign is looked at, what is read once and kept, and how a page stays up to date."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -34,6 +34,7 @@ from glassmap.dashboard.data import (
     read_wafers,
     read_wish_of,
 )
+from glassmap.dashboard.learning import Against
 from glassmap.dashboard.plots.maps import TERNARY_HEIGHT
 from glassmap.dashboard.wafers import WafersSeen, wafers_seen
 
@@ -198,6 +199,14 @@ def watch(folders: list[Path], needs: Callable[[CampaignSnapshot], Hashable]) ->
 def _drawn(campaign: CampaignSnapshot | Unreadable, needs: Callable[[CampaignSnapshot], Hashable]) -> Hashable:
     """Return what of a campaign is on the page: all that a session keeps of it between two looks."""
     return campaign if isinstance(campaign, Unreadable) else needs(campaign)
+
+
+def choose_against(offered: Sequence[Against], *, key: str) -> Against:
+    """Let a person say what learning curves are drawn against, where there is more than one thing."""
+    if len(offered) == 1:
+        return offered[0]
+    names = {one.name: one for one in offered}
+    return names[st.segmented_control("Against", list(names), default=offered[0].name, key=key) or offered[0].name]
 
 
 def show_state(campaign: CampaignSnapshot | Unreadable) -> None:

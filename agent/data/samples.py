@@ -205,5 +205,10 @@ def samples_of(spectra: "SpectraSet") -> Samples:
 
 
 def name_of_wafer(said: object) -> str:
-    """Return a wafer as it is called; empty where a table or data set has nothing there, as NaN."""
+    """Return a wafer as it is called; empty where a table or data set has nothing there, as NaN.
+
+    A number is said as people do, 7 and not 7.0, which it becomes beside an empty cell.
+    """
+    if isinstance(said, float | np.floating) and float(said).is_integer():
+        said = int(said)
     return "" if said is None or said != said else visible(str(said)).strip()

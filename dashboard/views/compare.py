@@ -5,7 +5,8 @@ import pandas as pd
 import streamlit as st
 
 from glassmap.dashboard.data import CampaignSnapshot
-from glassmap.dashboard.live import name_of, watch, words_of
+from glassmap.dashboard.learning import against_of
+from glassmap.dashboard.live import choose_against, name_of, watch, words_of
 from glassmap.dashboard.plots.curves import compare_learning_curves
 
 
@@ -34,7 +35,9 @@ alike = [name for name, one in campaigns.items() if _is_judged_alike(one, looked
 names = st.multiselect("Campaigns", list(campaigns), default=alike[:8], key="compared")
 log = st.toggle("log axes", value=True, key="compare log")
 if names:
-    figure = compare_learning_curves({name: campaigns[name].curve for name in names}, log=log)
+    curves = {name: campaigns[name].curve for name in names}
+    against = choose_against(against_of([point for curve in curves.values() for point in curve]), key="compare against")
+    figure = compare_learning_curves(curves, against=against, log=log)
     st.plotly_chart(figure, width="stretch", key="compared curves")
     st.caption(
         "Ensemble mean ± standard error on each campaign's own hold-out. Only campaigns that are judged by the same "

@@ -12,6 +12,7 @@ from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.learning import (
     PAPER,
     Expected,
+    against_of,
     expected_of,
     measures_of,
     published_for,
@@ -20,7 +21,7 @@ from glassmap.dashboard.learning import (
     say_trend,
     worth_of,
 )
-from glassmap.dashboard.live import archive_now, chosen, plain
+from glassmap.dashboard.live import archive_now, choose_against, chosen, plain
 from glassmap.dashboard.plots.curves import draw_learning_curve
 
 ABREAST = 3  # curves
@@ -48,6 +49,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     measures = measures_of(curve)
     expected = {measure: expected_of(campaign, measure) for measure in measures}
     _show_last(campaign, expected)
+    against = choose_against(against_of(curve), key="against")
     left, right = st.columns(2)
     log = left.toggle("log axes", key="log")
     archive = archive_now(campaign)
@@ -68,6 +70,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     published = published_for(campaign, archive)
     figure = draw_learning_curve(
         curve,
+        against=against,
         log=log,
         expected=expected.get(MSE, []),
         tolerance=worth_of(campaign, MSE),
@@ -80,7 +83,12 @@ def _show(campaign: CampaignSnapshot) -> None:
     for start in range(0, len(others), ABREAST):
         for column, measure in zip(st.columns(ABREAST), others[start : start + ABREAST], strict=False):
             figure = draw_learning_curve(
-                curve, measure, log=log, expected=expected[measure], tolerance=worth_of(campaign, measure)
+                curve,
+                measure,
+                against=against,
+                log=log,
+                expected=expected[measure],
+                tolerance=worth_of(campaign, measure),
             )
             column.plotly_chart(figure, width="stretch", key=f"curve {measure.name}")
             if measure in (SCALE_FREE_MSE, FIRST_PEAK_MSE):

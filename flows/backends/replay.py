@@ -184,7 +184,7 @@ def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
     Args:
         spectra: The data set.
         kind: `random` (the paper's: each sample with the same chance), `wafer` (all of one wafer, honest: neighbours
-            on a wafer are near-copies) or `batch` (none).
+            on a wafer are near-copies; who doesn't say its wafer is on none) or `batch` (none).
         share: Of the samples, for `random`.
         seed: Picks the samples, or the wafer: seed 0 the first by name, seed 1 the next, round and round.
 
@@ -195,12 +195,12 @@ def split(spectra: "SpectraSet", kind: str, *, share: float, seed: int) -> Mask:
     if kind == "random":
         held[np.random.default_rng(seed).permutation(len(spectra))[: round(share * len(spectra))]] = True
     if kind == "wafer":
-        wafers = np.asarray(spectra.coordinates.get(WAFER, []))
-        names = np.unique(wafers)
+        known = np.unique(np.asarray(spectra.coordinates.get(WAFER, [])))  # numbers by size
+        names = [name for name in dict.fromkeys(map(name_of_wafer, known)) if name]
         if len(names) < 2:
             raise CampaignError(
                 f"Holding out a wafer needs a data set whose samples name two or more wafers, got {len(names)}. "
                 'Use hold_out = "random".'
             )
-        held = wafers == names[seed % len(names)]
+        held = np.array(wafers_of(spectra)) == names[seed % len(names)]
     return held

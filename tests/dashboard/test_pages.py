@@ -73,6 +73,9 @@ def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: py
     test.toggle(key="log").set_value(True).run()
     test.toggle(key="simpler").set_value(True).run()
     assert not test.exception
+    test.segmented_control(key="against").set_value("wafers").run()
+    layout = json.loads(test.get("plotly_chart")[0].proto.spec)["layout"]
+    assert layout["xaxis"]["title"]["text"] == "wafers measured" and not test.exception
 
 
 def test_a_curve_that_rises_is_said_to_and_praised_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

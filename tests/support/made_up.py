@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.composition import CompositionSpace
+from glassmap.agent.data.context import WAFER
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.maps.glass import P_GLASS, GlassRule, shares_of_map
 from glassmap.agent.maps.spectra_archive import (
@@ -182,7 +183,8 @@ def _record(store: CampaignStore, measured: Sequence[Suggestion]) -> None:
     compositions = np.array([one.composition for one in measured])
     with store.transaction():
         for one, composition, spectrum in zip(measured, compositions, spectra_of(compositions), strict=True):
-            store.record_spectrum(one, composition, spectrum, backend="replay")
+            facts = {WAFER: one.wafer} if one.wafer else None
+            store.record_spectrum(one, composition, spectrum, backend="replay", facts=facts)
             store.log("measured", f"{one.id}.xy", subject=one.id)
 
 

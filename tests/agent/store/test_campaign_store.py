@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glassmap.agent.planning.acquisition import Coverage
-from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate
+from glassmap.agent.planning.convergence import CurvePoint, Decision, Effort, Estimate
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import JudgedSpectra
 from glassmap.agent.store.results import SAMPLE
@@ -103,3 +103,31 @@ def test_what_is_retracted_tells_nothing_of_the_trend_any_more(store: CampaignSt
 def test_no_two_of_its_parts_mean_something_else_by_a_name():
     names = [name for part in CampaignStore.__mro__[:-1] for name in vars(part) if not name.startswith("__")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_wafers_and_hours_count_from_the_round_that_first_measured_of_a_wafer(store: CampaignStore):
+    on = [[("W1", 0), ("W1", 1)], [("W1", 2), (7, 3)], [("", 4)], [("W2", 5), (None, 6)]]
+    with store.transaction():
+        for round_, measured in enumerate(on, start=1):
+            record_round(store, round_, 1.0)
+            for wafer, number in measured:
+                facts = {} if wafer is None else {"wafer": wafer}
+                id_ = f"u{number:04d}"
+                store.record_spectrum(
+                    None, np.array(ALLOYS[0]), SPECTRUM, backend="lab", facts=facts, id_=id_, round_=round_
+                )
+    efforts = [point.effort for point in store.curve()]
+    assert efforts == [Effort(1, 2, 8.1), Effort(2, 4, 16.2), Effort(2, 4, 16.2), Effort(3, 5, 24.25)]
+    assert store.curve()[-1].to_json() | {"wafers": 3, "hours": 24.25} == store.curve()[-1].to_json()
+    assert store.status().to_json()["effort"] == {"wafers": 3, "spectra": 5, "hours": 24.25}
+    with store.transaction():
+        store.record_config(store.config | {"cost": {"wafer": 0.5, "point": 1.0}})
+    assert store.status().effort == Effort(3, 5, 6.5), "by what it costs now"
+
+
+def test_hours_are_not_told_where_no_spectrum_says_its_wafer(store: CampaignStore):
+    record_all(store)
+    with store.transaction():
+        record_round(store, 1, 1.0)
+    assert store.status().effort is None
+    assert [(one["wafers"], one["hours"]) for one in map(CurvePoint.to_json, store.curve())] == [(None, None)]

@@ -91,3 +91,4 @@ def test_what_only_a_laboratory_does_is_refused_in_words(tmp_path: Path):
 
 def test_a_wafer_that_a_table_leaves_empty_has_no_name():
     assert [name_of_wafer(said) for said in (None, float("nan"), "", 0, "w3")] == ["", "", "", "0", "w3"]
+    assert [name_of_wafer(said) for said in (7.0, 7.5)] == ["7", "7.5"], "as numbers are read beside an empty cell"

@@ -10,7 +10,7 @@ from rich.table import Table
 from glassmap.agent.errors import DatasetError
 from glassmap.agent.peaks.measures import MEASURES
 from glassmap.agent.planning.acquisition import Coverage
-from glassmap.agent.planning.convergence import CurvePoint, Estimate
+from glassmap.agent.planning.convergence import CurvePoint, Effort, Estimate
 from glassmap.flows.cli.terminal import Terminal, errors_in_words, print_learning_curve, print_status, say
 
 NAME = "a\x1b]0;title\x07\x9b2Jb\u202e.xy"
@@ -59,6 +59,10 @@ def test_the_learning_curve_is_told_with_its_standard_errors_and_by_every_measur
     said = capfd.readouterr().out
     assert "the same 12 spectra" in said and all(measure.label[-2:] in said for measure in MEASURES)
     assert "9.31 ± 0.82" in said and "0.0412 ± 0.0035" in said and " 11 " in said
+    assert "wafers" not in said, "of which nothing is known"
+    print_learning_curve([point, point._replace(effort=Effort(3, 60, 27.0))], 2 * [Coverage(1.0, 9.0, 5.0)])
+    _, *rows = (line.split("│") for line in capfd.readouterr().out.splitlines() if "9.31" in line)
+    assert [cell.strip() for cell in rows[0][3:5]] == ["3", "27"]
 
 
 def test_a_state_that_its_sentence_begins_with_is_told_once(capfd: pytest.CaptureFixture[str]):
