@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -202,6 +203,8 @@ class Calibration:
     """Standard deviation of each figure of `FIGURES` of each gun; of rate, exponent and distance as a share of them."""
     covariance: GunFiguresCovariance
     """Of all figures of all guns, gun by gun, those of `LOGARITHMIC` on their logarithm."""
+    wafers: tuple[str, ...]
+    """What they are called."""
     turns: tuple[float, ...]
     """Degrees by which each wafer lay turned when it was measured, from +x towards +y."""
     rms_at_pct: float
@@ -229,7 +232,13 @@ class Calibration:
         """Return by how much compositions are expected to err, at.%, root mean square over elements, `(p, k)`.
 
         That is what the figures of the guns leave open, and what the chamber missed on the wafers that it was
-        calibrated by. Of powers that were never used it is as wide as `Known` says.
+        calibrated by, for a wafer that isn't laid down turned. Of powers that were never used it is as wide as `Known`
+        says.
+
+        Args:
+            powers: W, `(p, g)`.
+            x: mm, `(k,)`.
+            y: mm, `(k,)`.
         """
         figures, steps = _figures(self.chamber), np.sqrt(np.diag(self.covariance))
         at = self.chamber.compositions(powers, x, y)
@@ -241,6 +250,17 @@ class Calibration:
                 tangents[row] = (_with_figures(self.chamber, moved).compositions(powers, x, y) - at) / (0.01 * step)
         spread = np.einsum("hpke,hi,ipke->pk", tangents, self.covariance, tangents, optimize=True)
         return np.sqrt(100**2 * spread / len(self.chamber.elements) + self.rms_at_pct**2)
+
+    def expected_at_most(self, powers: Sequence[tuple[float, float]], x: WaferPoints, y: WaferPoints) -> float:
+        """Return the largest expected error of a wafer, at.%, root mean square over its points.
+
+        Args:
+            powers: W, lowest and highest of each gun; wafers are made at either, in all combinations.
+            x: mm, `(k,)`, of the points.
+            y: mm, `(k,)`.
+        """
+        errors = self.expected_error(np.array([*product(*powers)]), x, y)
+        return float(np.sqrt((errors**2).mean(axis=1)).max())
 
 
 def calibrate(chamber: Chamber, depositions: Sequence[Deposition], known: Known | None = None) -> Calibration:
@@ -340,19 +360,24 @@ class _Fit:
         factors[self._unknown_powers] = np.exp(OWN_RATE * own.reshape(-1, guns))
         return _with_figures(self.said, figures), self._turn * turns, factors
 
-    def misses(self, unknowns: GunFigures) -> tuple[list[Compositions], list[float]]:
-        """Return by how much compositions are missed on each wafer, at.%, and thicknesses on their logarithm."""
-        chamber, turns, factors = self.read(unknowns)
+    def misses(self, chamber: Chamber, turns: PerWafer, factors: GunFactors) -> tuple[list[Compositions], list[float]]:
+        """Return by how much compositions are missed on each wafer, at.%, and thicknesses on their logarithm.
+
+        Args:
+            chamber: As `read` returns it, with …
+            turns: … how each wafer lies turned, and …
+            factors: … of the rates of each.
+        """
+        alone = np.array([gun.power for gun in chamber.guns])
+        grows = np.array([gun.power_exponent for gun in chamber.guns])
         centre, compositions, thicknesses = np.zeros(1), list[Compositions](), list[float]()
         for one, turn, factor in zip(self.depositions, np.radians(turns), factors, strict=True):
-            at = [gun.power for gun in chamber.guns] if one.powers is None else one.powers
-            rates = [replace(gun, rate=gun.rate * by) for gun, by in zip(chamber.guns, factor.tolist(), strict=True)]
             x, y = (
                 one.x * math.cos(turn) + one.y * math.sin(turn),
                 one.y * math.cos(turn) - one.x * math.sin(turn),
             )
-            powers = np.array([at], np.float64)
-            there = Chamber(chamber.elements, tuple(rates)).compositions(powers, x, y)[0]
+            powers = (alone * factor ** (1 / grows) if one.powers is None else np.array(one.powers, np.float64))[None]
+            there = chamber.compositions(powers, x, y)[0]
             compositions.append(100 * (there - one.compositions))
             if one.thickness and one.minutes and one.powers is not None:
                 made = chamber.thickness(powers, centre, centre, one.minutes)[0, 0]
@@ -361,8 +386,8 @@ class _Fit:
 
     def residuals(self, unknowns: GunFigures, error: float) -> Residuals:
         """Return all that is missed or changed, each in its standard deviations; compositions err by `error`, at.%."""
-        compositions, thicknesses = self.misses(unknowns)
-        chamber, _, factors = self.read(unknowns)
+        chamber, turns, factors = self.read(unknowns)
+        compositions, thicknesses = self.misses(chamber, turns, factors)
         scale = [np.log(factors[self._unknown_powers]).mean(1)]  # of a wafer's rates: only their ratios show
         if not self.is_absolute:
             scale.append(np.array([_log_rates(chamber) - _log_rates(self.said)]))
@@ -388,7 +413,7 @@ class _Fit:
 
         Points of a block of the wafer that err together count as fewer points.
         """
-        compositions, _ = self.misses(unknowns)
+        compositions, _ = self.misses(*self.read(unknowns))
         squares = sum(float((one**2).sum()) for one in compositions)
         together = 0.0
         for one, missed in zip(self.depositions, compositions, strict=True):
@@ -402,8 +427,8 @@ class _Fit:
 
     def calibration(self, solved: "_Solved") -> Calibration:
         """Return what was found, in words and figures."""
-        chamber, turns, _ = self.read(solved.unknowns)
-        compositions, _ = self.misses(solved.unknowns)
+        chamber, turns, factors = self.read(solved.unknowns)
+        compositions, _ = self.misses(chamber, turns, factors)
         spread = self._spread[self._free]
         covariance = np.zeros((len(self._spread), len(self._spread)))
         of_guns = solved.covariance[: len(spread), : len(spread)]
@@ -413,6 +438,7 @@ class _Fit:
             chamber=chamber,
             errors=tuple(dict(zip(FIGURES, row, strict=True)) for row in errors),
             covariance=covariance,
+            wafers=tuple(one.name for one in self.depositions),
             turns=tuple(turns.tolist()),
             rms_at_pct=_rms(compositions),
             worst_at_pct=max(float(np.abs(one).max()) for one in compositions),

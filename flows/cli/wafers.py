@@ -50,7 +50,7 @@ def calibrate(folder: Folder, json_file: Json = None) -> None:
     """
     from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
     from glassmap.agent.errors import CampaignError
-    from glassmap.agent.planning.sputtering import FIGURES
+    from glassmap.agent.planning.sputtering import FIGURES, points_of
     from glassmap.agent.store.campaign_store import CampaignStore
     from glassmap.agent.store.connection import FILE_NAME as STORE
     from glassmap.flows.rounds.chamber import calibration_of
@@ -68,15 +68,29 @@ def calibrate(folder: Folder, json_file: Json = None) -> None:
                 f"The campaign file describes {lacks}. Describe the guns under [[wafer.guns]], and wafers with their "
                 "powers and composition tables under [[wafer.made]]."
             )
-        rows = [
-            {"gun": gun.name, **{name: f"{getattr(gun, name):.4g} ± {errors[name]:.2g}" for name in FIGURES}}
-            for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
-        ]
-        print_records(rows)
-        each = ", ".join(f"{rms:.2f}" for rms in found.rms_by_wafer)
+        print_records(
+            [
+                {"gun": gun.name, **{name: f"{getattr(gun, name):.4g} ± {errors[name]:.2g}" for name in FIGURES}}
+                for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
+            ]
+        )
+        say("Of rate, exponent and distance ± is a share of them.")
+        of_wafers = zip(found.wafers, found.rms_by_wafer, found.turns, strict=True)
+        print_records(
+            [
+                {"wafer": name, "missed by, at.%": round(rms, 2), "turned by, degrees": round(turn, 1)}
+                for name, rms, turn in of_wafers
+            ]
+        )
+        limits = [gun.powers for gun in found.chamber.guns]
+        used = [limit if one is None else one for one, limit in zip(found.powers_used, limits, strict=True)]
+        points = points_of(config.wafer.diameter, config.wafer.edge, config.wafer.pitch)
+        expected = {"used": found.expected_at_most(used, *points), "allowed": found.expected_at_most(limits, *points)}
         say(
-            f"Compositions are missed by {found.rms_at_pct:.2f} at.% (root mean square; a wafer each: {each}), at most "
-            f"by {found.worst_at_pct:.1f}. Of rate, exponent and distance ± is a share of them."
+            f"Compositions are missed by {found.rms_at_pct:.2f} at.% (root mean square), at most by "
+            f"{found.worst_at_pct:.1f}. Those of another wafer are expected to err by up to {expected['used']:.2f} at "
+            f"powers that were used, by up to {expected['allowed']:.2f} at all that are allowed, as long as it isn't "
+            "laid down turned."
         )
         for note in found.notes:
             say(note)
@@ -88,9 +102,12 @@ def calibrate(folder: Folder, json_file: Json = None) -> None:
             json_file,
             {
                 "guns": figures,
+                "wafers": list(found.wafers),
+                "turns": list(found.turns),
                 "rms_at_pct": found.rms_at_pct,
                 "worst_at_pct": found.worst_at_pct,
                 "rms_by_wafer": list(found.rms_by_wafer),
+                "expected_at_pct": expected,
                 "is_absolute": found.is_absolute,
                 "notes": list(found.notes),
             },

@@ -24,7 +24,8 @@ from glassmap.agent.planning.sputtering import (
 from glassmap.agent.shapes import PerPoint
 
 KNOWN = Known(azimuth=30.0, tilt=15.0, distance=0.3, aim=30.0)
-HELD = Known(rate=0.0, exponent=0.0, power_exponent=0.0, azimuth=0.0, tilt=0.0, distance=0.0, aim=0.0, turn=0.0)
+TURNED = Known(rate=0.0, exponent=0.0, power_exponent=0.0, azimuth=0.0, tilt=0.0, distance=0.0, aim=0.0, turn=15.0)
+HELD = TURNED._replace(turn=0.0)
 Record = dict[str, Any]
 
 
@@ -35,7 +36,8 @@ def run(datasets: Sequence[Path], on_record: Callable[[Record], object] = lambda
         Records with `dataset`, `wafer`, `points`, and root mean squares in at.% over points and elements: `own` (of a
         chamber fitted to the wafer alone), `quadratic` (of log-ratios that are quadratic in x and y, to compare),
         `together` (of one chamber for all wafers), `others` (of a chamber fitted to the others, with the three rates of
-        this one alone) and `spread` (of the compositions about their mean).
+        this one alone), `others_turned` (the same, with how the wafer lay turned, which is `turn` degrees) and `spread`
+        (of the compositions about their mean).
     """
     records = list[Record]()
     for path in datasets:
@@ -45,6 +47,7 @@ def run(datasets: Sequence[Path], on_record: Callable[[Record], object] = lambda
         together = _fit(spectra.elements, [*each.values()])
         for k, (name, one) in enumerate(each.items()):
             others = _fit(spectra.elements, [other for other in each.values() if other is not one])
+            turned = calibrate(others.chamber, [_deposition(one)], TURNED)
             record = {
                 "dataset": path.stem,
                 "wafer": name,
@@ -54,6 +57,8 @@ def run(datasets: Sequence[Path], on_record: Callable[[Record], object] = lambda
                 "own": _fit(spectra.elements, [one]).rms_at_pct,
                 "together": together.rms_by_wafer[k],
                 "others": calibrate(others.chamber, [_deposition(one)], HELD).rms_at_pct,
+                "others_turned": turned.rms_at_pct,
+                "turn": turned.turns[0],
             }
             records.append(record)
             on_record(record)
