@@ -73,7 +73,8 @@ class Effort(NamedTuple):
 
     def say(self) -> str:
         """Return it in words, such as `60 spectra on 3 wafers, 27 h`."""
-        return f"{_count(self.spectra, 'spectrum')} on {_count(self.wafers, 'wafer')}, {self.hours:.3g} h"
+        spectra = "1 spectrum" if self.spectra == 1 else f"{self.spectra} spectra"
+        return f"{spectra} on {_count(self.wafers, 'wafer')}, {self.hours:.3g} h"
 
 
 class CurvePoint(NamedTuple):
