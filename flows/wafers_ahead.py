@@ -14,7 +14,6 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.candidates import Choice, candidates_of
-from glassmap.flows.rounds.chamber import workshop_of
 from glassmap.flows.rounds.leaning import leaning_of
 from glassmap.flows.rounds.wafers import NextWafers, plan_next
 
@@ -69,6 +68,6 @@ def look_ahead(folder: Path, *, n: int, points: int | None, weights: str | None)
         out = unreached(
             Aim.of(config.space.build(), known=taken),
             [compositions for compositions in held if len(compositions)],
-            workshop=workshop_of(config, store),
+            workshop=found.workshop,
         )
         return Ahead(found, out, len(taken), weights)

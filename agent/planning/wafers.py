@@ -31,7 +31,7 @@ from glassmap.agent.shapes import (
 )
 
 if TYPE_CHECKING:
-    from glassmap.agent.planning.sputtering import Chamber
+    from glassmap.agent.planning.sputtering import Calibration, Chamber
 
 NEAR_AT_PCT = 5.0  # from an alloy to the nearest that any wafer holds; what lies farther away is out of reach
 AHEAD = 2  # wafers that are chosen together where fewer are asked for
@@ -122,6 +122,8 @@ class Workshop:
     y: PerCandidate
     space: CompositionSpace
     """Whose alloys may be measured."""
+    calibration: "Calibration | None" = None
+    """That the chamber is of; None of one as the campaign file says it."""
 
     def names(self, wafer: str) -> tuple[str, ...]:
         """Return what the points of a wafer are called, all of them: w001-001 and on."""

@@ -34,7 +34,7 @@ def workshop_of(config: CampaignConfig, store: CampaignStore) -> Workshop | None
     calibration = calibration_of(config, store)
     chamber = wafer.chamber(config.space.elements) if calibration is None else calibration.chamber
     x, y = points_of(wafer.diameter, wafer.edge, wafer.pitch)
-    return Workshop(chamber, x, y, config.space.build())
+    return Workshop(chamber, x, y, config.space.build(), calibration)
 
 
 def calibration_of(config: CampaignConfig, store: CampaignStore | None = None) -> "Calibration | None":

@@ -11,14 +11,14 @@ from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import has_room
-from glassmap.agent.planning.wafers import Aim, Option, WaferCost, WaferPlan, plan_wafers
+from glassmap.agent.planning.wafers import Aim, Option, WaferCost, WaferPlan, Workshop, plan_wafers
 from glassmap.agent.planning.wafers import Choice as Judged
 from glassmap.agent.shapes import TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import PlannedWafer
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.candidates import Choice, candidates_of
-from glassmap.flows.rounds.chamber import calibration_of, recipe_of, workshop_of
+from glassmap.flows.rounds.chamber import recipe_of, workshop_of
 from glassmap.flows.rounds.leaning import Leaning
 
 
@@ -29,6 +29,7 @@ class NextWafers(NamedTuple):
     choice: Choice  # the free ones on the chosen wafers
     recipes: Mapping[str, PlannedWafer]  # of the wafers of the plan that would have to be made, by name
     plan: WaferPlan
+    workshop: Workshop | None  # where wafers can be made
     warnings: Sequence[str] = ()  # of powers that no wafer was made at before
 
     @property
@@ -145,13 +146,14 @@ def plan_next(
     on = {wafer for option in chosen for wafer in option.samples.wafers}
     made = [option.samples for option in chosen if option.powers is not None]
     candidates = Samples.joined([choice.candidates, *made])
-    calibration = calibration_of(config, store) if recipes else None
+    calibration = workshop and workshop.calibration
     warnings = [
         f"{recipe.name}: {said}"
         for recipe in (recipes.values() if calibration else ())
         for said in (calibration.warn([*recipe.powers.values()]) if calibration else ())
     ]
-    return NextWafers(candidates, Choice(candidates, store, without=without, only=on), recipes, plan, warnings)
+    chosen_from = Choice(candidates, store, without=without, only=on)
+    return NextWafers(candidates, chosen_from, recipes, plan, workshop, warnings)
 
 
 def options_of(free: Samples, store: CampaignStore) -> list[Option]:

@@ -4,7 +4,6 @@ Every run has a process of its own, so that none inherits the memory or the warm
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,9 +13,10 @@ import numpy as np
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.samples import Samples
-from glassmap.agent.planning.sputtering import Chamber, Gun, points_of
+from glassmap.agent.planning.sputtering import Chamber, points_of
 from glassmap.agent.planning.wafers import Aim, Option, WaferCost, Workshop, plan_wafers, unreached
-from tests.benchmarks.planning import ELEMENTS, peak_mib
+from tests.benchmarks.planning import ELEMENTS, in_new_process, peak_mib
+from tests.benchmarks.sputtering import guns_of
 
 
 def run(
@@ -39,30 +39,13 @@ def run(
         of the space).
     """
     runs = [(e, n, k, seed) for e in elements_counts for n in wafers for k in lying for seed in seeds]
-    return [_in_new_process(*settings) for settings in runs]
-
-
-def _in_new_process(*settings: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.plan_wafers", *map(str, settings)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return [in_new_process(__name__, *settings) for settings in runs]
 
 
 def plan_once(n_elements: int, n: int, lying: int, seed: int, *, draws: int = 20) -> dict[str, Any]:
     """Plan `n` wafers of 709 points, of which 20 are measured, beside draws of as many; see `run`."""
     elements = ELEMENTS[:n_elements]
-    guns = tuple(
-        Gun(
-            element,
-            np.eye(n_elements)[k],
-            azimuth=360 / n_elements * k,
-            tilt=30,
-            distance=150,
-            rate=5,
-            power=100,
-            powers=(20, 200),
-        )
-        for k, element in enumerate(elements)
-    )
+    guns = guns_of(elements, [360 / n_elements * k for k in range(n_elements)], exponent=1.0)
     start = time.perf_counter()
     space, (x, y) = CompositionSpace(elements), points_of(100.0, 5.0, 3.0)
     workshop = Workshop(Chamber(elements, guns), x, y, space)

@@ -39,11 +39,12 @@ def run(
         memory of the whole process), `separation`, `worst` and `mean` (at.%).
     """
     runs = [(n, batch, method, seed) for n in elements_counts for method in methods for seed in seeds]
-    return [_in_new_process(*settings) for settings in runs]
+    return [in_new_process(__name__, *settings) for settings in runs]
 
 
-def _in_new_process(*settings: int | str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.benchmarks.planning", *map(str, settings)]
+def in_new_process(module: str, *settings: int | str) -> dict[str, Any]:
+    """Run a module with some words; returns the record that it prints."""
+    command = [sys.executable, "-m", module, *map(str, settings)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

@@ -65,23 +65,28 @@ def run(datasets: Sequence[Path], on_record: Callable[[Record], object] = lambda
     return records
 
 
-def _fit(elements: tuple[str, ...], wafers: Sequence[Samples]) -> Calibration:
-    """Fit a chamber with a gun an element."""
-    slopes = np.mean([_slopes(one) for one in wafers], axis=0)  # (elements, 2)
-    guns = tuple(
+def guns_of(elements: Sequence[str], azimuths: Sequence[float], *, exponent: float) -> tuple[Gun, ...]:
+    """Return a gun an element, as they usually stand."""
+    return tuple(
         Gun(
             element,
-            np.eye(len(elements))[k],
-            azimuth=float(np.degrees(np.arctan2(slopes[k, 1], slopes[k, 0]))),
+            pure,
+            azimuth=azimuth,
             tilt=30.0,
             distance=150.0,
             rate=5.0,
             power=100.0,
             powers=(20.0, 200.0),
-            exponent=1.5,
+            exponent=exponent,
         )
-        for k, element in enumerate(elements)
+        for element, pure, azimuth in zip(elements, np.eye(len(elements)), azimuths, strict=True)
     )
+
+
+def _fit(elements: tuple[str, ...], wafers: Sequence[Samples]) -> Calibration:
+    """Fit a chamber with a gun an element."""
+    slopes = np.mean([_slopes(one) for one in wafers], axis=0)  # (elements, 2)
+    guns = guns_of(elements, np.degrees(np.arctan2(slopes[:, 1], slopes[:, 0])).tolist(), exponent=1.5)
     return calibrate(Chamber(elements, guns), [_deposition(one) for one in wafers], KNOWN)
 
 
@@ -114,20 +119,7 @@ def draw(path: Path) -> None:
     from matplotlib.figure import Figure
 
     elements = ("Co", "V", "Zr")
-    guns = tuple(
-        Gun(
-            element,
-            np.eye(3)[k],
-            azimuth=180.0 - 120.0 * k,
-            tilt=30.0,
-            distance=150.0,
-            rate=5.0,
-            power=100.0,
-            powers=(20.0, 200.0),
-            exponent=1.5,
-        )
-        for k, element in enumerate(elements)
-    )
+    guns = guns_of(elements, [180.0, 60.0, -60.0], exponent=1.5)
     chamber, colours = Chamber(elements, guns), ("tab:blue", "tab:red", "tab:green")
     figure = Figure(figsize=(12, 4), layout="constrained")
     side, along, disc = figure.subplots(1, 3)
