@@ -1,6 +1,6 @@
 """What a diffractometer puts on a scan, taken off where asked: polarisation, Lorentz factor, Kα2, its own width.
 
-A synchrotron's scan needs none of it, and for halos most are too small to matter; sizes are in docs/method.md. All are
+A synchrotron's scan needs none of it, and for halos most are too small to matter; sizes are in docs/delta-q.md. All are
 functions of the angle, so they need the anode, whatever axis the spectra are on.
 
 Letters: n spectra, q points.
