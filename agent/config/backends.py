@@ -34,6 +34,7 @@ class BackendSettings(Settings):
     has_own_samples: ClassVar[bool] = False  # plans among samples that it knows, as those of a data set
 
     kind: str
+    """Who measures: replay (a data set), simulation or lab."""
 
     @property
     def has_test_set(self) -> bool:
@@ -92,4 +93,6 @@ class GuideConfig(Settings):
     """Another backend that goes first, such as a simulation, to show where measuring is worth it."""
 
     backend: AnyBackend
-    rounds: Count = 3  # of the guide; then the campaign's own backend begins
+    """Who goes first; settings as in [backend]."""
+    rounds: Count = 3
+    """Rounds of the guide; then the campaign's own backend begins."""

@@ -40,24 +40,43 @@ class CampaignConfig(Settings):
     """One campaign: a system, who measures, how it is planned, learnt and stopped."""
 
     name: str
+    """What the campaign is called; by default as its folder."""
     seed: int = Field(default=0, ge=0, lt=2**53)  # JSON has all of them exactly
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    runner: Literal["local", "dask"] = "local"  # who simulates, trains and maps: this process, or a Dask cluster
+    """The same seed gives the same campaign, to the bit on the same machine."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda:0"])
+    """Where networks are trained and maps are made; auto takes a GPU where there is one."""
+    runner: Literal["local", "dask"] = "local"
+    """Who simulates, trains and maps: this process, or a Dask cluster."""
     dask: DaskConfig = DaskConfig()
+    """Where the Dask cluster is."""
     space: SpaceConfig
+    """The alloys that may be planned."""
     spectrum: SpectrumConfig = SpectrumConfig()
+    """The common axis of all spectra, and what is done to each."""
     backend: AnyBackend
+    """Who measures."""
     guide: GuideConfig | None = None
+    """Another backend that goes first, such as a simulation, to show where measuring is worth it."""
     candidates: CandidatesConfig | None = None
+    """The alloys that exist, of which batches are chosen; without it any alloy of the space may be ordered."""
     wafer: WaferConfig | None = None
+    """The sputter chamber that wafers are planned for."""
     cost: CostConfig = CostConfig()
+    """What measuring costs, by which wafers are chosen."""
     planning: PlanningConfig = PlanningConfig()
+    """How the next batch is chosen."""
     model: TrainingConfig = TrainingConfig()
+    """How the ensemble is trained; preset = "default", "compact", "large" or "paper" stands for a set of values."""
     glass: GlassConfig = GlassConfig()
+    """What is called a glass."""
     stop: StopConfig = StopConfig()
+    """When enough is measured: what has to settle, and the budgets."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """When `glassmap serve` and `up` look after the campaign."""
     notify: NotifyConfig = NotifyConfig()
+    """Who is told when the campaign waits for a person, has stopped or failed."""
     wish: WishConfig = WishConfig()
+    """What is wished of a candidate beside being a glass; filters what is listed, and nothing that is learned."""
 
     @field_validator("model", mode="before")
     @classmethod

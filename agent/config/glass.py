@@ -16,10 +16,14 @@ WidthStd = Annotated[float, Field(ge=0, lt=1)]  # 1/Å
 class GlassConfig(Settings):
     """The threshold of Δq, or the table that it is learnt from; may change at any time, and the next map goes by it."""
 
-    threshold: Width | None = None  # 0.57 by default, of sputtered films; see docs/method.md for others
-    threshold_std: WidthStd = 0.0  # how uncertain the threshold is, a standard deviation
-    labels: Path | None = None  # a table of alloys or samples with a column `glass`; the threshold is learnt from them
-    calibration: Literal["logistic", "isotonic"] = "logistic"  # how
+    threshold: Width | None = None
+    """Δq (1/Å) from which an alloy is called a glass; 0.57 by default, as for sputtered films."""
+    threshold_std: WidthStd = 0.0
+    """How uncertain the threshold is: its standard deviation, 1/Å."""
+    labels: Path | None = None
+    """A table of alloys or samples with a column `glass`, from which the threshold is learnt instead."""
+    calibration: Literal["logistic", "isotonic"] = "logistic"
+    """How P(glass) is learnt from labels: as a logistic curve over Δq, or as any that rises."""
 
     @model_validator(mode="after")
     def _is_one_way(self) -> "GlassConfig":

@@ -20,14 +20,20 @@ class PlanningConfig(Settings):
     All of it may change while a campaign runs, and counts from the next plan on.
     """
 
-    unit: Literal["alloy", "wafer"] = "alloy"  # what is chosen first: single alloys, or a wafer and then its points
+    unit: Literal["alloy", "wafer"] = "alloy"
+    """What is chosen first: single alloys, or a wafer and then its points."""
     batch: Annotated[int, Field(gt=0, le=100_000)] = 20
-    method: str = "uniform"  # a name of `glassmap.agent.planning.acquisition.RULES`
-    weights: str = "even"  # the paper's rule, or a name of `glassmap.agent.planning.acquisition.WEIGHTS`
-    confirm: Annotated[int, Field(ge=0, le=1000)] = 0  # of each batch, the best candidates of the last map, at most
-    # Of each batch, never trained on, where the backend has no test set of its own; 0 judges by left-out spectra alone.
+    """Alloys that a round measures."""
+    method: Annotated[str, Field(examples=list(RULES))] = "uniform"
+    """The rule that chooses them; the paper's is uniform, boundary looks for where glass ends."""
+    weights: Annotated[str, Field(examples=list(WEIGHTS))] = "even"
+    """What a uniform batch leans to: nothing, or where spectra disagree, or where Δq or glass is in doubt."""
+    confirm: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Alloys of each batch that are the best candidates of the last map, at most."""
     hold_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    approval: Literal["auto", "required"] = "auto"  # whether a person has to approve a batch before it is measured
+    """Share of each batch that is never learned from, where there is no test set; 0: left-out spectra judge alone."""
+    approval: Literal["auto", "required"] = "auto"
+    """Whether a person has to approve a batch before it is measured."""
 
     @field_validator("method")
     @classmethod
@@ -67,13 +73,20 @@ def _one_of(names: Collection[str], value: str) -> str:
 class StopConfig(Settings):
     """When enough is measured; see `glassmap.agent.planning.convergence.decide`."""
 
-    on: On = "mse"  # what has to settle: the MSE, the error of Δq, or which alloys of the map are a glass
-    tolerance: Share | None = None  # gain of two batches that isn't worth them, in its unit; by default of `TOLERANCES`
-    patience: Count = 1  # rounds in a row that say so
+    on: On = "mse"
+    """What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass."""
+    tolerance: Share | None = None
+    """Gain of two batches that isn't worth them; by default 0.05 of the MSE, 0.002 1/Å, or 0.02 of the map."""
+    patience: Count = 1
+    """Rounds in a row that have to say that it has settled."""
     max_rounds: Count = 12
-    max_spectra: Count | None = None  # measured, held out ones included
-    max_hours: Hours | None = None  # since the campaign began
-    max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = None  # of simulation
+    """Budget: rounds."""
+    max_spectra: Count | None = None
+    """Budget: spectra measured, held-out ones included."""
+    max_hours: Hours | None = None
+    """Budget: hours since the campaign began."""
+    max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Budget: hours of simulation times cores."""
 
     @model_validator(mode="after")
     def _is_in_its_unit(self) -> "StopConfig":

@@ -12,8 +12,10 @@ from glassmap.agent.config.settings import Settings, Workers
 class ScheduleConfig(Settings):
     """When `glassmap serve` looks after the campaign."""
 
-    advance_minutes: Annotated[float, Field(ge=0.1, le=100_000)] = 5.0  # between two looks
-    retrain: str | None = None  # when to train on what came since, such as "0 3 * * *": five fields, local time
+    advance_minutes: Annotated[float, Field(ge=0.1, le=100_000)] = 5.0
+    """Minutes between two looks at the campaign."""
+    retrain: str | None = None
+    """When to train on what came since, such as "0 3 * * *": minute hour day month weekday, local time."""
 
     @field_validator("retrain")
     @classmethod
@@ -31,15 +33,19 @@ class ScheduleConfig(Settings):
 class NotifyConfig(Settings):
     """Who is told when the campaign waits for a person, has stopped or failed; see `glassmap.flows.notify`."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")] | None = None  # is sent JSON by POST
-    command: str | None = None  # is given the same JSON on its standard input
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """An address that is sent JSON by POST."""
+    command: str | None = None
+    """A command that is given the same JSON on its standard input."""
 
 
 class DaskConfig(Settings):
     """Where `runner = "dask"` finds its workers; see `glassmap.flows.compute.dask_cluster`."""
 
-    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = None  # by default one of this machine
-    workers: Workers | None = None  # single-thread processes of this machine; by default one a core
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = None
+    """A scheduler's address, such as "tls://host:8786"; by default a cluster of this machine is started."""
+    workers: Workers | None = None
+    """Single-thread processes of a cluster of this machine; by default one a core."""
 
     @model_validator(mode="after")
     def _has_one_source_of_workers(self) -> "DaskConfig":

@@ -13,9 +13,13 @@ Hours = Annotated[float, Field(gt=0, le=1_000_000)]  # 114 years
 
 
 class Settings(BaseModel):
-    """A table of settings: frozen, and unknown keys are refused."""
+    """A table of settings: frozen, and unknown keys are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The string below a setting is what it means, with its unit: `glassmap init` writes it beside the setting, and
+    docs/campaign-file.md has it in its tables. One line each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     free: ClassVar[tuple[str, ...]] = ()  # what may change between two rounds: results don't depend on it
 

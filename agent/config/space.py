@@ -29,14 +29,19 @@ class SpaceConfig(Settings):
     free: ClassVar = ("step_at_pct", "bounds_at_pct", "edges", "max_elements", "limits")  # from the next plan on
 
     elements: tuple[str, ...]
+    """The system's elements, such as ["Co", "V", "Zr"]; axes of maps and columns of tables keep this order."""
     step_at_pct: Annotated[int, Field(gt=0, le=100)] = 1
+    """Step of the composition grid, at.%; 100 must be a multiple of it."""
     bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})
+    """Lowest and highest share of an element, at.%, such as {Co = [5, 85]}."""
     edges: bool = False
+    """Whether alloys that lack an element belong to the space: those on the edges and corners of the simplex."""
     max_elements: Annotated[int, Field(gt=0, le=118)] | None = None
+    """Most elements that an alloy may hold, such as 3 of 5; needs edges."""
     limits: tuple[str, ...] = ()
-    # Process variables beside the composition, such as {deposition_rate = "high"}: every model learns each spectrum's
-    # own, and plans and maps are held at these values. A list gives a map a value; its first is the one that counts.
+    """Further linear limits, at.%, such as ["V + Zr >= 20"]."""
     context: dict[str, ContextValue | tuple[ContextValue, ...]] = Field(default={})
+    """Process variables, such as {deposition_rate = "high"}, held at this value; a list makes a map for each."""
 
     @field_validator("context")
     @classmethod
@@ -88,11 +93,17 @@ class CorrectionsConfig(Settings):
     """What of a diffractometer is taken off every scan; see `glassmap.agent.data.corrections.Corrections`."""
 
     anode: Literal["Cr", "Fe", "Co", "Cu", "Mo", "Ag"]
-    polarization: Literal["removed", "kept"] | None = None  # divided out of scans, or put on simulated spectra
-    lorentz: Literal["removed", "kept"] | None = None  # the same; halos have none
-    monochromator: Annotated[float, Field(gt=0, lt=180)] | None = None  # its 2θ in degrees; graphite, Cu Kα: 26.6
-    k_alpha2: Annotated[float, Field(gt=0, lt=1)] | None = None  # stripped; its intensity over that of Kα1, near 0.5
-    instrument_width: Annotated[float, Field(gt=0, le=5)] | None = None  # degrees of 2θ, at half maximum; taken off
+    """Anode of the tube; its Kα lines are what the corrections go by."""
+    polarization: Literal["removed", "kept"] | None = None
+    """The polarization factor: divided out of scans, or kept there and put on simulated spectra."""
+    lorentz: Literal["removed", "kept"] | None = None
+    """The Lorentz factor, in the same way; halos have none."""
+    monochromator: Annotated[float, Field(gt=0, lt=180)] | None = None
+    """2θ of a monochromator, degrees; 26.6 for graphite and Cu Kα."""
+    k_alpha2: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Intensity of Kα2 over that of Kα1, near 0.5; its share is stripped from scans."""
+    instrument_width: Annotated[float, Field(gt=0, le=5)] | None = None
+    """The instrument's line width at half maximum, degrees of 2θ; taken off."""
 
     @model_validator(mode="after")
     def _does_something(self) -> "CorrectionsConfig":
@@ -114,14 +125,23 @@ class SpectrumConfig(Settings):
     free: ClassVar = ("substrate",)  # the file may move; what it holds is watched by the backend's fingerprint
 
     low: OnAxis | None = None
+    """Where the common axis begins, in its unit (1/Å, degrees or Å); every scan has to reach it."""
     high: OnAxis | None = None
+    """Where the common axis ends, in its unit; every scan has to reach it."""
     points: Annotated[int, Field(gt=0, le=100_000)] | None = None
-    substrate: Path | None = None  # a two-column scan of the bare substrate, subtracted from every spectrum …
-    substrate_scale: Factor | Literal["fit"] = 1.0  # … times this; "fit" takes as much as each film lets through
-    corrections: CorrectionsConfig | None = None  # of a diffractometer's scans
-    background: OnAxis | None = None  # half-width of the SNIP background that is removed; see `agent.data.spectrum`
-    scale: Literal["maximum", "smoothed maximum", "window"] = "smoothed maximum"  # what of each becomes 100 …
-    scale_window: tuple[OnAxis, OnAxis] | None = None  # … of "window": its mean over this range, such as the halo's
+    """Points of the common axis, evenly spaced."""
+    substrate: Path | None = None
+    """A two-column scan of the bare substrate, subtracted from every spectrum."""
+    substrate_scale: Factor | Literal["fit"] = 1.0
+    """Factor of the substrate's scan; "fit" takes as much of it as each film lets through."""
+    corrections: CorrectionsConfig | None = None
+    """What of a diffractometer is taken off every scan; a table of its own."""
+    background: OnAxis | None = None
+    """Half-width of the SNIP background that is removed, in the axis's unit; none by default."""
+    scale: Literal["maximum", "smoothed maximum", "window"] = "smoothed maximum"
+    """What of each spectrum becomes 100."""
+    scale_window: tuple[OnAxis, OnAxis] | None = None
+    """Range whose mean becomes 100 where scale = "window", in the axis's unit, such as the halo's."""
 
     def read(self) -> dict[str, Any]:
         """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""

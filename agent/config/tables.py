@@ -10,12 +10,14 @@ from glassmap.agent.config.settings import Settings
 class TableConfig(Settings):
     """The columns of a table of compositions."""
 
-    sample: str | None = None  # the column of sample names; by default the first, called file, sample or id
-    columns: dict[str, str] = Field(default={})  # of each element; by default those such as `Zr (at.%)`
-    unit: Literal["at.%", "wt.%"] | None = None  # where the columns don't say it
-    others: Literal["refuse", "leave out"] = (
-        "refuse"  # shares of other elements, such as oxygen; the rest closed to 100
-    )
+    sample: str | None = None
+    """The column of sample names; by default the first, called file, sample or id."""
+    columns: dict[str, str] = Field(default={})
+    """The column of each element, such as {Zr = "Zr L"}; by default those such as `Zr (at.%)`."""
+    unit: Literal["at.%", "wt.%"] | None = None
+    """The unit of the columns, where they don't say it."""
+    others: Literal["refuse", "leave out"] = "refuse"
+    """What becomes of other elements' shares, such as oxygen's; left out, the rest is closed to 100."""
 
     @model_validator(mode="after")
     def _columns_have_a_unit(self) -> "TableConfig":

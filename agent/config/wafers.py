@@ -27,7 +27,8 @@ class CandidatesConfig(TableConfig):
 
     free: ClassVar = ("table", "sample", "columns", "unit", "others")  # more may come; what is ordered stays as it is
 
-    table: tuple[Path, ...] = Field(min_length=1)  # CSV, spreadsheets, or data sets: sample, wafer, x, y, at.%
+    table: tuple[Path, ...] = Field(min_length=1)
+    """Tables (CSV, spreadsheets) or data sets of the samples that exist: sample, wafer, x and y (mm), at.%."""
 
     @field_validator("table", mode="before")
     @classmethod
@@ -38,15 +39,24 @@ class CandidatesConfig(TableConfig):
 class GunConfig(Settings):
     """A sputter gun: what it holds, where it stands, what it gives."""
 
-    target: str  # an element or an alloy, such as Co or Co50Zr50 (at.%)
-    azimuth: Annotated[float, Field(ge=-360, le=360)]  # degrees about the wafer's centre, from +x towards +y
-    tilt: Annotated[float, Field(ge=0, lt=90)]  # degrees from the wafer's normal, as the centre of the wafer sees it
-    distance: Millimetres  # from the gun to the centre of the wafer
-    aim: Annotated[float, Field(ge=-1000, le=1000)] = 0.0  # mm from the centre towards the gun, where its axis meets it
-    rate: Annotated[float, Field(gt=0, le=1e6)]  # nm/min at the centre of the wafer …
-    power: Watts  # … at this power
-    powers: tuple[Watts, Watts]  # lowest and highest
-    exponent: Annotated[float, Field(gt=0, le=50)] = 1.0  # of the cosine that it emits by
+    target: str
+    """What it sputters: an element or an alloy, such as Co or Co50Zr50 (at.%)."""
+    azimuth: Annotated[float, Field(ge=-360, le=360)]
+    """Where it stands, degrees about the wafer's centre from +x towards +y."""
+    tilt: Annotated[float, Field(ge=0, lt=90)]
+    """Degrees from the wafer's normal, as the centre of the wafer sees it."""
+    distance: Millimetres
+    """From the gun to the centre of the wafer, mm."""
+    aim: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
+    """Where its axis meets the wafer, mm from the centre towards the gun."""
+    rate: Annotated[float, Field(gt=0, le=1e6)]
+    """Deposition rate at the centre of the wafer at `power`, nm/min."""
+    power: Watts
+    """The power at which `rate` was found, W."""
+    powers: tuple[Watts, Watts]
+    """Lowest and highest power, W."""
+    exponent: Annotated[float, Field(gt=0, le=50)] = 1.0
+    """Exponent of the cosine that it emits by."""
 
     @field_validator("powers")
     @classmethod
@@ -59,11 +69,16 @@ class GunConfig(Settings):
 class MadeWafer(TableConfig):
     """A wafer that was made before: the powers it was made at, and the table that says what it holds."""
 
-    table: Path  # as those of `[candidates]`
-    wafer: str | None = None  # as the table calls it; None where it holds no other
-    powers: tuple[PowerOrOff, ...] | None = None  # of each gun, in their order; None where nobody knows them
+    table: Path
+    """The table of what it holds, as those of [candidates]."""
+    wafer: str | None = None
+    """The wafer's name in the table; may be left out where that holds no other."""
+    powers: tuple[PowerOrOff, ...] | None = None
+    """Power of each gun in their order, W, 0 where it was off; left out where nobody knows them."""
     minutes: Minutes | None = None
-    thickness: Nanometres | None = None  # at the centre, measured
+    """Minutes of deposition."""
+    thickness: Nanometres | None = None
+    """Thickness measured at the centre, nm."""
 
     @model_validator(mode="after")
     def _has_both(self) -> "MadeWafer":
@@ -79,13 +94,20 @@ class WaferConfig(Settings):
 
     free: ClassVar = ("diameter", "pitch", "edge", "minutes", "thickness", "guns", "made")
 
-    diameter: Millimetres = 100.0  # mm
-    edge: Annotated[float, Field(ge=0, le=1000)] = 5.0  # mm from the rim that hold no point
-    pitch: Millimetres = 3.0  # mm, between the points of the grid
+    diameter: Millimetres = 100.0
+    """Of a wafer, mm."""
+    edge: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    """Millimetres from the rim that hold no point."""
+    pitch: Millimetres = 3.0
+    """Between the points of the grid that is measured, mm."""
     guns: tuple[GunConfig, ...] = Field(min_length=1)
-    minutes: Minutes | None = None  # of deposition …
-    thickness: Nanometres | None = None  # … or as long as the centre takes to become so thick
-    made: tuple[MadeWafer, ...] = ()  # to calibrate rates and exponents by
+    """The sputter guns, a table [[wafer.guns]] each."""
+    minutes: Minutes | None = None
+    """Minutes of deposition; this or `thickness`."""
+    thickness: Nanometres | None = None
+    """How thick the centre is to become, nm; this or `minutes`."""
+    made: tuple[MadeWafer, ...] = ()
+    """Wafers that were made, to calibrate rates and exponents by, a table [[wafer.made]] each."""
 
     @model_validator(mode="after")
     def _fits(self) -> "WaferConfig":
@@ -141,8 +163,10 @@ class WaferConfig(Settings):
 class CostConfig(Settings):
     """What measuring costs, h of work or beam."""
 
-    wafer: CostHours = 8.0  # to make, mount and align one
-    point: CostHours = 0.05  # to measure one of its points
+    wafer: CostHours = 8.0
+    """Hours to make, mount and align a wafer."""
+    point: CostHours = 0.05
+    """Hours to measure one of its points."""
 
     def of(self, wafers: int, points: int) -> float:
         """Return the hours of so many wafers with so many points in all."""

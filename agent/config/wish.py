@@ -24,10 +24,14 @@ Range = tuple[float, float]
 class WishConfig(Settings):
     """The limits of `glassmap.agent.maps.wish.Wish`."""
 
-    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})  # of candidates; `space` bounds what is planned
-    max_cost_per_kg: PerKg | None = None  # US dollars, of the raw elements
-    density: tuple[Density, Density] | None = None  # lowest and highest, g/cm3, by Vegard's rule
-    prices: dict[str, PerKg] = Field(default={})  # US dollars a kilogram, in place of the listed ones of 2020
+    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})
+    """Lowest and highest share of an element in a candidate, at.%, such as {Co = [10, 60]}."""
+    max_cost_per_kg: PerKg | None = None
+    """Most that the raw elements of a candidate may cost, US dollars a kilogram."""
+    density: tuple[Density, Density] | None = None
+    """Lowest and highest density of a candidate, g/cm³, by Vegard's rule."""
+    prices: dict[str, PerKg] = Field(default={})
+    """Prices of elements, US dollars a kilogram, in place of the listed ones of 2020, such as {Co = 30.0}."""
 
     @field_validator("density")
     @classmethod

@@ -36,24 +36,40 @@ def _known_architecture(name: str) -> str:
 class TrainingConfig(BaseModel):
     """Everything that decides how an ensemble is trained; the defaults are the preset `default`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    architecture: Annotated[str, AfterValidator(_known_architecture)] = AUTO
+    architecture: Annotated[str, AfterValidator(_known_architecture), Field(examples=[AUTO, *ARCHITECTURES])] = AUTO
+    """The networks; auto is compact on a CPU, and large, with its own terms, on a GPU."""
     members: Annotated[int, Field(gt=0, le=1000)] = 5
-    stacked: bool = True  # the networks are stacked with the other base models, and each leaves out a fold of spectra
+    """Networks of the ensemble."""
+    stacked: bool = True
+    """Whether networks are stacked with a Gaussian process and trees, each leaving out a fold of spectra."""
     steps: Annotated[int, Field(gt=0, le=10_000_000)] = 2500
+    """Training steps of each network."""
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
+    """Spectra a training step."""
     learning_rate: Rate = 2e-3
+    """Learning rate of the generators (Adam)."""
     critic_learning_rate: Rate = 5e-4
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # Adam's first decay; its second is 0.99
-    energy: Weight = 1.0  # weight of the energy score of two draws, per 10 units of RMS intensity
-    fidelity: Weight = 1.0  # weight of the squared difference to the measured spectrum, per 100 units of MSE
-    adversarial: Weight = 0.0  # weight of passing for a measured spectrum before the discriminator
-    gradient_penalty: Weight = 0.0  # of the discriminator's squared slope a unit of RMS intensity, R1 and R2
-    composition: Weight = 0.0  # weight of the composition that the discriminator believes to see
-    vicinity: Literal["soft", "hard"] = "soft"  # how spectra near a target stand for it before the discriminator
-    jitter: Weight = 0.0  # of target compositions, in units of the median nearest-neighbour distance
-    averaging: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged generator weights, a step
+    """Learning rate of the discriminators, where there are any."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Adam's first decay; its second is 0.99."""
+    energy: Weight = 1.0
+    """Weight of the energy score of two draws, per 10 units of RMS intensity."""
+    fidelity: Weight = 1.0
+    """Weight of the squared difference to the measured spectrum, per 100 units of MSE."""
+    adversarial: Weight = 0.0
+    """Weight of passing for a measured spectrum before the discriminator; 0 trains none."""
+    gradient_penalty: Weight = 0.0
+    """Weight of the discriminator's squared slope a unit of RMS intensity, R1 and R2."""
+    composition: Weight = 0.0
+    """Weight of the composition that the discriminator believes to see."""
+    vicinity: Literal["soft", "hard"] = "soft"
+    """How spectra near a target composition stand for it before the discriminator."""
+    jitter: Weight = 0.0
+    """Noise on target compositions, in units of the median distance to the nearest neighbour."""
+    averaging: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the averaged generator weights, a step."""
 
     @property
     def is_generative(self) -> bool:

@@ -30,12 +30,19 @@ class Settings(BackendSettings):
     has_own_samples: ClassVar = True
 
     kind: str = "replay"
+    """Who measures: a data set, in which spectra are looked up."""
     dataset: Path
-    variable: str = "intensity"  # of the data set, where it holds several kinds of spectra; such as "rdf"
-    where: str | None = None  # only the samples that meet this, such as "cleaned"; see `SpectraSet.where`
+    """The data set, a NetCDF file."""
+    variable: str = "intensity"
+    """The kind of spectra, where the data set holds several, such as "rdf"."""
+    where: str | None = None
+    """Only samples that meet this, such as "cleaned" or "wafer=east"."""
     hold_out: Literal["random", "wafer", "batch"] = "random"
-    test_share: Share = 0.3  # of the data set, for `random`; the paper's
-    flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
+    """What judges the model: random samples, a wafer that it never saw, or a share of each batch."""
+    test_share: Share = 0.3
+    """Share of the data set that is held out where hold_out = "random"; the paper's."""
+    flagged: Literal["use", "hold"] = "hold"
+    """Whether flagged measurements are learned from before a person decides."""
 
     @property
     def has_test_set(self) -> bool:

@@ -36,15 +36,22 @@ class Settings(BackendSettings):
     # How LAMMPS is run; and the potential's file may move, what it holds is watched by the fingerprint.
     free: ClassVar = ("potential", "command", "workers", "timeout_hours")
 
-    potential: Literal["zhou", "zhou-fitted"] | Path  # an eam/alloy or eam/fs file, or generated
-    spectra: Literal["diffraction", "rdf"] = "diffraction"  # what is learned: intensity against q, or g(r)
-    wavelength: Annotated[float, Field(gt=0, le=3)] | None = None  # Å; diffraction is then against 2θ
+    potential: Literal["zhou", "zhou-fitted"] | Path
+    """An eam/alloy or eam/fs file; or zhou, generated from a mixing rule, or zhou-fitted, of Zr-Cu-Al."""
+    spectra: Literal["diffraction", "rdf"] = "diffraction"
+    """What is learned: diffracted intensity against q, or g(r)."""
+    wavelength: Annotated[float, Field(gt=0, le=3)] | None = None
+    """Wavelength, Å; where it is given, diffraction is against 2θ."""
     preset: Literal["quick", "paper"] = "quick"
-    # What differs from the preset, such as atoms; see `glassmap.simulation.melt_quench`
+    """The protocol: 1000 atoms in half a minute, or the published 40 000."""
     protocol: dict[str, ProtocolNumber] = Field(default={})
-    command: str | None = None  # such as "srun -n 8 lmp"; by default LAMMPS of this environment, or `lmp`
-    workers: Workers | None = None  # simulations at a time; by default one a core
-    timeout_hours: Hours | None = None  # of one simulation; by default generous for its size
+    """What differs from the preset, such as {atoms = 2000, quench_rate = 5e13} (K/s)."""
+    command: str | None = None
+    """How LAMMPS is called, such as "srun -n 8 lmp"; by default that of this environment, or `lmp`."""
+    workers: Workers | None = None
+    """Simulations at a time; by default one a core."""
+    timeout_hours: Hours | None = None
+    """Most hours that a simulation may take; by default generous for its size."""
 
     @model_validator(mode="after")
     def _has_an_angle(self) -> "Settings":

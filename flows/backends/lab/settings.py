@@ -24,16 +24,26 @@ class Settings(BackendSettings):
     takes_deliveries: ClassVar = True
     knows_context: ClassVar = True
 
-    drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)  # folders that results arrive in
-    columns: Literal["q", "two_theta"]  # what the first column of a scan of text is; instrument files hold 2θ
-    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None  # Å, of scans over 2θ that don't say theirs
-    composition: Literal["measured", "target"] = "measured"  # a scan waits for its row of a table, or takes the target
+    drop: tuple[Path, ...] = Field(default=(Path("drop"),), min_length=1)
+    """Folders that results arrive in; they are only read."""
+    columns: Literal["q", "two_theta"]
+    """What the first column of a scan of text is; instrument files say theirs."""
+    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None
+    """Wavelength of scans over 2θ that don't say theirs, Å; 1.5406 for Cu Kα1."""
+    composition: Literal["measured", "target"] = "measured"
+    """Whether a scan waits for its row of a composition table, or takes the target."""
     table: TableConfig = TableConfig()
-    tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0  # of each element, to match a scan by composition
-    minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8  # of a batch, to go on without the rest
-    patience_hours: Patience = 72.0  # since the order, before it goes on without the rest
-    quiet_seconds: Patience = 10.0  # a file that changed since is still being written
-    flagged: Literal["use", "hold"] = "hold"  # whether flagged measurements are learned from before a person decides
+    """How composition tables are read; a table of its own."""
+    tolerance_at_pct: Annotated[float, Field(gt=0, le=20)] = 1.0
+    """How far each element may be off, at.%, to match a scan by its composition."""
+    minimum_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of a batch that has to be in to go on without the rest."""
+    patience_hours: Patience = 72.0
+    """Hours since the order before it goes on without the rest."""
+    quiet_seconds: Patience = 10.0
+    """Seconds that a file has to lie unchanged; else it is still being written."""
+    flagged: Literal["use", "hold"] = "hold"
+    """Whether flagged measurements are learned from before a person decides."""
 
     def check(self, space: SpaceConfig, spectrum: SpectrumConfig) -> None:
         """Refuse a campaign whose axis is left open, or whose table has a column for another element."""
