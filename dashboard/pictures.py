@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Literal
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from glassmap.agent.config.campaign import slug
 from glassmap.agent.data.composition import label
@@ -40,6 +41,7 @@ from glassmap.dashboard.plots.for_print import (
     draw_peak_maps,
     draw_reliability,
     draw_wafers,
+    save,
 )
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.reliability import evidence_of
@@ -67,14 +69,16 @@ def draw_pictures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
 
 def draw_curve(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
     """Draw the learning curve; nothing before the first round is judged."""
-    paths = _paths(folder, "learning-curve", formats) if campaign.curve else []
+    return _saved(picture_of_curve(campaign), folder, "learning-curve", formats) if campaign.curve else []
+
+
+def picture_of_curve(campaign: CampaignSnapshot) -> Figure:
+    """Return the learning curve, drawn; empty before the first round is judged."""
     expected = {measure: expected_of(campaign, measure) for measure in measures_of(campaign.curve)}
     title = f"{_title(campaign)}: errors on spectra never learned from"
     if trend := say_trend(campaign):
         title += f"; {trend}"
-    for path in paths:
-        draw_learning_curve(campaign.curve, path, title=title, expected=expected)
-    return paths
+    return draw_learning_curve(campaign.curve, title=title, expected=expected)
 
 
 def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -89,49 +93,57 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
     paths: list[Path] = []
     for held, (round_, path) in maps.items():
         ending = "" if path == campaign.map[1] else f"-{slug(held)}"
-        paths += _draw_map(campaign, read_map_of(campaign, round_, path), archive, folder, formats, held, ending)
+        map_ = read_map_of(campaign, round_, path)
+        for column in columns_to_draw(campaign, map_, archive):
+            name = "p-glass" if column == P_GLASS else f"{column.replace('_', '-')}-map"
+            page = picture_of_map(campaign, map_, archive, column, held=held)
+            paths += _saved(page, folder, f"{name}{ending}", formats)
     return paths
 
 
-def _draw_map(
-    campaign: CampaignSnapshot,
-    map_: Map,
-    archive: SpectraArchive,
-    folder: Path,
-    formats: Sequence[Format],
-    held: str,
-    ending: str,
-) -> list[Path]:
-    """Draw P(glass) and every figure of one map, `held` at some process variables."""
-    measured, paths = archive.measured, list[Path]()
+def columns_to_draw(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> list[str]:
+    """Return what of a map is drawn: P(glass), where it can be said, and every figure that the map has."""
+    names = [*([P_GLASS] if campaign.has_glass_boundary else []), *(figure.name for figure in FIGURES)]
+    of_all = {name: map_.measured(archive.known.figures, name) for name in names if name in map_.figures}
+    return [name for name, measured in of_all.items() if measured is not None]  # not what is newer than the map
+
+
+def picture_of_map(
+    campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive, column: str, *, held: str = ""
+) -> Figure:
+    """Return one column of a ternary's map, drawn beside what was measured of it.
+
+    Args:
+        campaign: Of three elements.
+        map_: Of it.
+        archive: Of the same round.
+        column: Of `columns_to_draw`.
+        held: The process variables that the map is held at, in words.
+    """
+    measured = archive.measured
+    everywhere, here = map_.measured(archive.known.figures, column), map_.measured(measured.figures, column)
+    assert everywhere is not None and here is not None, "of `columns_to_draw`"
     learned, flagged = ~measured.hold_out, campaign.flagged_used
+    words = {P_GLASS: "P(glass)"} | {figure.name: f"{figure.label} of the first peak" for figure in FIGURES}
     title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
-    headline = "" if say_failure(campaign.status.peaks_found) else f"\n{say_glass(map_.glass)} by {map_.rule.say()}"
-    drawn = {P_GLASS: ("p-glass", "P(glass)")} if campaign.has_glass_boundary else {}
-    drawn |= {f.name: (f"{f.name.replace('_', '-')}-map", f"{f.label} of the first peak") for f in FIGURES}
-    for column, (name, words) in drawn.items():
-        everywhere, here = map_.measured(archive.known.figures, column), map_.measured(measured.figures, column)
-        if column not in map_.figures or everywhere is None or here is None:
-            continue  # what is older than the figure
-        boundary = boundary_over(campaign, map_, column)
-        for path in _paths(folder, f"{name}{ending}", formats):
-            draw_peak_maps(
-                (map_.compositions, map_.values(column)),
-                (archive.known.compositions, everywhere),
-                (measured.compositions[learned], here[learned]),
-                path,
-                quantity=QUANTITIES[column],
-                elements=campaign.elements,
-                limits=colour_limits(map_, archive, column),
-                known=map_.values("known"),
-                extrapolated=say_extrapolated(map_.extrapolated),
-                flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
-                title=f"{title}: {words}, learned from {learned.sum()} spectra{headline if boundary else ''}",
-                failure=say_failure(campaign.status.peaks_found),
-                boundary=boundary,
-            )
-            paths.append(path)
-    return paths
+    title += f": {words[column]}, learned from {learned.sum()} spectra"
+    failure, boundary = say_failure(campaign.status.peaks_found), boundary_over(campaign, map_, column)
+    if boundary and not failure:
+        title += f"\n{say_glass(map_.glass)} by {map_.rule.say()}"
+    return draw_peak_maps(
+        (map_.compositions, map_.values(column)),
+        (archive.known.compositions, everywhere),
+        (measured.compositions[learned], here[learned]),
+        quantity=QUANTITIES[column],
+        elements=campaign.elements,
+        limits=colour_limits(map_, archive, column),
+        known=map_.values("known"),
+        extrapolated=say_extrapolated(map_.extrapolated),
+        flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
+        title=title,
+        failure=failure,
+        boundary=boundary,
+    )
 
 
 def draw_best_median_worst(
@@ -154,10 +166,9 @@ def draw_best_median_worst(
     title = f"{_title(campaign)}, round {archive.round}: of {n_held} spectra never learned from"
     if coverage := say_coverage(archive):
         title += f"\n{coverage}"
-    paths = _paths(folder, "examples", formats)
-    for path in paths:
-        draw_examples(campaign.axis_name, campaign.axis, examples, path, band=band, title=title)
-    return paths
+    return _saved(
+        draw_examples(campaign.axis_name, campaign.axis, examples, band=band, title=title), folder, "examples", formats
+    )
 
 
 def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -167,10 +178,7 @@ def draw_held_out_figures(campaign: CampaignSnapshot, folder: Path, formats: Seq
         return []
     title = f"{_title(campaign)}, round {archive.round}: alloys that the model had not seen"
     rule = rule_of(campaign, read_last_map(campaign))
-    paths = _paths(folder, "parity", formats)
-    for path in paths:
-        draw_parity(panels, path, title=title, rule=rule)
-    return paths
+    return _saved(draw_parity(panels, title=title, rule=rule), folder, "parity", formats)
 
 
 def draw_wafers_of(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -191,19 +199,16 @@ def draw_wafers_of(campaign: CampaignSnapshot, folder: Path, formats: Sequence[F
         return []
     discs = [(wafer, discs_of(wafer, seen, campaign, map_, archive)) for wafer in drawn]
     title = f"{_title(campaign)}: {seen.reach.say(campaign.elements)}"
-    paths = _paths(folder, "wafers", formats)
-    for path in paths:
-        draw_wafers(
-            seen.wafers,
-            discs,
-            path,
-            elements=campaign.elements,
-            reach=seen.reach,
-            blend=seen.blend,
-            diameter=seen.diameter,
-            title=fill(title, 100),
-        )
-    return paths
+    page = draw_wafers(
+        seen.wafers,
+        discs,
+        elements=campaign.elements,
+        reach=seen.reach,
+        blend=seen.blend,
+        diameter=seen.diameter,
+        title=fill(title, 100),
+    )
+    return _saved(page, folder, "wafers", formats)
 
 
 def draw_how_sure(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
@@ -218,14 +223,14 @@ def draw_how_sure(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Fo
     if not (found := evidence_of(archive, rule_of(campaign, map_))):
         return []
     title = f"{_title(campaign)}, round {archive.round}: what was said of alloys, and what was measured of them"
-    paths = _paths(folder, "reliability", formats)
+    return _saved(draw_reliability(found, title=title), folder, "reliability", formats)
+
+
+def _saved(page: Figure, folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
+    paths = [folder / f"{name}.{format_}" for format_ in formats]
     for path in paths:
-        draw_reliability(found, path, title=title)
+        save(page, path)
     return paths
-
-
-def _paths(folder: Path, name: str, formats: Sequence[Format]) -> list[Path]:
-    return [folder / f"{name}.{format_}" for format_ in formats]
 
 
 def _title(campaign: CampaignSnapshot) -> str:

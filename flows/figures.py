@@ -24,7 +24,7 @@ from glassmap.agent.peaks.reference import fit_peak, fitted_profile
 from glassmap.agent.peaks.states import SAID, state_of
 from glassmap.agent.shapes import Axis, Composition, Compositions
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure
+from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure, save
 from glassmap.dashboard.plots.words import BAND
 from glassmap.simulation.potential import Potential
 from glassmap.simulation.structure import Q, Structure, curves_of
@@ -93,16 +93,16 @@ def generate_alloy(
     error = float(ensemble.expected_errors(block)[row])
     known = say_known(error, ensemble.known_below, distance)
     title = f"{_title(store)}: {alloy}{f', {said}' if said else ''}, generated after round {round_}"
-    draw_generated(
+    picture = draw_generated(
         name,
         axis,
         predicted.mean,
         half_width,
-        png,
         band=band,
         title=f"{title}\n{fill(figures, LINE)}".rstrip(),
         warning="" if error < ensemble.known_below else known,
     )
+    save(picture, png)
     return GeneratedAlloy(
         [csv, png], said and f"held at {said}{unlearned and '. '}{unlearned}", figures, nearest, known
     )
@@ -133,15 +133,15 @@ def draw_simulation(structure: Structure, potential: Potential, path: Path) -> P
     """Draw g(r), total and partial, and S(q) with its fitted first peak, of one simulated alloy, as a PNG."""
     r, rdfs, factors = curves_of(structure)
     found = fit_peak(Q, factors["no window"]).say()
-    draw_structure(
+    picture = draw_structure(
         r,
         rdfs,
         Q,
         factors,
         fitted_profile(Q, factors["no window"]),
-        path,
         title=f"{structure.label}, {sum(structure.counts)} atoms, potential {potential.name}: {found}",
     )
+    save(picture, path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Pictures for print, PNG or SVG: learning curve, map of a ternary, spectra, structure. Arrays in, a file out."""
+"""Pictures for print and notebooks: learning curve, map of a ternary, spectra, structure. Arrays in, a figure out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,16 +84,14 @@ _FONT = 9  # points, beside a ternary
 
 def draw_learning_curve(
     curve: Sequence[CurvePoint],
-    path: Path,
     *,
     title: str,
     expected: Mapping[Measure, Sequence[Expected]] | None = None,
-) -> None:
+) -> Figure:
     """Draw what the hold-out says, by each measure, against the number of spectra learned from.
 
     Args:
         curve: One point a round, oldest first.
-        path: PNG or SVG to write.
         title: Above all.
         expected: What the next batches are expected to bring, by measure.
     """
@@ -124,7 +122,7 @@ def draw_learning_curve(
     if curve:
         figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=4, loc="outside lower center")
     figure.suptitle(title, parse_math=False)
-    _save(figure, path)
+    return figure
 
 
 def _draw_estimates(axes: Axes, known: Sequence[tuple[int, Estimate]], style: str, **look: Any) -> None:
@@ -138,7 +136,6 @@ def draw_peak_maps(
     generated: tuple[GridCompositions, PerAlloy],
     measured: tuple[Compositions, PerSample],
     learned: tuple[TakenCompositions, PerSample],
-    path: Path,
     *,
     quantity: Quantity,
     elements: Sequence[str],
@@ -149,14 +146,13 @@ def draw_peak_maps(
     title: str,
     failure: str,
     boundary: Boundary | None,
-) -> None:
+) -> Figure:
     """Draw the map of a figure of a ternary beside the measured one, on one colour scale.
 
     Args:
         generated: Atomic fractions of the grid `(g, 3)` and the figure; NaN (no trustworthy peak) stays grey.
         measured: The same of the measured alloys.
         learned: The same of what the model learned from, drawn on top of the generated map.
-        path: PNG or SVG to write.
         quantity: Which it is.
         elements: Top, left, right corner.
         limits: Of the colours.
@@ -214,26 +210,24 @@ def draw_peak_maps(
         names.append(f"{boundary.name}; dashed: extrapolated")
     page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
-    _save(page, path)
+    return page
 
 
 def draw_wafers(
     wafers: Sequence[Wafer],
     discs: Sequence[tuple[Wafer, Sequence[Shown]]],
-    path: Path,
     *,
     elements: Sequence[str],
     reach: Reach,
     blend: Blend,
     diameter: float | None,
     title: str,
-) -> None:
+) -> Figure:
     """Draw what of a ternary each wafer reaches, and below a row of discs for each of some wafers.
 
     Args:
         wafers: All, of which a ternary shows the outlines.
         discs: Those that have a row, with what their points are coloured by.
-        path: PNG or SVG to write.
         elements: Of the campaign; of other than three the reach is left out.
         reach: Of the space.
         blend: The colours of alloys.
@@ -259,7 +253,7 @@ def draw_wafers(
             alike = [axes for axes, one in zip(panels, shown, strict=False) if one.limits == limits and one.scale]
             colours = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("disc", scale))
             part.colorbar(colours, ax=alike, shrink=0.8)
-    _save(page, path)
+    return page
 
 
 def _draw_reach(axes: Axes, wafers: Sequence[Wafer], reach: Reach, elements: Sequence[str], blend: Blend) -> None:
@@ -326,18 +320,16 @@ def draw_examples(
     axis_name: str,
     axis: Axis,
     examples: Sequence[tuple[str, Spectrum, Spectrum, Spectrum]],
-    path: Path,
     *,
     band: str,
     title: str,
-) -> None:
+) -> Figure:
     """Draw generated spectra against measured ones.
 
     Args:
         axis_name: `q`, `two_theta` or `r`.
         axis: Shape `(q,)`.
         examples: Caption, measured spectrum, generated mean and the half-width of its band, each `(q,)`.
-        path: PNG or SVG to write.
         band: What the band is.
         title: Above all.
     """
@@ -351,15 +343,14 @@ def draw_examples(
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
     panels[-1].set_xlabel(AXIS_TITLES[axis_name])
     figure.suptitle(title, parse_math=False)
-    _save(figure, path)
+    return figure
 
 
-def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, rule: GlassRule | None) -> None:
+def draw_parity(panels: Sequence[Pairs], *, title: str, rule: GlassRule | None) -> Figure:
     """Draw figures of held-out alloys, generated against measured, a panel each.
 
     Args:
         panels: At least one.
-        path: PNG or SVG to write.
         title: Above all.
         rule: Whose threshold is marked; None marks nothing.
     """
@@ -379,15 +370,14 @@ def draw_parity(panels: Sequence[Pairs], path: Path, *, title: str, rule: GlassR
         axes.legend(frameon=False, fontsize=9, loc="upper left")
         axes.set_title(fill(pairs.say().replace(" %", "\u00a0%"), 64), fontsize=8.5, loc="left", parse_math=False)
     page.suptitle(title, parse_math=False)
-    _save(page, path)
+    return page
 
 
-def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> None:
+def draw_reliability(found: Sequence[Evidence], *, title: str) -> Figure:
     """Draw what P(glass) and the intervals of Δq are worth: what was said of alloys against what was measured.
 
     Args:
         found: At least one kind of alloys.
-        path: PNG or SVG to write.
         title: Above all.
     """
     groups = list(dict.fromkeys(name for one in found for name in one.of_delta_q))
@@ -429,7 +419,7 @@ def draw_reliability(found: Sequence[Evidence], path: Path, *, title: str) -> No
     page.legend(*right.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     said = [fill(" ".join(one.say()[:2]).replace(" %", "\u00a0%"), 140) for one in found]
     page.suptitle("\n".join([title, *said]), fontsize=9, parse_math=False)
-    _save(page, path)
+    return page
 
 
 def _bars(shares: Sequence[Share]) -> Float[np.ndarray, "2 n"]:
@@ -454,12 +444,11 @@ def draw_generated(
     axis: Axis,
     mean: Spectrum,
     half_width: Spectrum,
-    path: Path,
     *,
     band: str,
     title: str,
     warning: str = "",
-) -> None:
+) -> Figure:
     """Draw one generated spectrum with its band, and above all in red what warns of it; else as `draw_examples`."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     if warning:
@@ -469,17 +458,16 @@ def draw_generated(
     axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity")
     axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.legend(frameon=False)
-    _save(figure, path)
+    return figure
 
 
-def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *, title: str) -> None:
+def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, *, title: str) -> Figure:
     """Draw a flagged spectrum over those of the nearest measured alloys, for a person to decide.
 
     Args:
         q: 1/Å, shape `(q,)`.
         flagged: 0-100, shape `(q,)`.
         neighbours: The nearest first, shape `(n, q)`.
-        path: PNG or SVG to write.
         title: What it is and why it is flagged.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -491,22 +479,20 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, path: Path, *,
     axes.set(xlabel=AXIS_TITLES["q"], ylabel="intensity", xlim=(q[0], q[-1]))
     axes.set_title(title, fontsize=9, wrap=True, parse_math=False)
     axes.legend(frameon=False)
-    _save(figure, path)
+    return figure
 
 
 def draw_model_curves(
     curves: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
-    path: Path,
     *,
     floor: float | None = None,
     published: float | None = None,
-) -> None:
+) -> Figure:
     """Draw median and range over splits of every model's test MSE against the number of spectra, both logarithmic.
 
     Args:
         curves: A panel each, by its title: the MSE of each split, by model (of `MODEL_LABELS`) and number of spectra
             learned from.
-        path: PNG to write.
         floor: MSE of a perfect model, where it is known.
         published: The paper's MSE at 40 spectra, where there is one to draw.
     """
@@ -536,7 +522,7 @@ def draw_model_curves(
         panels[0].legend(frameon=False, fontsize=9)
     else:
         figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=5, loc="outside lower center")
-    _save(figure, path)
+    return figure
 
 
 def draw_structure(
@@ -545,10 +531,9 @@ def draw_structure(
     q: Axis,
     structure_factors: Mapping[str, Spectrum],
     profile: tuple[ScanAxis, Scan],
-    path: Path,
     *,
     title: str,
-) -> None:
+) -> Figure:
     """Draw g(r) and S(q) of a structure, with the fitted first peak.
 
     Args:
@@ -557,7 +542,6 @@ def draw_structure(
         q: 1/Å, shape `(q,)`.
         structure_factors: S(q) by name, the one for the eye first, shape `(q,)` each.
         profile: q (1/Å) and S of the fitted peak within its window, shape `(p,)` each; empty where there is none.
-        path: PNG or SVG to write.
         title: Above both.
     """
     figure = Figure(figsize=(12, 4.4), layout="constrained")
@@ -575,7 +559,7 @@ def draw_structure(
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     figure.suptitle(title, parse_math=False)
-    _save(figure, path)
+    return figure
 
 
 def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, half_width: Spectrum, band: str) -> None:
@@ -585,7 +569,8 @@ def _draw_generated(axes: Axes, axis: Axis, mean: Spectrum, half_width: Spectrum
     axes.set_xlim(axis[0], axis[-1])
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG, as its name ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"font.size": 10}):
         figure.savefig(path, dpi=150)

@@ -236,9 +236,9 @@ def compare(
         records = [{"n": one.n, "seed": one.seed, "model": one.model, **one.errors} for one in judged]
         write_json(json_file, {"dataset": dataset.stem, "split": split, "errors": records, "sentences": sentences})
         if picture is not None:
-            from glassmap.dashboard.plots.for_print import draw_model_curves
+            from glassmap.dashboard.plots.for_print import draw_model_curves, save
 
-            draw_model_curves({f"{dataset.stem}: {seeds} {split} splits": mse_by_size(judged)}, picture)
+            save(draw_model_curves({f"{dataset.stem}: {seeds} {split} splits": mse_by_size(judged)}), picture)
             say(f"Picture: {picture}")
 
 

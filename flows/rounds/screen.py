@@ -5,7 +5,7 @@ import numpy as np
 from glassmap.agent.data.composition import label
 from glassmap.agent.data.outliers import nearest_rows, screen, witnesses
 from glassmap.agent.data.spectrum import q_axis
-from glassmap.dashboard.plots.for_print import draw_flagged
+from glassmap.dashboard.plots.for_print import draw_flagged, save
 from glassmap.flows.rounds.campaign import OpenCampaign
 from glassmap.flows.rounds.judge import context_of
 from glassmap.flows.rounds.train import last_ensemble
@@ -37,13 +37,13 @@ def screen_new(campaign: OpenCampaign, round_: int) -> None:
     )
     flagged = {row: reason for row, reason in enumerate(reasons) if reason}
     for row, reason in flagged.items():
-        draw_flagged(
+        picture = draw_flagged(
             q,
             spectra[row],
             spectra[nearest_rows(compositions, row)],
-            store.folder / "pictures" / f"flagged-{used[row].id}.png",
             title=f"{used[row].id}, {label(compositions[row], campaign.config.space.elements)}: {reason}",
         )
+        save(picture, store.folder / "pictures" / f"flagged-{used[row].id}.png")
     with store.transaction():
         store.record_screening([m.id for m, is_new in zip(used, new, strict=True) if is_new])
         for row, reason in flagged.items():

@@ -10,7 +10,7 @@ from glassmap.agent.data.composition import SAME_ALLOY
 from glassmap.agent.data.dataset import SpectraSet
 from glassmap.agent.data.spectrum import mean_squared_error
 from glassmap.agent.models.config import TrainingConfig
-from glassmap.dashboard.plots.for_print import draw_model_curves
+from glassmap.dashboard.plots.for_print import draw_model_curves, save
 from glassmap.flows.compare import read_prepared
 from tests.benchmarks.spectra import draw_split, judge_models
 
@@ -89,4 +89,4 @@ def draw(records: Sequence[dict[str, Any]], picture: Path, *, floor: float | Non
     for record in records:
         panel = curves.setdefault(f"{title}, {record['split']}", {})
         panel.setdefault(record["model"], {}).setdefault(record["n"], []).append(record["mse"])
-    draw_model_curves(curves, picture, floor=floor, published=published)
+    save(draw_model_curves(curves, floor=floor, published=published), picture)

@@ -86,21 +86,16 @@ def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
     assert page.get_by_text("fitted first peak, generated").count() == 1
 
 
-def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
-    browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(browser, tmp_path: Path):
     n = 20
     grid = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)]) / n
     widths = np.where(grid[:, 2] > 0.8, np.nan, 0.3 + 0.5 * grid[:, 0])
     known, elements, limits = (grid[:, 1] < 0.5).astype(float), ("Co", "V", "Zr"), (0.3, 0.8)
-    boundary, printed = Boundary(widths, (0.57, 0.4), "widths"), []
-    save = for_print._save
-    monkeypatch.setattr(for_print, "_save", lambda page, path: (save(page, path), printed.append(page)))
-    for_print.draw_peak_maps(
+    boundary = Boundary(widths, (0.57, 0.4), "widths")
+    printed = for_print.draw_peak_maps(
         (grid, widths),
         (grid, widths),
         (grid[:0], widths[:0]),
-        tmp_path / "map.png",
         quantity=QUANTITIES[DELTA_Q.name],
         elements=elements,
         limits=limits,
@@ -111,7 +106,8 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
         failure="",
         boundary=boundary,
     )
-    in_print, axes = imread(tmp_path / "map.png")[..., :3], printed[0].axes[0]
+    for_print.save(printed, tmp_path / "map.png")
+    in_print, axes = imread(tmp_path / "map.png")[..., :3], printed.axes[0]
     figure = draw_ternary(
         grid, widths, quantity="delta_q", elements=elements, limits=limits, known=known, boundary=boundary
     )
@@ -127,7 +123,7 @@ def test_the_ternaries_of_print_and_browser_laid_over_each_other_agree(
         return np.array(triangle["origin"]) + points * np.array([triangle["edge"], -triangle["edge"]])
 
     def to_print(points: np.ndarray) -> np.ndarray:
-        x, y = axes.transData.transform(points).T * len(in_print) / printed[0].bbox.height
+        x, y = axes.transData.transform(points).T * len(in_print) / printed.bbox.height
         return np.stack([x, len(in_print) - y], axis=1)
 
     def mean_colour(picture: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:

@@ -14,7 +14,6 @@ from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.dashboard.plots import for_print
 from glassmap.dashboard.report import write_report
 from tests.support.command_line import glassmap
 from tests.support.pages import look, words
@@ -162,7 +161,7 @@ def test_no_page_report_or_picture_calls_a_map_without_peaks_a_success(
     assert ":green" not in words(page) and "is largest at" not in words(page)
     assert f":red[{told}" in words(look(monkeypatch, folder.parent, "map", "mute"))
     drawn: list[Figure] = []
-    monkeypatch.setattr(for_print, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: drawn.append(figure))
     write_report(folder, tmp_path / "mute.html")
     assert f"<strong class=failure>{told}" in (tmp_path / "mute.html").read_text()
     titles = [figure.get_suptitle() for figure in drawn]
