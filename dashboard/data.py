@@ -259,9 +259,11 @@ def read_asking(folder: Path) -> Asking:
     """Return what people may ask for, and did."""
     with CampaignStore.read_only(folder) as store:
         existing, taken = store.existing(), store.taken_samples()
-        gone = {one.wafer for one in store.excluded_wafers()}
+        gone = store.given_up_wafers()
         each = enumerate(zip(existing.wafers, existing.names, strict=True))
-        free = [k for k, (w, name) in each if w not in gone and (plain_name(w), plain_name(name)) not in taken]
+        free = [
+            k for k, (w, name) in each if plain_name(w) not in gone and (plain_name(w), plain_name(name)) not in taken
+        ]
         waiting = [one for one in store.requests if one.round is None]
         return Asking(waiting, existing.select(np.array(free, dtype=np.intp)))
 

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from glassmap.agent.config.campaign import first_own_round
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignError, SpaceExhausted
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import ExcludedWafer, Measurement, SuggestionStatus
+from glassmap.agent.store.records import ExcludedWafer, Measurement, Suggestion, SuggestionStatus
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.orders import write_orders
 from glassmap.flows.rounds.plan import Replacements, plan_replacements
@@ -93,35 +94,32 @@ def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", 
     Raises:
         CampaignError: If it was given up before.
     """
-    store = campaign.store
-    for one in store.excluded_wafers():
-        if one.wafer == wafer:
-            raise CampaignError(
-                f"{wafer} {'has failed' if one.kind == 'failed' else 'is rejected'} already: {one.reason} `glassmap "
-                f"retry {store.folder} {wafer}` has it planned again."
-            )
-    pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]
-    at = store.last_stage()
-    here = [one for one in pending if at and (at.name, at.round) == ("measure", one.round) and at.status != "done"]
-    nowhere, exclusion = ".", "abandoned" if kind == "failed" else kind
-    planned = {one.name for one in store.wafers()}
-    keeps = kind == "rejected" and wafer in planned  # its alloys count as covered, so that another is made in its place
-    lost = [] if keeps else [wafer]
-    others = Replacements([], None)
-    try:
-        if here:
-            others = plan_replacements(campaign, here[0].round, here, without=[wafer], lost=lost)
-    except SpaceExhausted as error:
-        nowhere = f"; nothing could be planned in its place. {error}"
-    with _recording(store, [one.id for one in pending]):
-        pending = [one for one in store.suggestions(pending=True) if one.wafer == wafer]  # some may have come
-        store.exclude_wafer(ExcludedWafer(wafer, kind, reason, store.person, now()))
-        store.log(f"wafer {kind}", f"{wafer}: {reason}", subject=wafer)
-        for one in pending:
-            store.record_exclusion(one.id, exclusion, f"{wafer} {kind}: {reason}")
-        others.record(store)
-        for other in others.suggestions:
-            store.log("planned", f"in place of a point of {wafer}", subject=other.id)
+    store, exclusion = campaign.store, "abandoned" if kind == "failed" else kind
+    planned = {plain_name(one.name) for one in store.wafers()}
+    keeps = kind == "rejected" and plain_name(wafer) in planned  # its alloys count as covered, so that another is made
+    while True:
+        _refuse_given_up(store, wafer)
+        seen, nowhere, others = _Waited.of(store, wafer), ".", Replacements([], None)
+        try:
+            if seen.here:
+                lost = [] if keeps else [wafer]
+                others = plan_replacements(campaign, seen.here[0].round, seen.here, without=[wafer], lost=lost)
+        except SpaceExhausted as error:
+            nowhere = f"; nothing could be planned in its place. {error}"
+        with _recording(store, [one.id for one in seen.pending]):
+            _refuse_given_up(store, wafer)
+            is_as_seen = _Waited.of(store, wafer) == seen  # else some came meanwhile, or the round went on
+            if is_as_seen:
+                store.exclude_wafer(ExcludedWafer(wafer, kind, reason, store.person, now()))
+                store.log(f"wafer {kind}", f"{wafer}: {reason}", subject=wafer)
+                for one in seen.pending:
+                    store.record_exclusion(one.id, exclusion, f"{wafer} {kind}: {reason}")
+                others.record(store)
+                for other in others.suggestions:
+                    store.log("planned", f"in place of a point of {wafer}", subject=other.id)
+        if is_as_seen:
+            break
+    pending = seen.pending
     said = f"{wafer} {'is rejected' if kind == 'rejected' else 'has failed'}"
     if pending:
         said += f": {len(pending)} of its points are no longer waited for"
@@ -132,13 +130,41 @@ def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", 
     return said + nowhere
 
 
+class _Waited(NamedTuple):
+    """What is waited for on a wafer, and what a plan of other alloys in its place rests on."""
+
+    pending: list[Suggestion]
+    here: list[Suggestion]  # those of the batch that is being measured
+    n_asked: int  # in that batch, of whatever wafer
+
+    @classmethod
+    def of(cls, store: CampaignStore, wafer: str) -> Self:
+        """Look what is waited for now."""
+        pending = [one for one in store.suggestions(pending=True) if plain_name(one.wafer) == plain_name(wafer)]
+        at = store.last_stage()
+        if at is None or at.name != "measure" or at.status == "done":
+            return cls(pending, [], 0)
+        here = [one for one in pending if one.round == at.round]
+        return cls(pending, here, len(store.suggestions(round_=at.round)))
+
+
+def _refuse_given_up(store: CampaignStore, wafer: str) -> None:
+    """Refuse a wafer that was given up before."""
+    for one in store.excluded_wafers():
+        if plain_name(one.wafer) == plain_name(wafer):
+            raise CampaignError(
+                f"{wafer} {'has failed' if one.kind == 'failed' else 'is rejected'} already: {one.reason} `glassmap "
+                f"retry {store.folder} {wafer}` has it planned again."
+            )
+
+
 def retry_wafer(store: CampaignStore, wafer: str, reason: str) -> str:
     """Plan of a wafer again that was given up; its points that are abandoned are waited for again.
 
     Raises:
         CampaignError: If it was not given up.
     """
-    if wafer not in {one.wafer for one in store.excluded_wafers()}:
+    if plain_name(wafer) not in store.given_up_wafers():
         raise CampaignError(
             f"{wafer} is neither rejected nor has it failed; only such a wafer can be tried again. `glassmap log "
             f"{store.folder} --about {wafer}` says what was done to it."

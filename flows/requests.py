@@ -9,12 +9,13 @@ from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace, label, parse_composition
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError, CompositionError
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import NEAR_AT_PCT, candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Request
 from glassmap.flows.rounds.campaign import Start, next_round, open_backends
-from glassmap.flows.rounds.candidates import Choice, known_candidates
+from glassmap.flows.rounds.candidates import Choice, key_of, known_candidates
 
 SHOWN = 6  # names, in a message
 
@@ -91,7 +92,7 @@ class _Asked(NamedTuple):
         """Return whether another request asks for the same."""
         mine = self.request
         if mine.sample and other.sample:
-            return (mine.wafer, mine.sample) == (other.wafer, other.sample)
+            return key_of(mine.wafer, mine.sample) == key_of(other.wafer, other.sample)
         return float(np.linalg.norm(np.subtract(mine.composition, other.composition))) <= SAME_ALLOY
 
 
@@ -130,8 +131,9 @@ def _found(
 
 def _nearest(text: str, candidates: Samples, elements: Sequence[str], wafer: str, store: CampaignStore) -> int:
     """Return the row of the sample that is nearest to an alloy that a person names."""
-    gone = {one.wafer for one in store.excluded_wafers()}
-    rows = [row for row, where in enumerate(candidates.wafers) if (not wafer or where == wafer) and where not in gone]
+    gone, on = store.given_up_wafers(), plain_name(wafer)
+    lie = enumerate(map(plain_name, candidates.wafers))
+    rows = [row for row, where in lie if (not on or where == on) and where not in gone]
     samples = candidates.select(np.array(rows, dtype=np.intp))
     try:
         found = candidate_named(text, samples.compositions, elements)
@@ -147,11 +149,11 @@ def _check_wafer(wafer: str, candidates: Samples, store: CampaignStore) -> None:
     """Refuse a wafer that has no candidates, or that nothing is planned of any more."""
     if not wafer:
         return
-    if wafer not in candidates.wafers:
+    if not len(candidates.on(wafer)):
         there = _listed(candidates.wafer_names) or "none that has a name"
         raise CampaignError(f"No candidate lies on a wafer {wafer}; there are {there}. Call it as its table does.")
     for one in store.excluded_wafers():
-        if one.wafer == wafer:
+        if plain_name(one.wafer) == plain_name(wafer):
             raise CampaignError(
                 f"Nothing of {wafer} is measured any more: it is {one.kind}, {one.reason}. `glassmap retry "
                 f"{store.folder} {wafer}` has it planned of again."

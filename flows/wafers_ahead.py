@@ -8,6 +8,7 @@ import numpy as np
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import WEIGHTS
 from glassmap.agent.planning.wafers import Aim, Unreached, unreached
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -61,9 +62,9 @@ def look_ahead(folder: Path, *, n: int, points: int | None, weights: str | None)
         taken, leaning = store.taken(since=campaign.at(round_).since), leaning_of(campaign, round_)
         size = points or config.planning.batch
         found = plan_next(campaign, round_, choice, n, size, taken=taken, leaning=leaning)
-        gone = {one.wafer for one in store.excluded_wafers()}
+        gone = store.given_up_wafers()
         assert isinstance(choice.candidates, Samples), "its free part is some"
-        lie = [row for row, wafer in enumerate(choice.candidates.wafers) if wafer not in gone]
+        lie = [row for row, wafer in enumerate(choice.candidates.wafers) if plain_name(wafer) not in gone]
         held = [choice.candidates.compositions[np.array(lie, dtype=np.intp)], taken]
         out = unreached(
             Aim.of(config.space.build(), known=taken),

@@ -58,8 +58,8 @@ class Samples:
         return tuple(dict.fromkeys(name for name in self.wafers if name))
 
     def on(self, wafer: str) -> Rows:
-        """Return the rows of a wafer."""
-        return np.flatnonzero(np.array(self.wafers) == wafer)
+        """Return the rows of a wafer, by its plain name."""
+        return np.flatnonzero(np.array([plain_name(name) for name in self.wafers]) == plain_name(wafer))
 
     def with_others(self, others: "Samples") -> "Samples":
         """Return these and others, in that order."""
@@ -90,17 +90,23 @@ class Samples:
 
     @classmethod
     def joined(cls, parts: Sequence["Samples"]) -> "Samples":
-        """Return several lists, one at least, as one; of a sample that stands in more than one the last counts."""
+        """Return several lists, one at least, as one; of a sample that stands in more than one the last counts.
+
+        Names are compared by their plain forms; a wafer is called as where it comes first.
+        """
         last = {
-            (wafer, plain_name(name)): (part, row)
+            (plain_name(wafer), plain_name(name)): (part, row)
             for part in parts
             for row, (wafer, name) in enumerate(zip(part.wafers, part.names, strict=True))
         }
         if not last:
             return parts[0]
+        called = dict[str, str]()
+        for name in (name for part in parts for name in part.wafers):
+            called.setdefault(plain_name(name), name)
         return cls(
             tuple(part.names[row] for part, row in last.values()),
-            tuple(part.wafers[row] for part, row in last.values()),
+            tuple(called[wafer] for wafer, _ in last),
             np.array([part.compositions[row] for part, row in last.values()]),
             np.array([part.x[row] for part, row in last.values()]),
             np.array([part.y[row] for part, row in last.values()]),
@@ -133,17 +139,27 @@ def read_samples(
         others: Whether shares of other elements are refused, or left out and the rest closed to 100.
 
     Raises:
-        DatasetError: If one can't be read, or holds other elements.
+        DatasetError: If one can't be read, or holds other elements; or if two name a sample alike, and neither says on
+            which wafer it lies.
         CompositionError: If a row's shares don't sum to 100.
     """
-    return Samples.joined(
-        [
-            _read_dataset(path, elements)
-            if path.suffix == ".nc"
-            else _read_table(path, elements, sample, columns, unit, elements if others == "leave out" else None)
-            for path in paths
-        ]
-    )
+    parts = [
+        _read_dataset(path, elements)
+        if path.suffix == ".nc"
+        else _read_table(path, elements, sample, columns, unit, elements if others == "leave out" else None)
+        for path in paths
+    ]
+    named = dict[str, Path]()  # the samples of no wafer, and the first table that names each
+    for path, part in zip(paths, parts, strict=True):
+        unplaced = [name for name, wafer in zip(part.names, part.wafers, strict=True) if not wafer]
+        for name in unplaced:
+            if (first := named.setdefault(plain_name(name), path)) is not path:
+                raise DatasetError(
+                    f"{first.name} and {path.name} both name a sample {name}, and neither says on which wafer it lies, "
+                    "so that one would take the other's place. Add a column `wafer`, or give each sample a name of its "
+                    "own."
+                )
+    return Samples.joined(parts)
 
 
 def _read_table(

@@ -59,14 +59,19 @@ class Measurements(Settings):
 
         A wafer that was to be made and was rejected isn't lost: another is to be made, and not the same again.
         """
+        made = {plain_name(name) for (name,) in self._db.execute("SELECT name FROM wafers")}
+        given_up = [
+            (plain_name(name), kind) for name, kind in self._db.execute("SELECT wafer, kind FROM wafer_exclusions")
+        ]
+        lost = {*map(plain_name, without), *(name for name, kind in given_up if kind == "failed" or name not in made)}
+        if not lost:
+            return []
         rows = self._db.execute(
-            """SELECT composition FROM suggestions WHERE round >= :since
-            AND wafer IN (SELECT wafer FROM wafer_exclusions WHERE kind = 'failed' OR wafer NOT IN (
-                SELECT name FROM wafers) UNION SELECT value FROM json_each(:without))
+            """SELECT composition, wafer FROM suggestions WHERE round >= ? AND wafer <> ''
             AND NOT EXISTS (SELECT 1 FROM spectra WHERE suggestion = suggestions.id)""",
-            {"since": since, "without": json.dumps([*without])},
+            [since],
         )
-        return [text for (text,) in rows]
+        return [text for text, wafer in rows if plain_name(wafer) in lost]
 
     def off_targets(self, *, since: int) -> list[str]:
         """Return the suggestions, by id, that a laboratory found further off than is allowed, in a round or later."""

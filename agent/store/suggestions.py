@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.shapes import Compositions
 from glassmap.agent.store.connection import now
@@ -173,12 +174,9 @@ class Suggestions(Settings):
 
     def excluded_suggestions(self, wafer: str) -> list[Excluded]:
         """Return the suggestions on a wafer that no measurement is waited for, by a person's word."""
-        rows = self._rows(
-            f"""SELECT {", ".join(Excluded._fields)} FROM exclusions
-            WHERE suggestion IN (SELECT id FROM suggestions WHERE wafer = ?) ORDER BY rowid""",
-            [wafer],
-        )
-        return [Excluded(**row) for row in rows]
+        rows = self._db.execute("SELECT id, wafer FROM suggestions WHERE wafer <> ''")
+        there = {id_ for id_, on in rows if plain_name(on) == plain_name(wafer)}
+        return [one for one in self.exclusions() if one.suggestion in there]
 
     def forget_exclusion(self, suggestion: str) -> None:
         """Wait for a suggestion's measurement again, failed or not; call within a transaction."""

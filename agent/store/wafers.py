@@ -56,35 +56,37 @@ class Wafers(Settings):
 
     def forget_wafer_exclusion(self, wafer: str) -> None:
         """Plan of a wafer again; call within a transaction."""
-        self._execute("DELETE FROM wafer_exclusions WHERE wafer = ?", [wafer])
+        self._forget_wafer("wafer_exclusions", wafer)
 
     def excluded_wafers(self) -> list[ExcludedWafer]:
         """Return the wafers that nothing is planned of any more, in the order that was said."""
         return [ExcludedWafer(**row) for row in self._rows("SELECT * FROM wafer_exclusions ORDER BY rowid")]
 
+    def given_up_wafers(self) -> set[str]:
+        """Return the wafers, by their plain names, that nothing is planned of any more."""
+        return {plain_name(one.wafer) for one in self.excluded_wafers()}
+
     def record_gain(self, one: WaferGain) -> None:
         """Record what the rest of a wafer would bring, in place of what was said before; call within a transaction."""
         values = one._asdict() | {"is_enough": int(one.is_enough), "next": json.dumps(one.next)}
-        self._execute("DELETE FROM wafer_gains WHERE wafer = ?", [one.wafer])
+        self._forget_wafer("wafer_gains", one.wafer)
         names = ", ".join(f":{name}" for name in WaferGain._fields)
         self._execute(f"INSERT INTO wafer_gains ({', '.join(WaferGain._fields)}) VALUES ({names})", values)
 
     def wafer_gains(self) -> list[WaferGain]:
         """Return what the rest of each wafer would bring, the last reckoned last; of none that is given up."""
-        rows = self._rows(
-            """SELECT * FROM wafer_gains WHERE wafer NOT IN (SELECT wafer FROM wafer_exclusions)
-            ORDER BY rowid"""
-        )
+        gone = self.given_up_wafers()
         return [
             WaferGain(**row | {"is_enough": bool(row["is_enough"]), "next": tuple(json.loads(row["next"]))})
-            for row in rows
+            for row in self._rows("SELECT * FROM wafer_gains ORDER BY rowid")
+            if plain_name(row["wafer"]) not in gone
         ]
 
     def count_spared(self, round_: int) -> int:
         """Return how many of a round's alloys that are waited for lie on a wafer of which enough is measured."""
-        query = f"""SELECT COUNT(*) FROM suggestions WHERE round = ? AND wafer IN (
-            SELECT wafer FROM wafer_gains WHERE is_enough) AND {PENDING}"""
-        return self._value(query, [round_])
+        enough = {plain_name(name) for (name,) in self._db.execute("SELECT wafer FROM wafer_gains WHERE is_enough")}
+        query = f"SELECT wafer, COUNT(*) FROM suggestions WHERE round = ? AND {PENDING} GROUP BY wafer"
+        return sum(count for wafer, count in self._db.execute(query, [round_]) if plain_name(wafer) in enough)
 
     def points_of(self, wafer: str) -> Samples:
         """Return the points of a wafer that are known: of the last plan's samples, of what was asked for, of tables.
@@ -133,19 +135,25 @@ class Wafers(Settings):
     def measured_points(self) -> list[MeasuredPoint]:
         """Return every measurement on a wafer that isn't retracted, in the order they came; as found, else as asked."""
         rows = self._rows(
-            """SELECT spectra.id, COALESCE(json_extract(facts, '$.wafer'), suggestions.wafer) AS wafer,
-                COALESCE(json_extract(facts, '$.sample'), suggestions.sample, '') AS sample, spectra.composition,
-                state = 'used' AND NOT spectra.hold_out AS is_learned
+            """SELECT spectra.id, COALESCE(NULLIF(json_extract(facts, '$.wafer'), ''), suggestions.wafer) AS wafer,
+                COALESCE(NULLIF(json_extract(facts, '$.sample'), ''), suggestions.sample, '') AS sample,
+                spectra.composition, state = 'used' AND NOT spectra.hold_out AS is_learned
             FROM spectra LEFT JOIN suggestions ON suggestions.id = suggestion
-            WHERE state <> 'retracted' AND COALESCE(json_extract(facts, '$.wafer'), suggestions.wafer, '') <> ''
-            ORDER BY spectra.rowid"""
+            WHERE state <> 'retracted' ORDER BY spectra.rowid"""
         )
         return [
             MeasuredPoint(
                 **row | {"composition": tuple(json.loads(row["composition"])), "is_learned": bool(row["is_learned"])}
             )
             for row in rows
+            if row["wafer"]
         ]
+
+    def _forget_wafer(self, table: str, wafer: str) -> None:
+        known = [name for (name,) in self._db.execute(f"SELECT wafer FROM {table}")]
+        for name in known:
+            if plain_name(name) == plain_name(wafer):
+                self._execute(f"DELETE FROM {table} WHERE wafer = ?", [name])
 
     def _samples(self, rows: Sequence[Mapping[str, Any]]) -> Samples:
         nowhere = [[np.nan if row[axis] is None else row[axis] for row in rows] for axis in ("x", "y")]

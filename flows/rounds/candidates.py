@@ -10,7 +10,7 @@ from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.samples import Samples, read_samples
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.outside_text import plain_name
-from glassmap.agent.planning.acquisition import distance_to, rows_of
+from glassmap.agent.planning.acquisition import NEAR_AT_PCT, distance_to, rows_of
 from glassmap.agent.shapes import CandidateCompositions, TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import Request, Suggestion
@@ -102,12 +102,14 @@ class Choice:
         if isinstance(candidates, CompositionSpace):
             self.free: CompositionSpace | Samples = candidates
             return
-        gone = {*without, *(one.wafer for one in store.excluded_wafers())}
+        gone = {*map(plain_name, without)} | store.given_up_wafers()
+        chosen = None if only is None else {*map(plain_name, only)}
         called = enumerate(zip(candidates.wafers, candidates.names, strict=True))
         free = [
             row
             for row, (wafer, name) in called
-            if not (_key(wafer, name) in self._taken or wafer in gone) and (only is None or wafer in only)
+            if not (key_of(wafer, name) in self._taken or plain_name(wafer) in gone)
+            and (chosen is None or plain_name(wafer) in chosen)
         ]
         self._rows = np.array(free, dtype=np.intp)
         self.free = candidates.select(self._rows)
@@ -116,6 +118,12 @@ class Choice:
     def alloys(self) -> CompositionSpace | CandidateCompositions:
         """The space, or the compositions of the samples that are free, shape `(c, e)`."""
         return self.free if isinstance(self.free, CompositionSpace) else self.free.compositions
+
+    def composition(self, row: int) -> tuple[float, ...]:
+        """Return what stands in a row of `alloys`, atomic fraction."""
+        alloys = self.alloys
+        found = alloys.compositions(np.array([row]))[0] if isinstance(alloys, CompositionSpace) else alloys[row]
+        return tuple(found.tolist())
 
     def with_covered(self, taken: TakenCompositions) -> "Choice":
         """Return the same with the samples of a list, too, that lie where something is taken.
@@ -149,19 +157,25 @@ class Choice:
             taken: Such alloys, shape `(t, e)`; of samples the store knows which are.
         """
         if request.sample:
-            return _key(request.wafer, request.sample) in self._taken
+            return key_of(request.wafer, request.sample) in self._taken
         return bool((np.linalg.norm(taken - request.composition, axis=1) <= SAME_ALLOY).any())
 
     def row_of(self, request: Request) -> int | None:
-        """Return the row of `alloys` that a person asked for; None where it is among them no more."""
+        """Return the row of `alloys` that a person asked for; None where it is among them no more.
+
+        For an alloy without a sample the nearest stands, up to `NEAR_AT_PCT` away.
+        """
         if isinstance(self.free, CompositionSpace) or not request.sample:
-            wanted = np.array([request.composition])
-            return int(rows_of(self.alloys, wanted)[0]) if len(self.free) else None
+            if not len(self.free):
+                return None
+            row = int(rows_of(self.alloys, np.array([request.composition]))[0])
+            away = np.linalg.norm(np.subtract(self.composition(row), request.composition))
+            return row if 100 * away <= NEAR_AT_PCT else None
         called = enumerate(zip(self.free.wafers, self.free.names, strict=True))
-        wanted = _key(request.wafer, request.sample)
-        return next((row for row, one in called if _key(*one) == wanted), None)
+        wanted = key_of(request.wafer, request.sample)
+        return next((row for row, one in called if key_of(*one) == wanted), None)
 
 
-def _key(wafer: str, name: str) -> tuple[str, str]:
+def key_of(wafer: str, name: str) -> tuple[str, str]:
     """Return what a sample is compared by; see `CampaignStore.taken_samples`."""
     return plain_name(wafer), plain_name(name)

@@ -90,11 +90,12 @@ def _made_by_campaign(settings: WaferConfig, store: CampaignStore) -> list["Depo
     """Return the wafers that were planned and whose table came, as far as it says where its points lie."""
     from glassmap.agent.planning.sputtering import Deposition
 
-    failed, found = {one.wafer for one in store.excluded_wafers() if one.kind == "failed"}, list["Deposition"]()
+    failed = {plain_name(one.wafer) for one in store.excluded_wafers() if one.kind == "failed"}
+    found = list["Deposition"]()
     for planned in store.wafers():
         powers, points = _powers_of(planned, settings), store.table_points(planned.name)
         placed = np.flatnonzero(np.isfinite(points.x) & np.isfinite(points.y))
-        if powers is not None and len(placed) and planned.name not in failed:
+        if powers is not None and len(placed) and plain_name(planned.name) not in failed:
             points = points.select(placed)
             at = (points.x, points.y, points.compositions)
             found.append(Deposition(powers.tolist(), *at, minutes=planned.minutes, name=planned.name))

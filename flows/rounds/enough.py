@@ -20,7 +20,7 @@ def weigh_wafers(campaign: OpenCampaign) -> None:
     Done as often as one likes: what is recorded tells what it was reckoned from. The log says once that it is enough.
     """
     store = campaign.store
-    gone = {plain_name(one.wafer) for one in store.excluded_wafers()}
+    gone = store.given_up_wafers()
     measured = dict[str, list[MeasuredPoint]]()
     for one in store.measured_points():
         if plain_name(one.wafer) not in gone:

@@ -10,7 +10,7 @@ import numpy as np
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import kind_of, settings_of
 from glassmap.agent.config.campaign import first_own_round, held_of
-from glassmap.agent.outside_text import spreadsheet_cell
+from glassmap.agent.outside_text import plain_name, spreadsheet_cell
 from glassmap.agent.planning.stage_path import stage_path
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import PlannedWafer, Suggestion
@@ -107,8 +107,8 @@ def by_stage(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
 
 def _recipes(store: CampaignStore, wafers: Collection[str]) -> list[PlannedWafer]:
     """Return how those of some wafers are made that are planned to be, and aren't given up."""
-    gone = {one.wafer for one in store.excluded_wafers()}
-    return [one for one in store.wafers() if one.name in wafers and one.name not in gone]
+    asked = {*map(plain_name, wafers)} - store.given_up_wafers()
+    return [one for one in store.wafers() if plain_name(one.name) in asked]
 
 
 def _csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:

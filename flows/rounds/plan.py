@@ -7,15 +7,10 @@ import numpy as np
 
 from glassmap.agent.data.composition import CompositionSpace
 from glassmap.agent.data.samples import compositions_of
-from glassmap.agent.planning.acquisition import (
-    Batch,
-    coverage_of,
-    plan_batch,
-    spread_evenly,
-)
+from glassmap.agent.planning.acquisition import NEAR_AT_PCT, Batch, coverage_of, plan_batch, spread_evenly
 from glassmap.agent.shapes import TakenCompositions
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import PlannedBy, Suggestion
+from glassmap.agent.store.records import PlannedBy, Request, Suggestion
 from glassmap.flows.rounds.campaign import OpenCampaign, holds_out, least_batch, spectra_left
 from glassmap.flows.rounds.candidates import Choice, candidates_of
 from glassmap.flows.rounds.leaning import leaning_of
@@ -34,7 +29,8 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     candidates, before = candidates_of(campaign, round_), store.taken(since=at.since)
     choice = Choice(candidates, store)
     requests = {} if at.is_guide else requested(campaign, round_, choice)
-    first = [*requests.values()][:size]
+    first = [*{one.row: one for one in reversed(requests.values())}.values()][::-1][:size]  # a sample once
+    asked_for = {one.row for one in first}
     confirm = min(config.planning.confirm, size - 1 - len(first))  # leaves at least one to the rule
     first += to_confirm(campaign, round_, choice, max(0, confirm), taken=_with(before, first))
     taken = _with(before, first)
@@ -65,15 +61,31 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
         for wafer in wafers.to_make if wafers else ():
             store.record_wafer(wafer)
         if not at.is_guide:
-            answered = {*[*requests][:size], *(one for one in store.requests if choice.has_taken(one, before))}
+            answered = {one for one, wanted in requests.items() if wanted.row in asked_for}
+            answered |= {one for one in store.requests if choice.has_taken(one, before)}
             store.record_requests(
                 [one._replace(round=one.round or round_) if one in answered else one for one in store.requests]
             )
+            _log_unmet(store, [one for one in store.requests if one.round is None and one not in requests])
         store.log("planned", f"round {round_}: {len(suggestions)} alloys{on}, mean distance {coverage.mean:.2f} at.%")
         for warning in wafers.warnings if wafers else ():
             store.log("to look at", warning)
         store.end_stage(round_, "plan", "done")
     return "done"
+
+
+def _log_unmet(store: CampaignStore, requests: Sequence[Request]) -> None:
+    """Log of each request once why it is in no batch; call within a transaction."""
+    for one in requests:
+        name = one.named(store.elements)
+        alike = "" if one.sample else f", and none lies within {NEAR_AT_PCT} at.% of it"
+        call = f"{one.sample or name}{f' --wafer {one.wafer}' if one.wafer else ''}"
+        said = (
+            f"{name} is requested, but not among what may be planned now{alike}. It waits until it is; `glassmap "
+            f"request {store.folder} {call} --withdraw` takes it back."
+        )
+        if all(line.detail != said for line in store.log_lines()):
+            store.log("to look at", said)
 
 
 def _with(taken: TakenCompositions, wanted: Sequence[Wanted]) -> TakenCompositions:

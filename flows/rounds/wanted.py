@@ -29,7 +29,7 @@ def requested(campaign: OpenCampaign, round_: int, choice: Choice) -> dict[Reque
     """
     taken = campaign.store.taken(since=campaign.at(round_).since)
     return {
-        one: Wanted(row, one.composition, one.why)
+        one: Wanted(row, choice.composition(row), one.why)
         for one in campaign.store.requests
         if one.round in (None, round_) and not choice.has_taken(one, taken) and (row := choice.row_of(one)) is not None
     }

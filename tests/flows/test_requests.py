@@ -12,7 +12,7 @@ from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import ExcludedWafer
+from glassmap.agent.store.records import ExcludedWafer, Request
 from glassmap.flows.actions import reject
 from glassmap.flows.backends.protocol import open_backend
 from glassmap.flows.requests import request, withdraw
@@ -104,13 +104,13 @@ def test_a_sample_of_a_wafer_is_asked_for_by_its_name_and_ordered_with_its_place
         with pytest.raises(CampaignError, match=rf"{one} is the name of 3 samples, on W1, W2, W3\. Say"):
             request(store, [one], "")
         with pytest.raises(CampaignError, match=f"{one} of W2, Co.* is measured, pending, rejected or requested"):
-            request(store, [f"W2/{one}"], "")
+            request(store, [f"W2/{one}"], "", wafer="w2")
         with pytest.raises(CampaignError, match="No candidate lies on a wafer W9; there are W1, W2, W3"):
             request(store, [one], "", wafer="W9")
         with pytest.raises(CampaignError, match=r"W2-99 is neither the name of a sample nor an alloy: .*Samples are"):
             request(store, ["W2-99"], "")
         with store.transaction():
-            store.exclude_wafer(ExcludedWafer("W1", "failed", "it peels off", "ada", now()))
+            store.exclude_wafer(ExcludedWafer("w1", "failed", "it peels off", "ada", now()))
         with pytest.raises(CampaignError, match="Nothing of W1 is measured any more: it is failed, it peels off"):
             request(store, [f"W1-{one}"], "")
         assert [(asked.wafer, asked.sample) for asked in store.requests] == [("W2", one), ("W3", other)], "or none"
@@ -148,6 +148,36 @@ def test_an_alloy_stands_for_the_nearest_sample_and_is_no_longer_wanted_once_it_
         assert store.suggestions(round_=2)[0].sample == str(free[1] + 1)
         with pytest.raises(CampaignError, match="is in the batch of round 2 already"):
             withdraw(store, names[1:], "")
+
+
+def test_an_alloy_that_waits_while_a_table_is_added_is_the_nearest_sample_once_or_waits_on(tmp_path: Path):
+    table = ["sample,Co (at.%),V (at.%),Zr (at.%)", "a,40.5,29.8,29.7", "b,20,20,60", "c,60,20,20", "d,20,60,20", ""]
+    (tmp_path / "edx.csv").write_text("\n".join(table))
+    settings = TINY | {"spectrum": {"low": 1.5, "high": 4.5, "points": 96}, "backend": LAB}
+    CampaignConfig.of(settings, source="test").to_toml(tmp_path / FILE_NAME)
+    plan(tmp_path, 1)
+    with CampaignStore.amend(tmp_path, person="ada") as store:
+        taken = {one.composition for one in store.suggestions()}
+        near = [(0.4, 0.3, 0.3), (0.41, 0.3, 0.29)]
+        for composition in (*near, (0.1, 0.45, 0.45)):
+            assert composition not in taken
+            with store.transaction():
+                store.record_requests([*store.requests, Request(composition, "ada", "", now())])
+    samples = {"candidates": {"table": "edx.csv"}, "planning": {"batch": 3}}
+    CampaignConfig.of(settings | samples, source="test").to_toml(tmp_path / FILE_NAME)
+    for round_ in (2, 3):
+        plan(tmp_path, round_)
+    with CampaignStore.read_only(tmp_path) as store:
+        first, *rest = store.suggestions(round_=2)
+        assert (first.sample, first.why) == ("a", "requested by ada")
+        assert first.composition == pytest.approx((0.405, 0.298, 0.297)), "as the table says it"
+        assert len({one.sample for one in rest} | {"a"}) == 3, "a sample is ordered once"
+        assert [one.round for one in store.requests] == [2, 2, None]
+        [line] = [line.detail for line in store.log_lines() if line.event == "to look at"]
+    assert line.startswith(
+        "Co10V45Zr45 is requested, but not among what may be planned now, and none lies within 2 at.%"
+    )
+    assert line.endswith("Co10V45Zr45 --withdraw` takes it back.")
 
 
 def test_the_best_candidates_of_the_last_map_are_confirmed_by_samples_that_exist(tmp_path: Path, small_dataset: Path):

@@ -54,6 +54,17 @@ def test_a_sample_that_exists_is_taken_once_it_is_asked_for_or_measured(store: C
     assert store.taken_samples() == {("w3", "w3-17"), ("w3", "18")}
 
 
+def test_a_measurement_lies_on_the_wafer_that_was_found_else_on_that_which_was_asked_for(store: CampaignStore):
+    asked = [BATCH[0]._replace(id=f"r001-1{k}", sample=str(k), wafer="W3") for k in range(3)]
+    with store.transaction():
+        store.add_to_batch(asked)
+        for one, facts in zip(asked, ({"wafer": ""}, {"wafer": "W4", "sample": "9"}, {}), strict=True):
+            store.record_spectrum(one, np.array(ALLOYS[0]), SPECTRUM, backend="lab", facts=facts)
+        store.record_spectrum(None, np.array(ALLOYS[1]), SPECTRUM, backend="lab", id_="u0001", round_=1)
+    found = [(one.id, one.wafer, one.sample) for one in store.measured_points()]
+    assert found == [("r001-10", "W3", "0"), ("r001-11", "W4", "9"), ("r001-12", "W3", "2")]
+
+
 def test_a_suggestion_is_measured_once(store: CampaignStore):
     record_all(store)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), store.transaction():

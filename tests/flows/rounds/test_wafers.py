@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.planning.sputtering import points_of
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.connection import now
+from glassmap.agent.store.records import ExcludedWafer
+from glassmap.flows import actions
 from glassmap.flows.actions import give_up_wafer, reject, retry
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.chamber import calibration_of
@@ -115,6 +119,60 @@ def test_a_wafer_that_failed_covers_nothing_and_can_be_tried_again(tmp_path: Pat
             give_up_wafer(campaign, wafer, "failed", "all fell")
         with pytest.raises(SpaceExhausted, match=r"Name more tables under \[candidates\]"):
             STAGES["plan"](campaign, 2)
+
+
+def test_a_wafer_is_the_same_however_it_is_spelled(tmp_path: Path):
+    run(write_lab(tmp_path))
+    [first] = on_wafers(tmp_path)
+    write_table(tmp_path / "edx.csv", {name.lower(): centre for name, centre in THREE.items()})
+    with open_campaign(tmp_path) as campaign:
+        store = campaign.store
+        give_up_wafer(campaign, first, "failed", "it broke")
+        assert first.lower() not in {one.wafer.lower() for one in store.suggestions(pending=True)}
+        with store.transaction():
+            store.forget_wafer_exclusion(first)
+            store.exclude_wafer(ExcludedWafer(first.lower(), "failed", "it broke", "ada", now()))
+        lost = {one.composition for one in store.suggestions() if one.wafer == first}
+        assert lost and lost.isdisjoint(map(tuple, store.taken().tolist()))
+        with pytest.raises(CampaignError, match=f"{first} has failed already"):
+            give_up_wafer(campaign, first, "rejected", "")
+        STAGES["plan"](campaign, 2)
+        assert first.lower() not in {one.wafer.lower() for one in store.suggestions(round_=2)}
+        assert retry(store, [first], "").endswith("8 of its points are waited for again.")
+        assert not store.excluded_wafers()
+
+
+def test_what_comes_while_other_points_are_planned_has_the_plan_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(write_lab(tmp_path))
+    [first] = on_wafers(tmp_path)
+    planned, plan_replacements = list[int](), actions.plan_replacements
+
+    def slow(*args: Any, **kwargs: Any) -> object:
+        found = plan_replacements(*args, **kwargs)
+        planned.append(len(found.suggestions))
+        if len(planned) == 1:
+            with CampaignStore.amend(tmp_path, person="lab") as other:
+                actions.abandon(other, ["r001-02"], "it is measured elsewhere")
+        return found
+
+    monkeypatch.setattr(actions, "plan_replacements", slow)
+    with open_campaign(tmp_path) as campaign:
+        said = give_up_wafer(campaign, first, "failed", "it broke")
+        assert planned == [8, 7] and "7 of its points are no longer waited for; planned instead: 7 points" in said
+        assert len(campaign.store.suggestions(pending=True)) == 7
+        monkeypatch.setattr(actions, "plan_replacements", plan_replacements)
+        [second] = on_wafers(tmp_path)
+
+        def twice(*args: Any, **kwargs: Any) -> object:
+            with CampaignStore.amend(tmp_path, person="lab") as other, other.transaction():
+                other.exclude_wafer(ExcludedWafer(second, "failed", "it fell", "lab", now()))
+            return plan_replacements(*args, **kwargs)
+
+        monkeypatch.setattr(actions, "plan_replacements", twice)
+        with pytest.raises(CampaignError, match=f"{second} has failed already: it fell"):
+            give_up_wafer(campaign, second, "failed", "it broke")
 
 
 def test_a_single_point_is_replaced_on_the_wafer_that_was_begun(tmp_path: Path):

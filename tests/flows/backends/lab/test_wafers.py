@@ -173,6 +173,30 @@ def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(la
         read_samples([tmp_path / "twice.csv"], ["Co", "V", "Zr"])
 
 
+def test_tables_that_number_samples_alike_and_name_no_wafer_are_refused_and_of_a_named_one_the_last_counts(
+    tmp_path: Path,
+):
+    def table(name: str, first: str, *rows: str) -> Path:
+        (tmp_path / name).write_text("\n".join([f"{first},Co (at.%),V (at.%),Zr (at.%)", *rows, ""]))
+        return tmp_path / name
+
+    plain = [
+        table("w1.csv", "sample", "1,60,20,20", "2,50,30,20"),
+        table("w2.csv", "sample", "3,20,60,20", "2,20,50,30"),
+    ]
+    with pytest.raises(Exception, match=r"w1\.csv and w2\.csv both name a sample 2, .* Add a column `wafer`"):
+        read_samples(plain, ["Co", "V", "Zr"])
+    assert read_samples(plain[:1], ["Co", "V", "Zr"]).names == ("1", "2")
+    named = [
+        table("a.csv", "sample,wafer", "1,W1,60,20,20", "2,W1,50,30,20"),
+        table("b.csv", "sample,wafer", "2,w1,40,40,20", "2,W2,20,50,30"),
+    ]
+    found = read_samples(named, ["Co", "V", "Zr"])
+    assert found.names == ("1", "2", "2") and found.wafers == ("W1", "W1", "W2"), "a wafer is called in one way"
+    np.testing.assert_allclose(found.compositions[1], [0.4, 0.4, 0.2])
+    assert found.on("w2").tolist() == [2]
+
+
 def test_an_order_says_how_wafers_are_made_and_a_scan_is_of_what_edx_finds_at_its_point(tmp_path: Path):
     folder = write_lab(
         tmp_path / "lab", candidates=None, wafer=wafer_labs.CHAMBER, planning={"batch": 8, "unit": "wafer"}
