@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 
 from glassmap.agent.config.campaign import first_own_round
-from glassmap.agent.data.composition import label
+from glassmap.agent.data.composition import label, parse_composition
 from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -333,6 +333,50 @@ def extend(store: CampaignStore, reason: str, **more: float | None) -> str:
                 store.reopen_decision()
             store.log("extended", f"{', '.join(words)}: {reason}")
     return f"The campaign may go on {', '.join(words)}, if alloys are left; then its stop rule counts again."
+
+
+def note(
+    store: CampaignStore,
+    text: str,
+    *,
+    alloy: str | None = None,
+    round_: int | None = None,
+    measurement: str | None = None,
+) -> str:
+    """Record a remark, which changes nothing of what the campaign does.
+
+    Args:
+        store: The campaign's.
+        text: The remark.
+        alloy: That it is about, such as `Co40V32Zr28`, in at.%.
+        round_: That it is about, of those that are planned.
+        measurement: That it is about, or the id of what was asked for; without any of the three, it is about the
+            campaign.
+
+    Raises:
+        CompositionError: If the alloy can't be read.
+        CampaignError: If there is no text, no such round or measurement, or it is about several.
+    """
+    if not text.strip():
+        raise CampaignError("A note has a text; got none. Write it behind the folder, in quotation marks.")
+    about = {"--alloy": alloy, "--round": round_, "--measurement": measurement}
+    given = [option for option, value in about.items() if value is not None]
+    if len(given) > 1:
+        raise CampaignError(f"A note is about one thing; got {' and '.join(given)}. Make a note for each.")
+    last = store.last_planned_round()
+    if round_ is not None and not 1 <= round_ <= last:
+        known = f"it has planned rounds 1 to {last}" if last else "it has planned none yet"
+        raise CampaignError(f"The campaign has no round {round_}: {known}. Leave --round out to note on the campaign.")
+    if measurement is not None and store.measurement(measurement) is None and store.suggestion(measurement) is None:
+        raise CampaignError(
+            f"Nothing was asked for or measured as {measurement!r}. `glassmap orders {store.folder}` and `glassmap "
+            "ledger` list what was."
+        )
+    composition = None if alloy is None else parse_composition(alloy, store.elements).tolist()
+    with store.transaction(is_news=False):
+        made = store.record_note(text.strip(), round_=round_, composition=composition, measurement=measurement)
+        store.log("noted", made.text, subject="" if made.about == "the campaign" else made.about)
+    return f"Noted on {made.about}."
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from glassmap.agent.content_hash import harm_of
-from glassmap.agent.data.composition import label, parse_composition
+from glassmap.agent.data.composition import SAME_ALLOY, label, parse_composition
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.peaks.figures import FIGURES
@@ -81,6 +81,9 @@ def _trace_alloy(store: CampaignStore, alloy: str) -> Iterator[str]:
     distances = [float(np.linalg.norm(np.array(m.composition) - composition)) for m in trained]
     for k in np.argsort(distances, kind="stable")[:NEAREST]:
         yield f"  {_describe(trained[k], elements)}"
+    for note in store.notes():
+        if note.composition is not None and np.linalg.norm(np.array(note.composition) - mapped[row]) <= SAME_ALLOY:
+            yield f"Note, {note}"
 
 
 def _describe(measured: Measurement, elements: list[str]) -> str:

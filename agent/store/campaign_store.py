@@ -20,6 +20,7 @@ from glassmap.agent.store.connection import is_advanced
 from glassmap.agent.store.files import Files
 from glassmap.agent.store.log import AuditLog
 from glassmap.agent.store.measurements import Measurements
+from glassmap.agent.store.notes import Notes
 from glassmap.agent.store.records import Running, ToLookAt
 from glassmap.agent.store.results import Results
 from glassmap.agent.store.rounds import Rounds
@@ -29,7 +30,7 @@ from glassmap.agent.store.suggestions import Suggestions
 from glassmap.agent.store.wafers import Wafers
 
 
-class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, Scans, AuditLog):
+class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, Scans, Notes, AuditLog):
     """Rows in, rows out; each base holds the tables of one idea, this class what all of them say together."""
 
     def used(self) -> Budget:
@@ -100,6 +101,7 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
             ensemble=None if (newest := self.artefact("checkpoint")) is None else read_description(newest[1]),
             effort=self.effort() if self.has_begun else None,
             off_targets=tuple(self.off_targets(since=self.last_planned_round() - 1)) if self.has_begun else (),
+            notes=tuple(self.notes()),
         )
 
     def say_unlearned(self, held: Held) -> str:

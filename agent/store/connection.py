@@ -131,11 +131,15 @@ class StoreConnection:
             yield store
 
     @contextmanager
-    def transaction(self) -> Generator[None]:
-        """All or nothing, and the write lock from the start: a deferred one can fail halfway."""
+    def transaction(self, *, is_news: bool = True) -> Generator[None]:
+        """All or nothing, and the write lock from the start: a deferred one can fail halfway.
+
+        Args:
+            is_news: Whether what a person writes may let go on what failed.
+        """
         self._execute("BEGIN IMMEDIATE")
         try:
-            if self.person != DRIVER:
+            if is_news and self.person != DRIVER:
                 self.count_news()
             yield
         except BaseException:

@@ -89,6 +89,9 @@ def _tables(store: CampaignStore) -> dict[str, Records]:
             for one in missing
         ],
         "exclusions": [one._asdict() for one in store.exclusions()],
+        "notes": [
+            {"time": one.time, "person": one.person, "about": one.about, "text": one.text} for one in store.notes()
+        ],
         "log": [one._asdict() for one in store.log_lines()],
     }
 

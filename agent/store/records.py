@@ -285,6 +285,24 @@ class LogLine(NamedTuple):
     detail: str
 
 
+class Note(NamedTuple):
+    """What a person remarked."""
+
+    id: int
+    time: str
+    person: str
+    text: str
+    about: str  # in words: `the campaign`, `round 3`, an alloy such as `Co40V32Zr28`, or the id of a measurement
+    round: int | None = None  # that it is about
+    composition: tuple[float, ...] | None = None  # of the alloy that it is about, atomic fraction
+    measurement: str | None = None  # that it is about, or the suggestion of one
+
+    def __str__(self) -> str:
+        """Say it in a line, such as `2026-03-01 12:30, ada on round 3: the beam was off`."""
+        when = datetime.fromisoformat(self.time).astimezone()
+        return f"{when:%Y-%m-%d %H:%M}, {self.person} on {self.about}: {self.text}"
+
+
 class Stage(NamedTuple):
     """How far a stage of a round is."""
 

@@ -342,6 +342,16 @@ def wafers(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+@_version
+def notes(db: sqlite3.Connection) -> None:
+    """What people remark on a round, an alloy or a measurement; where all three are NULL, on the campaign."""
+    db.execute(
+        """CREATE TABLE notes (
+            id INTEGER PRIMARY KEY, time TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL,
+            round INTEGER, composition TEXT, measurement TEXT) STRICT"""
+    )
+
+
 def _pause(sentence: str) -> dict[str, str]:
     """Return who paused a campaign, since when and why, from the sentence that stood for it."""
     found = re.fullmatch(r"since (\d{4}-\d\d-\d\d \d\d:\d\d) by (.*?): (.*)", sentence, flags=re.DOTALL)

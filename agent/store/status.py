@@ -9,7 +9,7 @@ from glassmap.agent.maps.glass import GlassRule, GlassShares, say_glass
 from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision, Effort
-from glassmap.agent.store.records import Flag, Pause, Running, StageStatus, ToLookAt, WaferGain, WaitingFor
+from glassmap.agent.store.records import Flag, Note, Pause, Running, StageStatus, ToLookAt, WaferGain, WaitingFor
 
 STOPPED = ("converged", "exhausted")
 IDS_SAID = 10
@@ -52,6 +52,7 @@ class Status(NamedTuple):
     ensemble: Described | None  # the newest model; None before the first, and where its checkpoint says nothing
     effort: Effort | None = None  # wafers, spectra on them, and hours; None where no spectrum says its wafer
     off_targets: tuple[str, ...] = ()  # of the last two rounds, what was found further from its target than is allowed
+    notes: tuple[Note, ...] = ()  # that people made, the oldest first
 
     @property
     def failure(self) -> str:
@@ -98,6 +99,7 @@ class Status(NamedTuple):
             "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
             "effort": self.effort and self.effort._asdict(),
+            "notes": [note._asdict() for note in self.notes],
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
 
 campaigns = typer.Typer(rich_markup_mode="markdown")
+NOTES_SAID = 3  # the last; `glassmap log` has all
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
 
 
@@ -214,6 +215,8 @@ def status(
                 say(reached.unlearned)
             if reached.ensemble is not None:
                 say(f"Model: {reached.ensemble.sentence} {AS_PUBLISHED}")
+            for note in reached.notes[-NOTES_SAID:]:
+                say(f"Note, {note}")
             return reached.to_json() | {"stages": [stage.to_json() for stage in store.stages()]}
 
     with errors_in_words():

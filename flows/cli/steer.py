@@ -202,6 +202,26 @@ def resume(folder: Folder) -> None:
 
 
 @command()
+def note(
+    folder: Folder,
+    text: Annotated[str, typer.Argument(help="The remark, in quotation marks.")],
+    alloy: Annotated[str | None, typer.Option(help="That it is about, such as Co40V32Zr28, in at.%.")] = None,
+    round_: Annotated[int | None, typer.Option("--round", help="That it is about.")] = None,
+    measurement: Annotated[
+        str | None, typer.Option(help="That it is about, or an alloy that was asked for, such as r003-07.")
+    ] = None,
+) -> None:
+    """Note something on the campaign, or on an alloy, a round or a measurement; status, dashboard and report show it.
+
+    Example: `glassmap note campaigns/lab "cracked at the rim" --measurement r003-07`
+    """
+    from glassmap.flows.actions import note
+
+    with _amending(folder) as store:
+        say(note(store, text, alloy=alloy, round_=round_, measurement=measurement))
+
+
+@command()
 def extend(
     folder: Folder,
     rounds: Annotated[int | None, typer.Option(min=1, help="More than judged, whatever the stop rule says.")] = None,
@@ -282,7 +302,9 @@ def ledger(folder: Folder, json_file: Json = None) -> None:
 @command()
 def log(
     folder: Folder,
-    about: Annotated[str | None, typer.Option(help="A suggestion or measurement, such as r003-07.")] = None,
+    about: Annotated[
+        str | None, typer.Option(help="A suggestion or measurement, such as r003-07; or what a note is on.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Who did what, when and why.

@@ -50,6 +50,8 @@ def test_people_files_and_settings_are_news_after_a_failure_and_nothing_else_is(
     with store.transaction():
         store.log("not told", "nobody there")
         store.record_progress(BATCH[0], 0.5)
+    with CampaignStore.amend(tmp_path, person="ada") as hers, hers.transaction(is_news=False):
+        hers.record_note("the furnace is cold")
     assert not store.has_news(since=stage)
 
     file = {"size": 1, "modified": 1, "hash_": "a", "kind": "scan", "state": "quarantined"}

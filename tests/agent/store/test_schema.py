@@ -33,6 +33,7 @@ FROZEN = {  # a migration's name, and the start of the SHA-256 of its text
     "nothing_held_out": "a6a28cc8576e01e8",
     "scans_of_files": "b8fd3ec749c2af71",
     "wafers": "556265d162020acc",
+    "notes": "87667a7124387190",
 }
 
 

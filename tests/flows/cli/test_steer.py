@@ -54,6 +54,35 @@ def test_a_first_day_in_a_laboratory(lab: Path):
     assert "to round 3" in said("extend", lab, "--rounds", "2")
 
 
+def test_what_people_note_is_shown_where_it_belongs(lab: Path):
+    assert said("note", lab, "the beam is weak") == "Noted on the campaign.\n"
+    assert "Noted on r001-02" in said("note", lab, "cracked [at] the rim", "--measurement", "r001-02")
+    assert "Noted on Co30V40Zr30" in said("note", lab, "brittle", "--alloy", "V40Co30Zr30")
+    assert "Noted on round 1" in said("note", lab, "a new target", "--round", 1)
+    status = said("status", lab, "--json", lab / "status.json")
+    told = [line.split(", ", 2)[2] for line in status.splitlines() if line.startswith("Note, ")]
+    assert [line.partition(" on ")[2] for line in told] == [
+        "r001-02: cracked [at] the rim",
+        "Co30V40Zr30: brittle",
+        "round 1: a new target",
+    ], "the last three"
+    assert json.loads((lab / "status.json").read_text())["notes"][0]["text"] == "the beam is weak"
+    assert "cracked [at] the rim" in said("log", lab, "--about", "r001-02") and "noted" in said("trace", lab, "r001-02")
+
+
+def test_a_note_on_nothing_or_on_several_things_is_refused(lab: Path):
+    for words, message in (
+        ([" "], "A note has a text; got none"),
+        (["x", "--round", 2], "no round 2: it has planned rounds 1 to 1"),
+        (["x", "--round", 0], "no round 0"),
+        (["x", "--measurement", "r009-01"], "Nothing was asked for or measured as 'r009-01'"),
+        (["x", "--alloy", "Fe50Ti50"], "Fe50Ti50"),
+        (["x", "--alloy", "Co30V40Zr30", "--round", 1], "about one thing; got --alloy and --round"),
+    ):
+        result = glassmap("note", lab, *words)
+        assert result.exit_code != 0 and message in " ".join(result.output.split()), result.output
+
+
 def test_files_are_ingested_by_hand_from_anywhere(lab: Path, tmp_path: Path):
     said("approve", lab)
     said("run", lab)
