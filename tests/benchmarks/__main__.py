@@ -539,6 +539,43 @@ def benchmark_wafers(
         write_json(json_file, records)
 
 
+@app.command("wafer-costs")
+def benchmark_wafer_costs(
+    datasets: Datasets,
+    where: Where = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of 20 spectra each.")] = 8,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    wafer_hours: Annotated[float, typer.Option(min=0, help="That a wafer costs.")] = 8.0,
+    point_hours: Annotated[float, typer.Option(min=0, help="That a spectrum costs.")] = 0.05,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the curves.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Errors against hours: rounds planned by wafers under `[cost]`, beside rounds planned by alloys.
+
+    Example: `python -m tests.benchmarks wafer-costs co-v-zr.nc --where cleaned`
+    """
+    from glassmap.agent.config.wafers import CostConfig
+    from tests.benchmarks import wafer_costs
+
+    with errors_in_words():
+        records = wafer_costs.run(
+            datasets,
+            where=where,
+            rounds=rounds,
+            seeds=range(seeds),
+            cost=CostConfig(wafer=wafer_hours, point=point_hours),
+            on_record=lambda r: say(
+                f"{r['dataset']} seed {r['seed']} by {r['unit']}s, {r['spectra']} spectra: {r['hours']:.3g} h, "
+                f"MSE {r['mse']:.3g}"
+            ),
+        )
+        by = ("dataset", "unit", "spectra")
+        print_summary(records, by=by, values=("wafers", "hours", "mse"), title="Medians")
+        if picture is not None:
+            wafer_costs.draw(records, picture)
+        write_json(json_file, records)
+
+
 @app.command("sputtering")
 def benchmark_sputtering(
     datasets: Datasets,

@@ -3,13 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.config.wafers import WaferConfig
+from glassmap.agent.config.wafers import CostConfig, WaferConfig
 from glassmap.agent.data.dataset import SpectraSet, write_dataset
 from glassmap.agent.planning.sputtering import points_of
 from tests.benchmarks.plan_wafers import plan_once
 from tests.benchmarks.planning import run
 from tests.benchmarks.sputtering import draw
 from tests.benchmarks.sputtering import run as fit_wafers
+from tests.benchmarks.wafer_costs import draw as draw_costs
+from tests.benchmarks.wafer_costs import run as replay_by_cost
 from tests.benchmarks.wafers import draw as draw_wafers
 from tests.benchmarks.wafers import run as compare_wafers
 from tests.support.pictures import shows_something
@@ -67,3 +69,14 @@ def test_wafers_are_chosen_beside_random_orders_and_every_set_of_them(small_data
     assert records[0]["hours"] == pytest.approx(8.5) and records[1]["hours"] == pytest.approx(16.5)
     draw_wafers(records, tmp_path / "wafers.png")
     assert shows_something(tmp_path / "wafers.png")
+
+
+def test_rounds_by_wafers_begin_one_when_it_is_worth_its_hours(small_dataset: Path, tmp_path: Path):
+    dear = replay_by_cost([small_dataset], rounds=2, seeds=[0], cost=CostConfig(wafer=1e5, point=0.05))
+    assert [record["wafers"] for record in dear] == [1, 1, 2, 2]
+    assert [record["spectra"] for record in dear] == [20, 40, 20, 40]
+    assert dear[1]["hours"] == pytest.approx(1e5 + 2) and dear[3]["hours"] == pytest.approx(2e5 + 2)
+    free = replay_by_cost([small_dataset], rounds=2, seeds=[0], cost=CostConfig(wafer=0, point=0.05))
+    assert [record["wafers"] for record in free][:2] == [1, 2] and free[1]["mse"] < dear[1]["mse"]
+    draw_costs(dear, tmp_path / "costs.png")
+    assert shows_something(tmp_path / "costs.png")

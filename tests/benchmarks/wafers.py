@@ -118,14 +118,16 @@ class _Trial:
             size = min(BATCH, self._spectra - len(rows))
             taken = compositions[rows].reshape(-1, compositions.shape[1])
             rows += plan_batch(compositions, size, taken=taken, seed=self._seed, cover=self._space).rows.tolist()
-        learn = self._pool.select(on[rows])
-        said = [
-            BASELINES[name]()
-            .fit(learn.compositions, learn.intensities, seed=self._seed)
-            .predict(self._test.compositions)
-            for name in MODELS
-        ]
-        return float(np.square(np.mean([one.mean for one in said], axis=0) - self._test.intensities).mean())
+        return quick_mse(self._pool.select(on[rows]), self._test, seed=self._seed)
+
+
+def quick_mse(learn: SpectraSet, test: SpectraSet, *, seed: int) -> float:
+    """Return the MSE on some spectra of the quick model that learned from others."""
+    said = [
+        BASELINES[name]().fit(learn.compositions, learn.intensities, seed=seed).predict(test.compositions)
+        for name in MODELS
+    ]
+    return float(np.square(np.mean([one.mean for one in said], axis=0) - test.intensities).mean())
 
 
 def draw(records: Sequence[Record], path: Path) -> None:
