@@ -95,6 +95,11 @@ class Aim:
         return 100 * float(np.average(self.nearest, weights=self.weights))
 
     @property
+    def mean_square(self) -> float:
+        """Weighted mean of the squared distance, at.%²: what a model errs that interpolates grows about as it does."""
+        return 1e4 * float(np.average(np.square(self.nearest), weights=self.weights))
+
+    @property
     def worst(self) -> float:
         """Distance from the alloy that is served worst, of those that count, at.%."""
         return 100 * float(self.nearest[self.weights > 0].max())
@@ -156,6 +161,8 @@ class Choice:
     """Of the option's samples, in the order in which they were chosen."""
     gain: float
     """What they take off the mean distance, at.%."""
+    squares: float
+    """What they take off the mean of the squared distance, at.%²."""
     hours: float
     """What that costs."""
 
@@ -167,7 +174,7 @@ class Choice:
     @property
     def rate(self) -> float:
         """The gain an hour, at.%/h; infinite of what costs nothing."""
-        return _rate([self])[0]
+        return _rate(self.gain, self.hours)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,10 +191,16 @@ class WaferPlan:
 
     @property
     def chosen(self) -> tuple[Choice, ...]:
-        """What brings more an hour: to go on, or to begin any of the others."""
+        """What brings more an hour: to go on, or to begin any of the others.
+
+        Squared distances say it: more points between those of a wafer take much off the mean distance, and little off
+        what a model errs, which is what it doesn't know of far away.
+        """
         begun = [one.option for one in self.begin]
-        rates = [_rate([one]) for one in self.alternatives if any(one.option is option for option in begun)]
-        if self.go_on is not None and all(_rate([self.go_on]) >= rate for rate in rates):
+        rates = [
+            _rate(one.squares, one.hours) for one in self.alternatives if any(one.option is option for option in begun)
+        ]
+        if self.go_on is not None and all(_rate(self.go_on.squares, self.go_on.hours) >= rate for rate in rates):
             return (self.go_on,)
         return self.begin
 
@@ -255,8 +268,11 @@ def plan_wafers(
             "No wafer has a point left that the space admits and that wasn't asked for. Name more tables under "
             "[candidates], describe the chamber under [wafer], or widen the bounds."
         )
-    go_on = max((one for one in alone if one.option.is_begun), key=lambda one: _rate([one]), default=None)
-    return WaferPlan(aim, tuple(begin), go_on, tuple(sorted(alone, key=lambda one: _rate([one]), reverse=True)))
+    go_on = max(
+        (one for one in alone if one.option.is_begun), key=lambda one: _rate(one.squares, one.hours), default=None
+    )
+    alone.sort(key=lambda one: _rate(one.gain, one.hours), reverse=True)
+    return WaferPlan(aim, tuple(begin), go_on, tuple(alone))
 
 
 def unreached(aim: Aim, held: Iterable[Compositions], *, workshop: Workshop | None = None) -> Unreached:
@@ -284,8 +300,9 @@ def _judge(option: Option, aim: Aim, points: int, cost: WaferCost) -> Choice:
     """Choose an option's points for what is left to cover."""
     given = option.samples.compositions
     rows = choose_medians(given, points, cover=aim.points, weights=aim.weights, nearest=aim.nearest)
-    gain = aim.mean - aim.with_(given[rows]).mean
-    return Choice(option, rows, gain, (not option.is_begun) * cost.wafer + cost.point * len(rows))
+    then = aim.with_(given[rows])
+    gain, squares = aim.mean - then.mean, aim.mean_square - then.mean_square
+    return Choice(option, rows, gain, squares, (not option.is_begun) * cost.wafer + cost.point * len(rows))
 
 
 def _best_set(aim: Aim, options: Sequence[Option], n: int, workshop: Workshop | None, seed: int) -> list[Option]:
@@ -391,7 +408,6 @@ def _place(option: Option, options: Sequence[Option]) -> int:
     return next((place for place, one in enumerate(options) if one is option), len(options))
 
 
-def _rate(chosen: Sequence[Choice]) -> tuple[float, float]:
-    """Return the gain of several choices an hour, infinite where they cost nothing; and the gain."""
-    gain, hours = math.fsum(one.gain for one in chosen), math.fsum(one.hours for one in chosen)
+def _rate(gain: float, hours: float) -> tuple[float, float]:
+    """Return a gain an hour, infinite where it costs nothing; and the gain."""
     return gain / hours if hours > 0 else math.inf if gain > 0 else 0.0, gain

@@ -140,6 +140,8 @@ def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
     if plan.begin and plan.go_on in plan.chosen:
         begin = ", ".join(_name(one) for one in plan.begin)
         say(f"To go on with what was begun brings more an hour than to begin {begin}.")
+    elif plan.go_on is not None and any(plan.go_on.rate > one.rate for one in plan.begin):
+        say("To go on with what was begun takes more off the mean distance an hour, but less off its square.")
     now = f"mean distance {plan.before.mean:.2f} at.%, worst {plan.before.worst:.1f}" if found.n_known else "nothing"
     then = f"mean distance {plan.after.mean:.2f} at.%, worst {plan.after.worst:.1f}"
     weighted = "" if found.weights == "even" else f" Means are weighted by {found.weights}."

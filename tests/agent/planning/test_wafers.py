@@ -11,7 +11,7 @@ from glassmap.agent.data.samples import Samples
 from glassmap.agent.errors import SpaceExhausted
 from glassmap.agent.planning.acquisition import choose_medians, coverage_of, distance_to, plan_batch
 from glassmap.agent.planning.sputtering import Chamber, Gun, points_of
-from glassmap.agent.planning.wafers import Aim, Option, WaferCost, Workshop, plan_wafers, unreached
+from glassmap.agent.planning.wafers import Aim, Option, WaferCost, WaferPlan, Workshop, plan_wafers, unreached
 
 SPACE = CompositionSpace(("Co", "V", "Zr"), step_at_pct=5)
 NOTHING = np.empty((0, 3))
@@ -127,6 +127,20 @@ def test_one_goes_on_with_a_begun_wafer_as_long_as_that_brings_more_an_hour():
     assert chosen(0.0) == "V-rich" and chosen(100.0) == "middle"
     plan = plan_wafers(aim, options[:1], n=1, points=5, cost=COST, seed=0)
     assert plan.begin == () and plan.chosen == (plan.go_on,), "there is nothing else"
+
+
+def test_to_fill_in_a_wafer_whose_alloys_are_known_brings_less_than_its_mean_distance_says():
+    known = MIDDLE.compositions[np.arange(49) % 5 > 0]
+    aim, rest = Aim.of(SPACE, known=known), MIDDLE.select(np.arange(0, 49, 5))
+    options = [Option(rest, is_begun=True), Option(V)]
+
+    def plan(hours: float) -> WaferPlan:
+        return plan_wafers(aim, options, n=1, points=5, cost=WaferCost(hours, 0.05), seed=0)
+
+    begin, go_on = plan(0.0).begin[0], plan(0.0).go_on
+    assert go_on is not None
+    dear = plan(1.2 * 0.25 * (begin.gain / go_on.gain - 1))  # where means would have one go on
+    assert dear.go_on is not None and dear.go_on.rate > dear.begin[0].rate and dear.chosen == dear.begin
 
 
 def test_weights_say_which_wafer_counts():
