@@ -635,6 +635,27 @@ def benchmark_peaks(
             peaks.scatter_plot(datasets, picture)
 
 
+@app.command("explain")
+def benchmark_explain(
+    campaign: Annotated[Path, typer.Argument(help="Folder of a replay of the first set.")],
+    datasets: Datasets,
+    pictures: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    where: Where = None,
+    json_file: Json = None,
+) -> None:
+    """The figures of the pages that explain (Δq, one round, what an ensemble says), and the numbers in them.
+
+    Example: `python -m tests.benchmarks explain campaigns/co-v-zr co-v-zr.nc fe-ti-nb.nc --pictures pictures`
+    """
+    from tests.benchmarks import explain
+
+    with errors_in_words():
+        found = explain.run(campaign, datasets, where=where, pictures=pictures)
+        for name in ("widths", "cost", "nearest"):
+            print_records(found[name])
+        write_json(json_file, found)
+
+
 @app.command("widths")
 def benchmark_widths(
     n: Annotated[int, typer.Option(min=1, help="Spectra a case.")] = 400,
