@@ -14,7 +14,8 @@
     ├── MeasurementError    a backend could not measure an alloy
     └── SimulationError     a potential, a protocol or LAMMPS itself can't be used, whatever the alloy
 
-A message says the rule, the value found and the remedy. The command line prints it and exits with 1.
+A message says the rule, the value found and the remedy. The command line prints it and ends with 3, with 5 where
+the campaign is busy.
 """
 
 

@@ -125,9 +125,9 @@ def test_import_takes_the_columns_that_the_header_names(tmp_path: Path):
 
 def test_import_of_angles_asks_for_the_axis_and_its_wavelength(tmp_path: Path):
     code, said = imported("import-two-theta-as-q", tmp_path / "x.nc")
-    assert code == 1 and "`--axis two_theta --wavelength 1.5406`" in said and not (tmp_path / "x.nc").exists()
+    assert code == 3 and "`--axis two_theta --wavelength 1.5406`" in said and not (tmp_path / "x.nc").exists()
     code, said = imported("import-two-theta-as-q", tmp_path / "x.nc", "--axis", "q")
-    assert code == 1 and "two_theta, and q was asked for" in said
+    assert code == 3 and "two_theta, and q was asked for" in said
     code, said = imported("import-two-theta-as-q", tmp_path / "x.nc", "--wavelength", 1.5406)
     assert code == 0 and "2θ 20 to 80°" in said
 
@@ -162,7 +162,7 @@ def test_the_names_of_samples_in_a_lab(tmp_path: Path):
         "quiet_seconds = 0" if line.startswith("quiet_seconds") else line for line in settings.read_text().split("\n")
     ]
     settings.write_text("\n".join(lines))
-    assert glassmap("run", lab).exit_code == 0
+    assert glassmap("run", lab).exit_code == 4
     drop, here = lab / "drop", CASES / "lab-names"
     scan = (here / "3.xy").read_text()
     for folder in ("w1", "w2", "nfd", "date", "numbers"):
@@ -175,7 +175,7 @@ def test_the_names_of_samples_in_a_lab(tmp_path: Path):
     shutil.copy(CASES / "edx-date.xlsx", drop / "date" / "edx.xlsx")
     (drop / "date" / "3-5.xy").write_text(scan + "5.06 100\n")
     shutil.copy(CASES / "edx-numeric-labels.csv", drop / "numbers" / "edx-wafer7.csv")
-    assert glassmap("run", lab).exit_code == 0
+    assert glassmap("run", lab).exit_code == 4
     with CampaignStore.read_only(lab) as store:
         (one,) = store.measurements()
         np.testing.assert_allclose(one.composition, [0.4, 0.3, 0.3])
@@ -224,13 +224,13 @@ def test_a_frame_that_is_told_again_of_the_next_alloy_and_a_wavelength_as_text(s
 
 
 def test_a_store_that_something_holds_is_one_sentence(started: Path, monkeypatch: pytest.MonkeyPatch):
-    assert glassmap("run", started).exit_code == 0
+    assert glassmap("run", started).exit_code == 4
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **kw: connect(*a, **{**kw, "timeout": 0.05}))
     with closing(connect(started / "campaign.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         done = glassmap("abandon", started, "r001-01", "--reason", "test")
-    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert done.exit_code == 5 and "Traceback" not in done.output
     said = " ".join(done.output.split())
     assert "is held by another process" in said and "nothing was recorded" in said
     assert "run the same command again" in said

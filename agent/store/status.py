@@ -96,6 +96,7 @@ class Status(NamedTuple):
             "glass_rule": self.glass_rule and self.glass_rule.to_json(),
             "wafers": [one._asdict() | {"sentence": one.say()} for one in self.wafers],
             "failure": self.failure,
+            "needs_person": self.needs_person,
             "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
             "effort": self.effort and self.effort._asdict(),

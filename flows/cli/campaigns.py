@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from glassmap.flows.cli.commands import Commands
+from glassmap.flows.cli.exit_codes import ExitCode, code_of
 from glassmap.flows.cli.options import (
     ContextValues,
     Dataset,
@@ -24,23 +26,23 @@ from glassmap.flows.cli.terminal import (
     console,
     errors_in_words,
     look_and_say,
+    print_json,
     print_learning_curve,
     print_status,
     progress,
     say,
     watch_again_and_again,
-    write_json,
 )
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
 
-campaigns = typer.Typer(rich_markup_mode="markdown")
+campaigns = Commands()
 NOTES_SAID = 3  # the last; `glassmap log` has all
 LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
 
 
-@campaigns.command()
+@campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
 def replay(
     dataset: Dataset,
     folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/NAME` by default.")] = None,
@@ -61,7 +63,7 @@ def replay(
     members: Annotated[int | None, typer.Option(help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps a round.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Run a whole campaign against a data set, as if each spectrum were measured when it is asked for.
 
@@ -92,7 +94,7 @@ def replay(
             earlier = CampaignConfig.from_toml(path).model_dump(mode="json")
             config = config.continuing(earlier, given={})
             config.check_continues(earlier)
-        _run_and_draw(folder, config, json_file)
+        _run_and_draw(folder, config, as_json=as_json)
 
 
 @campaigns.command()
@@ -142,8 +144,8 @@ def init(
         say(f"Wrote {folder / FILE_NAME}. Next: glassmap run {folder}")
 
 
-@campaigns.command()
-def run(folder: Folder) -> None:
+@campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
+def run(folder: Folder, as_json: Json = False) -> None:
     """Advance a campaign until it stops or waits; under Prefect where PREFECT_API_URL is set.
 
     Example: `glassmap run campaigns/co-v-zr`
@@ -169,9 +171,11 @@ def run(folder: Folder) -> None:
                 with open_campaign(folder, report=report) as campaign:
                     reached = advance(campaign)
         print_status(reached.state, reached.reason, reached.failure, reached.headline)
+        print_json(as_json, reached.to_json())
+    raise typer.Exit(code_of(reached))
 
 
-@campaigns.command()
+@campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
 def retrain(folder: Folder) -> None:
     """Train on all that is in now, and map, without waiting for the end of the round.
 
@@ -182,13 +186,15 @@ def retrain(folder: Folder) -> None:
 
     with errors_in_words(), progress() as report, open_campaign(folder, report=report) as campaign:
         say(retrain_now(campaign))
+        reached = campaign.store.status()
+    raise typer.Exit(code_of(reached))
 
 
 @campaigns.command()
 def status(
     folder: Folder,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Say where a campaign stands; reads only.
 
@@ -221,15 +227,17 @@ def status(
 
     with errors_in_words():
         if watch:
+            refuse("`glassmap status --watch`", json=as_json)
             watch_again_and_again(look)
-        write_json(json_file, look())
+        print_json(as_json, look())
 
 
-@campaigns.command()
+@campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
 def demo(
     data: Annotated[Path | None, typer.Option(help="A data set; the Zr-Cu-Al set of this package by default.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Simulate on the spot instead: a small campaign.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Campaign folder; `campaigns/demo` by default.")] = None,
+    as_json: Json = False,
 ) -> None:
     """The main job from beginning to end: measure, learn, map, stop, and draw it.
 
@@ -243,15 +251,15 @@ def demo(
             raise CampaignError("A live demo simulates and takes no --data. Leave out one of the two.")
     if not live:
         settings = {} if data else BUNDLED_SETTINGS
-        replay(data or BUNDLED, folder=folder or Path("campaigns/demo"), **settings)
+        replay(data or BUNDLED, folder=folder or Path("campaigns/demo"), as_json=as_json, **settings)
         return
     with errors_in_words():
         folder = folder or Path("campaigns/live")
-        _run_and_draw(folder, live_config(folder.resolve().name))
+        _run_and_draw(folder, live_config(folder.resolve().name), as_json=as_json)
 
 
-def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None = None) -> None:
-    """Advance a campaign that the command line has set up, and show where it came to.
+def _run_and_draw(folder: Path, config: "CampaignConfig", *, as_json: bool = False) -> None:
+    """Advance a campaign that the command line has set up, show where it came to, and end.
 
     What the command line leaves out is what the campaign's file says, if there is one.
     """
@@ -272,7 +280,8 @@ def _run_and_draw(folder: Path, config: "CampaignConfig", json_file: Path | None
         print_status(reached.state, reached.reason, reached.failure, reached.headline)
     for picture in draw_pictures(read_begun_campaign(folder), folder / "pictures"):
         say(f"Picture: {picture}")
-    write_json(json_file, reached.to_json())
+    print_json(as_json, reached.to_json())
+    raise typer.Exit(code_of(reached))
 
 
 def _replay_config(

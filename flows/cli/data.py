@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glassmap.flows.cli.commands import Commands
 from glassmap.flows.cli.options import (
     Atoms,
     Command,
@@ -26,11 +27,11 @@ from glassmap.flows.cli.terminal import (
     errors_in_words,
     look_and_say,
     print_costs,
+    print_json,
     print_ranking,
     print_simulation,
     progress,
     say,
-    write_json,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 DRAWN = 10  # scans in the picture that an import draws
 SHOWN = 10  # of the scans to look at, on the terminal
 
-data = typer.Typer(rich_markup_mode="markdown")
+data = Commands()
 
 
 @data.command("import")
@@ -165,22 +166,17 @@ def _look_at_import(spectra: "SpectraSet", output: Path, *, asked: tuple[float, 
 def export(
     folder: Folder,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File; .nc, .parquet or .json says the format.")
-    ] = None,
-    parquet: Annotated[Path | None, typer.Option(help="The same to this .parquet file.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="The same to this .json file.")] = None,
+        list[Path], typer.Option("-o", "--output", help="File; .nc, .parquet or .json says the format. Several: each.")
+    ],
 ) -> None:
     """Write all measurements, decisions and the log to one file that pandas and xarray read; reads only.
 
     Example: `glassmap export campaigns/co-v-zr -o co-v-zr-measured.nc`
     """
     from glassmap.agent.campaign import Campaign
-    from glassmap.agent.errors import DatasetError
 
     with errors_in_words():
-        if not (files := [file for file in (output, parquet, json_file) if file is not None]):
-            raise DatasetError("Say which file to write: -o FILE.nc, --parquet FILE.parquet or --json FILE.json.")
-        for file in files:
+        for file in output:
             say(f"Wrote {Campaign(folder).export(file)} measurements to {file}")
 
 
@@ -195,7 +191,7 @@ def compare(
     members: Annotated[int | None, typer.Option(min=1, help="Networks of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG of every model's error against spectra.")] = None,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Say which model is best on your data, ours beside simple ones, and how many spectra would do.
 
@@ -234,7 +230,7 @@ def compare(
         if split == "random" and len(set(spectra.coordinates.get("wafer", ()))) > 1:
             say("Neighbours on a wafer are near-copies, which flatters all; `--split wafer` holds a whole wafer out.")
         records = [{"n": one.n, "seed": one.seed, "model": one.model, **one.errors} for one in judged]
-        write_json(json_file, {"dataset": dataset.stem, "split": split, "errors": records, "sentences": sentences})
+        print_json(as_json, {"dataset": dataset.stem, "split": split, "errors": records, "sentences": sentences})
         if picture is not None:
             from glassmap.dashboard.plots.for_print import draw_model_curves, save
 
@@ -253,7 +249,7 @@ def simulate(
     command: Command = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would cost instead.")] = False,
     cores: Annotated[int | None, typer.Option(min=1, help="For the estimate; this machine's by default.")] = None,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Melt, quench and diffract one alloy: its figures, g(r) and S(q) with the fitted peak.
 
@@ -280,7 +276,7 @@ def simulate(
                 raise SimulationError(f"An estimate is for several sizes at once; leave out --atoms {atoms}.")
             costs = estimate_costs(composition, elements, source, lammps=lammps)
             print_costs(costs, alloy, cores=cores or available_cores())
-            write_json(json_file, [cost._asdict() for cost in costs])
+            print_json(as_json, [cost._asdict() for cost in costs])
             return
         protocol = replace(PRESETS[preset], seed=seed, **given(atoms=atoms))
         alloy_run = Simulation.of(composition, elements, protocol, source)
@@ -298,7 +294,7 @@ def simulate(
         facts = {"alloy": structure.label, "atoms": sum(structure.counts), **facts_of(structure, source)}
         print_simulation(facts)
         say(f"Picture: {draw_simulation(structure, source, folder / f'{alloy_run.key}.png')}")
-        write_json(json_file, facts)
+        print_json(as_json, facts)
 
 
 @data.command()

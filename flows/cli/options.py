@@ -1,5 +1,6 @@
 """What commands have in common: arguments, options, and how they are read."""
 
+import glob
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -7,11 +8,22 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-Folder = Annotated[Path, typer.Argument(help="The campaign's folder.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
+
+def folders_like(incomplete: str) -> list[str]:
+    """Return the campaigns that a shell offers to complete what was typed of a folder, here or one folder below."""
+    from glassmap.agent.config.campaign import FILE_NAME
+
+    typed = glob.escape(incomplete)
+    patterns = (f"{typed}{depth}/{FILE_NAME}" for depth in ("*", "*/*"))
+    found = (path for pattern in patterns for path in glob.glob(pattern))  # noqa: PTH207  # ./ stays as it was typed
+    return sorted(path.removesuffix(f"/{FILE_NAME}") for path in found)
+
+
+Folder = Annotated[Path, typer.Argument(help="The campaign's folder.", autocompletion=folders_like)]
+Json = Annotated[bool, typer.Option("--json", help="Print records for a program instead, as JSON.")]
 Dataset = Annotated[Path, typer.Argument(help="A data set, one NetCDF file; `glassmap import` makes one.")]
 Datasets = Annotated[list[Path], typer.Argument(help="Data sets, NetCDF files.")]
-Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of campaigns.", autocompletion=folders_like)]
 AtOnce = Annotated[int, typer.Option(min=1, help="Most campaigns that are worked on at a time.")]
 ContextValues = Annotated[
     list[str] | None,

@@ -6,15 +6,20 @@ from typing import Annotated
 
 import typer
 
-from glassmap.flows.cli.options import Folder, Json, context_of
-from glassmap.flows.cli.terminal import errors_in_words, print_candidates, progress, say, write_csv, write_json
+from glassmap.flows.cli.commands import Commands
+from glassmap.flows.cli.exit_codes import ExitCode
+from glassmap.flows.cli.options import Folder, Json, context_of, folders_like
+from glassmap.flows.cli.terminal import errors_in_words, print_candidates, print_json, progress, say, write_csv
 
-show = typer.Typer(rich_markup_mode="markdown")
+show = Commands()
 
 
 @show.command()
 def dashboard(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of campaigns, or folders that hold some.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of campaigns, or folders that hold some.", autocompletion=folders_like),
+    ],
     port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8501,
 ) -> None:
     """Show campaigns in a browser, up to date as they go; reads only. Ctrl-C ends it.
@@ -51,7 +56,7 @@ def report_(
             say(f"Written: {path}")
 
 
-@show.command("map")
+@show.command("map", ends=(ExitCode.BUSY,))
 def map_(folder: Folder) -> None:
     """Draw the last maps of the peak figures of a ternary campaign and say where the file of all alloys is.
 
@@ -104,7 +109,7 @@ def candidates(
         bool, typer.Option("--extrapolated", help="Also where the model only extrapolates.")
     ] = False,
     most: Annotated[int, typer.Option(min=1, help="Places.")] = 20,
-    json_file: Json = None,
+    as_json: Json = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
 ) -> None:
     """Say where on the last map one would bet on a glass: a row a place, how sure, and what was measured there.
@@ -123,7 +128,7 @@ def candidates(
             elements, wish = store.elements, read_wish(folder, store.config).say()
         print_candidates(found, elements, wish)
         rows = [place.to_row(elements) for place in found.places]
-        write_json(json_file, {"places": rows, "chance": found.chance and found.chance._asdict()})
+        print_json(as_json, {"places": rows, "chance": found.chance and found.chance._asdict()})
         write_csv(csv, rows)
 
 

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glassmap.flows.cli.commands import Commands
+from glassmap.flows.cli.exit_codes import ExitCode, code_of
 from glassmap.flows.cli.options import Folder, Json
 from glassmap.flows.cli.terminal import (
     errors_in_words,
+    print_json,
     print_ledger,
     print_log,
     print_suggestion_statuses,
     say,
-    write_json,
 )
 
 if TYPE_CHECKING:
     from glassmap.agent.store.campaign_store import CampaignStore
 
-people = typer.Typer(rich_markup_mode="markdown")
+people = Commands()
 command = partial(people.command, rich_help_panel="People and laboratories")
+deciding = partial(command, ends=(ExitCode.BUSY,))
 
 Samples = Annotated[
     list[str], typer.Argument(help="Such as r003-07, as `glassmap orders` lists them; or wafers, such as W3.")
@@ -44,7 +47,7 @@ def _amending(folder: Path) -> Iterator["CampaignStore"]:
 def orders(
     folder: Folder,
     round_: Annotated[int | None, typer.Option("--round", help="Of this round; the last by default.")] = None,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """List a round's batch: what was asked for, and what became of each alloy.
 
@@ -59,10 +62,10 @@ def orders(
         for one in store.requests:
             if one.round is None:
                 say(f"In the next batch: {one.named(store.elements)}, {one.why}.")
-        write_json(json_file, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses])
+        print_json(as_json, [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses])
 
 
-@command()
+@deciding()
 def request(
     folder: Folder,
     names: Annotated[list[str], typer.Argument(help="Alloys such as Co40V32Zr28, in at.%, or samples such as W3-17.")],
@@ -81,7 +84,7 @@ def request(
         say(ask(store, names, reason, wafer=wafer))
 
 
-@command()
+@deciding()
 def approve(folder: Folder) -> None:
     """Let the planned batch be measured, where the campaign file says `approval = "required"`.
 
@@ -93,7 +96,7 @@ def approve(folder: Folder) -> None:
         say(approve(store))
 
 
-@command()
+@deciding()
 def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
     """Take alloys, or what is waited for of a wafer, off the batch for good, and plan others in their place at once.
 
@@ -106,7 +109,7 @@ def reject(folder: Folder, samples: Samples, reason: Reason) -> None:
         say(reject(campaign, samples, reason))
 
 
-@command()
+@deciding()
 def abandon(folder: Folder, samples: Samples, reason: Reason) -> None:
     """Wait for alloys no longer; `glassmap retry` waits for them again. Of a wafer: it failed, and another is planned.
 
@@ -129,7 +132,7 @@ def abandon(folder: Folder, samples: Samples, reason: Reason) -> None:
                 say(abandon(store, others, reason))
 
 
-@command()
+@deciding()
 def retry(folder: Folder, samples: Samples, reason: Reason = "") -> None:
     """Have alloys measured again that failed, were abandoned, or whose measurement was retracted.
 
@@ -141,7 +144,7 @@ def retry(folder: Folder, samples: Samples, reason: Reason = "") -> None:
         say(retry(store, samples, reason))
 
 
-@command()
+@deciding()
 def retract(folder: Folder, measurements: Measurements, reason: Reason) -> None:
     """Keep measurements but learn from them no more.
 
@@ -153,7 +156,7 @@ def retract(folder: Folder, measurements: Measurements, reason: Reason) -> None:
         say(retract(store, measurements, reason))
 
 
-@command()
+@deciding()
 def accept(folder: Folder, measurements: Measurements, reason: Reason = "") -> None:
     """Use measurements that were flagged, or retracted by mistake.
 
@@ -165,7 +168,7 @@ def accept(folder: Folder, measurements: Measurements, reason: Reason = "") -> N
         say(accept(store, measurements, reason))
 
 
-@command("go-on")
+@deciding("go-on")
 def go_on(folder: Folder, reason: Reason = "") -> None:
     """Have the round go on without what is still missing.
 
@@ -177,7 +180,7 @@ def go_on(folder: Folder, reason: Reason = "") -> None:
         say(go_on(store, reason))
 
 
-@command()
+@deciding()
 def pause(folder: Folder, reason: Reason) -> None:
     """Have a campaign stop before its next stage.
 
@@ -189,7 +192,7 @@ def pause(folder: Folder, reason: Reason) -> None:
         say(pause(store, reason))
 
 
-@command()
+@deciding()
 def resume(folder: Folder) -> None:
     """Have a paused campaign go on.
 
@@ -201,7 +204,7 @@ def resume(folder: Folder) -> None:
         say(resume(store))
 
 
-@command()
+@deciding()
 def note(
     folder: Folder,
     text: Annotated[str, typer.Argument(help="The remark, in quotation marks.")],
@@ -221,7 +224,7 @@ def note(
         say(note(store, text, alloy=alloy, round_=round_, measurement=measurement))
 
 
-@command()
+@deciding()
 def extend(
     folder: Folder,
     rounds: Annotated[int | None, typer.Option(min=1, help="More than judged, whatever the stop rule says.")] = None,
@@ -240,7 +243,7 @@ def extend(
         say(extend(store, reason, rounds=rounds, spectra=spectra, hours=hours, cpu_hours=cpu_hours))
 
 
-@command()
+@deciding()
 def change(
     folder: Folder,
     settings: Annotated[
@@ -262,7 +265,7 @@ def change(
         say(change(folder, settings, reason, person=current_user()))
 
 
-@command()
+@command(ends=(ExitCode.WAITS, ExitCode.BUSY))
 def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Scans and composition tables.")]) -> None:
     """Take in files by hand, wherever they lie and however new they are.
 
@@ -275,10 +278,12 @@ def ingest(folder: Folder, files: Annotated[list[Path], typer.Argument(help="Sca
     with errors_in_words(), open_campaign(folder, person=current_user()) as campaign:
         for text in receive(campaign, files=files):
             say(text)
+        reached = campaign.store.status()
+    raise typer.Exit(code_of(reached))
 
 
 @command()
-def ledger(folder: Folder, json_file: Json = None) -> None:
+def ledger(folder: Folder, as_json: Json = False) -> None:
     """Account for every file that was dropped, every scan in it, and every alloy that was asked for.
 
     Example: `glassmap ledger campaigns/lab`
@@ -296,7 +301,7 @@ def ledger(folder: Folder, json_file: Json = None) -> None:
             "alloys": [one._asdict() | {"suggestion": one.suggestion._asdict()} for one in statuses],
             "measurements": [one._asdict() for one in measured],
         }
-        write_json(json_file, content)
+        print_json(as_json, content)
 
 
 @command()
@@ -305,7 +310,7 @@ def log(
     about: Annotated[
         str | None, typer.Option(help="A suggestion or measurement, such as r003-07; or what a note is on.")
     ] = None,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Who did what, when and why.
 
@@ -316,7 +321,7 @@ def log(
     with errors_in_words(), CampaignStore.read_only(folder) as store:
         lines = store.log_lines(subject=about)
         print_log(lines)
-        write_json(json_file, [line._asdict() for line in lines])
+        print_json(as_json, [line._asdict() for line in lines])
 
 
 @command()

@@ -1,7 +1,6 @@
 """What the terminal shows: errors in words, a stage's progress, tables, plain records."""
 
 import csv
-import json
 import math
 import sys
 import time
@@ -20,13 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.errors import GlassmapError
+from glassmap.agent.errors import CampaignBusy, GlassmapError
 from glassmap.agent.maps.glass import say_glass
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, said
 from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.agent.planning.convergence import Estimate
 from glassmap.agent.refusals import refusal
+from glassmap.flows.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from glassmap.agent.data.dataset import SpectraSet
@@ -58,7 +58,7 @@ console = Terminal(highlight=False, emoji=False, width=None if sys.stdout.isatty
 
 @contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Print what glassmap or the system refused and exit with 1; anything else is a bug and keeps its traceback."""
+    """Print what glassmap or the system refused and end with its exit code; any other error keeps its traceback."""
     try:
         yield
     except typer.Exit:
@@ -70,7 +70,18 @@ def errors_in_words() -> Iterator[None]:
         Terminal(stderr=True).print(
             f"[bold red]Error:[/bold red] {escape(words or str(error))}", highlight=False, soft_wrap=True
         )
-        raise typer.Exit(1) from error
+        raise typer.Exit(ExitCode.BUSY if isinstance(error, CampaignBusy) else ExitCode.REFUSED) from error
+
+
+@contextmanager
+def saying_nothing(is_quiet: bool) -> Iterator[None]:
+    """Print no text for people, where that is asked for; errors, and records for programs, are printed all the same."""
+    was_quiet = console.quiet
+    console.quiet = was_quiet or is_quiet
+    try:
+        yield
+    finally:
+        console.quiet = was_quiet
 
 
 def say(text: str) -> None:
@@ -418,11 +429,12 @@ def print_summary(records: list[dict[str, Any]], *, by: Sequence[str], values: S
     console.print(table)
 
 
-def write_json(path: Path | None, content: Any) -> None:
-    """Write plain records, where a file was asked for."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+def print_json(is_asked: bool, content: Any) -> None:
+    """Print plain records for a program, where they were asked for; what is no number is null, as JSON has none."""
+    if is_asked:
+        from pydantic_core import to_json
+
+        sys.stdout.write(to_json(content, indent=1, inf_nan_mode="null").decode() + "\n")
 
 
 def write_csv(path: Path | None, rows: "Sequence[Mapping[str, Any]]") -> None:

@@ -6,16 +6,18 @@ from typing import Annotated
 
 import typer
 
+from glassmap.flows.cli.commands import Commands
+from glassmap.flows.cli.exit_codes import ExitCode
 from glassmap.flows.cli.options import Folder, Json
-from glassmap.flows.cli.terminal import errors_in_words, print_checked, progress, say, write_json
+from glassmap.flows.cli.terminal import errors_in_words, print_checked, print_json, progress, say
 
-upkeep = typer.Typer(rich_markup_mode="markdown")
+upkeep = Commands()
 command = partial(upkeep.command, rich_help_panel="Looking after a campaign's folder")
 
 
-@command()
-def verify(folder: Folder, json_file: Json = None) -> None:
-    """Look whether everything a campaign knows is as it was written; reads only, and exits with 1 where it isn't.
+@command(ends=(ExitCode.HARM,))
+def verify(folder: Folder, as_json: Json = False) -> None:
+    """Look whether everything a campaign knows is as it was written; reads only, and ends with 6 where it isn't.
 
     Example: `glassmap verify campaigns/co-v-zr`
     """
@@ -24,15 +26,15 @@ def verify(folder: Folder, json_file: Json = None) -> None:
     with errors_in_words():
         checked = verify(folder)
         print_checked(checked)
-        write_json(json_file, [one._asdict() for one in checked])
+        print_json(as_json, [one._asdict() for one in checked])
     if any(one.wrong for one in checked):
         say(f"`glassmap repair {folder}` makes whole what it can, and says what is lost.")
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.HARM)
 
 
-@command()
+@command(ends=(ExitCode.BUSY, ExitCode.HARM))
 def repair(folder: Folder) -> None:
-    """Make a damaged campaign whole again as far as that can be; says what is lost, and exits with 1 if any is.
+    """Make a damaged campaign whole again as far as that can be; says what is lost, and ends with 6 if any is.
 
     Example: `glassmap repair campaigns/co-v-zr`
     """
@@ -48,7 +50,7 @@ def repair(folder: Folder) -> None:
     if not told:
         say("Nothing to repair.")
     if is_lost:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.HARM)
 
 
 @command()

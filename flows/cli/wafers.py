@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glassmap.flows.cli.commands import Commands
 from glassmap.flows.cli.options import Folder, Json
-from glassmap.flows.cli.terminal import errors_in_words, print_records, say, write_csv, write_json
+from glassmap.flows.cli.terminal import errors_in_words, print_json, print_records, say, write_csv
 
 if TYPE_CHECKING:
     from glassmap.agent.planning.wafers import Choice
     from glassmap.flows.wafers_ahead import Ahead
 
-wafers = typer.Typer(rich_markup_mode="markdown")
+wafers = Commands()
 
 
 @wafers.command("plan-wafers", rich_help_panel="People and laboratories")
@@ -22,7 +23,7 @@ def plan_wafers(
     points: Annotated[int | None, typer.Option(min=1, help="Of each; by default as many as a batch has.")] = None,
     weights: Annotated[str | None, typer.Option(help="As planning.weights; by default the campaign's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV of the points to measure.")] = None,
-    json_file: Json = None,
+    as_json: Json = False,
 ) -> None:
     """Show which wafers to measure or to make next, at which powers, what that brings and costs; records nothing.
 
@@ -36,11 +37,11 @@ def plan_wafers(
         elements = CampaignConfig.from_toml(folder / FILE_NAME).space.elements
         _print(found, elements)
         write_csv(output, _points(found, elements))
-        write_json(json_file, _to_json(found, elements))
+        print_json(as_json, _to_json(found, elements))
 
 
 @wafers.command("calibrate", rich_help_panel="People and laboratories")
-def calibrate(folder: Folder, json_file: Json = None) -> None:
+def calibrate(folder: Folder, as_json: Json = False) -> None:
     """Say what the wafers that were made tell of the chamber: rates, exponents, and how far compositions are missed.
 
     Those are the wafers under `[[wafer.made]]` of the campaign file, and those that the campaign planned and has a
@@ -98,8 +99,8 @@ def calibrate(folder: Folder, json_file: Json = None) -> None:
             {name: {"value": getattr(gun, name), "error": errors[name]} for name in FIGURES} | {"gun": gun.name}
             for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
         ]
-        write_json(
-            json_file,
+        print_json(
+            as_json,
             {
                 "guns": figures,
                 "wafers": list(found.wafers),

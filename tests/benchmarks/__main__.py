@@ -12,7 +12,6 @@ from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.flows.cli.options import (
     Dataset,
     Datasets,
-    Json,
     PotentialName,
     Preset,
     Variable,
@@ -21,12 +20,15 @@ from glassmap.flows.cli.options import (
     numbers,
     refuse,
 )
-from glassmap.flows.cli.terminal import errors_in_words, print_records, print_summary, say, write_json
+from glassmap.flows.cli.terminal import errors_in_words, print_records, print_summary, say
 
 NAMES = tuple(figure.name for figure in FIGURES)
 MEASURE_NAMES = tuple(measure.name for measure in MEASURES)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+
+Json = Annotated[Path | None, typer.Option("--json", help="Also write plain records to this file.")]
 
 
 class TestSet(StrEnum):
@@ -39,6 +41,13 @@ class TestSet(StrEnum):
     P1 = "p1"
     P2 = "p2"
     P3 = "p3"
+
+
+def write_json(path: Path | None, content: object) -> None:
+    """Write plain records, where a file was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 @app.command("harmed")

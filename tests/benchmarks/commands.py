@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+from glassmap.flows.cli.exit_codes import ExitCode
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 
@@ -79,6 +80,11 @@ def words_of(command: str, folder: Path, number: int = 0) -> list[str]:
     return command.format(folder=folder, sample=SAMPLE, new=folder.with_name(f"new-{number}")).split()
 
 
+def code_of(command: str) -> int:
+    """Return the exit code of a command of `LIGHT` or `REFUSED`."""
+    return ExitCode.REFUSED if command in REFUSED else ExitCode.DONE
+
+
 def time_command(words: Sequence[str]) -> Ran:
     """Run `glassmap` with some words, and wait for its end."""
     done = subprocess.run([sys.executable, "-c", LAUNCHER, *words], capture_output=True, text=True)
@@ -95,7 +101,7 @@ def run(*, runs: int = RUNS, on_record: Callable[[dict[str, Any]], None] = lambd
         folders = [make_campaign(Path(home) / f"campaign-{number}") for number in range(runs + 1)]
         for command in (*LIGHT, *REFUSED):
             ran = [time_command(words_of(command, folder, number)) for number, folder in enumerate(folders)]
-            if wrong := [one.output for one in ran if one.code != (command in REFUSED)]:
+            if wrong := [one.output for one in ran if one.code != code_of(command)]:
                 raise RuntimeError(f"glassmap {command}: {wrong[0]}")
             seconds = [one.seconds for one in ran[1:]]  # the first finds files that aren't in memory yet
             record: dict[str, Any] = {

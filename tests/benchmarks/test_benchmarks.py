@@ -227,9 +227,9 @@ def test_a_cluster_is_timed_beside_this_process(monkeypatch: pytest.MonkeyPatch)
 
 def test_benchmarks_refuse_options_that_they_would_ignore(small_dataset: Path):
     result = CliRunner().invoke(app, ["spectra", str(small_dataset), "--ablate", "--steps", "5", "--members", "2"])
-    assert result.exit_code == 1 and "--ablate takes no --members, --steps" in result.output
+    assert result.exit_code == 3 and "--ablate takes no --members, --steps" in result.output
     result = CliRunner().invoke(app, ["peaks", str(small_dataset), "--where", "cleaned"])
-    assert result.exit_code == 1 and "without --generated takes no --where" in result.output
+    assert result.exit_code == 3 and "without --generated takes no --where" in result.output
 
 
 @pytest.mark.parametrize("name", [command.name for command in app.registered_commands])

@@ -174,12 +174,11 @@ def test_what_can_not_be_exported_is_said_in_words(folder: Path, tmp_path: Path)
         store.record_start(["Co", "V"])
     assert "Nothing is measured yet" in command("export", tmp_path / "new", "-o", tmp_path / "all.nc").output
     assert "No campaign has been started" in command("export", tmp_path / "none", "-o", tmp_path / "all.nc").output
-    assert "Say which file to write" in command("export", folder).output
 
 
 def test_several_formats_are_written_at_once(folder: Path, tmp_path: Path):
     files = {name: tmp_path / f"all.{name}" for name in ("nc", "parquet", "json")}
-    said = command("export", folder, "-o", files["nc"], "--parquet", files["parquet"], "--json", files["json"]).output
+    said = command("export", folder, *(word for file in files.values() for word in ("-o", file))).output
     assert said.count("Wrote") == 3 and all(file.stat().st_size for file in files.values())
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from glassmap.agent.errors import GlassmapError
+from glassmap.flows.cli.exit_codes import ExitCode
 from tests.support.campaigns import fingerprint, run
 from tests.support.command_line import glassmap
 
@@ -103,7 +104,7 @@ def commands(asked: Sequence[Sequence[object]]) -> list[Ending]:
 
 def _ask(words: Sequence[object]) -> Ending:
     result = glassmap(*words)
-    if result.exit_code == 0:
+    if result.exit_code in (ExitCode.DONE, ExitCode.WAITS):
         return Ending("done", result.output)
     if result.exception is None or isinstance(result.exception, SystemExit):
         return Ending("said", result.output)

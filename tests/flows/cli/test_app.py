@@ -1,12 +1,14 @@
 import csv
-import json
 import math
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +22,11 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.dashboard.pictures import draw_pictures
 from glassmap.flows.cli.app import app
+from glassmap.flows.cli.exit_codes import ExitCode
+from glassmap.flows.compare import Judged, compare_models
+from glassmap.simulation.cost import Cost
 from tests.support.campaigns import rows, write_campaign
-from tests.support.command_line import glassmap
+from tests.support.command_line import does, glassmap, told
 from tests.support.pictures import HOW_SURE, MAPS, PICTURES, shows_something
 
 STATUS_KEYS = ["state", "reason", "rounds", "spectra", "hold_out_mse", "hold_out_mse_standard_error"]
@@ -38,7 +43,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("replayed") / "small"
-    result = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--json", folder.parent / "status.json")
+    result = glassmap("replay", small_dataset, "--folder", folder, *TINY)
     return folder, result
 
 
@@ -51,7 +56,7 @@ def test_replay_ends_with_table_sentence_and_pictures(replayed: tuple[Path, Resu
         picture = folder / "pictures" / name
         assert f"Picture: {picture}\n" in result.output
         assert shows_something(picture)
-    status = json.loads((folder.parent / "status.json").read_text())
+    status = told("status", folder)
     assert list(status)[:6] == STATUS_KEYS and (status["rounds"], status["spectra"]) == (2, 16)
 
 
@@ -81,7 +86,7 @@ def test_replaying_with_other_settings_is_refused_and_changes_nothing(
     folder, _ = replayed
     before = (folder / FILE_NAME).read_text()
     result = glassmap("replay", small_dataset, "--folder", folder, *TINY, "--seed", 5)
-    assert result.exit_code == 1 and "Changed since the campaign began: seed: " in result.output
+    assert result.exit_code == ExitCode.REFUSED and "Changed since the campaign began: seed: " in result.output
     assert (folder / FILE_NAME).read_text() == before
 
 
@@ -89,13 +94,13 @@ def test_replaying_with_other_settings_is_refused_and_changes_nothing(
 def test_a_replay_that_could_not_begin_leaves_no_settings_in_the_way(tmp_path: Path, small_dataset: Path):
     where = ["--folder", tmp_path / "c", "--where"]
     result = glassmap("replay", small_dataset, *where, "wafer=north", *TINY)
-    assert result.exit_code == 1 and "No sample meets" in result.output
+    assert result.exit_code == ExitCode.REFUSED and "No sample meets" in result.output
     result = glassmap("replay", small_dataset, *where, "wafer=east", *TINY, "--rounds", 1)
     assert result.exit_code == 0, result.output
 
 
 def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small_dataset: Path):
-    folder, record = tmp_path / "mine", tmp_path / "status.json"
+    folder = tmp_path / "mine"
     assert glassmap("init", folder, "--dataset", small_dataset).exit_code == 0
     assert "is there already" in glassmap("init", folder, "--dataset", small_dataset).output
     assert "glassmap run" in glassmap("status", folder).output
@@ -105,10 +110,8 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
     assert first.startswith("round 1: MSE after n spectra: 8: ") and last.startswith(
         "Budget spent, not converged, after 8 spectra"
     )
-    said = glassmap("status", folder, "--json", record)
-    assert said.exit_code == 0
-    status = json.loads(record.read_text())
-    assert f"Model: {status['ensemble']['sentence']}" in said.output and "With `--preset paper` it would" in said.output
+    said, status = does("status", folder), told("status", folder)
+    assert f"Model: {status['ensemble']['sentence']}" in said and "With `--preset paper` it would" in said
     assert sum(status["ensemble"]["weights"].values()) == pytest.approx(1)
     assert list(status)[:6] == STATUS_KEYS and status["decision"]["state"] == "exhausted"
     assert (status["state"], status["rounds"], status["spectra"]) == ("exhausted", 1, 8)
@@ -117,13 +120,11 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
 
 
 def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, small_dataset: Path):
-    record = tmp_path / "status.json"
     with CampaignStore.open(tmp_path / "c") as store:
         store.start_stage(1, "plan")
-        assert glassmap("status", tmp_path / "c", "--json", record).exit_code == 0
+        status = told("status", tmp_path / "c")
         write_campaign(tmp_path / "c", small_dataset)
         busy = glassmap("run", tmp_path / "c")
-    status = json.loads(record.read_text())
     (stage,) = status.pop("stages")
     assert (stage["name"], stage["status"], stage["attempts"], stage["seconds"]) == ("plan", "running", 1, 0)
     assert status == {
@@ -154,6 +155,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "glass_rule": None,
         "headline": "",
         "failure": "",
+        "needs_person": False,
         "ensemble": None,
         "mixture": "",
         "misplaced": "",
@@ -163,7 +165,7 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "spared": 0,
         "off_targets": [],
     }
-    assert busy.exit_code == 1 and "by another process" in busy.output
+    assert busy.exit_code == ExitCode.BUSY and "by another process" in busy.output
 
 
 def test_generate_writes_the_spectrum_and_its_spread(replayed: tuple[Path, Result], tmp_path: Path):
@@ -209,9 +211,9 @@ def test_a_folder_of_scans_becomes_a_data_set(tmp_path: Path):
 
 def test_simulate_prints_the_figures_and_draws_them(tmp_path: Path):
     words = ["simulate", "Zr50Cu40Al10", "--atoms", 300, "--potential", "zhou-fitted", "--folder", tmp_path]
-    result = glassmap(*words, "--json", tmp_path / "found.json")
+    result = glassmap(*words)
     assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = told(*words)
     assert (found["alloy"], found["atoms"], found["synthetic"]) == ("Zr50Cu40Al10", 300, True)
     assert found["density"] == pytest.approx(6.9, abs=0.25) and found["q1"] == pytest.approx(2.65, abs=0.1)
     for figure in ("zhou-fitted (mixing rule, synthetic)", f"{found['density']:.3f} g/cm3", f"{found['q1']:.3f} Å⁻¹"):
@@ -225,9 +227,10 @@ def test_simulate_prints_the_figures_and_draws_them(tmp_path: Path):
 
 def test_an_estimate_comes_without_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("glassmap.simulation.cost.SIZES", (300, 600))
-    result = glassmap("simulate", "Zr50Cu40Al10", "--estimate", "--cores", 8, "--json", tmp_path / "costs.json")
-    assert result.exit_code == 0, result.output
-    costs = json.loads((tmp_path / "costs.json").read_text())
+    words = ["simulate", "Zr50Cu40Al10", "--estimate", "--cores", 8]
+    costs = told(*words)
+    monkeypatch.setattr("glassmap.simulation.cost.estimate_costs", lambda *alloy, **how: [Cost(**c) for c in costs])
+    result = glassmap(*words)
     assert [cost["atoms"] for cost in costs] == [300, 600, 40_000]
     for cost in costs:
         assert 0 < cost["seconds"]["quick"] < cost["seconds"]["paper"], "a third of the steps"
@@ -299,7 +302,7 @@ def test_what_is_refused_is_said_in_words(
         pass
     places = {"none": tmp_path / "none", "data": small_dataset, "folder": replayed[0], "empty": tmp_path / "empty"}
     result = glassmap(*words.format(**places).split())
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.REFUSED
     assert result.output.splitlines()[-1].startswith("Error: ") and "Traceback" not in result.output
     assert message.format(**places) in result.output
     assert not (tmp_path / "none").exists()
@@ -311,7 +314,7 @@ def test_a_prefect_server_that_does_not_answer_is_said_in_words(
 ):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     result = glassmap(command, replayed[0])
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.REFUSED
     assert "http://127.0.0.1:1/api doesn't answer" in result.output and "Traceback" not in result.output
 
 
@@ -360,7 +363,7 @@ def test_what_needs_no_network_loads_no_torch(words: str, replayed: tuple[Path, 
 def test_the_installed_command_prints_errors_on_the_other_channel(tmp_path: Path):
     command = Path(sys.executable).with_name("glassmap")
     done = subprocess.run([command, "status", tmp_path], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (ExitCode.REFUSED, "")
     assert done.stderr.startswith(f"Error: No campaign has been started in {tmp_path}. Start one with `glassmap replay")
     assert "Traceback" not in done.stderr
 
@@ -389,13 +392,23 @@ def test_a_campaign_without_a_test_set_is_drawn_from_its_own_hold_out(tmp_path: 
     assert names == [*(name for name in PICTURES if name not in HOW_SURE), "wafers.png"]
 
 
-def test_compare_says_which_model_is_best_and_draws_it(tmp_path: Path, small_dataset: Path):
+def as_before(judged: list[Judged], compare: Callable[..., Iterator[Judged]], *what: Any, **how: Any) -> list[Judged]:
+    """What was judged the first time, as judging takes seconds."""
+    judged.extend([] if judged else compare(*what, **how))
+    return judged
+
+
+def test_compare_says_which_model_is_best_and_draws_it(
+    tmp_path: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+):
     words = ["compare", small_dataset, "--sizes", "10,30", "--seeds", 2, "--members", 2, "--steps", 5]
-    result = glassmap(*words, "--json", tmp_path / "found.json", "--picture", tmp_path / "curves.png")
+    judged = list[Judged]()
+    monkeypatch.setattr("glassmap.flows.compare.compare_models", partial(as_before, judged, compare_models))
+    result = glassmap(*words, "--picture", tmp_path / "curves.png")
     assert result.exit_code == 0, result.output
     assert "30 spectra, split 2 of 2: mean" in result.output, "as it goes"
     assert "After 30 spectra " in result.output and "`--split wafer` holds a whole wafer out" in result.output
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = told(*words)
     assert list(found) == ["dataset", "split", "errors", "sentences"]
     assert all(sentence in result.output for sentence in found["sentences"])
     models = {"mean", "without-networks", "nearest", "rbf", "pca-gp", "extra-trees", "ensemble"}
@@ -411,6 +424,6 @@ def test_compare_says_which_model_is_best_and_draws_it(tmp_path: Path, small_dat
 
 def test_compare_refuses_what_it_can_not_split(tmp_path: Path, small_dataset: Path):
     result = glassmap("compare", small_dataset, "--split", "wafer", "--where", "wafer=east")
-    assert result.exit_code == 1 and "two or more wafers" in result.output
+    assert result.exit_code == ExitCode.REFUSED and "two or more wafers" in result.output
     assert "There is no file" in glassmap("compare", tmp_path / "none.nc").output
     assert "Give whole numbers" in glassmap("compare", small_dataset, "--sizes", "few").output

@@ -1,7 +1,6 @@
 """Where one would bet on a glass, on the terminal and from Python, and what a person wishes besides."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import glassmap
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.config.toml_file import read_toml
 from glassmap.agent.errors import CampaignError
-from tests.support.command_line import does
+from tests.support.command_line import does, told
 from tests.support.command_line import glassmap as command
 from tests.support.made_up import make_campaign
 
@@ -30,10 +29,10 @@ def wish(folder: Path, **limits: object) -> None:
 
 
 def test_the_terminal_says_a_row_a_place_and_writes_the_same_as_files(folder: Path, tmp_path: Path):
-    said = does("candidates", folder, "--csv", tmp_path / "c.csv", "--json", tmp_path / "c.json", "--extrapolated")
+    said = does("candidates", folder, "--csv", tmp_path / "c.csv", "--extrapolated")
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
-    records = json.loads((tmp_path / "c.json").read_text())
+    records = told("candidates", folder, "--extrapolated")
     assert said.startswith("Glass: ") and 2 < len(rows) < 20 and len(records["places"]) == len(rows)
     assert all(f"{row['alloy']}: {row['confirm']}" in said.replace("\n", " ") for row in rows)
     table = glassmap.Campaign(folder).candidates(only_known=False)
@@ -75,7 +74,7 @@ def test_a_wish_that_says_nothing_of_the_system_is_refused(folder: Path, limits:
     with pytest.raises(CampaignError, match=why):
         glassmap.Campaign(folder).candidates()
     wish(folder)
-    assert refused.exit_code == 1 and str(folder / FILE_NAME) in refused.output.replace("\n", "")
+    assert refused.exit_code == 3 and str(folder / FILE_NAME) in refused.output.replace("\n", "")
 
 
 def test_a_limit_on_the_price_needs_the_price_of_every_element():

@@ -1,6 +1,5 @@
 """What a laboratory tries first: its own raw scans, beam stop and zeros and all, to a map that says something."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from glassmap.agent.data.scan_folder import read_scan_folder
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.report import write_report
-from tests.support.command_line import glassmap
+from tests.support.command_line import glassmap, told
 from tests.support.pages import look, words
 
 
@@ -63,7 +62,7 @@ def test_import_takes_a_table_as_it_is_and_names_what_is_to_be_looked_at(tmp_pat
     words += [word for element in ("O", "Co", "Zr") for word in ("--columns", f"{element}={element} norm")]
     words += ["--over", "Co,Zr"]
     refused = glassmap(*words)
-    assert refused.exit_code == 1 and "there is no scan of lost" in refused.output, refused.output
+    assert refused.exit_code == 3 and "there is no scan of lost" in refused.output, refused.output
     assert "`--skip-unmatched`" in refused.output and not (tmp_path / "x.nc").exists()
     done = glassmap(*words, "--skip-unmatched")
     said = " ".join(done.output.split())
@@ -89,14 +88,14 @@ def test_init_records_the_range_that_a_whole_data_set_is_taken_over(raw_scans: P
     spectrum = CampaignConfig.from_toml(tmp_path / "d" / FILE_NAME).spectrum
     assert (spectrum.low, spectrum.high) == (1.5, 4.5)
     refused = glassmap("init", tmp_path / "e", "--simulate", "Zr-Cu-Al", "--range", 1.5, 4.5)
-    assert refused.exit_code == 1 and "A simulation takes no --range" in refused.output
+    assert refused.exit_code == 3 and "A simulation takes no --range" in refused.output
 
 
 def test_scans_without_any_peak_go_no_further(raw_scans: Path, tmp_path: Path):
     output = tmp_path / "x.nc"
     table = raw_scans / "compositions.csv"
     done = glassmap("import", raw_scans, "--compositions", table, "--axis", "q", "-o", output, "--range", 0.2, 2.0)
-    assert done.exit_code == 1 and not output.exists()
+    assert done.exit_code == 3 and not output.exists()
     assert "in 0 of 56 scans" in " ".join(done.output.split()) and "`--range LOW HIGH`" in done.output
 
 
@@ -144,9 +143,8 @@ def test_a_map_without_peaks_is_told_as_a_failure_with_cause_and_command(mute: t
     assert "measured spectra have one. Over 0.66 to 4.99 most have: what lies beyond is a beam stop" in said
     assert "Begin another campaign with `--range 0.66 4.99`. The campaign has stopped." in said
     assert "converged" not in said.lower()
-    done = glassmap("status", folder, "--json", folder.parent / "status.json")
+    done, status = glassmap("status", folder), told("status", folder)
     assert "converged" not in done.output.lower() and "Nothing can be said" in done.output
-    status = json.loads((folder.parent / "status.json").read_text())
     assert status["failure"] and status["reason"].startswith(status["failure"])
     assert status["peaks_found"]["alloys_with_peak"] < 0.5 * status["peaks_found"]["alloys"] == 85.5
 

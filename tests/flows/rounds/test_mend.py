@@ -56,7 +56,7 @@ def test_a_harmed_map_and_archive_are_refused_in_words_and_the_command_map_makes
         harm(artefact(continued, kind), how)
         for words in commands:
             refused = glassmap(*words)
-            assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit), refused.output
+            assert refused.exit_code == 3 and isinstance(refused.exception, SystemExit), refused.output
             assert harmed in refused.output and "`glassmap map`" in refused.output
     said = does("map", continued)
     assert "The map of round 3" in said and "The archive of round 3" in said
@@ -120,7 +120,7 @@ def test_a_map_is_not_made_again_while_another_process_is_at_the_campaign(contin
     harm(artefact(continued, "map"), "deleted")
     with CampaignStore.open(continued):
         refused = glassmap("map", continued)
-    assert refused.exit_code == 1 and "is missing; another process is at the campaign" in refused.output
+    assert refused.exit_code == 5 and "is missing; another process is at the campaign" in refused.output
 
 
 def test_an_archive_under_the_name_of_an_earlier_version_is_read_and_made_again_where_it_is_harmed(continued: Path):

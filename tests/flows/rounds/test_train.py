@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_read_is_trained_again_and_the_campaign_ends_as_i
     folder = Path(shutil.copytree(stopped, tmp_path / "campaign"))
     harm(folder, 2, how)
     refused = glassmap("generate", folder, ALLOY)
-    assert refused.exit_code == 1 and "`glassmap run" in " ".join(refused.output.split())
+    assert refused.exit_code == 3 and "`glassmap run" in " ".join(refused.output.split())
     does("status", folder)
     does("trace", folder, "r001-01")
     does("extend", folder, "--rounds", "1")

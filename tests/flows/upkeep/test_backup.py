@@ -30,7 +30,7 @@ def test_a_backup_unpacks_to_a_campaign_that_is_whole_and_refuses_to_take_the_pl
         assert f"Packed {len(tar.getnames())} files" in said
     content = packed.read_bytes()
     again = glassmap("backup", continued, "-o", packed)
-    assert again.exit_code == 1 and "is there already" in again.output and packed.read_bytes() == content
+    assert again.exit_code == 3 and "is there already" in again.output and packed.read_bytes() == content
     folder = unpacked(packed, tmp_path / "elsewhere")
     assert folder.name == continued.name and fingerprint(folder) == fingerprint(continued)
     assert not [one for one in verify(folder) if one.wrong]
@@ -60,7 +60,7 @@ def test_a_backup_is_of_one_moment_though_the_driver_goes_on(
 def test_what_is_missing_is_named(continued: Path, tmp_path: Path):
     next(continued.glob("maps/*.parquet")).unlink()
     result = glassmap("backup", continued, "-o", tmp_path / "packed.tar")
-    assert result.exit_code == 1 and ".parquet is missing" in result.output and not (tmp_path / "packed.tar").exists()
+    assert result.exit_code == 3 and ".parquet is missing" in result.output and not (tmp_path / "packed.tar").exists()
 
 
 def test_a_scan_s_copy_that_is_lost_for_good_keeps_nothing_from_being_backed_up(lab: Path, tmp_path: Path):

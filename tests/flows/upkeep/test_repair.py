@@ -172,7 +172,7 @@ def test_nothing_to_make_a_store_of_is_said(continued: Path):
     (continued / STORE).unlink()
     (continued / COPY_NAME).unlink()
     result = glassmap("repair", continued)
-    assert result.exit_code == 1 and "Unpack a backup" in result.output
+    assert result.exit_code == 3 and "Unpack a backup" in result.output
     assert "No campaign has been started" in glassmap("repair", continued / "mistyped").output
 
 

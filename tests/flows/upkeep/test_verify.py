@@ -1,6 +1,5 @@
 """Whether everything is as it was written: what was changed is found, and what wasn't isn't."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from glassmap.agent.config.campaign import FILE_NAME as CAMPAIGN_FILE
 from glassmap.agent.store.schema import FILE_NAME as STORE
 from glassmap.flows.upkeep import verify as module
 from glassmap.flows.upkeep.verify import verify
-from tests.support.command_line import does, glassmap
+from tests.support.command_line import does, glassmap, told
 from tests.support.harm import flip, spectrum_in
 from tests.support.lab_campaigns import measure_all
 
@@ -23,9 +22,9 @@ def the(folder: Path, pattern: str) -> Path:
     return sorted(folder.glob(pattern))[0]
 
 
-def test_a_finished_campaign_is_as_it_was_written_and_all_of_it_is_looked_at(finished: Path, tmp_path: Path):
-    said = does("verify", finished, "--json", tmp_path / "found.json")
-    counts = {one["kind"]: one["looked_at"] for one in json.loads((tmp_path / "found.json").read_text())}
+def test_a_finished_campaign_is_as_it_was_written_and_all_of_it_is_looked_at(finished: Path):
+    said = does("verify", finished)
+    counts = {one["kind"]: one["looked_at"] for one in told("verify", finished)}
     assert counts["spectra"] == 24 and counts["store"] > 100 and counts["copy of the store"] > 100
     assert (counts["checkpoints"], counts["maps"], counts["archives"], counts[CAMPAIGN_FILE]) == (3, 3, 1, 1)
     assert "spectra" in said and "repair" not in said
@@ -50,7 +49,7 @@ def test_what_was_changed_or_lost_is_found(kind: str, harm: Callable[[Path], obj
     harm(continued)
     before = {path: path.read_bytes() for path in continued.rglob("*") if path.is_file() and "-shm" not in path.name}
     result = glassmap("verify", continued)
-    assert result.exit_code == 1 and words in result.output.replace("\n", " ")
+    assert result.exit_code == 6 and words in result.output.replace("\n", " ")
     assert f"glassmap repair {continued}" in result.output.replace("\n", "")
     assert set(wrong_in(continued)) == {kind}
     assert all(path.read_bytes() == content for path, content in before.items()), "it only looks"
@@ -83,4 +82,4 @@ def test_what_a_driver_replaces_at_that_moment_is_not_wrong(continued: Path, mon
 
 def test_a_folder_without_a_campaign_is_said_to_be_one(tmp_path: Path):
     result = glassmap("verify", tmp_path)
-    assert result.exit_code == 1 and "No campaign has been started in" in result.output
+    assert result.exit_code == 3 and "No campaign has been started in" in result.output
