@@ -59,14 +59,14 @@ def test_what_people_note_is_shown_where_it_belongs(lab: Path):
     assert "Noted on r001-02" in said("note", lab, "cracked [at] the rim", "--measurement", "r001-02")
     assert "Noted on Co30V40Zr30" in said("note", lab, "brittle", "--alloy", "V40Co30Zr30")
     assert "Noted on round 1" in said("note", lab, "a new target", "--round", 1)
-    status = said("status", lab, "--json", lab / "status.json")
-    told = [line.split(", ", 2)[2] for line in status.splitlines() if line.startswith("Note, ")]
-    assert [line.partition(" on ")[2] for line in told] == [
+    status = said("status", lab)
+    notes = [line.split(", ", 2)[2] for line in status.splitlines() if line.startswith("Note, ")]
+    assert [line.partition(" on ")[2] for line in notes] == [
         "r001-02: cracked [at] the rim",
         "Co30V40Zr30: brittle",
         "round 1: a new target",
     ], "the last three"
-    assert json.loads((lab / "status.json").read_text())["notes"][0]["text"] == "the beam is weak"
+    assert told("status", lab)["notes"][0]["text"] == "the beam is weak"
     assert "cracked [at] the rim" in said("log", lab, "--about", "r001-02") and "noted" in said("trace", lab, "r001-02")
 
 
