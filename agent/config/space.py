@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,7 +10,11 @@ from glassmap.agent.config.settings import Settings
 from glassmap.agent.data.composition import SYMBOLS, CompositionSpace
 from glassmap.agent.data.context import Held, Value, label_of
 from glassmap.agent.data.exported import EXTRAS
-from glassmap.agent.errors import CompositionError
+from glassmap.agent.errors import CompositionError, DatasetError, GlassmapError, SpectrumError
+from glassmap.agent.shapes import AxisName
+
+if TYPE_CHECKING:
+    from glassmap.agent.data.spectrum import Substrate
 
 AtPct = Annotated[float, Field(ge=0, le=100)]
 Factor = Annotated[float, Field(gt=0, le=1e6)]
@@ -131,7 +135,7 @@ class SpectrumConfig(Settings):
     points: Annotated[int, Field(gt=0, le=100_000)] | None = None
     """Points of the common axis, evenly spaced."""
     substrate: Path | None = None
-    """A two-column scan of the bare substrate, subtracted from every spectrum."""
+    """A scan of the bare substrate, subtracted from every spectrum; over what they are, where it doesn't say it."""
     substrate_scale: Factor | Literal["fit"] = 1.0
     """Factor of the substrate's scan; "fit" takes as much of it as each film lets through."""
     corrections: CorrectionsConfig | None = None
@@ -143,20 +147,49 @@ class SpectrumConfig(Settings):
     scale_window: tuple[OnAxis, OnAxis] | None = None
     """Range whose mean becomes 100 where scale = "window", in the axis's unit, such as the halo's."""
 
-    def read(self) -> dict[str, Any]:
-        """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read."""
+    def read(self, axis: AxisName = "q", wavelength: float | None = None) -> dict[str, Any]:
+        """Return the settings of `glassmap.agent.data.spectrum.Preprocessing`, with the substrate's scan read.
+
+        Args:
+            axis: What the spectra are over, and the substrate's scan where it doesn't say it.
+            wavelength: Of the spectra, Å, and of a scan of the substrate that doesn't say its own.
+
+        Raises:
+            DatasetError: If the substrate's scan can't be read.
+            SpectrumError: As well, or if the spectra are over r.
+        """
         given = self.model_dump(exclude={"substrate_scale"})
         if self.substrate is not None:
-            from glassmap.agent.data.scan_files import read_raw_scan  # both slower than all settings together
-            from glassmap.agent.data.spectrum import Substrate, q_axis
-
-            scan = read_raw_scan(self.substrate, axis="q")
-            q = q_axis(scan.axis_name, scan.axis, scan.wavelength)
-            assert q is not None, "no scan of a substrate is over r"
-            scale = None if self.substrate_scale == "fit" else self.substrate_scale
-            given["substrate"] = Substrate(q, scan.intensity, scale)
+            given["substrate"] = self._read_substrate(self.substrate, axis, wavelength)
         if self.corrections is not None:
             from glassmap.agent.data.corrections import Corrections
 
             given["corrections"] = Corrections(**self.corrections.model_dump())
         return given
+
+    def _read_substrate(self, path: Path, axis: AxisName, wavelength: float | None) -> "Substrate":
+        """Read the scan of the bare substrate, brought to what the spectra are over."""
+        from glassmap.agent.data.scan_files import read_raw_scan  # both slower than all settings together
+        from glassmap.agent.data.spectrum import Substrate, q_axis, two_theta_from_q
+
+        if axis == "r":
+            raise SpectrumError("g(r) has no substrate to subtract; leave spectrum.substrate out.")
+        try:
+            scan = read_raw_scan(path, wavelength=wavelength)  # over what its header says
+        except DatasetError:
+            try:
+                scan = read_raw_scan(path, axis=axis, wavelength=wavelength)
+            except GlassmapError as error:
+                over = "q" if axis == "q" else "2theta"
+                raise type(error)(
+                    f"spectrum.substrate: {error} Columns without a header are taken to be over {over}, as the spectra "
+                    "are; `2theta counts` or `q counts` as their first line says it."
+                ) from error
+        points = q_axis(scan.axis_name, scan.axis, scan.wavelength)
+        if points is None:
+            raise SpectrumError(f"spectrum.substrate: {path.name} is over r; a substrate's scan is over q or 2θ.")
+        if axis == "two_theta":
+            assert wavelength is not None, "spectra over 2θ have a wavelength"
+            same = scan.axis_name == axis
+            points = scan.axis if same else two_theta_from_q(points, wavelength=wavelength)
+        return Substrate(points, scan.intensity, None if self.substrate_scale == "fit" else self.substrate_scale)

@@ -210,20 +210,25 @@ def _read(
     """Read every scan of some files, and say why those couldn't be that no row is called as.
 
     Raises:
-        DatasetError: If one can't be read that a row is called as.
+        DatasetError: If one can't be read that a row is called as; the others of which that is so are named as well.
         SpectrumError: As well.
     """
     called = {plain_name(row.sample) for row in rows}
-    found, unread = list[_Found](), dict[str, str]()
+    found, unread, harmed = list[_Found](), dict[str, str](), dict[str, GlassmapError]()
     for path in paths:
         try:
             scans = read_scans(path, axis=axis, wavelength=wavelength)
         except GlassmapError as error:
             if plain_name(path.stem) in called or len(paths) == 1:
-                raise
-            unread[path.name] = str(error)
+                harmed[path.name] = error
+            else:
+                unread[path.name] = str(error)
             continue
         found += [_Found(scan, path, len(scans) == 1) for scan in scans]
+    if harmed:
+        error, *others = harmed.values()
+        also = f" {len(others)} more can't be read: {_some(list(harmed)[1:])}." if others else ""
+        raise type(error)(f"{error}{also}") from error
     return found, unread
 
 

@@ -27,6 +27,7 @@ FEWEST_EMPTY = 4  # points without signal at an end of a scan; fewer are noise, 
 CLIMB_ENDS = 0.2  # 1/Å; what isn't exceeded for so long is where the shadow of a beam stop ends, not its noise
 LONGEST_SHADOW = 1.5  # 1/Å, of a beam stop; what is still climbing there climbs to a halo
 GAIN = 0.1  # of the scans; a range that finds a first peak in so many more is taken
+NAMED = 5  # scans without a peak
 DECIMALS = 2  # of a range that is proposed, in the unit of its axis
 _WORDS: dict[AxisName, tuple[str, str]] = {"q": ("q", " 1/Å"), "two_theta": ("2θ", "°"), "r": ("r", " Å")}
 
@@ -56,6 +57,7 @@ class FirstLook(NamedTuple):
     with_other_anode: str = ""  # of 2θ whose peaks are missing or strange: by whose wavelength they are not; else empty
     volumes: VolumeCheck | None = None  # whether peaks lie where they can; None where too few are wide enough to tell
     of: int = 0  # scans that those looked at are spread over, where they are more
+    without: tuple[str, ...] = ()  # ids of those without a first peak over what is taken
 
     @property
     def low(self) -> float | None:
@@ -102,6 +104,9 @@ class FirstLook(NamedTuple):
             than = f", over the whole axis in {before}" if self.taken != self.whole else ""
             spread = f", spread evenly over {self.of}" if self.of > self.scans else ""
             said.append(f"A first peak is found {over} in {now} of {self.scans} scans{spread}{than}.")
+            if self.has_peaks and self.without:
+                more = f" and {len(self.without) - NAMED} more" if len(self.without) > NAMED else ""
+                said.append(f"None in {', '.join(self.without[:NAMED])}{more}.")
             if not self.has_peaks:
                 said.append(
                     f"Most often: {self.often} Is it the right range, is there a film on every sample, and are there "
@@ -175,7 +180,12 @@ def look_at_scans(spectra: SpectraSet, *, asked: tuple[float, float] | None = No
     codes, counts = np.unique(reasons[reasons != FOUND], return_counts=True)
     often = REASONS[int(codes[np.argmax(counts)])] if codes.size else ""
     with_peak = int(before.found.sum()), int(now.found.sum())
-    look = FirstLook(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often, of=len(spectra))
+    without = tuple(spectra.ids[int(row)] for row in rows[reasons != FOUND])
+    look = FirstLook(
+        *(spectra.axis_name, len(some), whole, signal, shadow, taken, with_peak, often),
+        of=len(spectra),
+        without=without,
+    )
     volumes = _volumes(spectra, rows, now)
     is_strange = not look.has_peaks or (volumes is not None and (bool(volumes.orders) or volumes.off.is_sure))
     more_than = 0 if volumes is None or volumes.orders else round(1.25 * volumes.halos)

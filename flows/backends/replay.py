@@ -86,7 +86,7 @@ class Replay(Backend):
             raise CampaignError(f"{settings.dataset}: {error} Correct space.context in the campaign file.") from error
         self.notes = tuple(note for note in spectra.notes if note not in known_notes)
         counts = counts_of(spectra)
-        self._steps = config.spectrum.read()
+        self._steps = config.spectrum.read(spectra.axis_name, spectra.wavelength)
         spectra = spectra.prepared(**self._steps)
         self.axis_name, self.axis, self.wavelength = spectra.axis_name, spectra.axis, spectra.wavelength
         held = split(spectra, settings.hold_out, share=settings.test_share, seed=config.seed)

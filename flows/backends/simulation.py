@@ -89,7 +89,7 @@ class MolecularDynamics(Backend):
         )
         self.wavelength, self.source = settings.wavelength, f"simulated with {self._potential.name}"
         self._raw_axis = axis
-        steps = config.spectrum.read()
+        steps = config.spectrum.read(self.axis_name, self.wavelength)
         if (corrections := steps["corrections"]) is not None:
             steps["corrections"] = replace(corrections, is_simulated=True)
         self._steps = Preprocessing.over(self.axis_name, axis, wavelength=self.wavelength, **steps)

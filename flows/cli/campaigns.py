@@ -323,7 +323,11 @@ def _replay_config(
         from glassmap.agent.data.mixture import mixture_of
 
         spectra, known = spectra.with_context(config.space.held)
-        if (mixture := mixture_of(spectra.prepared(**config.spectrum.read()), known=known)) is not None:
+        if (
+            mixture := mixture_of(
+                spectra.prepared(**config.spectrum.read(spectra.axis_name, spectra.wavelength)), known=known
+            )
+        ) is not None:
             say(mixture.say())
     return config
 

@@ -48,7 +48,7 @@ class Laboratory(Backend):
             elif not drop.is_dir():
                 raise CampaignError(f"There is no drop folder {drop}. Mount or make it, or correct backend.drop.")
         self._space = config.space.build()
-        self._steps = Preprocessing("q", **config.spectrum.read())
+        self._steps = Preprocessing("q", **config.spectrum.read("q", settings.wavelength))
         self.axis = self._steps.grid()
         self.table_of_candidates: TableConfig = config.candidates or TableConfig()
         tables = () if config.candidates is None else config.candidates.table

@@ -5,7 +5,8 @@ import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, FREE_SETTINGS, CampaignConfig
 from glassmap.agent.config.glass import is_glass_given
-from glassmap.agent.errors import CampaignError
+from glassmap.agent.config.space import SpectrumConfig
+from glassmap.agent.errors import CampaignError, SpectrumError
 from glassmap.agent.maps.glass import GlassRule
 from glassmap.agent.models.config import PRESETS
 from glassmap.flows.backends.replay import Settings as ReplaySettings
@@ -279,6 +280,26 @@ def test_how_much_of_the_bare_substrate_is_subtracted_is_a_setting(said: Any, sc
     spectrum = axis | ({} if said is None else {"substrate_scale": said})
     config = CampaignConfig.of(film | {"spectrum": spectrum}, source="test")
     assert config.spectrum.read()["substrate"].scale == scale
+
+
+BARE = [f"{12 + k} {k + 1}" for k in range(60)]  # over 2θ
+
+
+def read_bare(path: Path, lines: list[str], *over: Any) -> Any:
+    path.write_text("\n".join(lines))
+    return SpectrumConfig(substrate=path).read(*over)["substrate"]
+
+
+def test_a_bare_substrate_is_over_what_the_spectra_are_unless_its_header_says_otherwise(tmp_path: Path):
+    bare = tmp_path / "bare.xy"
+    assert read_bare(bare, BARE, "two_theta", 1.5406).axis[0] == 12
+    assert read_bare(bare, ["2theta counts", *BARE], "q", 1.5406).axis[0] == pytest.approx(0.8526, abs=1e-4)
+    q = [f"{1 + k / 10} {k + 1}" for k in range(20)]
+    assert read_bare(bare, ["q counts", *q], "two_theta", 1.5406).axis[0] == pytest.approx(14.084, abs=1e-3)
+    with pytest.raises(SpectrumError, match=r"The axis ends at 71.*taken to be over q.*`2theta counts`"):
+        read_bare(bare, BARE, "q", 1.5406)
+    with pytest.raises(SpectrumError, match="has no substrate"):
+        read_bare(bare, BARE, "r")
 
 
 def test_what_a_glass_is_may_change_at_any_time_and_is_said_in_one_way():

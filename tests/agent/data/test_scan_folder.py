@@ -144,6 +144,13 @@ def test_what_has_no_counterpart_is_left_out_where_asked_and_named(folder):
         read_scan_folder(folder, compositions=table(folder, *lines), axis="q", skip_unmatched=True)
 
 
+def test_all_files_that_cannot_be_read_are_named_at_once(folder):
+    (folder / "a.csv").write_text("q,counts\n1,5\n2,6\n3,")
+    (folder / "b.xy").write_text("1 5\n2 nan\n5 6\n")
+    with pytest.raises(DatasetError, match=r"a\.csv: Line 4: .* 1 more can't be read: b\.xy\."):
+        read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
+
+
 def test_nothing_is_left_of_a_table_of_other_scans(folder):
     with pytest.raises(DatasetError, match=r"Not one scan has a row in compositions\.csv: No row is called a"):
         lines = (HEADER, "c,20,30,50")
