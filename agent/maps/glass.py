@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from glassmap.agent.shapes import PerAlloy
+from glassmap.agent.shapes import Mask, PerAlloy
 
 GLASS_DELTA_Q = 0.57  # 1/Å; above it Ren et al., Sci. Adv. 4, eaaq1566 (2018) call an alloy a glass
 P_GLASS = "p_glass"  # the map's column
@@ -110,13 +110,18 @@ class GlassShares(NamedTuple):
     unreadable: float  # without a Δq
 
 
+def reaches(p_glass: PerAlloy, level: float) -> Mask:
+    """Return which probabilities are a level or more, by the digits that a map keeps: 0.9 of its float32 is 0.9."""
+    return p_glass.astype(np.float32) >= np.float32(level)
+
+
 def glass_shares(p_glass: PerAlloy) -> GlassShares:
     """Return how much of a map is a glass.
 
     Args:
         p_glass: Probability of each alloy; NaN where Δq can't be read.
     """
-    glass, surely, possibly = (float(np.mean(p_glass >= least)) for least in (LIKELY, SURELY, POSSIBLY))
+    glass, surely, possibly = (float(np.mean(reaches(p_glass, least))) for least in (LIKELY, SURELY, POSSIBLY))
     return GlassShares(glass, surely, possibly, float(np.mean(np.isnan(p_glass))))
 
 

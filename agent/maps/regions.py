@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from glassmap.agent.data.composition import label
-from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, shares_of_map
+from glassmap.agent.maps.glass import LIKELY, P_GLASS, POSSIBLY, SURELY, GlassRule, GlassShares, reaches, shares_of_map
 from glassmap.agent.maps.wish import Wish, densities, has_density
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Compositions, Mask, Parts, PerAlloy, PerTaken, Rows, TakenCompositions
@@ -201,7 +201,7 @@ def find_candidates(
     if rule is None:
         likely = told.expected >= (np.nanquantile(told.expected, 1 - TOP_SHARE) if told.has_peaks else math.inf)
     else:
-        likely = told.p_glass >= level if told.says_how_sure else rule.is_glass(told.delta_q)
+        likely = reaches(told.p_glass, level) if told.says_how_sure else rule.is_glass(told.delta_q)
     likely &= columns["peak_share"] >= MOST_AGREE
     rows = np.flatnonzero(likely & (columns["known"] != 0) if only_known else likely)
     rows = rows[wish.is_met(compositions[rows], elements)]

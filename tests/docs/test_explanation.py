@@ -3,11 +3,14 @@
 import ast
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, median
 
 import pytest
+
+from glassmap.agent.store.schema import migrate
 
 ROOT = Path(__file__).parents[2]
 DOCS, RECORDS = ROOT / "docs", ROOT / "docs" / "records"
@@ -92,3 +95,38 @@ def test_the_first_table_of_the_results_has_five_lines_and_the_numbers_of_the_re
     seconds = {one["model"]: (one["fit"], one["map"]) for one in read("explain")["cost"]}
     for cell, model in zip(cost[1:4], models, strict=True):
         assert numbers(cell) == pytest.approx(seconds[model], abs=0.5), model
+
+
+# The field's words, as code, pages and messages have them; a new one is explained too
+WORDS = """
+    composition, at.%, target composition, measured composition, context, simplex grid, rank, spectrum,
+    two_theta, q, q₁, Δq, crystalline share, RDF g(r), S(q), quench rate, wafer, acquisition, batch, round,
+    campaign, backend, learning curve, held out, base model, member, ensemble, stacking weights, prediction,
+    draw, one sample, epistemic std, aleatoric std, band, calibration, checkpoint, coverage, flagged,
+    quarantine, ledger, failed, abandoned, rejected, requested, retracted, known, extrapolated, spread,
+    left out, P(glass), candidate, converged, threshold, MSE, map, note
+"""
+ENTRY = re.compile(r"^\*\*(.+?)\*\*(?: \(`.+?`\))?: .*\]\(.+\)\.$", re.MULTILINE)
+
+
+def test_every_word_has_a_sentence_and_a_link_in_the_order_of_the_alphabet():
+    page = (DOCS / "glossary.md").read_text()
+    entries = [line for line in page.splitlines() if line.startswith("**")]
+    words = ENTRY.findall(page)
+    assert len(words) == len(entries), [line for line in entries if not ENTRY.match(line)]
+    assert {word.strip() for word in WORDS.split(",")} <= set(words)
+    keys = [word.lower().replace("δ", "delta").replace("₁", "1") for word in words]
+    assert keys == sorted(keys)
+
+
+def test_the_page_of_the_store_has_every_table_and_column_and_no_other():
+    store = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(store)
+    tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    there = {table: {row[1] for row in store.execute(f"PRAGMA table_xinfo({table})")} for table in tables}
+    store.close()
+    told: dict[str, set[str]] = {}
+    for section in re.split(r"^#### ", (DOCS / "store.md").read_text(), flags=re.MULTILINE)[1:]:
+        name, rows = section.splitlines()[0].strip("`"), re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        told[name] = {column for row in rows for column in re.findall(r"`(\w+)`", row)}
+    assert told == there

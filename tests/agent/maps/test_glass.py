@@ -18,6 +18,11 @@ def test_an_alloy_at_the_threshold_is_as_likely_a_glass_as_not_and_surer_the_bet
     assert np.isnan(likely[4:]).all(), "without Δq or how sure it is, nobody can say"
 
 
+def test_nine_in_ten_is_surely_whether_a_map_was_written_or_read_again():
+    kept = np.array([0.9, 0.5, 0.1, 0.09]).astype(np.float32)
+    assert glass_shares(kept) == glass_shares(kept.astype(np.float64)) == GlassShares(0.5, 0.25, 0.75, 0.0)
+
+
 def test_an_uncertain_threshold_makes_every_alloy_less_sure():
     widths, stds = np.array([0.5, 0.6, 0.7]), np.full(3, 0.03)
     likely = GlassRule(threshold_std=0.04).probability(widths, stds)
