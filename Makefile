@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 BIN := .venv/bin
 
-.PHONY: demo test check figures clean
+.PHONY: demo test check docs links figures clean
 
 demo: .venv/installed  ## the main job, from spectra to the Δq map; of your own spectra: make demo DATA=path/to/data.nc
 	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
@@ -16,12 +16,18 @@ check: .venv/installed  ## style and types, seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
+docs: .venv/installed  ## the documentation as a site, which opens from its files: build/docs/index.html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
+
+links: .venv/installed  ## whether the addresses that the documentation names still answer; needs a network
+	$(BIN)/python -m sphinx --builder linkcheck --quiet docs build/links
+
 figures: .venv/installed  ## the tables and pictures of docs/results.md: make figures SHARED=path/to/shared/data
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/make-results $(SHARED)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev,docs]' --constraint constraints.txt
 	touch $@
 
 clean:

@@ -27,7 +27,16 @@ settings.load_profile("glassmap")
 
 TESTS = Path(__file__).parent
 LONGEST = ("test_supervisor.py", "test_upgrade.py", "test_app.py", "test_dask_cluster.py", "test_simulated_campaign.py")
-TRUSTED = ("benchmarks", "dashboard", "flows/cli", "flows/compute", "flows/services", "flows/upkeep", "test_upgrade.py")
+TRUSTED = (
+    "benchmarks",
+    "dashboard",
+    "docs",
+    "flows/cli",
+    "flows/compute",
+    "flows/services",
+    "flows/upkeep",
+    "test_upgrade.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from glassmap.agent.data.scan_files import FORMATS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
 
 
 @pytest.mark.parametrize("suffix", sorted({suffix for one in FORMATS for suffix in one.suffixes}))

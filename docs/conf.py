@@ -1,0 +1,64 @@
+"""The documentation as a site: `make docs`. Pages are plain Markdown; what only a site has is added here."""
+
+import sys
+from pathlib import Path
+
+from pygments.lexers.shell import BashLexer
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import glassmap  # noqa: E402
+
+MENU = {
+    "Tutorials": ["own-scans", "simulated-system", "lab", "notebook"],
+    "How to": [
+        *("instruments", "signals", "reading-the-map", "dashboard", "export", "wafers", "quaternaries"),
+        *("operations", "gpu", "cluster", "http", "extend"),
+    ],
+    "Reference": ["campaign-file", "commands", "python", "api", "formats", "store", "exit-codes"],
+    "Explanation": ["method", "delta-q", "networks", "planning", "glossary", "architecture"],
+    "Results": ["results"],
+}
+
+project, author, release = "glassmap", "the authors of glassmap", glassmap.__version__
+project_copyright = ""
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["pictures", "records"]
+templates_path, html_static_path = [], []
+nitpicky = False
+myst_heading_anchors = 4
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_class_signature = "separated"
+
+html_theme = "furo"
+html_title = f"glassmap {release}"
+html_copy_source = html_show_sourcelink = html_show_copyright = html_show_sphinx = False
+
+
+def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
+    """Give the first page the menu, and the page of the API what docstrings say."""
+    if name == "index":
+        for caption, pages in MENU.items():
+            there = [page for page in pages if (HERE / f"{page}.md").exists()]
+            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *there, "```", ""])
+    if name == "api":
+        for one in glassmap.__all__:
+            if one != "__version__":
+                is_class = isinstance(getattr(glassmap, one), type)
+                what = (
+                    [f".. autoclass:: glassmap.{one}", "   :members:"]
+                    if is_class
+                    else [f".. autofunction:: glassmap.{one}"]
+                )
+                source[0] += "\n".join(["", "```{eval-rst}", *what, "```", ""])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_lexer("console", BashLexer)
+    app.add_lexer("csv", TextLexer)
+    app.connect("source-read", add_what_a_site_has)
