@@ -19,6 +19,7 @@ from glassmap.agent.config.toml_file import edited
 from glassmap.agent.errors import CampaignError
 from glassmap.flows.cli.app import app
 from tests.docs.not_run import NOT_RUN
+from tests.docs.places import usual
 from tests.support.command_line import glassmap
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # of typer's own click, or of the one that is installed
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 RUN, SHOWN = ("console", "python", "toml"), ("text", "csv", "json", "bibtex", "ini")
 TOOLS = ("cat", "cd", "chmod", "cp", "head", "ls", "mkdir", "mv", "rm", "tar")  # that a page may use beside glassmap
+PIPES = ("|", ">", "||", "&&")  # what a command of glassmap may be followed by; on the right stands another program
 FINE = (0, 4)  # exit codes: done, or done what could be done and now waits for a person
 ALLOYS = (["Co", "V", "Zr"], ["Zr", "Cu", "Al"], ["Zr", "Cu", "Ni", "Al"])  # systems that parts of files speak of
 KINDS: dict[str, dict[str, Any]] = {
@@ -59,7 +61,7 @@ def blocks_of(text: str) -> list[Block]:
 class Page:
     """What a page needs so that somebody can do what it says."""
 
-    prepare: Callable[[Path], None] = lambda folder: None
+    prepare: Callable[[Path], None] = usual
     """Fills the empty folder that the reader begins in."""
     after: list[tuple[str, Callable[[Path], None]]] = field(default_factory=list)
     """What people, diffractometers and the like do after a command, in order, each once: how the command begins, what
@@ -135,10 +137,10 @@ class Reader:
 
     def _run(self, command: str, where: str) -> None:
         """Run a command of glassmap in this process; what it prints may go to a file or another program."""
-        lexer = shlex.shlex(command, posix=True, punctuation_chars="|>")
+        lexer = shlex.shlex(command, posix=True, punctuation_chars="|>&")
         lexer.whitespace_split = True
         words = list(lexer)[1:]
-        pipe = next((word for word in words if word in ("|", ">")), None)
+        pipe = next((word for word in words if word in PIPES), None)
         if pipe is not None:
             words = words[: words.index(pipe)]
         result = glassmap(*[name for word in words for name in matching(word)])
@@ -147,8 +149,9 @@ class Reader:
         assert result.exit_code in fine, f"{where}: {command} ended with {result.exit_code}:\n{result.output}"
         self.printed.append(Printed(command, result.output))
         if pipe is not None:
+            first = "cat" if pipe in ("|", ">") else f"(exit {result.exit_code})"
             rest = command[command.index(pipe) :]
-            subprocess.run(["bash", "-c", f"cat {rest}"], input=result.stdout, text=True, check=True)
+            subprocess.run(["bash", "-c", f"{first} {rest}"], input=result.stdout, text=True, check=True)
 
     def _edit(self, text: str, where: str) -> None:
         """Put settings into a campaign's file, or look whether they could stand in one."""

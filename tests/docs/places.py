@@ -15,6 +15,13 @@ from tests.support.small_dataset import write_small_dataset
 _MADE = tempfile.TemporaryDirectory(prefix="glassmap-pages-")
 
 
+def usual(folder: Path) -> None:
+    """What a page finds that says nothing else: a data set `data.nc`, and one finished campaign under two names."""
+    dataset(folder / "data.nc")
+    for name in ("mine", "co-v-zr"):
+        finished_campaign(folder / "campaigns" / name)
+
+
 def finished_campaign(folder: Path) -> None:
     """A replay of Co-V-Zr that spent its budget of two rounds, on a grid of 2 at.%."""
     _copy(_finished(), folder)

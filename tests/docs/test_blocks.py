@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from glassmap.agent.config.space import SpaceConfig
 from glassmap.agent.models.config import TrainingConfig
 from tests.docs.blocks import PAGES, RUN, SHOWN, Page, Reader, blocks_of, check_settings, commands_in, parse
 from tests.docs.not_run import NOT_RUN
@@ -20,21 +21,25 @@ def module_of(name: str) -> str:
 
 
 def page_of(name: str) -> Page:
-    """What a page needs; one that isn't prepared begins in an empty folder."""
+    """What a page needs; one that isn't prepared finds what is usual."""
     module = module_of(name)
     return importlib.import_module(f"tests.docs.pages.{module}").PAGE if module in PREPARED else Page()
 
 
 @pytest.fixture
-def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever settings say, two networks learn for five steps."""
-    on = TrainingConfig.on
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever settings say, two networks learn for five steps, beside ten trees, and a grid has steps of 2 at.%."""
+    monkeypatch.setattr("glassmap.agent.models.extra_trees.TREES", 10)
+    on, build = TrainingConfig.on, SpaceConfig.build
     monkeypatch.setattr(
         TrainingConfig, "on", lambda self, *, gpu: on(self, gpu=gpu).model_copy(update={"members": 2, "steps": 5})
     )
+    monkeypatch.setattr(
+        SpaceConfig, "build", lambda self: build(self.model_copy(update={"step_at_pct": max(2, self.step_at_pct)}))
+    )
 
 
-@pytest.mark.usefixtures("small_networks", "pictures_unseen")
+@pytest.mark.usefixtures("in_a_hurry", "pictures_unseen")
 @pytest.mark.parametrize("name", WITH_BLOCKS)
 def test_what_a_page_says_can_be_done(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

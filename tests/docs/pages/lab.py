@@ -38,7 +38,7 @@ PAGE = Page(
     after=[
         (f"glassmap init {WAFERS}", lambda _: edit(WAFERS, IN_A_HURRY)),
         (f"glassmap orders {WAFERS}", lambda _: deliver(WAFERS, {}, spared=1)),
-        (f"glassmap init {ALLOYS}", lambda _: edit(ALLOYS, IN_A_HURRY)),
+        (f"glassmap init {ALLOYS}", lambda _: edit(ALLOYS, {**IN_A_HURRY, "stop": {"max_rounds": 2}})),
         (f"glassmap run {ALLOYS}", lambda _: None),
         (f"glassmap run {ALLOYS}", lambda _: lab_campaigns.measure_all(ALLOYS, skip=2)),
     ],

@@ -7,7 +7,7 @@ from tests.docs.blocks import Page
 
 
 def prepare(folder: Path) -> None:
-    places.finished_campaign(folder / "campaigns" / "co-v-zr")
+    places.usual(folder)
     (folder / "elsewhere").mkdir()
     (folder / "examples").mkdir()
 
