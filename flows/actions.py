@@ -116,7 +116,7 @@ def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", 
                     store.record_exclusion(one.id, exclusion, f"{wafer} {kind}: {reason}")
                 others.record(store)
                 for other in others.suggestions:
-                    store.log("planned", f"in place of a point of {wafer}", subject=other.id)
+                    store.log("planned", _in_place_of(wafer), subject=other.id)
         if is_as_seen:
             break
     pending = seen.pending
@@ -124,7 +124,8 @@ def give_up_wafer(campaign: OpenCampaign, wafer: str, kind: Literal["rejected", 
     if pending:
         said += f": {len(pending)} of its points are no longer waited for"
     if others.suggestions and others.wafers:
-        return f"{said}; planned instead: {len(others.suggestions)} points of {say_wafers(others.wafers)}."
+        on = say_wafers(others.wafers, [one.wafer for one in others.suggestions])
+        return f"{said}; planned instead: {len(others.suggestions)} points of {on}."
     if others.suggestions:
         return f"{said}; planned instead: {', '.join(one.id for one in others.suggestions)}."
     return said + nowhere
@@ -170,6 +171,7 @@ def retry_wafer(store: CampaignStore, wafer: str, reason: str) -> str:
             f"{store.folder} --about {wafer}` says what was done to it."
         )
     abandoned = [one.suggestion for one in store.excluded_suggestions(wafer) if one.kind == "abandoned"]
+    instead = [one.id for one in store.suggestions(pending=True) if _replaces(store, one.id, wafer)]
     with _recording(store, abandoned):
         store.forget_wafer_exclusion(wafer)
         store.log("to be tried again", f"{wafer}: {reason}" if reason else wafer, subject=wafer)
@@ -177,8 +179,22 @@ def retry_wafer(store: CampaignStore, wafer: str, reason: str) -> str:
             store.record_go_on(None)
         for id_ in abandoned:
             store.forget_exclusion(id_)
-    waited = f"; {len(abandoned)} of its points are waited for again" if abandoned else ""
-    return f"{wafer} may be planned again{waited}."
+    said = f"{wafer} may be planned again"
+    if abandoned:
+        said += f"; {len(abandoned)} of its points are waited for again"
+    if abandoned and instead:
+        said += f", beside {', '.join(instead)}, planned in their place; `glassmap abandon` waits for those no longer"
+    return f"{said}."
+
+
+def _replaces(store: CampaignStore, suggestion: str, wafer: str) -> bool:
+    """Return whether an alloy was planned in place of a point of a wafer."""
+    lines = store.log_lines(subject=suggestion)
+    return any(one.event == "planned" and one.detail == _in_place_of(wafer) for one in lines)
+
+
+def _in_place_of(wafer: str) -> str:
+    return f"in place of a point of {wafer}"
 
 
 def abandon(store: CampaignStore, ids: Sequence[str], reason: str) -> str:

@@ -94,6 +94,8 @@ def _say_since(store: CampaignStore, changes: Sequence[Change]) -> str:
         plan = f"the plan of round {store.last_planned_round() + 1}"
         since = plan if all(of_plans) else f"{plan}, what doesn't concern plans from {since}"
     said = f"Counts from {since} on."
+    if any(one.name.partition(".")[0] == "cost" for one in changes):
+        said += " Hours of wafers and spectra that were measured before are counted by it, too."
     if next_round(store) is None:
         said += f" The campaign has stopped; `glassmap extend {store.folder} --rounds 1` has it go on."
     return said

@@ -13,9 +13,10 @@ from glassmap.agent.outside_text import plain_name
 from glassmap.agent.planning.acquisition import NEAR_AT_PCT, candidate_named
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
-from glassmap.agent.store.records import Request
+from glassmap.agent.store.records import Measurement, Request, Suggestion
+from glassmap.flows.actions import INSTEAD
 from glassmap.flows.rounds.campaign import Start, next_round, open_backends
-from glassmap.flows.rounds.candidates import Choice, key_of, known_candidates
+from glassmap.flows.rounds.candidates import Choice, key_of, known_candidates, samples_outside
 
 SHOWN = 6  # names, in a message
 
@@ -39,16 +40,15 @@ def request(store: CampaignStore, names: Sequence[str], reason: str, *, wafer: s
     backend, _ = open_backends(config, store.folder, Start.of(store))
     candidates = known_candidates(config, backend, store)
     elements, since = config.space.elements, config.first_own_round
-    asked = [_found(text, candidates, elements, wafer, store) for text in names]
+    _refuse_orders(names, candidates, store)
+    outside = samples_outside(config, backend)
+    asked = [_found(text, candidates, outside, elements, wafer, store) for text in names]
     choice, taken = Choice(candidates, store), store.taken(since=since)
     with store.transaction():
         requests = store.requests
         for one in asked:
             if choice.has_taken(one.request, taken) or any(one.is_asked_by(other) for other in requests):
-                raise CampaignError(
-                    f"{one.name} is measured, pending, rejected or requested already; `glassmap orders {store.folder}` "
-                    "and `glassmap ledger` say which. `glassmap retry` has one measured again."
-                )
+                raise CampaignError(_say_taken(one, store, since))
             requests.append(one.request._replace(person=store.person, reason=reason, time=now()))
             store.log("requested", f"{one.name}{f': {reason}' if reason else ''}")
         store.record_requests(requests)
@@ -88,18 +88,57 @@ class _Asked(NamedTuple):
     name: str
     request: Request  # without who and when
 
-    def is_asked_by(self, other: Request) -> bool:
-        """Return whether another request asks for the same."""
+    def is_asked_by(self, other: Request | Suggestion) -> bool:
+        """Return whether another request, or an order, asks for the same."""
         mine = self.request
         if mine.sample and other.sample:
             return key_of(mine.wafer, mine.sample) == key_of(other.wafer, other.sample)
         return float(np.linalg.norm(np.subtract(mine.composition, other.composition))) <= SAME_ALLOY
 
 
+def _say_taken(one: _Asked, store: CampaignStore, since: int) -> str:
+    """Say what became of something that was asked for or measured already."""
+    for other in store.requests:
+        if other.round is None and one.is_asked_by(other):
+            return (
+                f"{one.name} is requested already, by {other.person}, and comes with the next batch; `glassmap request "
+                f"{store.folder} … --withdraw` takes it back."
+            )
+    for suggestion in reversed(store.suggestions()):
+        if suggestion.round >= since and one.is_asked_by(suggestion):
+            state = store.suggestion_status(suggestion).state
+            now = "waited for" if state == "missing" else state
+            return f"{one.name} was asked for already, as {suggestion.id}, which is {now}. {INSTEAD[state]}"
+    found = (m for m in store.measurements() if one.is_asked_by(_as_request(m)))
+    as_ = next((f", as {m.id}" for m in found), "")
+    return f"{one.name} is measured already{as_}. {INSTEAD['measured']}"
+
+
+def _as_request(measurement: Measurement) -> Request:
+    """Return what a measurement would be the answer to."""
+    sample, wafer = (str(measurement.facts.get(name) or "") for name in ("sample", "wafer"))
+    return Request(measurement.composition, "", "", "", sample=sample, wafer=wafer)
+
+
+def _refuse_orders(names: Sequence[str], candidates: CompositionSpace | Samples, store: CampaignStore) -> None:
+    """Refuse names of an order, such as `r001-03`, unless a sample is called so."""
+    for text in names:
+        asked = store.suggestion(text)
+        if asked is not None and (isinstance(candidates, CompositionSpace) or not len(candidates.called(text))):
+            state = store.suggestion_status(asked).state
+            now = "waited for" if state == "missing" else state
+            raise CampaignError(f"{text} is what an order calls an alloy that is {now}. {INSTEAD[state]}")
+
+
 def _found(
-    text: str, candidates: CompositionSpace | Samples, elements: Sequence[str], wafer: str, store: CampaignStore
+    text: str,
+    candidates: CompositionSpace | Samples,
+    outside: Samples,
+    elements: Sequence[str],
+    wafer: str,
+    store: CampaignStore,
 ) -> _Asked:
-    """Return what a person calls so among the candidates."""
+    """Return what a person calls so among the candidates; `outside` are the samples that the space doesn't admit."""
     if isinstance(candidates, CompositionSpace):
         if wafer:
             raise CampaignError(
@@ -119,6 +158,12 @@ def _found(
         raise CampaignError(
             f"{text} is the name of {len(rows)} samples, on {_listed([candidates.wafers[row] for row in rows])}. Say "
             f"which, as in --wafer {candidates.wafers[rows[0]]}."
+        )
+    if not len(rows) and len(others := outside.called(text, wafer=wafer)):
+        alloy = label(outside.compositions[others[0]], elements)
+        raise CampaignError(
+            f"{text}, {alloy}, lies outside the bounds or limits of [space]. Widen them with `glassmap change`, or ask "
+            "for another."
         )
     if not len(rows):
         rows = [_nearest(text, candidates, elements, wafer, store)]

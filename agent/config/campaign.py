@@ -24,7 +24,7 @@ from glassmap.agent.config.wish import WishConfig
 from glassmap.agent.data.context import Held, Value
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.models.config import AUTO, PRESETS, TrainingConfig
-from glassmap.agent.planning.acquisition import RULES
+from glassmap.agent.planning.acquisition import RULES, WEIGHTS
 
 FILE_NAME = "campaign.toml"
 # What may change while a campaign runs, and the `free` settings of each table; anything else would falsify what was
@@ -173,6 +173,12 @@ class CampaignConfig(Settings):
         """Check settings as if they stood in a campaign file; see `from_toml`."""
         folder = path.resolve().parent
         config = cls.of({"name": folder.name, **settings}, source=str(path))
+        weights = config.planning.weights  # what earlier versions recorded may still be read
+        if WEIGHTS[weights].needs_stack and not config.model.stacked:
+            raise CampaignError(
+                f'{path}: planning.weights = "{weights}" goes by P(glass), which the model says only with '
+                'model.stacked = true. Set that, or another planning.weights, such as "even".'
+            )
         try:
             resolved: dict[str, Any] = {
                 "backend": config.backend.resolved(folder),

@@ -52,6 +52,13 @@ class Samples:
             self.y[rows],
         )
 
+    def is_same(self, others: "Samples") -> bool:
+        """Return whether another list holds the same samples in the same order."""
+        if (self.names, self.wafers) != (others.names, others.wafers):
+            return False
+        pairs = ((self.compositions, others.compositions), (self.x, others.x), (self.y, others.y))
+        return all(np.array_equal(mine, other, equal_nan=True) for mine, other in pairs)
+
     @cached_property
     def wafer_names(self) -> tuple[str, ...]:
         """The wafers, each once, in the order in which they come."""

@@ -108,7 +108,8 @@ def read_scan_folder(
         matched = _match(found, rows, unread)
         left_out = _leave_out(matched, table_path.name) if skip_unmatched else _refuse_unmatched(matched, table_path)
         scans, converted = _over_one_quantity([one.scan for one in matched.scans], matched.scans, axis)
-        names = [rows[row].sample for row in matched.rows]
+        called = _names(rows)
+        names = [called[row] for row in matched.rows]
         points, intensities, resampled = _onto_one_axis(
             [scan.axis for scan in scans], [scan.intensity for scan in scans], names
         )
@@ -143,21 +144,29 @@ def _rows(table: CompositionTable, path: Path) -> list[Place]:
     """Return the samples of a table as scans are matched to them.
 
     Raises:
-        DatasetError: If two have the same name.
+        DatasetError: If two have the same name, and lie on one wafer.
     """
     lists = [[None] * len(table.samples) if at is None else [_known(v) for v in at] for at in (table.x, table.y)]
     rows = [
         Place(_without_suffix(sample), wafer.strip(), x, y)
         for sample, wafer, x, y in zip(table.samples, table.cells(WAFER), *lists, strict=True)
     ]
-    first = dict[str, int]()
+    first = dict[tuple[str, str], int]()
     for k, row in enumerate(rows):
-        if (before := first.setdefault(plain_name(row.sample), k)) != k:
+        if (before := first.setdefault((plain_name(row.wafer), plain_name(row.sample)), k)) != k:
+            where = f" and lie on {row.wafer}" if row.wafer else ""
             raise DatasetError(
-                f"{path.name}: Rows {before + 1} and {k + 1} are both called {row.sample!r}; give each sample its own "
-                "name."
+                f"{path.name}: Rows {before + 1} and {k + 1} are both called {row.sample!r}{where}; give each sample "
+                f"its own name{'' if where else ', or its wafer in a column `wafer`'}."
             )
     return rows
+
+
+def _names(rows: Sequence[Place]) -> list[str]:
+    """Return what the samples of a set are called: with their wafer where names come again on several."""
+    if len({plain_name(row.sample) for row in rows}) == len(rows):
+        return [row.sample for row in rows]
+    return [f"{row.wafer}-{row.sample}" if row.wafer else row.sample for row in rows]
 
 
 def _known(value: float) -> float | None:

@@ -266,6 +266,8 @@ class Weighting:
     """Of all weight, what goes to all alloys alike."""
     reads_peaks: bool = False
     """Whether it goes by the first peak, which g(r) hasn't."""
+    needs_stack: bool = False
+    """Whether it goes by P(glass), which only a stacked ensemble says."""
 
     def by(self, forecast: Forecast) -> Callable[[Compositions], Weights] | None:
         """Return what alloys count by a model; one of which it can't say as much as the others on the mean."""
@@ -299,7 +301,9 @@ WEIGHTS: dict[str, Weighting] = {
             "disagreement", "the more where the model's spectra disagree", lambda forecast, c: forecast.disagreement(c)
         ),
         Weighting("delta_q", "the more where Δq is unsure", _spread_of_delta_q, even_share=0.5, reads_peaks=True),
-        Weighting("glass", "the more where glass is in doubt", _doubt_of_glass, even_share=0.5, reads_peaks=True),
+        Weighting(
+            "glass", "the more where glass is in doubt", _doubt_of_glass, 0.5, reads_peaks=True, needs_stack=True
+        ),
     )
 }
 FIRST_RULE = "uniform"  # of rounds that a rule that needs a model has none for

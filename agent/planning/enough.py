@@ -30,6 +30,7 @@ REACH_AT_PCT = 7.0  # from the nearest that is measured; what lies farther off m
 LEAST_MSE = 1.0  # of intensity 0-100; a share of less is a gain that nobody sees
 MOST = 450  # spectra, or points, that are looked at: evenly chosen of more, so that it takes less than a second
 MOST_TO_CHOOSE = 200  # spectra that the kernels are chosen by
+MOST_SAID = 0.95  # share of the MSE; more is counted on only where too little is known to say how much
 NEXT = 5  # points that are named as the next
 
 Figures = Float[np.ndarray, "n k"]
@@ -130,7 +131,8 @@ def say_rest(on: On, gain: float, worth: float, farthest_at_pct: float) -> str:
     """Return in a clause what the points that are left would bring, what would be worth it, and where one is far."""
     match on:
         case "mse":
-            told = f"the others would lower the MSE by {100 * gain:.1f} % (tolerance {100 * worth:g} %)"
+            fall = f"by {100 * gain:.1f} %" if gain < MOST_SAID else "by most of what it is"
+            told = f"the others would lower the MSE {fall} (tolerance {100 * worth:g} %)"
         case "delta_q":
             told = f"the others would lower the error of Δq by {gain:.4f} Å⁻¹ (tolerance {worth:g} Å⁻¹)"
         case "glass":

@@ -102,6 +102,7 @@ class CampaignStore(Rounds, Suggestions, Wafers, Measurements, Results, Files, S
             effort=self.effort() if self.has_begun else None,
             off_targets=tuple(self.off_targets(since=self.last_planned_round() - 1)) if self.has_begun else (),
             notes=tuple(self.notes()),
+            to_make=() if stage is None else tuple(self.wafers_to_make(stage.round)),
         )
 
     def say_unlearned(self, held: Held) -> str:

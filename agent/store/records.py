@@ -91,6 +91,11 @@ class PlannedWafer(NamedTuple):
     powers: Mapping[str, float]  # W, by the name of the gun
     minutes: float  # of deposition
 
+    def say(self) -> str:
+        """Return how it is made in a few words, such as `Co 120 W, V 60 W for 30 min`."""
+        powers = ", ".join(f"{gun} {power:g} W" for gun, power in self.powers.items())
+        return f"{powers} for {self.minutes:.3g} min"
+
 
 class ExcludedWafer(NamedTuple):
     """A wafer of which nothing is planned any more, by a person's word."""
@@ -135,10 +140,10 @@ class WaferGain(NamedTuple):
         """Return it in words that begin small, such as `enough of W3, 120 of 441 measured: …`; no full stop."""
         if self.measured >= self.points:
             return f"all {self.points} points of {self.wafer} are measured"
-        verdict = "enough" if self.is_enough else "not enough"
-        told = f"{verdict} of {self.wafer}, {self.measured} of {self.points} measured"
+        measured = f"{self.wafer}, {self.measured} of {self.points} measured"
         if self.gain is None or self.farthest_at_pct is None:
-            return told
+            return f"too little is known of {measured}, to say what the others would bring"
+        told = f"{'enough' if self.is_enough else 'not enough'} of {measured}"
         return f"{told}: {say_rest(self.measure, self.gain, self.worth, self.farthest_at_pct)}"
 
 

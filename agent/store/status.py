@@ -9,7 +9,17 @@ from glassmap.agent.maps.glass import GlassRule, GlassShares, say_glass
 from glassmap.agent.models.description import Described
 from glassmap.agent.outside_text import visible
 from glassmap.agent.planning.convergence import Decision, Effort
-from glassmap.agent.store.records import Flag, Note, Pause, Running, StageStatus, ToLookAt, WaferGain, WaitingFor
+from glassmap.agent.store.records import (
+    Flag,
+    Note,
+    Pause,
+    PlannedWafer,
+    Running,
+    StageStatus,
+    ToLookAt,
+    WaferGain,
+    WaitingFor,
+)
 
 STOPPED = ("converged", "exhausted")
 IDS_SAID = 10
@@ -53,6 +63,7 @@ class Status(NamedTuple):
     effort: Effort | None = None  # wafers, spectra on them, and hours; None where no spectrum says its wafer
     off_targets: tuple[str, ...] = ()  # of the last two rounds, what was found further from its target than is allowed
     notes: tuple[Note, ...] = ()  # that people made, the oldest first
+    to_make: tuple[PlannedWafer, ...] = ()  # wafers of the round at work that nothing tells of yet
 
     @property
     def failure(self) -> str:
@@ -100,6 +111,7 @@ class Status(NamedTuple):
             "headline": self.headline,
             "ensemble": self.ensemble and self.ensemble.to_json(),
             "effort": self.effort and self.effort._asdict(),
+            "to_make": [one._asdict() for one in self.to_make],
             "notes": [note._asdict() for note in self.notes],
         }
         return {"state": self.state, "reason": self.reason} | self._asdict() | values
@@ -152,10 +164,16 @@ def describe_status(status: Status) -> str:
 
 
 def describe_enough(status: Status) -> str:
-    """Return of which wafers enough is measured, and what goes on without the rest; empty where of none."""
+    """Return of which wafers enough is measured, and what goes on without the rest.
+
+    Where it is of none, and measurements are waited for: what the last lacks.
+    """
     enough = [one for one in status.wafers if one.spares_some]
-    if not enough or status.failure:
+    if not status.wafers or status.failure or not (enough or status.waiting_for == "measurements"):
         return ""
+    if not enough:
+        last = status.wafers[-1].say()
+        return f"{last[0].upper()}{last[1:]}."
     last = enough[-1].say()
     told = f"{last[0].upper()}{last[1:]}."
     if before := enough[:-1][-WAFERS_SAID:]:
@@ -206,7 +224,8 @@ def _describe_stage(status: Status) -> str:
             )
         case "measurements":
             since = "" if status.ordered is None else f" since {status.ordered.astimezone():%A %Y-%m-%d %H:%M}"
-            return f"Waiting for {status.missing} of {status.asked} measurements of round {round_}{since}."
+            make = "".join(f" To be made: {one.name} with {one.say()}." for one in status.to_make)
+            return f"Waiting for {status.missing} of {status.asked} measurements of round {round_}{since}.{make}"
         case None:
             if status.decision is not None and status.decision.state != "continue":
                 if status.failure:

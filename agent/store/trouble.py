@@ -67,6 +67,8 @@ def refuse_missing(folder: Path) -> None:
     """
     refuse_lost(folder)
     if not (folder / FILE_NAME).exists():
+        if (folder / "campaign.toml").exists():
+            raise StoreError(f"The campaign in {folder} has not begun yet; `glassmap run {folder}` begins it.")
         raise StoreError(
             f"No campaign has been started in {folder}. Start one with `glassmap replay DATASET.nc --folder "
             f"{folder}`, or `glassmap init {folder} --dataset DATASET.nc` and `glassmap run {folder}`."

@@ -18,6 +18,8 @@ class Wafers(Settings):
 
     def record_existing(self, samples: Samples) -> None:
         """Record which samples could be planned, in place of what could before; call within a transaction."""
+        if self.existing().is_same(samples):
+            return
         self.outdate_gains()
         self._execute("DELETE FROM existing")
         rows = zip(samples.wafers, samples.names, samples.compositions.tolist(), samples.x, samples.y, strict=True)
@@ -49,6 +51,29 @@ class Wafers(Settings):
         """Return the wafers that were planned to be made, in that order."""
         rows = self._rows("SELECT * FROM wafers ORDER BY round, rowid")
         return [PlannedWafer(**row | {"powers": json.loads(row["powers"])}) for row in rows]
+
+    def wafers_to_make(self, round_: int) -> list[PlannedWafer]:
+        """Return the wafers of a round that are yet to be made: nothing tells of any of their points."""
+        if not (planned := self._planned_in(round_)):
+            return []
+        rows = self._db.execute(
+            "SELECT wafer FROM samples UNION SELECT wafer FROM spectra WHERE wafer > '' AND state <> 'retracted'"
+        )
+        there = {plain_name(name) for (name,) in rows}
+        return [one for one in planned if plain_name(one.name) not in there]
+
+    def recipes(self, round_: int) -> list[PlannedWafer]:
+        """Return the wafers that a round planned, and those of it that an earlier one did and are yet to be made."""
+        to_make = self.wafers_to_make(round_)
+        return [one for one in self._planned_in(round_) if one.round == round_ or one in to_make]
+
+    def _planned_in(self, round_: int) -> list[PlannedWafer]:
+        """Return the wafers that were planned to be made, aren't given up, and hold alloys of a round."""
+        if not (planned := self.wafers()):
+            return []
+        rows = self._db.execute("SELECT DISTINCT wafer FROM suggestions WHERE round = ?", [round_])
+        asked = {plain_name(name) for (name,) in rows} - self.given_up_wafers()
+        return [one for one in planned if plain_name(one.name) in asked]
 
     def exclude_wafer(self, one: ExcludedWafer) -> None:
         """Record that nothing of a wafer is planned any more; call within a transaction."""

@@ -59,6 +59,8 @@ def orders(
         asked = store.suggestions()
         statuses = store.suggestion_statuses(round_ or (asked[-1].round if asked else 0))
         print_suggestion_statuses(statuses, {m.id: m for m in store.measurements()}, store.elements)
+        for one in store.recipes(statuses[0].suggestion.round) if statuses else ():
+            say(f"{one.name} is made with {one.say()}.")
         for one in store.requests:
             if one.round is None:
                 say(f"In the next batch: {one.named(store.elements)}, {one.why}.")

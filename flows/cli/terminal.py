@@ -21,7 +21,7 @@ from rich.text import Text
 from glassmap.agent.data.composition import label
 from glassmap.agent.errors import CampaignBusy, GlassmapError
 from glassmap.agent.maps.glass import say_glass
-from glassmap.agent.outside_text import visible
+from glassmap.agent.outside_text import plain_name, visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES, said
 from glassmap.agent.peaks.measures import MEASURES, MSE
 from glassmap.agent.planning.convergence import Estimate
@@ -219,11 +219,13 @@ def print_suggestion_statuses(
     for one in statuses:
         found = None if one.measurement is None else measured.get(one.measurement)
         shown = "" if found is None else _alloy(found.composition, elements)
-        held = "held out. " if one.suggestion.hold_out else ""
         asked = one.suggestion
-        point = [escape(" ".join(filter(None, (asked.wafer, asked.sample))))] if has_points else []
+        remark = ". ".join(filter(None, ("held out" if asked.hold_out else "", one.remark)))
+        names_its_wafer = plain_name(asked.sample).startswith(plain_name(asked.wafer))
+        called = asked.sample if names_its_wafer else f"{asked.wafer} {asked.sample}"
+        point = [escape(called.strip())] if has_points else []
         target = _alloy(asked.composition, elements)
-        table.add_row(asked.id, *point, target, one.state, shown, escape(held + one.remark))
+        table.add_row(asked.id, *point, target, one.state, shown, escape(remark))
     console.print(table)
 
 
@@ -252,9 +254,15 @@ def print_ledger(
     ):
         counts = ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
         console.print(f"{len(states)} {what}" + (f": {counts}" if counts else ""), soft_wrap=True)
+    taken = Table("file", "what it says", title="Composition tables that were taken")
+    for file in files:
+        if file.state == "used" and file.kind == "table":
+            taken.add_row(escape(file.path), escape(file.reason))
+    if taken.row_count:
+        console.print(taken)
     table = Table("what", "state", "reason", title="To look at")
     for file in files:
-        if file.state != "used" or file.kind == "table":
+        if file.state != "used":
             table.add_row(escape(file.path), file.state, escape(file.reason))
     paths = {file.hash: file.path for file in files if file.state in ("used", "waiting")}
     for scan in of_several:

@@ -71,7 +71,7 @@ def calibrate(folder: Folder, as_json: Json = False) -> None:
             )
         print_records(
             [
-                {"gun": gun.name, **{name: f"{getattr(gun, name):.4g} ± {errors[name]:.2g}" for name in FIGURES}}
+                {"gun": gun.name, **{name: _figure(getattr(gun, name), errors[name]) for name in FIGURES}}
                 for gun, errors in zip(found.chamber.guns, found.errors, strict=True)
             ]
         )
@@ -115,10 +115,14 @@ def calibrate(folder: Folder, as_json: Json = False) -> None:
         )
 
 
+def _figure(value: float, error: float) -> str:
+    """Return a gun's figure with its error; one that wasn't fitted has none."""
+    return f"{value:.4g} ± {error:.2g}" if error else f"{value:.4g}, as given"
+
+
 def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
     """Say what is chosen, beside every alternative."""
     from glassmap.agent.data.composition import label
-    from glassmap.flows.rounds.wafers import say_recipe
 
     plan = found.next.plan
     chosen = [id(one.option) for one in plan.chosen]
@@ -135,9 +139,9 @@ def _print(found: "Ahead", elements: tuple[str, ...]) -> None:
     ]
     print_records(rows)
     for recipe in found.next.recipes.values():
-        say(f"{recipe.name} is made with {say_recipe(recipe)}.")
-    for warning in found.next.warnings:
-        say(warning)
+        say(f"{recipe.name} is made with {recipe.say()}.")
+        for warning in found.next.warnings[recipe.name]:
+            say(f"{recipe.name}: {warning}")
     if plan.begin and plan.go_on in plan.chosen:
         begin = ", ".join(_name(one) for one in plan.begin)
         say(f"To go on with what was begun brings more an hour than to begin {begin}.")
@@ -201,7 +205,7 @@ def _to_json(found: "Ahead", elements: tuple[str, ...]) -> dict[str, Any]:
         "recipes": [
             {"wafer": r.name, "powers": dict(r.powers), "minutes": r.minutes} for r in found.next.recipes.values()
         ],
-        "warnings": list(found.next.warnings),
+        "warnings": [f"{name}: {said}" for name, some in found.next.warnings.items() for said in some],
         "before": {"mean_at_pct": plan.before.mean, "worst_at_pct": plan.before.worst} if found.n_known else None,
         "after": {"mean_at_pct": plan.after.mean, "worst_at_pct": plan.after.worst},
         "hours": plan.hours,

@@ -6,6 +6,7 @@ from copy import copy
 import numpy as np
 
 from glassmap.agent.config.campaign import CampaignConfig
+from glassmap.agent.config.wafers import CandidatesConfig
 from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace
 from glassmap.agent.data.samples import Samples, read_samples
 from glassmap.agent.errors import CampaignError
@@ -41,18 +42,33 @@ def known_candidates(config: CampaignConfig, backend: Backend, store: CampaignSt
     makes = config.planning.unit == "wafer" and config.wafer is not None
     if config.candidates is None:
         return planned_points(config, store) if makes else offered(config, backend)
-    settings, elements = config.candidates, config.space.elements
-    samples = read_samples(
+    samples = _in_tables(config, config.candidates)
+    if makes:
+        return Samples.joined([_within(config, samples), planned_points(config, store)])
+    return _some_within(config, samples, ", ".join(path.name for path in config.candidates.table))
+
+
+def samples_outside(config: CampaignConfig, backend: Backend) -> Samples:
+    """Return the samples of tables or of a data set that lie outside the space's bounds and limits.
+
+    Raises:
+        DatasetError: If a table can't be read.
+    """
+    found = backend.candidates() if config.candidates is None else _in_tables(config, config.candidates)
+    if isinstance(found, CompositionSpace):
+        return Samples.none(len(config.space.elements))
+    return found.select(np.flatnonzero(~config.space.build().admits(found.compositions)))
+
+
+def _in_tables(config: CampaignConfig, settings: CandidatesConfig) -> Samples:
+    return read_samples(
         settings.table,
-        elements,
+        config.space.elements,
         sample=settings.sample,
         columns=settings.columns,
         unit=settings.unit,
         others=settings.others,
     )
-    if makes:
-        return Samples.joined([_within(config, samples), planned_points(config, store)])
-    return _some_within(config, samples, ", ".join(path.name for path in settings.table))
 
 
 def offered(config: CampaignConfig, backend: Backend) -> CompositionSpace | Samples:

@@ -3,17 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import kind_of, settings_of
 from glassmap.agent.config.campaign import first_own_round, held_of
-from glassmap.agent.outside_text import plain_name, spreadsheet_cell
+from glassmap.agent.outside_text import spreadsheet_cell
 from glassmap.agent.planning.stage_path import stage_path
 from glassmap.agent.store.campaign_store import CampaignStore
-from glassmap.agent.store.records import PlannedWafer, Suggestion
+from glassmap.agent.store.records import Suggestion
 
 
 def write_orders(store: CampaignStore) -> None:
@@ -62,7 +62,7 @@ def order_of(store: CampaignStore, round_: int) -> dict[str, str]:
         }
         for s in driven
     ]
-    recipes = _recipes(store, {s.wafer for s in driven})
+    recipes = store.recipes(round_)
     order = {
         "campaign": store.config["name"],
         "round": round_,
@@ -103,12 +103,6 @@ def by_stage(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
         driven += [placed[row] for row in (stage_path(x, y) if placed else ())]
         driven += [one for one in some if one not in placed]
     return driven
-
-
-def _recipes(store: CampaignStore, wafers: Collection[str]) -> list[PlannedWafer]:
-    """Return how those of some wafers are made that are planned to be, and aren't given up."""
-    asked = {*map(plain_name, wafers)} - store.given_up_wafers()
-    return [one for one in store.wafers() if plain_name(one.name) in asked]
 
 
 def _csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:

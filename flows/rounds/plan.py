@@ -51,7 +51,7 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
     else:
         cover = config.space.build() if plans_wafers(campaign, round_) else compositions_of(candidates)
         coverage = coverage_of(cover, np.array([one.composition for one in suggestions]), taken=before)
-    on = "" if wafers is None else f" of {say_wafers(wafers)}"
+    on = "" if wafers is None else f" of {say_wafers(wafers, [one.wafer for one in suggestions])}"
     settings = config.model_dump(mode="json")
     with store.transaction():
         store.record_batch(round_, suggestions, coverage)
@@ -68,8 +68,9 @@ def plan(campaign: OpenCampaign, round_: int) -> str:
             )
             _log_unmet(store, [one for one in store.requests if one.round is None and one not in requests])
         store.log("planned", f"round {round_}: {len(suggestions)} alloys{on}, mean distance {coverage.mean:.2f} at.%")
-        for warning in wafers.warnings if wafers else ():
-            store.log("to look at", warning)
+        for wafer in wafers.to_make if wafers else ():
+            for warning in wafers.warnings[wafer.name] if wafers else ():
+                store.log("to look at", f"{wafer.name}: {warning}")
         store.end_stage(round_, "plan", "done")
     return "done"
 

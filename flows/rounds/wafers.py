@@ -1,6 +1,6 @@
 """Which wafers a round measures, where wafers are planned and not single alloys."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class NextWafers(NamedTuple):
     recipes: Mapping[str, PlannedWafer]  # of the wafers of the plan that would have to be made, by name
     plan: WaferPlan
     workshop: Workshop | None  # where wafers can be made
-    warnings: Sequence[str] = ()  # of powers that no wafer was made at before
+    warnings: Mapping[str, Sequence[str]]  # by the wafer of the plan, of powers that no wafer was made at before
 
     @property
     def to_make(self) -> list[PlannedWafer]:
@@ -147,11 +147,9 @@ def plan_next(
     made = [option.samples for option in chosen if option.powers is not None]
     candidates = Samples.joined([choice.candidates, *made])
     calibration = workshop and workshop.calibration
-    warnings = [
-        f"{recipe.name}: {said}"
-        for recipe in (recipes.values() if calibration else ())
-        for said in (calibration.warn([*recipe.powers.values()]) if calibration else ())
-    ]
+    warnings = {
+        name: calibration.warn([*recipe.powers.values()]) if calibration else () for name, recipe in recipes.items()
+    }
     chosen_from = Choice(candidates, store, without=without, only=on)
     return NextWafers(candidates, chosen_from, recipes, plan, workshop, warnings)
 
@@ -173,16 +171,15 @@ def new_names(known: Collection[str]) -> Iterator[str]:
     return (name for k in count(1) if (name := f"w{k:03d}") not in taken)
 
 
-def say_wafers(found: NextWafers) -> str:
-    """Return in a few words on which wafers a batch lies and how those are made that are to be."""
+def say_wafers(found: NextWafers, on: Iterable[str]) -> str:
+    """Return in a few words on which wafers points lie and how those are made that are to be.
+
+    Args:
+        found: What the points were chosen from.
+        on: The wafer of each.
+    """
     recipes = found.recipes
     return "; ".join(
-        f"{wafer}, to be made with {say_recipe(recipes[wafer])}" if wafer in recipes else wafer
-        for wafer in found.wafers
+        f"{wafer}, to be made with {recipes[wafer].say()}" if wafer in recipes else wafer
+        for wafer in dict.fromkeys(filter(None, on))
     )
-
-
-def say_recipe(wafer: PlannedWafer) -> str:
-    """Return how a wafer is made in a few words."""
-    powers = ", ".join(f"{name} {power:g} W" for name, power in wafer.powers.items())
-    return f"{powers} for {wafer.minutes:.3g} min"

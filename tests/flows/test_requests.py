@@ -15,6 +15,7 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import ExcludedWafer, Request
 from glassmap.flows.actions import reject
 from glassmap.flows.backends.protocol import open_backend
+from glassmap.flows.change import change
 from glassmap.flows.requests import request, withdraw
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import STAGES
@@ -32,8 +33,14 @@ def test_what_a_person_asks_for_is_measured_first_in_the_next_batch_and_learned_
     with CampaignStore.amend(lab, person="ada") as store:
         said = request(store, ["Co40V30Zr30", "Zr35V30Co35"], "the best candidates")
         assert said == "Co40V30Zr30, Co35V30Zr35: measured first in round 2, the next to be planned."
-        with pytest.raises(CampaignError, match="Co40V30Zr30 is measured, pending, rejected or requested already"):
+        with pytest.raises(CampaignError, match="Co40V30Zr30 is requested already, by ada, and comes with the next"):
             request(store, ["Co40V30Zr30"], "")
+        first = store.suggestions()[0]
+        name = "".join(f"{e}{100 * share:g}" for e, share in zip(store.elements, first.composition, strict=True))
+        with pytest.raises(CampaignError, match="was asked for already, as r001-01, which is waited for"):
+            request(store, [name], "")
+        with pytest.raises(CampaignError, match="r001-03 is what an order calls an alloy that is waited for"):
+            request(store, ["r001-03"], "")
         with pytest.raises(CampaignError, match="not among the alloys of the campaign's space; the nearest is Co40V30"):
             request(store, ["Co41V30Zr29"], "")
         with pytest.raises(CampaignError, match=r"No samples of W1 are known: .* under \[candidates\]"):
@@ -103,12 +110,15 @@ def test_a_sample_of_a_wafer_is_asked_for_by_its_name_and_ordered_with_its_place
         request(store, [other], "an edge", wafer="W3")
         with pytest.raises(CampaignError, match=rf"{one} is the name of 3 samples, on W1, W2, W3\. Say"):
             request(store, [one], "")
-        with pytest.raises(CampaignError, match=f"{one} of W2, Co.* is measured, pending, rejected or requested"):
+        with pytest.raises(CampaignError, match=f"{one} of W2, Co.* is requested already, by ada"):
             request(store, [f"W2/{one}"], "", wafer="w2")
         with pytest.raises(CampaignError, match="No candidate lies on a wafer W9; there are W1, W2, W3"):
             request(store, [one], "", wafer="W9")
         with pytest.raises(CampaignError, match=r"W2-99 is neither the name of a sample nor an alloy: .*Samples are"):
             request(store, ["W2-99"], "")
+        first = store.suggestions()[0]
+        with pytest.raises(CampaignError, match="was asked for already, as r001-01, which is waited for"):
+            request(store, [first.sample], "", wafer=first.wafer)
         with store.transaction():
             store.exclude_wafer(ExcludedWafer("w1", "failed", "it peels off", "ada", now()))
         with pytest.raises(CampaignError, match="Nothing of W1 is measured any more: it is failed, it peels off"):
@@ -124,6 +134,13 @@ def test_a_sample_of_a_wafer_is_asked_for_by_its_name_and_ordered_with_its_place
         row = int(one) - 1
         assert (first.x, first.y) == pytest.approx((20 / 3 * (row // 4) - 10, 20 / 3 * (row % 4) - 10), abs=0.05)
         assert len(rest) == 6 and not any(s.why or s.wafer == "W1" for s in rest)
+
+
+def test_a_sample_outside_the_space_is_told_from_one_that_there_is_not(on_wafers: Path):
+    change(on_wafers, ["space.bounds_at_pct.Co=[0, 60]"], "", person="ada")
+    refused = pytest.raises(CampaignError, match=r"W3-16, Co68V28Zr4, lies outside the bounds or limits of \[space\]")
+    with CampaignStore.amend(on_wafers, person="ada") as store, refused:
+        request(store, ["W3-16"], "")
 
 
 def test_an_alloy_stands_for_the_nearest_sample_and_is_no_longer_wanted_once_it_is_withdrawn(on_wafers: Path):

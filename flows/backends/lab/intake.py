@@ -345,6 +345,13 @@ def _take_table(lab: Laboratory, ledger: Ledger, entry: LedgerEntry) -> Generato
 def _too_late(lab: Laboratory, ledger: Ledger, rows: Sequence[SampleRow]) -> Iterator[str]:
     """Say what a new table says otherwise of samples whose scans were taken already."""
     newest, existing = {(plain(row.wafer), row.sample): row for row in rows}, lab.existing
+    for row in rows:  # that is called as in the order, of a scan that was taken by its sample's own name
+        asked, measured = ledger.suggestion(row.sample), ledger.measurement(row.sample)
+        if asked is None or not asked.sample or measured is None or measured.state == "retracted":
+            continue
+        is_said_below = any(scan.measurement == measured.id for scan in ledger.measured_scans([row.sample]))
+        if not is_said_below and not _is_same(np.array(row.composition), np.array(measured.composition)):
+            yield _say_measured_otherwise(measured)
     for scan in ledger.measured_scans([row.sample for row in rows]):
         measured = ledger.measurement(scan.measurement or "")
         if measured is None or measured.state == "retracted" or (file := ledger.file_of(scan.hash)) is None:
@@ -361,11 +368,15 @@ def _too_late(lab: Laboratory, ledger: Ledger, rows: Sequence[SampleRow]) -> Ite
         if now is None or not _is_same(now, np.array(row.composition)):
             yield f"Of {file.path} counts what a table beside it says, which is another; correct that one."
         elif not _is_same(now, np.array(measured.composition)):
-            yield f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
+            yield _say_measured_otherwise(measured)
         elif differing:
             yield differing
         elif any(measured.facts.get(CONTEXT, {}).get(key) != value for key, value in context.items()):
             yield f"{measured.id} was measured with {say_held(context)} otherwise; retract and ingest it again."
+
+
+def _say_measured_otherwise(measured: Measurement) -> str:
+    return f"{measured.id} was measured with another composition; retract it, and ingest its scan again."
 
 
 def _is_same(one: Composition, other: Composition) -> bool:

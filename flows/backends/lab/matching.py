@@ -119,16 +119,20 @@ def identify(ledger: Ledger, path: str, scans: Sequence[DroppedScan], rules: Rul
         known = called if row is None else [row.sample]
         by_id = (s for s in map(ledger.suggestion, (*called, *known)) if s is not None and s.round >= rules.since)
         asked = next(by_id, None) or _ordered_as(ordered, called, file.called(scan), row)
-        if row is None and asked is not None and asked.sample and not differing:
+        known = called if row is None else [row.sample]
+        if asked is not None and asked.sample and (said := ledger.samples(plain(asked.id))):
+            row, reason = _unless_elsewhere(said[0], scan, rules.same_point)  # as it is called in the order
+            known = [said[0].sample, *known]
+        elif row is None and asked is not None and asked.sample and not differing:
             row, why = _row_of_ordered(file, scan, asked)
             reason = why or reason
-        known = called if row is None else [row.sample]
+            known = known if row is None else [row.sample]
         composition = None if row is None else np.array(row.composition)
         if composition is None and asked is not None and rules.takes_target:
             composition = np.array(asked.composition)
         wafer = row.wafer if row is not None and row.wafer else _wafer_of(ledger, known, folder)
-        said, differ = context_of(ledger, known, folder, held, wafer=wafer, existing=rules.existing)
-        context = {**(held if asked is not None and rules.takes_target else {}), **said}
+        told, differ = context_of(ledger, known, folder, held, wafer=wafer, existing=rules.existing)
+        context = {**(held if asked is not None and rules.takes_target else {}), **told}
         if composition is not None and (lacking := [name for name in held if name not in context] or differ):
             reason = differ or f"No composition table says {' and '.join(lacking)} of {' or '.join(known)}."
             composition = None
@@ -169,7 +173,11 @@ def _row_of_ordered(file: _File, scan: DroppedScan, asked: Suggestion) -> tuple[
     found, differing = file.counting(rows, asked.sample)
     if not found:
         return None, differing
-    row = found[0]
+    return _unless_elsewhere(found[0], scan, within)
+
+
+def _unless_elsewhere(row: SampleRow, scan: DroppedScan, within: float) -> tuple[SampleRow | None, str]:
+    """Return a row, or why it isn't a scan's that lies farther from it than some mm."""
     if (off := _away(row, scan.x, scan.y)) is not None and off > within:
         return None, _say_elsewhere(row, scan)
     return row, ""

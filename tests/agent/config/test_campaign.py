@@ -84,6 +84,15 @@ def test_an_impossible_value_is_named_with_its_rule(changes: dict, words: str):
         check(**changes)
 
 
+def test_a_file_that_leans_to_glass_is_refused_without_the_stack_that_says_it(tmp_path: Path):
+    config = check(planning={"weights": "glass"}, model={"members": 2, "stacked": False})
+    config.to_toml(tmp_path / FILE_NAME)
+    with pytest.raises(
+        CampaignError, match=r'planning\.weights = "glass" goes by P\(glass\), .* model\.stacked = true'
+    ):
+        CampaignConfig.from_toml(tmp_path / FILE_NAME)
+
+
 def test_every_wrong_setting_is_named_at_once():
     with pytest.raises(CampaignError, match=r"planning\.batch.*'sead'"):
         check(sead=1, planning={"batch": 0})

@@ -184,6 +184,21 @@ def test_names_are_one_in_any_form_of_unicode_and_a_slash_is_part_of_one(folder)
         read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS, "A.xy,40,30,30"), axis="q")
 
 
+def test_names_that_come_again_on_every_wafer_are_told_by_it(folder):
+    rows = ["1,W1,40,30,30", "2,W1,50,20,30", "1,W2,30,30,40", "2,W2,20,40,40"]
+    for name in ("a.csv", "b.xy"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("W1-1", "W2-1", "W1-2", "W2-2"):
+        write_scan(folder / f"{name}.xy", separator=" ")
+    path = table(folder, "sample,wafer,Co (at.%),V (at.%),Zr (at.%)", *rows)
+    spectra = read_scan_folder(folder, compositions=path, axis="q")
+    assert spectra.ids == ("W1-1", "W1-2", "W2-1", "W2-2")
+    np.testing.assert_allclose(spectra.compositions[2], [0.3, 0.3, 0.4])
+    path.write_text(path.read_text() + "2,w2,20,40,40\n")
+    with pytest.raises(DatasetError, match="Rows 4 and 5 are both called '2' and lie on w2; give each"):
+        read_scan_folder(folder, compositions=path, axis="q")
+
+
 # --- several scans in one file
 
 

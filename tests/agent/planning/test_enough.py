@@ -136,3 +136,7 @@ def test_a_wafer_of_441_points_is_weighed_in_less_than_a_second():
 )
 def test_it_is_said_in_its_unit(on: On, words: str):
     assert say_rest(on, 0.012, 0.05, 3.0) == words
+
+
+def test_no_number_is_said_where_nearly_all_of_the_error_is_counted_on():
+    assert say_rest("mse", 1.0, 0.05, 3.0) == "the others would lower the MSE by most of what it is (tolerance 5 %)"

@@ -83,7 +83,7 @@ def test_status_says_of_which_wafers_enough_is_measured_and_what_goes_on_without
         f"by 1.2 % (tolerance 5 %). `glassmap go-on {store.folder}` goes on without what is missing."
     )
     assert [one.say() for one in status.wafers] == [
-        "not enough of W1, 7 of 441 measured",
+        "too little is known of W1, 7 of 441 measured, to say what the others would bring",
         "not enough of W2, 300 of 441 measured: the others would lower the MSE by 20.0 % (tolerance 5 %)",
         "not enough of W4, 300 of 441 measured: the others would lower the MSE by 1.0 % (tolerance 5 %), but one lies "
         "12 at.% from every one that is measured",

@@ -18,6 +18,10 @@ def lab(tmp_path: Path) -> Path:
     return folder
 
 
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
 def recorded(folder: Path) -> list[list[tuple]]:
     return [rows(folder, f"SELECT * FROM {table}") for table in ("log", "suggestions", "wafers", "existing")]
 
@@ -44,7 +48,11 @@ def test_the_next_wafers_are_shown_with_their_points_and_nothing_is_recorded(lab
 
 def test_powers_of_wafers_to_be_made_are_shown(tmp_path: Path):
     folder = write_lab(tmp_path / "lab", candidates=None, wafer=CHAMBER)
-    does("run", folder)
+    assert f"has not begun yet; `glassmap run {folder}`" in flat(glassmap("plan-wafers", folder).output)
+    assert "To be made: w001 with Co " in flat(does("run", folder))
+    ordered = does("orders", folder)
+    assert "w001 is made with Co " in ordered and "w001-0" in ordered and "w001 w001-" not in ordered
+    assert "held out" in ordered and "held out." not in ordered
     said = does("plan-wafers", folder)
     [recipe] = told("plan-wafers", folder)["recipes"]
     assert recipe["wafer"] == "w002" and all(20 <= power <= 200 for power in recipe["powers"].values())

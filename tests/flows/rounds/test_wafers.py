@@ -111,7 +111,11 @@ def test_a_wafer_that_failed_covers_nothing_and_can_be_tried_again(tmp_path: Pat
             one.composition for one in store.suggestions() if one.wafer == first
         }
         assert {one.state for one in store.suggestion_statuses(1) if one.suggestion.wafer == first} == {"abandoned"}
-        assert retry(store, [first], "glued") == f"{first} may be planned again; 8 of its points are waited for again."
+        instead = ", ".join(one.id for one in store.suggestions(pending=True))
+        assert retry(store, [first], "glued") == (
+            f"{first} may be planned again; 8 of its points are waited for again, beside {instead}, planned in their "
+            "place; `glassmap abandon` waits for those no longer."
+        )
         assert len(store.taken()) == 16 and not store.excluded_wafers()
         with pytest.raises(CampaignError, match="neither rejected nor has it failed"):
             retry(store, [first], "")
@@ -138,7 +142,7 @@ def test_a_wafer_is_the_same_however_it_is_spelled(tmp_path: Path):
             give_up_wafer(campaign, first, "rejected", "")
         STAGES["plan"](campaign, 2)
         assert first.lower() not in {one.wafer.lower() for one in store.suggestions(round_=2)}
-        assert retry(store, [first], "").endswith("8 of its points are waited for again.")
+        assert "8 of its points are waited for again, beside " in retry(store, [first], "")
         assert not store.excluded_wafers()
 
 
@@ -214,6 +218,7 @@ def test_a_wafer_that_is_to_be_made_is_ordered_with_its_recipe_and_points(tmp_pa
     assert run(write_lab(tmp_path, candidates=None, wafer=CHAMBER)).state == "waiting"
     with CampaignStore.read_only(tmp_path) as store:
         [wafer], asked, existing = store.wafers(), store.suggestions(), store.existing()
+        assert store.status().reason.endswith(f"To be made: w001 with {wafer.say()}.")
         [line] = [line.detail for line in store.log_lines() if line.event == "planned"]
         config = CampaignConfig.recorded(store.config)
     assert config.wafer is not None
@@ -244,8 +249,15 @@ def test_once_its_table_came_a_wafer_is_planned_by_what_was_measured(tmp_path: P
     drop_table(tmp_path, "W001", few)
     run(tmp_path)
     with open_campaign(tmp_path) as campaign:
+        store = campaign.store
+        assert [one.name for one in store.recipes(1)] == ["w001"] and not store.wafers_to_make(1)
         STAGES["plan"](campaign, 2)
-        existing, second = campaign.store.existing(), campaign.store.suggestions(round_=2)
+        assert not store.recipes(2), "it lies there"
+        before = store.wafer_gains()
+        with store.transaction():
+            store.record_existing(store.existing())
+        assert store.wafer_gains() == before, "nothing is outdated where nothing changed"
+        existing, second = store.existing(), store.suggestions(round_=2)
     assert existing.names == found.names[:-2], "by the names of the order, and only what the table holds"
     np.testing.assert_allclose(existing.compositions, shifted[:-2], atol=1e-6)
     assert {one.wafer for one in second} == {"w001"} and asked.isdisjoint(one.sample for one in second)
@@ -301,6 +313,7 @@ def test_wafers_that_were_made_calibrate_the_chamber_that_plans_the_next(tmp_pat
     ]
     assert off[1] < 0.01 < 0.1 < off[0]
     told = does("calibrate", folder)
+    assert "1, as given" in told, "how a rate grows with power isn't fitted to one power"
     assert "Compositions are missed by 0.0" in told and "at powers that were used" in told
     run(folder)
     with CampaignStore.read_only(folder) as store:

@@ -21,6 +21,7 @@ from tests.benchmarks.crash.contents import contents
 from tests.benchmarks.crash.trials import apart, events_of, killed_at, spread
 from tests.support import wafer_labs
 from tests.support.campaigns import run
+from tests.support.command_line import does
 from tests.support.lab_campaigns import files, order
 from tests.support.three_wafers import HEADER, WAFERS, composition, deliver, drop, rows_of, write_lab, write_table
 
@@ -171,6 +172,27 @@ def test_more_tables_may_come_and_one_with_a_name_twice_on_a_wafer_is_refused(la
     (tmp_path / "twice.csv").write_text(twice)
     with pytest.raises(Exception, match="names the sample 5 of wafer W4 more than once"):
         read_samples([tmp_path / "twice.csv"], ["Co", "V", "Zr"])
+
+
+def test_what_edx_found_counts_by_the_name_in_the_order_however_the_scan_is_called(lab: Path):
+    one, other = order(lab)[:2]
+    drop(lab, f"{other['wafer']}-{other['point']}.xy", composition(other["wafer"], other["point"]))
+    run(lab)
+    lines = ["sample,Co (at.%),V (at.%),Zr (at.%)", *(f"{each['sample']},31,32,37" for each in (one, other))]
+    (lab / "drop" / "edx-orders.csv").write_text("\n".join([*lines, ""]))
+    drop(lab, f"{one['wafer']}-{one['point']}.xy", composition(one["wafer"], one["point"]))
+    run(lab)
+    with CampaignStore.read_only(lab) as store:
+        found = store.measurement(one["sample"])
+        [taken] = [file.reason for file in store.files() if file.path.endswith("edx-orders.csv")]
+    assert found is not None and found.composition == pytest.approx((0.31, 0.32, 0.37))
+    assert (found.facts["wafer"], found.facts["sample"]) == (one["wafer"], one["point"])
+    assert (
+        taken
+        == f"2 samples. {other['sample']} was measured with another composition; retract it, and ingest its scan again."
+    )
+    told = does("ledger", lab)
+    assert "Composition tables that were taken" in told and "To look at" not in told
 
 
 def test_tables_that_number_samples_alike_and_name_no_wafer_are_refused_and_of_a_named_one_the_last_counts(
