@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from glassmap.agent.progress import Report
     from glassmap.agent.store.records import DroppedFile, DroppedScan, LogLine, Measurement, SuggestionStatus
     from glassmap.flows.compare import Ranked
+    from glassmap.flows.doctor import Finding
     from glassmap.flows.upkeep.verify import Checked
     from glassmap.simulation.cost import Cost
 
@@ -332,6 +333,22 @@ def print_checked(checked: "Sequence[Checked]") -> None:
     for one in checked:
         for wrong in one.wrong:
             say(f"{one.kind}: {wrong}")
+
+
+STATES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """Print a line a finding, and beneath it what to do about it; at the end, how many there are of each."""
+    width = max(len(one.name) for one in findings)
+    for one in findings:
+        console.print(
+            f"[{STATES[one.state]}]{one.state:8}[/] {escape(one.name):{width}}  {escape(one.found)}", soft_wrap=True
+        )
+        if one.remedy:
+            console.print(f"{'':{width + 11}}[dim]{escape(one.remedy)}[/dim]", soft_wrap=True)
+    counts = Counter(one.state for one in findings)
+    say(", ".join(f"{counts[state]} {state}{'s' * (state != 'ok' and counts[state] != 1)}" for state in STATES) + ".")
 
 
 def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:

@@ -9,10 +9,34 @@ import typer
 from glassmap.flows.cli.commands import Commands
 from glassmap.flows.cli.exit_codes import ExitCode
 from glassmap.flows.cli.options import Folder, Json
-from glassmap.flows.cli.terminal import errors_in_words, print_checked, print_json, progress, say
+from glassmap.flows.cli.terminal import errors_in_words, print_checked, print_findings, print_json, progress, say
 
 upkeep = Commands()
 command = partial(upkeep.command, rich_help_panel="Looking after a campaign's folder")
+
+
+@command(ends=(ExitCode.HARM,))
+def doctor(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Of campaigns, or for some; this one by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether this computer has what glassmap needs, and how to mend what it lacks; ends with 6 at a fault.
+
+    Python, packages, torch and its device, LAMMPS and MPI, Prefect, the clock; of each folder its disk, locks, campaign
+    file and store.
+
+    Example: `glassmap doctor campaigns/co-v-zr`
+    """
+    from glassmap.flows.doctor import examine
+
+    with errors_in_words():
+        findings = list(examine(folders or [Path()]))
+        print_findings(findings)
+        print_json(as_json, [one._asdict() for one in findings])
+    if any(one.state == "fault" for one in findings):
+        raise typer.Exit(ExitCode.HARM)
 
 
 @command(ends=(ExitCode.HARM,))

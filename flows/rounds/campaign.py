@@ -219,6 +219,15 @@ def continued(config: CampaignConfig, start: "Start | None", folder: Path) -> Ca
     return config
 
 
+def refuse_settings(folder: Path) -> None:
+    """Refuse a campaign file that a campaign can't go on with, as `open_campaign` does; reads only.
+
+    Raises:
+        CampaignError: If the file is wrong, or a setting changed that the recorded rounds depend on.
+    """
+    continued(CampaignConfig.from_toml(folder / FILE_NAME), Start.in_folder(folder), folder)
+
+
 def open_backends(config: CampaignConfig, folder: Path, start: "Start | None") -> tuple[Backend, Backend | None]:
     """Open who measures, and the guide if there is one, by the space that the campaign began with.
 
