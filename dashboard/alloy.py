@@ -19,8 +19,9 @@ from glassmap.agent.shapes import Axis, Composition, Compositions, Spectrum
 from glassmap.dashboard.data import CampaignSnapshot, Map, read_asking
 from glassmap.dashboard.held_out import sure_to
 from glassmap.dashboard.live import archive_now, map_now, plain, used_alloys_now
+from glassmap.dashboard.notes import notes_on, show_notes
 from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
-from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra
+from glassmap.dashboard.plots.spectra import Band, Curve, draw_spectra, legend_of
 from glassmap.dashboard.plots.style import BLUE, BLUE_VEIL, GREEN, GREY, LINES, ORANGE, ORANGE_VEIL, PALE_ORANGE
 from glassmap.dashboard.plots.words import ALEATORIC, BAND, EPISTEMIC
 
@@ -34,7 +35,33 @@ BEHIND = (
 def show_alloy(
     campaign: CampaignSnapshot, composition: Composition, *, key: str, wavelength: float | None = None
 ) -> None:
-    """Show the figures, spectra and files of an alloy.
+    """Show what is known of an alloy, and below its spectra; see `show_figures` and `show_spectra`."""
+    show_figures(campaign, composition)
+    show_spectra(campaign, composition, key=key, wavelength=wavelength)
+
+
+def show_figures(campaign: CampaignSnapshot, composition: Composition) -> None:
+    """Show the figures of an alloy, generated and measured, what was noted on it, and how it is measured next.
+
+    Args:
+        campaign: Whose model is asked.
+        composition: Atomic fraction, shape (e,).
+    """
+    archive, map_ = archive_now(campaign), map_now(campaign)
+    _show_mapped(label(composition, campaign.elements), composition, map_, campaign)
+    own = [] if archive is None else _measured_at(archive, composition)
+    if archive is not None and own:
+        _show_measured(archive, own[0])
+    ids = [archive.measured.ids[row] for row in own] if archive is not None else []
+    show_notes(notes_on(campaign, composition, ids))
+    if not own and (how := say_how_to_ask(campaign, composition)):
+        st.caption(how)
+
+
+def show_spectra(
+    campaign: CampaignSnapshot, composition: Composition, *, key: str, wavelength: float | None = None
+) -> None:
+    """Show the spectra of an alloy beside those nearest to it that were learned from, over the width of the page.
 
     Args:
         campaign: Whose model is asked.
@@ -43,7 +70,7 @@ def show_alloy(
         wavelength: Å; draw against 2θ of that instead of the campaign's axis.
     """
     name = label(composition, campaign.elements)
-    archive, map_ = archive_now(campaign), map_now(campaign)
+    archive = archive_now(campaign)
     if archive is None and campaign.archive is None:
         st.info(
             f"There are no spectra to look at yet: they are written with each map. `glassmap run {campaign.folder}` "
@@ -51,10 +78,6 @@ def show_alloy(
         )
     if archive is None:
         return
-    _show_figures(name, composition, map_, campaign)
-    _show_measured(archive, composition)
-    if how := say_how_to_ask(campaign, composition):
-        st.caption(how)
     row = archive.row_of(composition)
     if row is None:
         distance = 100 * np.linalg.norm(archive.generated - composition, axis=1)
@@ -65,14 +88,24 @@ def show_alloy(
             f"{distance[nearest]:.1f} at.% away."
         )
     x, title = _axis(campaign, wavelength)
+    left, right = st.columns([3, 1])
+    with right:
+        has_fits = st.checkbox("fitted first peaks", value=True, key=f"{key} fits")
+        has_draws = st.checkbox(ALEATORIC, key=f"{key} draws")
     try:
         view = None if row is None else archive.view(row)
-        curves, bands, residual, table = _curves(campaign, archive, composition, view)
+        curves, bands, residual, table = _curves(
+            campaign, archive, composition, view, has_fits=has_fits, has_draws=has_draws
+        )
     except ModelError as error:  # harmed or replaced since the page was drawn
         st.warning(str(error))
         return
-    st.plotly_chart(draw_spectra(title, x, curves, bands, residual=residual), width="stretch", key=f"{key} spectra")
-    st.download_button(
+    picture = draw_spectra(title, x, curves, bands, residual=residual, has_legend=False)
+    left.plotly_chart(picture, width="stretch", key=f"{key} spectra")
+    right.html(legend_of(curves, bands))
+    if nearer := _say_held_out(archive, composition):
+        right.caption(nearer)
+    right.download_button(
         "These curves as CSV",
         pd.DataFrame({title: x} | table).to_csv(index=False, float_format="%.4g"),
         f"{campaign.name}-{name}-round-{archive.round}.csv",
@@ -81,7 +114,14 @@ def show_alloy(
     )
 
 
-def _show_figures(name: str, composition: Composition, map_: Map | None, campaign: CampaignSnapshot) -> None:
+def _measured_at(archive: SpectraArchive, composition: Composition) -> list[int]:
+    """Return the rows of what was measured of an alloy."""
+    distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
+    order = np.argsort(distances, kind="stable")
+    return [int(row) for row in order if distances[row] < READS_ALIKE_AT_PCT]
+
+
+def _show_mapped(name: str, composition: Composition, map_: Map | None, campaign: CampaignSnapshot) -> None:
     st.markdown(f"**{name}**")
     if map_ is None:
         return
@@ -116,14 +156,10 @@ def _show_peak(found: dict[str, float]) -> None:
     st.markdown(" · ".join(words), help=BEHIND)
 
 
-def _show_measured(archive: SpectraArchive, composition: Composition) -> None:
-    """Show the figures of an alloy that was measured, beside those of the spectrum generated at the same place."""
+def _show_measured(archive: SpectraArchive, row: int) -> None:
+    """Show the figures of a measured alloy, beside those of the spectrum generated at the same place."""
     measured = archive.measured
-    if not len(measured.ids) or not measured.generated:
-        return
-    distance = 100 * np.linalg.norm(measured.compositions - composition, axis=1)
-    row = int(np.argmin(distance))
-    if distance[row] >= READS_ALIKE_AT_PCT:
+    if not measured.generated:
         return
     figures = [figure for figure in FIGURES if figure.name in measured.figures and figure.name in measured.generated]
     kind = "held out" if measured.hold_out[row] else "learned from"
@@ -181,39 +217,67 @@ def _axis(campaign: CampaignSnapshot, wavelength: float | None) -> tuple[Axis, s
 
 
 def _curves(
-    campaign: CampaignSnapshot, archive: SpectraArchive, composition: Composition, view: ArchivedSpectrum | None
+    campaign: CampaignSnapshot,
+    archive: SpectraArchive,
+    composition: Composition,
+    view: ArchivedSpectrum | None,
+    *,
+    has_fits: bool,
+    has_draws: bool,
 ) -> tuple[list[Curve], list[Band], Spectrum | None, dict[str, Spectrum]]:
-    """Return what is drawn of an alloy, what was measured minus generated, and all of it as columns."""
+    """Return what is drawn of an alloy, what was measured minus generated, and all of it as columns.
+
+    Args:
+        campaign: Whose alloy it is.
+        archive: Of its spectra.
+        composition: Of the alloy.
+        view: What is generated of it; None where that isn't kept.
+        has_fits: Whether fitted first peaks are drawn.
+        has_draws: Whether the spread of draws is.
+    """
     curves: list[Curve] = []
     bands: list[Band] = []
     table: dict[str, Spectrum] = {}
-    distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
-    order = np.argsort(distances, kind="stable")
-    own = [int(k) for k in order if distances[k] < READS_ALIKE_AT_PCT]
-    near = [int(k) for k in order if distances[k] >= READS_ALIKE_AT_PCT][:NEIGHBOURS]
-    for place, k in enumerate(near):
+    for place, (k, distance) in enumerate(_learned_near(archive, composition)):
         alloy = label(archive.measured.compositions[k], campaign.elements)
-        words = "held out" if archive.measured.hold_out[k] else "learned from"
-        name = f"{alloy}, measured {distances[k]:.1f} at.% away ({words})"
+        name = f"{alloy}, learned from, {distance:.1f} at.% away"
         table[name] = archive.measured_spectrum(k).intensity
         curves.append(Curve(name, table[name], LINES[2 + place], 0.9))
     if view is not None:
         if np.isfinite(view.band).all():
             bands.append(Band(BAND, view.mean, view.band, PALE_ORANGE))
         bands.append(Band(EPISTEMIC, view.mean, view.epistemic_std, ORANGE_VEIL))
-        bands.append(Band(ALEATORIC, view.mean, view.aleatoric_std, BLUE_VEIL, "legendonly"))
+        if has_draws:
+            bands.append(Band(ALEATORIC, view.mean, view.aleatoric_std, BLUE_VEIL))
         curves.append(Curve("generated, ensemble mean", view.mean, ORANGE, 1.8))
-        if np.isfinite(view.fit).any():
+        if has_fits and np.isfinite(view.fit).any():
             curves.append(Curve("fitted first peak, generated", view.fit, BLUE, 2.4, "dot"))
         table |= {"generated": view.mean, "epistemic std": view.epistemic_std, "aleatoric std": view.aleatoric_std}
         table |= {"band": view.band, "fitted peak": view.fit}
     residual = None
-    for k in own[:1]:
+    for k in _measured_at(archive, composition)[:1]:
         held = "held out" if archive.measured.hold_out[k] else "learned from"
         intensity, fit = archive.measured_spectrum(k)
         curves.append(Curve(f"measured ({held})", intensity, GREY, 1.4))
-        if np.isfinite(fit).any():
-            curves.append(Curve("fitted first peak, measured", fit, GREEN, 2.0, "dot", "legendonly"))
+        if has_fits and np.isfinite(fit).any():
+            curves.append(Curve("fitted first peak, measured", fit, GREEN, 2.0, "dot"))
         table["measured"] = intensity
         residual = None if view is None else intensity - view.mean
     return curves, bands, residual, table
+
+
+def _learned_near(archive: SpectraArchive, composition: Composition) -> list[tuple[int, float]]:
+    """Return the rows of the measured alloys beside one that the model learned from, the nearest first; and at.%."""
+    distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
+    beside = ~archive.measured.hold_out & (distances >= READS_ALIKE_AT_PCT)
+    rows = np.flatnonzero(beside)[np.argsort(distances[beside], kind="stable")][:NEIGHBOURS]
+    return [(int(row), float(distances[row])) for row in rows]
+
+
+def _say_held_out(archive: SpectraArchive, composition: Composition) -> str:
+    """Return how many held-out alloys lie as near as those learned from; empty where none does."""
+    distances = 100 * np.linalg.norm(archive.measured.compositions - composition, axis=1)
+    farthest = max((distance for _, distance in _learned_near(archive, composition)), default=0.0)
+    beside = (distances >= READS_ALIKE_AT_PCT) & (distances <= farthest)
+    n = int((archive.measured.hold_out & beside).sum())
+    return f"As near, and never learned from: {n} held out." if n else ""

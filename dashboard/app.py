@@ -21,6 +21,7 @@ PAGES = {
     "reliability": ("Reliability", ":material/verified:"),
     "spectra": ("Spectra", ":material/ssid_chart:"),
     "batch": ("Batch", ":material/science:"),
+    "files": ("Files", ":material/folder_open:"),
     "rounds": ("Rounds", ":material/history:"),
     "simulation": ("Simulation", ":material/memory:"),
     "compare": ("Compare", ":material/stacked_line_chart:"),

@@ -7,6 +7,7 @@ anything whether there is something new. What grows with the measurements is rea
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +36,12 @@ from glassmap.agent.outside_text import plain_name, visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.planning.acquisition import Coverage
 from glassmap.agent.planning.convergence import Budget, CurvePoint, Decision
-from glassmap.agent.shapes import Axis, Composition, Compositions, GridCompositions, PerAlloy, PerSample
+from glassmap.agent.shapes import Axis, Composition, Compositions, GridCompositions, Mask, PerAlloy, PerSample, Spectrum
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import FILE_NAME, is_advanced
 from glassmap.agent.store.records import (
+    DroppedFile,
+    DroppedScan,
     ExcludedWafer,
     LogLine,
     Measurement,
@@ -58,6 +61,7 @@ from glassmap.dashboard.plots.ternary import Boundary, colour_range
 from glassmap.dashboard.settings import Settings, read_settings
 
 CAMPAIGN_FILE = "campaign.toml"
+BYTES_OF_LINES = 4000  # of a file, that its first lines are looked for in
 MOST_OF_SPACE = 20_000  # alloys that a space is looked at by
 
 
@@ -92,6 +96,7 @@ class CampaignSnapshot(NamedTuple):
     archive: tuple[int, Path] | None
     flagged_used: list[Measurement]  # learned from though they are flagged, and accepted by nobody
     has_wafers: bool  # whether it is known of samples on which wafer they lie, or where
+    has_files: bool  # whether a laboratory dropped any, or anything is measured
 
     @property
     def q(self) -> Axis | None:
@@ -199,6 +204,7 @@ def _read(store: CampaignStore) -> CampaignSnapshot:
         archive=store.artefact("archive"),
         flagged_used=store.flagged_used(),
         has_wafers=store.has_wafers,
+        has_files=store.has_files or store.n_spectra() > 0,
     )
 
 
@@ -300,6 +306,54 @@ def read_wafers(folder: Path) -> WaferRecords:
         )
 
 
+class FileRecords(NamedTuple):
+    """What was dropped and measured, and what exists to be measured."""
+
+    files: list[DroppedFile]  # the last first
+    scans: list[DroppedScan]
+    measured: list[Measurement]  # the last first
+    rows: list[SampleRow]  # of composition tables, the last first
+    existing: Samples  # what could be planned when the last batch was
+    taken: set[tuple[str, str]]  # of those, wafer and sample by their plain names: asked for or measured
+    gone: set[str]  # wafers of which nothing is planned any more
+
+
+def read_files(folder: Path) -> FileRecords:
+    """Return what was dropped and measured, and what exists to be measured."""
+    with CampaignStore.read_only(folder) as store:
+        return FileRecords(
+            store.files()[::-1],
+            store.scans(),
+            store.measurements()[::-1],
+            store.table_rows(),
+            store.existing(),
+            store.taken_samples(),
+            {one.wafer for one in store.excluded_wafers()},
+        )
+
+
+def read_spectrum(folder: Path, measurement: str) -> Spectrum:
+    """Return the spectrum of a measurement, whatever its state, shape (q,)."""
+    with CampaignStore.read_only(folder) as store:
+        return store.spectra_of([measurement])[0]
+
+
+def first_lines(folder: Path, hash_: str, most: int) -> str | None:
+    """Return how a quarantined file begins; None where it isn't there, or is no text.
+
+    Args:
+        folder: Of the campaign.
+        hash_: SHA-256 of its content.
+        most: Lines.
+    """
+    for path in (folder / "quarantine").glob(f"*-{hash_[:8]}*"):
+        content = path.read_bytes()[:BYTES_OF_LINES]
+        if sha256(path.read_bytes()).hexdigest() == hash_ and b"\0" not in content:
+            lines = content.decode("utf-8", errors="replace").splitlines()
+            return "\n".join(visible(line, keep="\t") for line in lines[:most])
+    return None
+
+
 class RoundCounts(NamedTuple):
     """How many alloys each round asked for, and what came of them; by round, and 0 is left out."""
 
@@ -394,6 +448,14 @@ class Map(NamedTuple):
     def extrapolated(self) -> float | None:
         """Return the share of the alloys that isn't known; None where that wasn't recorded."""
         return extrapolated_share(self.values("known"))
+
+
+class Slice(NamedTuple):
+    """A ternary cut through a map of more elements."""
+
+    rows: Mask  # of the map
+    corners: list[int]  # the three elements that vary
+    held: str  # at what the others are, such as `20 at.% Al`
 
 
 def read_last_map(campaign: CampaignSnapshot) -> Map | None:

@@ -22,6 +22,7 @@ from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import (
     CampaignSnapshot,
     Map,
+    Slice,
     boundary_over,
     colour_limits,
     held_out_examples,
@@ -109,40 +110,55 @@ def columns_to_draw(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchi
 
 
 def picture_of_map(
-    campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive, column: str, *, held: str = ""
+    campaign: CampaignSnapshot,
+    map_: Map,
+    archive: SpectraArchive | None,
+    column: str,
+    *,
+    held: str = "",
+    cut: Slice | None = None,
 ) -> Figure:
-    """Return one column of a ternary's map, drawn beside what was measured of it.
+    """Return one column of a map, drawn: of a ternary beside what was measured of it, where that can be measured.
 
     Args:
-        campaign: Of three elements.
+        campaign: Of three elements; of more, with a slice.
         map_: Of it.
-        archive: Of the same round.
-        column: Of `columns_to_draw`.
+        archive: Of the same round; without one, the map is drawn alone.
+        column: Of the map.
         held: The process variables that the map is held at, in words.
+        cut: The slice to draw, alone; by default the whole of a ternary.
     """
-    measured = archive.measured
-    everywhere, here = map_.measured(archive.known.figures, column), map_.measured(measured.figures, column)
-    assert everywhere is not None and here is not None, "of `columns_to_draw`"
-    learned, flagged = ~measured.hold_out, campaign.flagged_used
-    words = {P_GLASS: "P(glass)"} | {figure.name: f"{figure.label} of the first peak" for figure in FIGURES}
+    rows, corners = (np.ones(len(map_.figures), dtype=bool), [0, 1, 2]) if cut is None else (cut.rows, cut.corners)
+    here, everywhere, compositions = None, None, np.empty((0, 3))
+    flagged = np.empty((0, 3))
     title = f"{_title(campaign)}, generated at {held}, measured at any" if held else _title(campaign)
-    title += f": {words[column]}, learned from {learned.sum()} spectra"
+    words = {P_GLASS: "P(glass)"} | {figure.name: f"{figure.label} of the first peak" for figure in FIGURES}
+    title += f": {words.get(column, QUANTITIES[column].title)}"
+    if cut is not None:
+        title += f" at {cut.held}"
+    elif archive is not None:
+        learned = ~archive.measured.hold_out
+        compositions = archive.measured.compositions[learned]
+        everywhere, mine = (map_.measured(of.figures, column) for of in (archive.known, archive.measured))
+        here = None if mine is None else mine[learned]
+        flagged = np.array([one.composition for one in campaign.flagged_used]).reshape(-1, 3)
+        title += f", learned from {learned.sum()} spectra"
     failure, boundary = say_failure(campaign.status.peaks_found), boundary_over(campaign, map_, column)
-    if boundary and not failure:
+    if boundary and not failure and cut is None:
         title += f"\n{say_glass(map_.glass)} by {map_.rule.say()}"
     return draw_peak_maps(
-        (map_.compositions, map_.values(column)),
-        (archive.known.compositions, everywhere),
-        (measured.compositions[learned], here[learned]),
+        (map_.compositions[rows][:, corners], map_.values(column)[rows]),
+        None if archive is None or everywhere is None else (archive.known.compositions, everywhere),
+        (compositions, here),
         quantity=QUANTITIES[column],
-        elements=campaign.elements,
+        elements=[campaign.elements[k] for k in corners],
         limits=colour_limits(map_, archive, column),
-        known=map_.values("known"),
+        known=map_.values("known")[rows],
         extrapolated=say_extrapolated(map_.extrapolated),
-        flagged=np.array([one.composition for one in flagged]).reshape(-1, len(campaign.elements)),
-        title=title,
+        flagged=flagged,
+        title=title if everywhere is not None else fill(title, 80),
         failure=failure,
-        boundary=boundary,
+        boundary=boundary and boundary.of(rows),
     )
 
 

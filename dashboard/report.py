@@ -17,9 +17,11 @@ from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.models.description import AS_PUBLISHED
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.measures import MSE
 from glassmap.agent.store.connection import DRIVER
+from glassmap.agent.store.notes import NOTED
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import is_said_by, state_in_words
 from glassmap.dashboard.candidates import TOP_SHARE, as_text, candidates_of, say_table, table_of, top_alloys
@@ -159,7 +161,11 @@ def _sections(
         yield from _how_sure(campaign, map_, archive)
     yield "<h2>Rounds</h2>"
     yield _table(_rounds(campaign))
-    if decided := [line for line in log if line.person != DRIVER]:
+    if status.notes:
+        yield "<h2>What people noted</h2>"
+        noted = [(one.time[:16].replace("T", " "), one.person, one.about, one.text) for one in status.notes]
+        yield _table(pd.DataFrame(noted, columns=["time (UTC)", "who", "on", "note"]).map(visible))
+    if decided := [line for line in log if line.person != DRIVER and line.event != NOTED]:
         yield "<h2>What people did</h2>"
         yield _table(pd.DataFrame(decided, columns=["time", "who", "what", "about", "detail"]))
     yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"

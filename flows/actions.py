@@ -13,6 +13,7 @@ from glassmap.agent.errors import CampaignError, SpaceExhausted
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.connection import now
+from glassmap.agent.store.notes import NOTED
 from glassmap.agent.store.records import ExcludedWafer, Measurement, Suggestion, SuggestionStatus
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round
 from glassmap.flows.rounds.orders import write_orders
@@ -391,7 +392,7 @@ def note(
     composition = None if alloy is None else parse_composition(alloy, store.elements).tolist()
     with store.transaction(is_news=False):
         made = store.record_note(text.strip(), round_=round_, composition=composition, measurement=measurement)
-        store.log("noted", made.text, subject="" if made.about == "the campaign" else made.about)
+        store.log(NOTED, made.text, subject="" if made.about == "the campaign" else made.about)
     return f"Noted on {made.about}."
 
 

@@ -108,6 +108,11 @@ class Files(StoreConnection):
         for file in files:
             self._execute("DELETE FROM files WHERE id = ? AND kind = 'table'", [file.id])
 
+    @property
+    def has_files(self) -> bool:
+        """Whether any file was dropped."""
+        return bool(self._value("SELECT EXISTS (SELECT 1 FROM files)"))
+
     def count_files(self) -> dict[FileState, int]:
         """Return how many files are in each state, each as it was dropped last."""
         rows = self._rows(

@@ -10,6 +10,8 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import Note
 from glassmap.agent.store.settings import Settings
 
+NOTED = "noted"  # the event of the log
+
 
 class Notes(Settings):
     """The table `notes`."""

@@ -100,6 +100,10 @@ class Scans(StoreConnection):
         query = f"{_ROWS} WHERE x BETWEEN ? AND ? AND y BETWEEN ? AND ? {_LAST_FIRST}"
         return [_row(row) for row in self._rows(query, [x - within, x + within, y - within, y + within])]
 
+    def table_rows(self) -> list[SampleRow]:
+        """Return every row of every table, the last first."""
+        return [_row(row) for row in self._rows(f"{_ROWS} {_LAST_FIRST}")]
+
     def samples_on_wafers(self) -> list[SampleRow]:
         """Return every row of a table that says on which wafer its sample lies, or where, the last first."""
         return [_row(row) for row in self._rows(f"{_ROWS} WHERE wafer <> '' OR x IS NOT NULL {_LAST_FIRST}")]

@@ -1,6 +1,7 @@
 """Pictures for print and notebooks: learning curve, map of a ternary, spectra, structure. Arrays in, a figure out."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -134,8 +135,8 @@ def _draw_estimates(axes: Axes, known: Sequence[tuple[int, Estimate]], style: st
 
 def draw_peak_maps(
     generated: tuple[GridCompositions, PerAlloy],
-    measured: tuple[Compositions, PerSample],
-    learned: tuple[TakenCompositions, PerSample],
+    measured: tuple[Compositions, PerSample] | None,
+    learned: tuple[TakenCompositions, PerSample | None],
     *,
     quantity: Quantity,
     elements: Sequence[str],
@@ -147,12 +148,12 @@ def draw_peak_maps(
     failure: str,
     boundary: Boundary | None,
 ) -> Figure:
-    """Draw the map of a figure of a ternary beside the measured one, on one colour scale.
+    """Draw the map of a figure of a ternary, or of a slice, beside the measured one, on one colour scale.
 
     Args:
         generated: Atomic fractions of the grid `(g, 3)` and the figure; NaN (no trustworthy peak) stays grey.
-        measured: The same of the measured alloys.
-        learned: The same of what the model learned from, drawn on top of the generated map.
+        measured: The same of the measured alloys; None of what nobody measures, which is drawn alone.
+        learned: The same of what the model learned from, drawn on top of the generated map; white without the figure.
         quantity: Which it is.
         elements: Top, left, right corner.
         limits: Of the colours.
@@ -163,9 +164,9 @@ def draw_peak_maps(
         failure: Said below the title, in red, where the map says nothing of its system; empty else.
         boundary: Of the glass; None leaves it out.
     """
-    page = Figure(figsize=(12, 6), layout="constrained")
-    left, right = page.subplots(1, 2)
-    compositions, values = generated
+    page = Figure(figsize=(12 if measured else 7.6, 6 if measured else 6.6), layout="constrained")
+    panels = page.subplots(1, 2 if measured else 1, squeeze=False)[0]
+    left, (compositions, values) = panels[0], generated
     cells = paint(compositions, colours_of(values, limits, quantity.colours), known == 0, boundary=boundary)
     left.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
     left.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
@@ -175,25 +176,30 @@ def draw_peak_maps(
             left.plot(*line.T, color="white", linewidth=wide)
             left.plot(*line.T, color="black", linewidth=thin, linestyle=dash)
     dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
-    left.scatter(*positions(learned[0]).T, s=24, c=colours_of(learned[1], limits, quantity.colours) / 255, **dots)
+    inks = "white" if learned[1] is None else colours_of(learned[1], limits, quantity.colours) / 255
+    left.scatter(*positions(learned[0]).T, s=24, c=inks, **dots)
     if len(flagged):
         flag = {"marker": "^", "facecolors": _RED, "edgecolors": "white", "linewidths": 1.0}
         left.scatter(*positions(flagged).T, s=190, zorder=2.9, clip_on=False, **flag)
-    has_peak = np.isfinite(measured[1])
-    for rows in (~has_peak, has_peak):  # grey below
-        inks = colours_of(measured[1][rows], limits, quantity.colours) / 255
-        right.scatter(*positions(measured[0][rows]).T, s=9, c=inks, linewidths=0, clip_on=False)
-    for panel, name in (
-        (left, f"generated, {len(compositions)} alloys"),
-        (right, f"measured, {len(measured[0])} alloys"),
-    ):
-        _draw_ternary_axes(panel, axes_of(elements))
-        panel.set_title(name, pad=24)
+    captions, has_grey = [f"generated, {len(compositions)} alloys"], bool(np.isnan(values).any())
+    if measured is not None:
+        captions.append(f"measured, {len(measured[0])} alloys")
+        has_peak = np.isfinite(measured[1])
+        has_grey |= not has_peak.all()
+        for rows in (~has_peak, has_peak):  # grey below
+            inks = colours_of(measured[1][rows], limits, quantity.colours) / 255
+            panels[1].scatter(*positions(measured[0][rows]).T, s=9, c=inks, linewidths=0, clip_on=False)
+    total = 100 * float(compositions[0].sum())
+    for panel, caption in zip(panels, captions, strict=True):
+        _draw_ternary_axes(panel, axes_of(elements, total))
+        panel.set_title(caption, pad=24)
     scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("map", quantity.colours))
-    page.colorbar(scale, ax=[left, right], shrink=0.75, label=quantity.label)
-    ink = quantity.colours[len(quantity.colours) // 4]
-    keys: list[Artist] = [Line2D([], [], marker="o", color="none", markerfacecolor=ink, markeredgecolor="black")]
-    names = ["learned from, in the colour of what was measured"]
+    page.colorbar(scale, ax=list(panels), shrink=0.75, label=quantity.label)
+    keys, names = list[Artist](), list[str]()
+    if len(learned[0]):
+        ink = "white" if learned[1] is None else quantity.colours[len(quantity.colours) // 4]
+        keys.append(Line2D([], [], marker="o", color="none", markerfacecolor=ink, markeredgecolor="black"))
+        names.append("learned from" + ("" if learned[1] is None else ", in the colour of what was measured"))
     if len(flagged):
         keys.append(
             Line2D([], [], marker="^", color="none", markerfacecolor=_RED, markeredgecolor="white", markersize=11)
@@ -202,13 +208,14 @@ def draw_peak_maps(
     if extrapolated:
         keys.append(Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0))
         names.append(extrapolated)
-    if not has_peak.all() or np.isnan(values).any():
+    if has_grey:
         keys.append(Patch(facecolor=NO_PEAK))
         names.append("no trustworthy first peak")
     if boundary is not None and cells.contours:
         keys.append(Line2D([], [], color="black", linewidth=1.4))
         names.append(f"{boundary.name}; dashed: extrapolated")
-    page.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    columns = 3 if measured else 2
+    page.legend(keys, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
     return page
 
@@ -574,3 +581,11 @@ def save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"font.size": 10}):
         figure.savefig(path, dpi=150)
+
+
+def encoded(figure: Figure, format_: str) -> bytes:
+    """Return a figure as the content of a PNG or SVG file."""
+    content = BytesIO()
+    with mpl.rc_context({"font.size": 10}):
+        figure.savefig(content, dpi=150, format=format_)
+    return content.getvalue()

@@ -66,6 +66,8 @@ class Marks(NamedTuple):
     batch_texts: Sequence[str] = ()
     known: Compositions = NOTHING  # glass formers of the user's own
     known_texts: Sequence[str] = ()
+    noted: Compositions = NOTHING  # that somebody wrote a note on
+    noted_texts: Sequence[str] = ()
     chosen: Composition | None = None
 
     def where(self, near: Callable[[Compositions], Mask], columns: Sequence[int]) -> "Marks":
@@ -84,7 +86,7 @@ class Marks(NamedTuple):
             held_out=None if self.held_out is None else self.held_out[rows],
             chosen=chosen,
         )
-        for name in ("flagged", "ringed", "batch", "known"):
+        for name in ("flagged", "ringed", "batch", "known", "noted"):
             shares, texts = getattr(self, name), getattr(self, f"{name}_texts")
             if len(shares):
                 here = near(shares)
@@ -278,15 +280,16 @@ def _add_marks(
     limits: tuple[float, float],
     scale: Sequence[str],
 ) -> None:
-    dot = 7 * min(1.0, math.sqrt(150 / max(1, len(marks.measured))))  # many would hide the map
+    dot = 9 * min(1.0, math.sqrt(200 / max(1, len(marks.measured))))  # many would hide the map
     learned = np.ones(len(marks.measured), dtype=bool) if marks.held_out is None else ~marks.held_out
     fill = np.full(len(learned), "white", dtype=object)
     if marks.measured_values is not None:
         fill = np.array(css_of(colours_of(marks.measured_values, limits, scale)), dtype=object)
     texts = np.array([*marks.measured_texts] or [""] * len(learned), dtype=object)
-    edge = {"width": 1.3, "color": "black"}
+    edge = {"width": 1.0, "color": "black"}
     cross = {"symbol": "x-thin", "size": 8, "line": {"width": 2.2, "color": RED}}
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
+    note = {"symbol": "bowtie", "size": 12, "color": "white", "line": {"width": 1.2, "color": "black"}}
     ring = {"symbol": "circle", "size": dot + 6, "color": RED, "line": {"width": 1, "color": "white"}}  # under the dot
     flag = {"symbol": "triangle-up", "size": dot + 11, "color": RED, "line": {"width": 1.5, "color": "white"}}
     for shares, said, name, style in (
@@ -303,6 +306,7 @@ def _add_marks(
         ),
         (marks.batch, marks.batch_texts, names[1], cross),
         (marks.known, marks.known_texts, "known glass formers", star),
+        (marks.noted, marks.noted_texts, "noted on", note),
     ):
         if len(shares):
             figure.add_scatter(

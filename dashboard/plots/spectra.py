@@ -1,6 +1,7 @@
 """Spectra and structures of alloys as plotly figures."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ class Curve(NamedTuple):
     colour: str
     width: float = 1.4
     dash: str = "solid"
-    visible: bool | str = True  # or "legendonly"
 
 
 class Band(NamedTuple):
@@ -29,7 +29,6 @@ class Band(NamedTuple):
     mean: Spectrum
     half_width: Spectrum
     colour: str  # "rgba(...)"
-    visible: bool | str = True
 
 
 def draw_spectra(
@@ -39,6 +38,7 @@ def draw_spectra(
     bands: Sequence[Band] = (),
     *,
     residual: Spectrum | None = None,
+    has_legend: bool = True,
 ) -> go.Figure:
     """Draw spectra of one alloy on one axis, with bands, and below them what was measured minus generated.
 
@@ -48,6 +48,7 @@ def draw_spectra(
         curves: Drawn over the bands, in order.
         bands: About lines.
         residual: Shape (q,).
+        has_legend: Whether it says above what is what; else `legend_of` does, beside it.
     """
     rows = 1 if residual is None else 2
     figure = make_subplots(
@@ -65,7 +66,6 @@ def draw_spectra(
             mode="lines",
             hoverinfo="skip",
             name=band.name,
-            visible=band.visible,
             row=1,
             col=1,
         )
@@ -76,7 +76,6 @@ def draw_spectra(
             name=curve.name,
             mode="lines",
             line={"color": curve.colour, "width": curve.width, "dash": curve.dash},
-            visible=curve.visible,
             hovertemplate="%{x:.3f}: %{y:.2f}",
             row=1,
             col=1,
@@ -94,9 +93,25 @@ def draw_spectra(
         )
         figure.update_yaxes(title="residual", row=2, col=1)
     set_style(figure, height=480 if rows == 1 else 560)
+    figure.update_layout(showlegend=has_legend)
     figure.update_xaxes(title=axis_title, row=rows, col=1)
     figure.update_yaxes(title="intensity" if not axis_title.startswith("r") else "g(r)", row=1, col=1)
     return figure
+
+
+def legend_of(curves: Sequence[Curve], bands: Sequence[Band]) -> str:
+    """Return as HTML what is what in `draw_spectra`, a line each: as text it breaks where a page is narrow."""
+    dashes = {"solid": "solid", "dot": "dotted"}
+    signs = [
+        *((band.name, f"border-top: 0.7rem solid {band.colour}") for band in bands),
+        *((one.name, f"border-top: {max(2.0, one.width)}px {dashes[one.dash]} {one.colour}") for one in curves[::-1]),
+    ]
+    lines = (
+        f'<div style="display: flex; align-items: center; gap: 0.6rem; padding: 0.15rem 0">'
+        f'<span style="flex: none; width: 1.6rem; {sign}"></span><span>{escape(name)}</span></div>'
+        for name, sign in signs
+    )
+    return f'<div style="font-size: 0.875rem; line-height: 1.3">{"".join(lines)}</div>'
 
 
 def draw_structure(

@@ -14,12 +14,14 @@ from glassmap.agent.maps.glass import LIKELY, POSSIBLY, SURELY
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.regions import Place
 from glassmap.agent.maps.wish import Wish
+from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import Compositions, Mask
 from glassmap.agent.store.records import UsedAlloys
-from glassmap.dashboard.alloy import request_command, show_alloy
+from glassmap.dashboard.alloy import request_command, show_figures, show_spectra
 from glassmap.dashboard.candidates import NUMBERS, TOP_SHARE, say_table, table_of, top_alloys
-from glassmap.dashboard.data import CampaignSnapshot, Map, boundary_over, colour_limits, measured_values
+from glassmap.dashboard.data import CampaignSnapshot, Map, Slice, boundary_over, colour_limits, measured_values
+from glassmap.dashboard.downloads import downloads_of
 from glassmap.dashboard.live import (
     archive_now,
     candidates_now,
@@ -35,6 +37,7 @@ from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.plots.ternary import colour_range, positions
 
 LEVELS = {"possibly": POSSIBLY, "likely": LIKELY, "surely": SURELY}  # how sure a candidate has to be
+DOWNLOAD = ":material/download:"
 TERNARY = "ternary"  # key of the picture
 BEST = 3  # candidates that one asks for together
 NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
@@ -88,15 +91,23 @@ def _pick_row(places: list[Place]) -> None:
 
 
 def _marks(
-    campaign: CampaignSnapshot, map_: Map, used: UsedAlloys, quantity: str, known: Compositions, known_texts: list[str]
+    campaign: CampaignSnapshot,
+    map_: Map,
+    used: UsedAlloys,
+    quantity: str,
+    known: Compositions,
+    known_texts: list[str],
+    alloy: tuple[float, ...] | None,
 ) -> Marks:
-    e = len(campaign.elements)
-    batch, alloy = campaign.awaited, st.session_state.get("alloy")
+    """Return what is marked on the map: alloys measured, asked for, noted on and known, and the one that is shown."""
+    e, batch = len(campaign.elements), campaign.awaited
     flagged = campaign.flagged_used if len(used.ids) else []
     why = {one.id: one.reason for one in flagged}
+    noted = [note for note in campaign.status.notes if note.composition is not None]
+    why |= {note.measurement: note.text for note in campaign.status.notes if note.measurement}
     return Marks(
         measured=used.compositions,
-        measured_texts=[f"{id_}: {why[id_]}" if id_ in why else id_ for id_ in used.ids],
+        measured_texts=[f"{id_}: {visible(why[id_])}" if id_ in why else id_ for id_ in used.ids],
         measured_values=measured_values(map_, archive_now(campaign), used.ids, quantity),
         held_out=used.hold_out,
         flagged=np.array([one.composition for one in flagged]).reshape(-1, e),
@@ -105,34 +116,33 @@ def _marks(
         batch_texts=[s.id for s in batch],
         known=known,
         known_texts=known_texts,
-        chosen=None if alloy is None or len(alloy) != e else np.array(alloy),
+        noted=np.array([note.composition for note in noted]).reshape(-1, e),
+        noted_texts=[visible(note.text) for note in noted],
+        chosen=None if alloy is None else np.array(alloy),
     )
 
 
-def _draw(campaign: CampaignSnapshot, map_: Map, quantity: str, rows: Mask, columns: list[int], marks: Marks) -> None:
-    """Draw the alloys of some rows of the map, by three of their elements."""
+def _draw(campaign: CampaignSnapshot, map_: Map, quantity: str, cut: Slice | None, marks: Marks) -> None:
+    """Draw a ternary, or a slice of what has more elements."""
     values, boundary = map_.values(quantity), boundary_over(campaign, map_, quantity)
+    rows, corners = (np.ones(len(values), dtype=bool), [0, 1, 2]) if cut is None else (cut.rows, cut.corners)
     figure = draw_ternary(
-        map_.compositions[rows][:, columns],
+        map_.compositions[rows][:, corners],
         values[rows],
         quantity=quantity,
-        elements=[campaign.elements[k] for k in columns],
+        elements=[campaign.elements[k] for k in corners],
         limits=colour_limits(map_, archive_now(campaign), quantity),
         known=map_.values("known")[rows],
         extrapolated=say_extrapolated(map_.extrapolated),
         boundary=boundary and boundary.of(rows),
         marks=marks,
     )
-    pick = partial(_pick, TERNARY, map_.compositions[rows], columns)
+    pick = partial(_pick, TERNARY, map_.compositions[rows], corners)
     show_ternary(figure, key=TERNARY, on_select=pick, selection_mode="points")
 
 
-def _ternary(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
-    _draw(campaign, map_, quantity, np.ones(len(map_.figures), dtype=bool), [0, 1, 2], marks)
-
-
-def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> None:
-    """Show a ternary slice, where all elements but three are held fixed."""
+def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -> Slice | None:
+    """Show a ternary slice, where all elements but three are held fixed, and return it; None where there is none."""
     elements, at_pct = campaign.elements, 100 * map_.compositions
     n_fixed = len(elements) - 3
     fixed = st.multiselect(
@@ -144,7 +154,7 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
     )
     if len(fixed) < n_fixed:
         st.info(f"Choose {n_fixed} to hold fixed.")
-        return
+        return None
     keep = np.ones(len(at_pct), dtype=bool)
     columns = st.columns(n_fixed)
     for column, element in zip(columns, fixed, strict=True):
@@ -158,17 +168,20 @@ def _slice(campaign: CampaignSnapshot, map_: Map, quantity: str, marks: Marks) -
     others = [elements.index(element) for element in elements if element not in fixed]
     if keep.sum() < 3:
         st.info("There are fewer than three alloys in this slice.")
-        return
+        return None
     level_of = at_pct[keep][0]
 
     def near(shares: Compositions) -> Mask:
         away = [np.abs(100 * shares[:, elements.index(f)] - level_of[elements.index(f)]) for f in fixed]
         return np.all(np.array(away) <= NEAR_SLICE_AT_PCT, axis=0) & (shares[:, others].sum(1) > 0)
 
-    _draw(campaign, map_, quantity, keep, others, marks.where(near, others))
+    held = ", ".join(f"{level_of[elements.index(element)]:g} at.% {element}" for element in fixed)
+    cut = Slice(keep, others, held)
+    _draw(campaign, map_, quantity, cut, marks.where(near, others))
     st.caption(
         f"Marked: measured alloys within {NEAR_SLICE_AT_PCT:g} at.% of the slice. Colours are the same in every slice."
     )
+    return cut
 
 
 def _cloud(campaign: CampaignSnapshot, map_: Map, quantity: str, used: UsedAlloys) -> None:
@@ -253,6 +266,53 @@ def _candidates(campaign: CampaignSnapshot, map_: Map) -> None:
         st.plotly_chart(figure, width="stretch", key="parallel")
 
 
+def _best(campaign: CampaignSnapshot) -> tuple[float, ...] | None:
+    """Return the best candidate; None where there is none."""
+    found = candidates_now(campaign, wish_now(campaign), only_known=True, level=LIKELY)
+    return found.places[0].centre if found is not None and found.places else None
+
+
+def _picture(campaign: CampaignSnapshot, map_: Map, alloy: tuple[float, ...] | None) -> None:
+    """Show the map, and what of it can be taken along."""
+    there = [name for name in QUANTITIES if name in map_.figures]
+    quantity = (
+        st.selectbox("Shown", there, format_func=lambda name: QUANTITIES[name].label, key="quantity") or DELTA_Q.name
+    )
+    show_measured = st.toggle("measured alloys", value=True, key="show_measured")
+    place = st.container()
+    with st.expander("Known glass formers"):
+        known, known_texts = _known_glasses(campaign.elements)
+    used = used_alloys_now(campaign)
+    nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
+    marks = _marks(campaign, map_, used if show_measured else nothing, quantity, known, known_texts, alloy)
+    held = f" at {campaign.settings.held}" if campaign.settings.held else ""
+    with place:
+        cut, is_cloud = None, False
+        if len(campaign.elements) == 3:
+            _draw(campaign, map_, quantity, None, marks)
+        elif len(campaign.elements) > 3:
+            if len(campaign.elements) == 4:
+                view = st.segmented_control("View", ["slice", "cloud"], default="slice", key="view")
+                is_cloud = view == "cloud"
+            if is_cloud:
+                _cloud(campaign, map_, quantity, used)
+            else:
+                cut = _slice(campaign, map_, quantity, marks)
+        st.caption(
+            f"After round {map_.round}{held}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
+            f"marks have the colour of what was measured{', at any' if held else ''}. Click an alloy to see its "
+            f"spectrum. {plain(campaign.status.unlearned)}"
+        )
+        if campaign.planned_elsewhere:
+            st.caption(f"The next batch is planned in another space than this: {plain(campaign.planned_elsewhere)}.")
+        has_picture = cut is not None or len(campaign.elements) == 3
+        with st.container(horizontal=True):
+            for one in downloads_of(campaign, map_, archive_now(campaign), quantity, cut=cut, has_picture=has_picture):
+                st.download_button(
+                    one.label, one.make, one.name, one.mime, help=one.about, on_click="ignore", icon=DOWNLOAD
+                )
+
+
 def _show(campaign: CampaignSnapshot) -> None:
     map_ = map_now(campaign)
     if map_ is None:
@@ -264,47 +324,21 @@ def _show(campaign: CampaignSnapshot) -> None:
             else "There is no map yet. The first is made once the first batch is measured and learned from."
         )
         return
-    left, right = st.columns([1, 1])
+    chosen_alloy = st.session_state.get("alloy")
+    has_chosen = chosen_alloy is not None and len(chosen_alloy) == len(campaign.elements)
+    alloy = chosen_alloy if has_chosen else _best(campaign)
+    left, right = st.columns([3, 2])
     with left:
-        there = [name for name in QUANTITIES if name in map_.figures]
-        quantity = (
-            st.selectbox("Shown", there, format_func=lambda name: QUANTITIES[name].label, key="quantity")
-            or DELTA_Q.name
-        )
-        show_measured = st.toggle("measured alloys", value=True, key="show_measured")
-        place = st.container()
-        with st.expander("Known glass formers"):
-            known, known_texts = _known_glasses(campaign.elements)
-        used = used_alloys_now(campaign)
-        nothing = UsedAlloys([], used.compositions[:0], used.hold_out[:0])
-        marks = _marks(campaign, map_, used if show_measured else nothing, quantity, known, known_texts)
-        held = f" at {campaign.settings.held}" if campaign.settings.held else ""
-        with place:
-            if len(campaign.elements) == 3:
-                _ternary(campaign, map_, quantity, marks)
-            elif len(campaign.elements) > 3:
-                if len(campaign.elements) == 4:
-                    view = st.segmented_control("View", ["slice", "cloud"], default="slice", key="view")
-                else:
-                    view = "slice"
-                if view == "cloud":
-                    _cloud(campaign, map_, quantity, used)
-                else:
-                    _slice(campaign, map_, quantity, marks)
-            st.caption(
-                f"After round {map_.round}{held}: {len(map_.figures)} alloys, {len(used.learned)} learned from; "
-                f"marks have the colour of what was measured{', at any' if held else ''}. Click an alloy to see its "
-                f"spectrum. {plain(campaign.status.unlearned)}"
-            )
-            if campaign.planned_elsewhere:
-                st.caption(
-                    f"The next batch is planned in another space than this: {plain(campaign.planned_elsewhere)}."
-                )
+        _picture(campaign, map_, alloy)
     with right:
-        if (alloy := st.session_state.get("alloy")) is not None and len(alloy) == len(campaign.elements):
-            show_alloy(campaign, np.array(alloy), key="map")
+        if alloy is None:
+            st.info("Click an alloy on the map to see its generated spectrum.")
         else:
-            st.info("Click an alloy on the map, or a row of the table, to see its generated spectrum here.")
+            if not has_chosen:
+                st.caption("The best candidate; click another alloy on the map, or a row of the table below.")
+            show_figures(campaign, np.array(alloy))
+    if alloy is not None:
+        show_spectra(campaign, np.array(alloy), key="map")
     _candidates(campaign, map_)
 
 

@@ -1,5 +1,6 @@
 """What each page says of campaigns in every state."""
 
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from streamlit.proto.Metric_pb2 import Metric as MetricProto
@@ -26,12 +28,13 @@ from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import CONFIRMS, PlannedBy, Request
 from glassmap.dashboard.alloy import say_how_to_ask
 from glassmap.dashboard.app import FOLDERS, PAGES
-from glassmap.dashboard.data import read_batch, read_last_archive
+from glassmap.dashboard.data import Slice, read_batch, read_last_archive, read_last_map
+from glassmap.dashboard.downloads import downloads_of
 from glassmap.dashboard.learning import published_for
-from glassmap.dashboard.live import plain
+from glassmap.dashboard.live import best_place, plain
 from glassmap.dashboard.plots.quantities import QUANTITIES
 from glassmap.dashboard.report import write_report
-from glassmap.flows.actions import abandon, retract, retry
+from glassmap.flows.actions import abandon, note, retract, retry
 from tests.support.harm import flip, spectrum_in
 from tests.support.made_up import make_campaign
 from tests.support.pages import APP, known, look, words
@@ -129,7 +132,7 @@ def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns:
     assert {P_GLASS, DELTA_Q.name, DELTA_Q.predictive_std_name, "distance"} <= {*offered}
     for name in offered:
         test.selectbox(key="quantity").set_value(name).run()
-        assert not test.exception and len(test.get("plotly_chart")) == 1
+        assert not test.exception and [chart.key for chart in test.get("plotly_chart")] == ["ternary", "map spectra"]
         lines = [trace.get("name") for trace in json.loads(test.get("plotly_chart")[0].proto.spec)["data"]]
         drawn = any("P(glass) = 0.5" in str(line) for line in lines)
         assert drawn == (name in (P_GLASS, DELTA_Q.name))
@@ -430,9 +433,67 @@ def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     table = batch.dataframe[0].value
     assert table["state"].tolist()[1] == "measured, flagged"
     assert table["remark"].tolist()[1].startswith("flagged, used: A sharp")
+    with CampaignStore.amend(tmp_path / "flags", person="ada") as store:
+        note(store, "a <b>scratch</b>", measurement="r001-02")
     write_report(tmp_path / "flags", tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
     assert sentence in report and "Converged after" in report
+    assert "What people noted" in report and "a &lt;b&gt;scratch&lt;/b&gt;" in report
+    assert "What people did" not in report, "noting decides nothing"
+
+
+def test_notes_stand_beside_what_they_are_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    folder = tmp_path / "noted"
+    make_campaign(folder, step_at_pct=10, rounds=1, batch=4)
+    with CampaignStore.amend(folder, person="ada") as store:
+        alloy = np.array(store.measurements()[1].composition)
+        other = np.array(store.measurements()[2].composition)
+        name = label(other, store.elements)
+        note(store, "a <b>scratch</b>", measurement="r001-02")
+        note(store, "brittle", alloy=name)
+    test = look(monkeypatch, tmp_path, "map")
+    marked = {one.get("name"): one.get("text") for one in json.loads(test.get("plotly_chart")[0].proto.spec)["data"]}
+    assert marked["noted on"] == ["brittle"] and "r001-02: a <b>scratch</b>" in marked["measured"]
+    for shares, said, silent in ((alloy, "a <b>scratch</b> :gray[(ada, ", "brittle"), (other, "brittle", "scratch")):
+        test.session_state["alloy"] = tuple(shares)
+        test.run()
+        assert said in words(test) and silent not in words(test)
+
+
+def test_the_map_opens_with_the_best_candidate_and_its_spectrum_has_neighbours_that_were_learned_from(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path
+):
+    test = look(monkeypatch, campaigns, "map", campaign="converged")
+    best = best_place(known(campaigns / "converged"))
+    assert "The best candidate; click another" in words(test) and f"**{(best or '').partition(':')[0]}**" in words(test)
+    archive = read_last_archive(known(campaigns / "converged"))
+    assert archive is not None
+    held = {label(one, ("Zr", "Cu", "Al")) for one in archive.measured.compositions[archive.measured.hold_out]}
+    names = [one["name"] for one in json.loads(test.get("plotly_chart")[1].proto.spec)["data"]]
+    near = [name for name in names if "learned from," in name]
+    assert len(near) == 3 and not held & {name.partition(",")[0] for name in near}
+    assert "As near, and never learned from: 1 held out." in words(test)
+    assert "fitted first peak, generated" in names
+    test.checkbox(key="map fits").set_value(False).run()
+    assert "fitted first peak, generated" not in test.get("plotly_chart")[1].proto.spec and not test.exception
+
+
+@pytest.mark.parametrize("name", ["converged", "quaternary"])
+def test_a_map_can_be_taken_along_as_a_table_and_as_a_picture_of_what_is_shown(campaigns: Path, name: str):
+    campaign = known(campaigns / name)
+    map_, archive = read_last_map(campaign), read_last_archive(campaign)
+    assert map_ is not None and campaign.map is not None
+    cut = None
+    if name == "quaternary":
+        cut = Slice(map_.compositions[:, 3] == 0.2, [0, 1, 2], "20 at.% Ti")
+    made = {one.label: one.make() for one in downloads_of(campaign, map_, archive, "distance", cut=cut)}
+    assert made["Parquet"] == campaign.map[1].read_bytes()
+    table = pd.read_csv(io.BytesIO(made["CSV"]))
+    assert len(table) == len(map_.figures if cut is None else map_.figures[cut.rows])
+    assert table[list(campaign.elements)].sum(axis=1).round(6).eq(100).all()
+    assert made["PNG"].startswith(b"\x89PNG") and b"<svg" in made["SVG"]
+    cloud = downloads_of(campaign, map_, archive, "distance", has_picture=False)
+    assert [one.label for one in cloud] == ["Parquet", "CSV"]
 
 
 def test_a_page_says_in_words_what_it_can_t_read(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
