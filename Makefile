@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 BIN := .venv/bin
 
-.PHONY: demo test check docs links figures clean
+.PHONY: demo test check docs reference links figures clean
 
 demo: .venv/installed  ## the main job, from spectra to the Δq map; of your own spectra: make demo DATA=path/to/data.nc
 	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
@@ -18,6 +18,9 @@ check: .venv/installed  ## style and types, seconds
 
 docs: .venv/installed  ## the documentation as a site, which opens from its files: build/docs/index.html
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
+
+reference: .venv/installed  ## the pages that are made of the code: campaign-file.md, commands.md
+	$(BIN)/python docs/make_reference.py
 
 links: .venv/installed  ## whether the addresses that the documentation names still answer; needs a network
 	$(BIN)/python -m sphinx --builder linkcheck --quiet docs build/links

@@ -43,7 +43,7 @@ class CampaignConfig(Settings):
     """What the campaign is called; by default as its folder."""
     seed: int = Field(default=0, ge=0, lt=2**53)  # JSON has all of them exactly
     """The same seed gives the same campaign, to the bit on the same machine."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda:0"])
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda", "cuda:1"])
     """Where networks are trained and maps are made; auto takes a GPU where there is one."""
     runner: Literal["local", "dask"] = "local"
     """Who simulates, trains and maps: this process, or a Dask cluster."""
