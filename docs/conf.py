@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from pydantic import BaseModel
 from pygments.lexers.shell import BashLexer
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
@@ -27,14 +28,14 @@ project, author, release = "glassmap", "the authors of glassmap", glassmap.__ver
 project_copyright = ""
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["pictures", "records"]
-templates_path, html_static_path = [], []
-nitpicky = False
 myst_heading_anchors = 4
+smartquotes_action = "D"  # dashes; quotes stay as they are, as what is quoted is often typed
+default_role = "code"  # of docstrings, which are Markdown in this
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_class_signature = "separated"
 
 html_theme = "furo"
+html_static_path, html_css_files = ["style"], ["site.css"]
 html_title = f"glassmap {release}"
 html_copy_source = html_show_sourcelink = html_show_copyright = html_show_sphinx = False
 
@@ -48,13 +49,21 @@ def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
     if name == "api":
         for one in glassmap.__all__:
             if one != "__version__":
-                is_class = isinstance(getattr(glassmap, one), type)
-                what = (
-                    [f".. autoclass:: glassmap.{one}", "   :members:"]
-                    if is_class
-                    else [f".. autofunction:: glassmap.{one}"]
-                )
-                source[0] += "\n".join(["", "```{eval-rst}", *what, "```", ""])
+                source[0] += "\n".join(["", "```{eval-rst}", *_documented(one), "```", ""])
+
+
+def _documented(name: str) -> list[str]:
+    """Return what has autodoc tell of a public name; fields of settings stand on the page of the campaign file."""
+    value = getattr(glassmap, name)
+    if not isinstance(value, type):
+        return [f".. autofunction:: glassmap.{name}"]
+    return [f".. autoclass:: glassmap.{name}", *([] if issubclass(value, BaseModel) else ["   :members:"])]
+
+
+def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Have napoleon take no attribute's sentence up to its colon for a type, as it does of a first line."""
+    if what in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def setup(app: Sphinx) -> None:
@@ -62,3 +71,4 @@ def setup(app: Sphinx) -> None:
     app.add_lexer("console", BashLexer)
     app.add_lexer("csv", TextLexer)
     app.connect("source-read", add_what_a_site_has)
+    app.connect("autodoc-process-docstring", keep_colons, priority=100)

@@ -138,10 +138,10 @@ def _differs(preset: str) -> str:
 def _rows(fields: Mapping[str, FieldInfo], *, free: Collection[str] = ()) -> str:
     """Return a row for each setting; `free` may change later."""
     rows = [
-        (f"`{name}`", _kind(field), _default(field), field.description or "", "yes" if name in free else "no")
+        (f"`{name}`", field.description or "", _kind(field), _default(field), "yes" if name in free else "no")
         for name, field in sorted(fields.items(), key=lambda one: not one[1].is_required())
     ]
-    return _table(("setting", "value", "by default", "what it means", "later"), rows)
+    return _table(("setting", "what it means", "value", "by default", "later"), rows)
 
 
 def _said(table: type[BaseModel]) -> str:
@@ -264,12 +264,12 @@ def _command(command: Any) -> list[str]:
             continue
         is_argument = isinstance(info, typer.models.ArgumentInfo)
         spelled = f"`{(info.metavar or name).upper()}`" if is_argument else _spelled(name, info)
-        rows.append((spelled, "" if kind is bool else _option_type(kind, info), _fallback(parameter), info.help or ""))
+        rows.append((spelled, info.help or "", "" if kind is bool else _option_type(kind, info), _fallback(parameter)))
     return [
         f"### glassmap {_name(command)}",
         *paragraphs,
         f"```console\n{example.removeprefix('Example: ').strip('`')}\n```",
-        _table(("argument or option", "value", "by default", "what it means"), rows),
+        _table(("argument or option", "what it means", "value", "by default"), rows),
         command.epilog,
     ]
 
