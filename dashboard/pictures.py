@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from glassmap.agent.config.campaign import slug
 from glassmap.agent.data.composition import label
+from glassmap.agent.errors import ModelError
 from glassmap.agent.maps.failure import say_failure
 from glassmap.agent.maps.glass import P_GLASS, say_glass
 from glassmap.agent.maps.knowledge import say_extrapolated
@@ -100,6 +101,35 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
             page = picture_of_map(campaign, map_, archive, column, held=held)
             paths += _saved(page, folder, f"{name}{ending}", formats)
     return paths
+
+
+def picture_of_last_map(
+    campaign: CampaignSnapshot, found: tuple[int, Path], column: str | None, *, held: str
+) -> Figure:
+    """Return one column of a campaign's newest map, drawn.
+
+    Args:
+        campaign: Of three elements.
+        found: Round and file of the map.
+        column: Of `columns_to_draw`; the first of them by default.
+        held: The process variables that the map is held at, in words.
+
+    Raises:
+        ModelError: If its file is missing or damaged, the map has no such column, or it is of other than three
+            elements.
+    """
+    if len(campaign.elements) != 3:
+        raise ModelError(
+            f"A map is drawn of three elements, got {len(campaign.elements)}. Take its table, `Campaign.map`, or look "
+            f"at it with `glassmap dashboard {campaign.folder}`."
+        )
+    map_, archive = read_map_of(campaign, *found), read_last_archive(campaign)
+    if archive is None:
+        raise ModelError(f"{campaign.folder} has no spectra beside its map yet. Let it run on.")
+    drawn = columns_to_draw(campaign, map_, archive)
+    if column is not None and column not in drawn:
+        raise ModelError(f"A map is drawn of {', '.join(drawn)}, got {column!r}.")
+    return picture_of_map(campaign, map_, archive, column or drawn[0], held=held)
 
 
 def columns_to_draw(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> list[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from glassmap.agent.config.campaign import slug
 from glassmap.agent.config.space import SpaceConfig
@@ -22,7 +23,7 @@ from glassmap.agent.models.ensemble import EnsemblePrediction, TrainedEnsemble
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.reference import fit_peak, fitted_profile
 from glassmap.agent.peaks.states import SAID, state_of
-from glassmap.agent.shapes import Axis, Composition, Compositions
+from glassmap.agent.shapes import Axis, Composition, Compositions, Spectra
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import band_about, draw_generated, draw_structure, save
 from glassmap.dashboard.plots.words import BAND
@@ -32,38 +33,37 @@ from glassmap.simulation.structure import Q, Structure, curves_of
 LINE = 100  # characters of a title
 
 
-class GeneratedAlloy(NamedTuple):
-    """An alloy's generated spectrum: where it was written, and what is to be said of it."""
+class Generated(NamedTuple):
+    """An alloy's spectrum as the last round's model generates it, and what is to be said of it."""
 
-    paths: list[Path]
+    round: int
+    alloy: str
+    axis_name: str
+    axis: Axis
+    spectrum: EnsemblePrediction  # each of shape `(q,)`
     held: str  # at which process variables; empty where composition is all that the model learned from
-    figures: str  # of the first peak, each with its epistemic std
+    figures: str  # of the first peak, each with how sure it is; empty of g(r)
     nearest: str  # the nearest alloy learned from, and the band
     known: str  # whether the alloy is known, and why
+    is_known: bool
+
+    def table(self) -> pd.DataFrame:
+        """Return it as columns: axis, mean, the band, one draw, and the standard deviations."""
+        mean, half_width = self.spectrum.mean, self.spectrum.band
+        columns = {self.axis_name: self.axis, "mean": mean, "low": mean - half_width, "high": mean + half_width}
+        stds = {"epistemic_std": self.spectrum.epistemic_std, "aleatoric_std": self.spectrum.aleatoric_std}
+        return pd.DataFrame(columns | {"sample": self.spectrum.sample} | stds)
 
 
-def generate_alloy(
-    store: CampaignStore,
-    composition: Composition,
-    output: Path | None = None,
-    *,
-    held: Held | None = None,
-) -> GeneratedAlloy:
-    """Generate one alloy's spectrum by the last checkpoint, as CSV and PNG, and say how far it is to be believed.
+def generate(store: CampaignStore, composition: Composition, ensemble: TrainedEnsemble) -> Generated:
+    """Generate one alloy's spectrum by the last round's model, and say how far it is to be believed.
 
     Args:
         store: Of the campaign.
         composition: Of the alloy, atomic fractions of the campaign's elements, shape `(e,)`.
-        output: File name without ending; in the campaign's folder by default.
-        held: Process variables at other values than the campaign's.
-
-    Raises:
-        ModelError: If no model has been trained yet, or it doesn't know the process variables.
+        ensemble: The model, held at the process variables that count.
     """
-    elements = store.elements
-    round_, ensemble = _last_ensemble(store)
-    if held:
-        ensemble = ensemble.held_at({**({} if ensemble.context is None else ensemble.context.held), **held})
+    elements, round_ = store.elements, store.newest("checkpoint")[0]
     said = "" if ensemble.context is None else say_held(ensemble.context.held)
     unlearned = "" if ensemble.context is None else store.say_unlearned(ensemble.context.held)
     space = SpaceConfig.model_validate(store.space_of(round_)).build()
@@ -71,17 +71,10 @@ def generate_alloy(
     predicted = EnsemblePrediction(*(part[row] for part in ensemble.predict(block)))
     name, axis, _ = store.axis()
     q = q_axis(*store.axis())
-    alloy = label(composition, elements)
-    output = output or store.folder / "generated" / (f"{alloy}-{slug(said)}" if held else alloy)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
-    columns = {name: axis} | predicted._asdict()
-    pd.DataFrame(columns).to_csv(csv, index=False, float_format="%.6g")
     half_width, band = band_about(predicted.band, predicted.epistemic_std)
-    learned = ensemble.stack.known.compositions.cpu().numpy()[:, : len(elements)]  # without a context behind them
+    learned = ensemble.learned_from
     distances = 100 * np.linalg.norm(learned - composition, axis=1)
     distance = float(distances.min(initial=math.inf))
-    figures = "" if q is None else _say_figures(store, ensemble, block, row, q)
     nearest = (
         f"{100 * CONFIDENCE:g} % of measured points are expected within ± {predicted.band.mean():.3g} of the spectrum."
         if band == BAND
@@ -91,21 +84,66 @@ def generate_alloy(
         other = label(learned[int(np.argmin(distances))], elements)
         nearest = f"The nearest alloy learned from is {other}, {distance:.1f} at.% away. {nearest}"
     error = float(ensemble.expected_errors(block)[row])
-    known = say_known(error, ensemble.known_below, distance)
-    title = f"{_title(store)}: {alloy}{f', {said}' if said else ''}, generated after round {round_}"
-    picture = draw_generated(
+    return Generated(
+        round_,
+        label(composition, elements),
         name,
         axis,
-        predicted.mean,
+        predicted,
+        said and f"held at {said}{unlearned and '. '}{unlearned}",
+        "" if q is None else _say_figures(store, ensemble, block, row, q),
+        nearest,
+        say_known(error, ensemble.known_below, distance),
+        error < ensemble.known_below,
+    )
+
+
+def picture_of_spectrum(store: CampaignStore, generated: Generated, measured: Spectra | None = None) -> Figure:
+    """Return a generated spectrum, drawn with its band, over what was measured of the alloy, shape `(n, q)`."""
+    half_width, band = band_about(generated.spectrum.band, generated.spectrum.epistemic_std)
+    held = generated.held and f", {generated.held}"
+    title = f"{_title(store)}: {generated.alloy}{held}, generated after round {generated.round}"
+    return draw_generated(
+        generated.axis_name,
+        generated.axis,
+        generated.spectrum.mean,
         half_width,
         band=band,
-        title=f"{title}\n{fill(figures, LINE)}".rstrip(),
-        warning="" if error < ensemble.known_below else known,
+        title=f"{title}\n{fill(generated.figures, LINE)}".rstrip(),
+        warning="" if generated.is_known else generated.known,
+        measured=measured,
     )
-    save(picture, png)
-    return GeneratedAlloy(
-        [csv, png], said and f"held at {said}{unlearned and '. '}{unlearned}", figures, nearest, known
-    )
+
+
+def generate_alloy(
+    store: CampaignStore,
+    composition: Composition,
+    output: Path | None = None,
+    *,
+    held: Held | None = None,
+) -> tuple[Generated, list[Path]]:
+    """Generate one alloy's spectrum as a CSV and a PNG, and return both beside it.
+
+    Args:
+        store: Of the campaign.
+        composition: As of `generate`.
+        output: File name without ending; in the campaign's folder by default.
+        held: Process variables at other values than the campaign's.
+
+    Raises:
+        ModelError: If no model has been trained yet, or it doesn't know the process variables.
+    """
+    ensemble = _last_ensemble(store)
+    if held:
+        ensemble = ensemble.held_at({**({} if ensemble.context is None else ensemble.context.held), **held})
+    generated = generate(store, composition, ensemble)
+    ending = f"-{slug(say_held(ensemble.context.held))}" if held and ensemble.context is not None else ""
+    output = output or store.folder / "generated" / f"{generated.alloy}{ending}"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    csv, png = output.with_name(output.name + ".csv"), output.with_name(output.name + ".png")
+    generated.table().to_csv(csv, index=False, float_format="%.6g")
+    save(picture_of_spectrum(store, generated), png)
+    return generated, [csv, png]
 
 
 def _say_figures(store: CampaignStore, ensemble: TrainedEnsemble, block: Compositions, row: int, q: Axis) -> str:
@@ -151,11 +189,11 @@ def _title(store: CampaignStore) -> str:
     return f"{name}, {source}" if source else name
 
 
-def _last_ensemble(store: CampaignStore) -> tuple[int, TrainedEnsemble]:
+def _last_ensemble(store: CampaignStore) -> TrainedEnsemble:
     found = store.artefact("checkpoint")
     if found is None:
         raise ModelError(f"No model has been trained in {store.folder} yet. Go on with `glassmap run {store.folder}`.")
     try:
-        return found[0], TrainedEnsemble.load(found[1], device=store.config["device"])
+        return TrainedEnsemble.load(found[1], device=store.config["device"])
     except ModelError as error:
         raise ModelError(f"{error} `glassmap run {store.folder}` trains it again.") from error

@@ -1,46 +1,58 @@
 """Ask and tell from Python: the campaign of a laboratory, driven by a notebook or a beamline.
 
-    with Planner(Path("campaigns/beamline")) as planner:
+    with Planner.create("campaigns/beamline", elements="Co-V-Zr", q_range=(1.5, 4.5)) as planner:
         while not planner.should_stop()[0]:
             for alloy in planner.suggest(5):
                 q, intensity = measure(alloy["Co"], alloy["V"], alloy["Zr"])  # yours
                 planner.ingest([{"_id": alloy["_id"], "q": q, "intensity": intensity}])
 
 The methods are those that bluesky-adaptive 1.0 asks of an optimizer, one that knows failures, one with a stopping
-criterion and one that can be checkpointed.
+criterion and one that can be checkpointed; and a few for people, who want to know what it learned.
 """
 
+from __future__ import annotations
+
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from glassmap.agent.config.backends import BACKENDS, settings_of
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from glassmap.agent.data.composition import close_compositions
+from glassmap.agent.config.space import LAB_POINTS
+from glassmap.agent.data.composition import close_compositions, elements_of
 from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
 from glassmap.agent.data.raw_scan import WAVELENGTHS, RawScan
 from glassmap.agent.data.samples import name_of_wafer
 from glassmap.agent.data.scan_matching import SAME_PLACE, own_name
-from glassmap.agent.errors import CampaignError
+from glassmap.agent.errors import CampaignBusy, CampaignError
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.peaks.figures import DELTA_Q
-from glassmap.agent.progress import Report, ignore
-from glassmap.agent.shapes import AxisName, Composition, Spectrum
+from glassmap.agent.progress import Report
+from glassmap.agent.shapes import AxisName, Composition, Compositions, Spectrum
 from glassmap.agent.store.records import Suggestion, WaferGain
 from glassmap.flows.backends.lab.matching import is_in_use
 from glassmap.flows.backends.protocol import CONTEXT, FROM_PYTHON, Deliveries
+from glassmap.flows.campaign import Campaign
 from glassmap.flows.rounds.campaign import OpenCampaign, next_round, open_campaign, round_of_arrivals
 from glassmap.flows.rounds.enough import weigh_wafers
 from glassmap.flows.rounds.orders import by_stage
 from glassmap.flows.rounds.record import record
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glassmap.agent.store.status import Status
+
 ID = "_id"  # key of a point, as bluesky-adaptive calls it
 BEST = 10  # points of `get_best_points`
+SECONDS_A_STEP = 2.5e-3  # of a network, on two CPU cores; before a round says how long it took
 
 
 class _Read(NamedTuple):
@@ -64,14 +76,18 @@ class Planner:
     Args:
         folder: The campaign's.
         config: Its settings, with `backend.kind = "lab"`; those of its campaign file by default.
-        report: Told how far training and mapping are.
+        report: Told how far training and mapping are. By default a line to standard error says before each training
+            what is trained, and about how long that takes.
 
     Raises:
         CampaignError: If the settings are wrong, or of no laboratory.
-        StoreError: If another process advances the campaign.
+        CampaignBusy: If another process, or another Planner of this one, is at the campaign.
     """
 
-    def __init__(self, folder: Path, config: CampaignConfig | None = None, *, report: Report = ignore) -> None:
+    def __init__(
+        self, folder: Path | str, config: CampaignConfig | None = None, *, report: Report | None = None
+    ) -> None:
+        self.folder = folder = Path(folder)
         path = folder / FILE_NAME
         settings = config or CampaignConfig.from_toml(path)
         if not settings.backend.takes_deliveries:
@@ -87,9 +103,50 @@ class Planner:
                 config.check_continues(earlier, folder=folder)
             config.to_toml(path)
         self._stack = ExitStack()
-        self._campaign: OpenCampaign = self._stack.enter_context(open_campaign(folder, report=report))
+        try:
+            opened = self._stack.enter_context(open_campaign(folder, report=report or self._announce))
+        except CampaignBusy as busy:
+            raise CampaignBusy(f"{busy} A Planner of this process that holds it gives it free by `close()`.") from busy
+        self._campaign: OpenCampaign = opened
         self._first_round = settings.first_own_round
         self._given: set[str] = set()  # suggested by this process
+        self._announced: tuple[str, int | None] | None = None  # the training that was told of last
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path | str,
+        *,
+        elements: str | Sequence[str],
+        q_range: tuple[float, float],
+        batch: int | None = None,
+        report: Report | None = None,
+        **tables: Mapping[str, Any],
+    ) -> Self:
+        """Begin a campaign, or go on with the one that began there with the same settings.
+
+        Args:
+            folder: Of the campaign, made where it doesn't exist; the campaign is called as it is.
+            elements: `"Co-V-Zr"`, or symbols one by one.
+            q_range: In 1/Å, that every spectrum covers; 800 points of it are learned from.
+            batch: Alloys of a round; 20 by default.
+            report: As of `Planner`.
+            **tables: Others of the campaign file, such as `space={"step_at_pct": 5}` or `stop={"max_rounds": 3}`.
+
+        Raises:
+            CampaignError: If a setting is unknown or impossible, or another than the campaign began with.
+            CampaignBusy: If another process, or another Planner of this one, is at the campaign.
+        """
+        symbols = elements_of(elements if isinstance(elements, str) else "-".join(elements))
+        begun: dict[str, dict[str, Any]] = {
+            "space": {"elements": symbols},
+            "spectrum": {"low": q_range[0], "high": q_range[1], "points": LAB_POINTS},
+            "backend": {"kind": "lab", "columns": "q"},
+            "planning": {} if batch is None else {"batch": batch},
+        }
+        settings = {"name": Path(folder).resolve().name} | tables
+        settings |= {name: table | dict(tables.get(name, {})) for name, table in begun.items()}
+        return cls(folder, CampaignConfig.of(settings, source="Planner.create"), report=report)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +164,7 @@ class Planner:
         Of a sample that exists `wafer`, `sample`, `x` and `y` (mm) are said, too, as far as they are known, and they
         come wafer by wafer, on each by a short way over the stage. A round's batch is planned at once, `planning.batch`
         alloys; this gives them out, `num_points` (1) at a time or what is left of the round. Once all of them are
-        measured or failed, the next round begins with training.
+        measured or failed, the next round begins with training; see `learn`.
 
         Raises:
             CampaignError: If the campaign has stopped, or all that is asked for is still being measured.
@@ -201,10 +258,34 @@ class Planner:
                 store.mark_order(suggestion.round)
 
     def should_stop(self) -> tuple[bool, str | None]:
-        """Whether the campaign has stopped, and why; learns first, where a round is all in."""
+        """Whether the campaign has stopped, and why; learns first, where a round is all in, see `learn`."""
         self._advance()
         stopped = next_round(self._campaign.store) is None
         return stopped, self._campaign.store.status().reason if stopped else None
+
+    def learn(self) -> Status:
+        """Where a round is all in: train, map, decide, and plan the next; else nothing.
+
+        That takes half a minute by default on two cores, so it is said before. `suggest` and `should_stop` do it
+        themselves where it is due.
+
+        Returns:
+            Where the campaign stands then.
+        """
+        self._advance()
+        return self._campaign.store.status()
+
+    def predict(self, alloys: str | Sequence[str] | Compositions) -> pd.DataFrame:
+        """What the last round's model expects of some alloys; see `Campaign.predict`."""
+        return self._read_only.predict(alloys)
+
+    def map(self) -> pd.DataFrame:
+        """The last round's map; see `Campaign.map`."""
+        return self._read_only.map()
+
+    def curve(self) -> pd.DataFrame:
+        """The learning curve; see `Campaign.curve`."""
+        return self._read_only.curve()
 
     def checkpoint(self) -> None:
         """Nothing to do: what is known is in the campaign's folder as soon as it is known."""
@@ -252,6 +333,21 @@ class Planner:
         deliveries = self._campaign.backend.deliveries
         assert deliveries is not None, "the settings say so"
         return deliveries
+
+    @cached_property
+    def _read_only(self) -> Campaign:
+        return Campaign(self.folder)
+
+    def _announce(self, stage: str, done: int, total: int, text: str = "", *, round_: int | None = None) -> None:
+        """Say before a training what is trained, and about how long that takes."""
+        if done or stage not in ("train", "mend") or (stage, round_) == self._announced:
+            return
+        self._announced = stage, round_
+        store, config = self._campaign.store, self._campaign.config
+        took = [one.seconds for one in store.stages() if (one.name, one.status) == ("train", "done")]
+        seconds = took[-1] if took else SECONDS_A_STEP * config.model.members * config.model.steps
+        what = text or f"round {round_}: training on {store.n_spectra()} spectra"
+        print(f"glassmap: {what}; about {max(seconds, 1):.0f} s", file=sys.stderr)
 
     def _advance(self) -> None:
         """Have the campaign go on as far as it can; it doesn't where it has to wait."""

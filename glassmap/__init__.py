@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from glassmap.agent.campaign import Campaign
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import CompositionSpace
     from glassmap.agent.data.dataset import SpectraSet, read_dataset
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from glassmap.agent.peaks.batched import measure_peaks
     from glassmap.agent.peaks.reference import fit_peak
     from glassmap.agent.planning.acquisition import plan_batch
+    from glassmap.flows.campaign import Campaign
     from glassmap.flows.planner import Planner
 
 __version__ = "0.8.0"  # of the package as well; stores, workers and shards of a map compare it
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Campaign": "glassmap.agent.campaign",
+    "Campaign": "glassmap.flows.campaign",
     "CampaignConfig": "glassmap.agent.config.campaign",
     "CompositionSpace": "glassmap.agent.data.composition",
     "Ensemble": "glassmap.agent.models.ensemble",

@@ -16,6 +16,7 @@ from glassmap.agent.shapes import AxisName
 if TYPE_CHECKING:
     from glassmap.agent.data.spectrum import Substrate
 
+LAB_POINTS = 800  # of a laboratory's common axis: 0.004 1/Å over the usual range, finer than a glass's peak by far
 AtPct = Annotated[float, Field(ge=0, le=100)]
 Factor = Annotated[float, Field(gt=0, le=1e6)]
 ContextValue = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)] | Annotated[str, Field(max_length=100)]

@@ -316,6 +316,22 @@ def close_compositions(
     return table_at_pct / sums[:, None], notes
 
 
+def check_fractions(compositions: Compositions, n_elements: int, name: str) -> None:
+    """Refuse a table that does not hold atomic fractions of `n_elements` elements.
+
+    Raises:
+        CompositionError: If it has another number of columns, or a row doesn't sum to 1.
+    """
+    if compositions.shape[1] != n_elements:
+        raise CompositionError(f"{name} needs {n_elements} columns, one per element, got {compositions.shape[1]}.")
+    sums = compositions.sum(axis=1)
+    if (wrong := np.flatnonzero(~(np.abs(sums - 1) < 5e-3))).size:
+        raise CompositionError(
+            f"Rows of {name} must be atomic fractions that sum to 1, got {sums[wrong[0]]:g} in row {wrong[0]}; "
+            "divide at.% by 100."
+        )
+
+
 def label(composition: Composition, elements: Sequence[str]) -> str:
     """Name a measured composition in at.% to one decimal, such as `Co30.2V39.9Zr29.9`; absent elements are left out."""
     shares = [f"{share:.1f}".removesuffix(".0") for share in composition * 100]

@@ -142,6 +142,13 @@ class TrainedEnsemble:
         """How much each base model counts, by its name; they sum to 1."""
         return self.stack.weights
 
+    @property
+    def learned_from(self) -> Compositions:
+        """The alloys that it learned from, atomic fractions `(n, e)`."""
+        width = 0 if self.context is None else self.context.width
+        known = self.stack.known.compositions
+        return known[:, : known.shape[1] - width].cpu().numpy()
+
     def held_at(self, held: Held) -> "TrainedEnsemble":
         """Return the same ensemble, which predicts at other values of its process variables.
 

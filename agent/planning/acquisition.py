@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace, label, parse_composition
+from glassmap.agent.data.composition import SAME_ALLOY, CompositionSpace, check_fractions, label, parse_composition
 from glassmap.agent.errors import CampaignError, CompositionError, SpaceExhausted
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.shapes import (
@@ -364,8 +364,8 @@ def plan_batch(
         n_elements, step_at_pct = len(candidates.elements), candidates.step_at_pct
     else:
         n_elements, step_at_pct = candidates.shape[1], LIST_STEP_AT_PCT
-        _check(candidates, n_elements, "candidates")
-    _check(taken, n_elements, "taken")
+        check_fractions(candidates, n_elements, "candidates")
+    check_fractions(taken, n_elements, "taken")
     spacing = DIAMETER * step_at_pct / 100 + SAME_ALLOY  # to an adjacent alloy: one step from one element to another
     blocked = size * (1 + n_elements * (n_elements - 1))  # most grid points a batch and its adjacent points cover
     if not len(candidates):
@@ -524,18 +524,6 @@ def coverage_of(
     distance = 100 * distance_to(points, known)
     gaps, _ = _nearest(compositions, known, k=2)  # the nearest of each is itself
     return Coverage(100 * float(gaps[:, 1].min()), float(distance.max()), float(distance.mean()))
-
-
-def _check(compositions: Compositions, n_elements: int, name: str) -> None:
-    """Refuse a table that does not hold atomic fractions of `n_elements` elements."""
-    if compositions.shape[1] != n_elements:
-        raise CompositionError(f"{name} needs {n_elements} columns, one per element, got {compositions.shape[1]}.")
-    sums = compositions.sum(axis=1)
-    if (wrong := np.flatnonzero(~(np.abs(sums - 1) < 5e-3))).size:
-        raise CompositionError(
-            f"Rows of {name} must be atomic fractions that sum to 1, got {sums[wrong[0]]:g} in row {wrong[0]}; "
-            "pass a table in at.% through `close_compositions` first."
-        )
 
 
 def sample_of(cover: CompositionSpace | Compositions, n: int = COVER) -> Compositions:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from glassmap.agent.content_hash import harm_of
+from glassmap.agent.errors import StoreError
 from glassmap.agent.planning.convergence import CurvePoint, Decision, Estimate, Marks, estimate
 from glassmap.agent.shapes import Groups
 from glassmap.agent.store.effort import Efforts
@@ -38,6 +39,16 @@ class Results(Efforts):
             {"kind": kind, "round": round_},
         )
         return None if row is None else (row["round"], self.folder / row["path"])
+
+    def newest(self, kind: str) -> tuple[int, Path]:
+        """Return round and path of the newest file of a kind; see `artefact`.
+
+        Raises:
+            StoreError: If there is none yet.
+        """
+        if (found := self.artefact(kind)) is None:
+            raise StoreError(f"{self.folder} has no {kind} yet; the first comes with the first round. Let it run on.")
+        return found
 
     def artefacts(self, kind: str) -> dict[int, Path]:
         """Return the files of a kind, by round."""

@@ -83,6 +83,15 @@ _MARKS: dict[Kind, tuple[str, str]] = {  # of the points of a wafer that are mar
 _FONT = 9  # points, beside a ternary
 
 
+class Page(Figure):
+    """A figure that a notebook shows as it is, whether or not it was told of matplotlib."""
+
+    def _repr_png_(self) -> bytes:
+        shown = BytesIO()
+        self.savefig(shown, format="png")
+        return shown.getvalue()
+
+
 def draw_learning_curve(
     curve: Sequence[CurvePoint],
     *,
@@ -99,7 +108,7 @@ def draw_learning_curve(
     measures = measures_of(curve) or [MSE]
     columns = min(4, len(measures))
     rows = -(-len(measures) // columns)
-    figure = Figure(figsize=(4 * columns + 1, 3.6 * rows + 0.8), layout="constrained")
+    figure = Page(figsize=(4 * columns + 1, 3.6 * rows + 0.8), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     spectra = [point.spectra for point in curve]
     for axes in panels[len(measures) :]:
@@ -164,7 +173,7 @@ def draw_peak_maps(
         failure: Said below the title, in red, where the map says nothing of its system; empty else.
         boundary: Of the glass; None leaves it out.
     """
-    page = Figure(figsize=(12 if measured else 7.6, 6 if measured else 6.6), layout="constrained")
+    page = Page(figsize=(12 if measured else 7.6, 6 if measured else 6.6), layout="constrained")
     panels = page.subplots(1, 2 if measured else 1, squeeze=False)[0]
     left, (compositions, values) = panels[0], generated
     cells = paint(compositions, colours_of(values, limits, quantity.colours), known == 0, boundary=boundary)
@@ -244,7 +253,7 @@ def draw_wafers(
     columns = max((len(shown) for _, shown in discs), default=1)
     has_reach = len(elements) == 3
     width, high, row = max(8.0, 4.2 * columns), 6.4 * has_reach, 4.4
-    page = Figure(figsize=(width, high + row * len(discs) + 0.7), layout="constrained")
+    page = Page(figsize=(width, high + row * len(discs) + 0.7), layout="constrained")
     page.suptitle(title, parse_math=False)
     parts = page.subfigures(
         has_reach + len(discs), 1, height_ratios=[high] * has_reach + [row] * len(discs), squeeze=False
@@ -340,7 +349,7 @@ def draw_examples(
         band: What the band is.
         title: Above all.
     """
-    figure = Figure(figsize=(10, 2.6 * len(examples) + 0.6), layout="constrained")
+    figure = Page(figsize=(10, 2.6 * len(examples) + 0.6), layout="constrained")
     panels = figure.subplots(len(examples), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (caption, measured, mean, half_width) in zip(panels, examples, strict=True):
         axes.plot(axis, measured, color="black", linewidth=1, label="measured")
@@ -361,7 +370,7 @@ def draw_parity(panels: Sequence[Pairs], *, title: str, rule: GlassRule | None) 
         title: Above all.
         rule: Whose threshold is marked; None marks nothing.
     """
-    page = Figure(figsize=(5.4 * len(panels), 6.2), layout="constrained")
+    page = Page(figsize=(5.4 * len(panels), 6.2), layout="constrained")
     for axes, pairs in zip(page.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         limits = pairs.limits()
         axes.plot(limits, limits, color=_GREY, linewidth=0.9, label="generated = measured")
@@ -388,7 +397,7 @@ def draw_reliability(found: Sequence[Evidence], *, title: str) -> Figure:
         title: Above all.
     """
     groups = list(dict.fromkeys(name for one in found for name in one.of_delta_q))
-    page = Figure(figsize=(11, max(4.8, 2.2 + 0.34 * len(groups))), layout="constrained")
+    page = Page(figsize=(11, max(4.8, 2.2 + 0.34 * len(groups))), layout="constrained")
     left, right = page.subplots(1, 2)
     left.plot([0, 1], [0, 1], color=_GREY, linewidth=0.9)
     right.axvline(CONFIDENCE, color=_GREY, linewidth=0.9)
@@ -455,14 +464,28 @@ def draw_generated(
     band: str,
     title: str,
     warning: str = "",
+    measured: Spectra | None = None,
 ) -> Figure:
-    """Draw one generated spectrum with its band, and above all in red what warns of it; else as `draw_examples`."""
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    """Draw one generated spectrum with its band, over what was measured of the alloy.
+
+    Args:
+        axis_name: `q`, `two_theta` or `r`.
+        axis: Shape `(q,)`.
+        mean: Generated, shape `(q,)`.
+        half_width: Of its band, shape `(q,)`.
+        band: What the band is.
+        title: Above it.
+        warning: What warns of it, above all in red.
+        measured: Spectra of the same alloy, shape `(n, q)`.
+    """
+    figure = Page(figsize=(9, 4.4), layout="constrained")
     if warning:
         figure.suptitle(fill(warning, 110), color=_RED, fontsize=9, parse_math=False)
     axes = figure.subplots()
+    for k, spectrum in enumerate([] if measured is None else measured):
+        axes.plot(axis, spectrum, color="black", linewidth=1, label="measured" if k == 0 else None)
     _draw_generated(axes, axis, mean, half_width, band)
-    axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="intensity")
+    axes.set(xlabel=AXIS_TITLES[axis_name], ylabel="g(r)" if axis_name == "r" else "intensity")
     axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.legend(frameon=False)
     return figure
@@ -477,7 +500,7 @@ def draw_flagged(q: Axis, flagged: Spectrum, neighbours: Spectra, *, title: str)
         neighbours: The nearest first, shape `(n, q)`.
         title: What it is and why it is flagged.
     """
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Page(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for k, spectrum in enumerate(neighbours):
         axes.plot(q, spectrum, color=_GREY, linewidth=0.8, label="nearest measured alloys" if k == 0 else None)
@@ -503,7 +526,7 @@ def draw_model_curves(
         floor: MSE of a perfect model, where it is known.
         published: The paper's MSE at 40 spectra, where there is one to draw.
     """
-    figure = Figure(figsize=(8 if len(curves) == 1 else 4.6 * len(curves), 5.2), layout="constrained")
+    figure = Page(figsize=(8 if len(curves) == 1 else 4.6 * len(curves), 5.2), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     for axes, (title, mse) in zip(panels, curves.items(), strict=True):
         for model, (name, colour) in MODEL_LABELS.items():
@@ -551,7 +574,7 @@ def draw_structure(
         profile: q (1/Å) and S of the fitted peak within its window, shape `(p,)` each; empty where there is none.
         title: Above both.
     """
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = Page(figsize=(12, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, (name, g) in enumerate(rdfs.items()):
         left.plot(r, g, color="black" if k == 0 else None, linewidth=1.6 if k == 0 else 0.8, label=name, zorder=9 - k)

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 campaigns = Commands()
 NOTES_SAID = 3  # the last; `glassmap log` has all
-LAB_POINTS = 800  # of the common axis: 0.004 1/Å over the usual range, finer than a glass's peak by two orders
 
 
 @campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
@@ -357,6 +356,7 @@ def _lab_config(
 ) -> "CampaignConfig":
     """A campaign in a laboratory, results dropped into the campaign's folder `drop`."""
     from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.config.space import LAB_POINTS
     from glassmap.agent.data.composition import elements_of
     from glassmap.agent.errors import CampaignError
 

@@ -173,7 +173,7 @@ def export(
 
     Example: `glassmap export campaigns/co-v-zr -o co-v-zr-measured.nc`
     """
-    from glassmap.agent.campaign import Campaign
+    from glassmap.flows.campaign import Campaign
 
     with errors_in_words():
         for file in output:

@@ -118,9 +118,9 @@ def candidates(
 
     Example: `glassmap candidates campaigns/co-v-zr --csv candidates.csv`
     """
-    from glassmap.agent.campaign import read_candidates
     from glassmap.agent.config.wish import read_wish
     from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.agent.store.candidates import read_candidates
 
     with errors_in_words():
         with CampaignStore.read_only(folder) as store:
@@ -197,9 +197,9 @@ def generate(
         from glassmap.flows.figures import generate_alloy
 
         labels = [name for name, value in held_of(store.config).items() if isinstance(value, str)]
-        generated = generate_alloy(store, composition, output, held=context_of(context, labels=labels))
+        generated, paths = generate_alloy(store, composition, output, held=context_of(context, labels=labels))
         for sentence in (generated.held, generated.figures, generated.nearest, generated.known):
             if sentence:
                 say(f"{sentence[0].upper()}{sentence[1:]}")
-        for path in generated.paths:
+        for path in paths:
             say(f"Wrote {path}")

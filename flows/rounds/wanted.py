@@ -57,7 +57,7 @@ def to_confirm(
     """
     if not n or not campaign.at(round_).has_model or (isinstance(choice.alloys, np.ndarray) and not len(choice.alloys)):
         return []
-    from glassmap.agent.campaign import read_candidates  # reads the map, which most rounds need not
+    from glassmap.agent.store.candidates import read_candidates  # reads the map, which most rounds need not
 
     found = list[Wanted]()
     for place in read_candidates(campaign.store).places:

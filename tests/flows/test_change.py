@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glassmap.agent.campaign import Campaign
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.content_hash import harm_of
 from glassmap.agent.errors import CampaignError, GlassmapError
 from glassmap.agent.maps.spectra_archive import read_map
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.data import map_changes, read_begun_campaign
+from glassmap.flows.campaign import Campaign
 from glassmap.flows.change import change
 from glassmap.flows.provenance import trace
 from glassmap.flows.requests import request

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassmap.agent.campaign import read_candidates
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.samples import compositions_of
 from glassmap.agent.errors import CampaignError
 from glassmap.agent.planning.convergence import Decision
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.agent.store.candidates import read_candidates
 from glassmap.agent.store.connection import now
 from glassmap.agent.store.records import ExcludedWafer, Request
 from glassmap.flows.actions import reject

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from glassmap.agent.campaign import Campaign
 from glassmap.agent.config.campaign import CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CampaignError, DatasetError, GlassmapError
@@ -17,6 +17,7 @@ from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.records import SampleRow
 from glassmap.dashboard.data import read_begun_campaign
 from glassmap.flows.backends.lab.matching import context_of as said_of
+from glassmap.flows.campaign import Campaign
 from glassmap.flows.cli.app import app
 from glassmap.flows.cli.options import context_of
 from glassmap.flows.planner import Planner
@@ -64,10 +65,15 @@ def test_a_replay_learns_each_spectrum_with_its_own_process_and_maps_every_value
     assert shown.settings.held == "rate = high" and [*shown.other_maps] == ["rate = low"]
     assert "`rate`, which explains" not in shown.status.mixture, "it is told"
     campaign = Campaign(tmp_path)
-    assert set(campaign.measurements["rate"]) == {"high", "low"}
-    asked = campaign.spectra.compositions
-    slow_spectra = campaign.predict(asked, held={"rate": "low"}).mean
-    assert np.abs(slow_spectra - campaign.predict(asked).mean).max() > 5
+    assert set(campaign.measurements()["rate"]) == {"high", "low"}
+    asked, at_low = campaign.spectra().compositions, {"rate": "low"}
+    slow_spectra = campaign.model(at_low).predict(asked).mean
+    assert np.abs(slow_spectra - campaign.model().predict(asked).mean).max() > 5
+    assert campaign.predict(asked, held=at_low)["q1"].median() < campaign.predict(asked)["q1"].median()
+    assert campaign.map(at_low)["q1"].equals(pd.Series(slow["q1"])) and campaign.map()["q1"].equals(
+        pd.Series(fast["q1"])
+    )
+    assert "generated at rate = low" in campaign.plot_map("q1", held=at_low).get_suptitle()
     campaign.export(tmp_path / "export.nc")
     assert set(read_dataset(tmp_path / "export.nc").coordinates["rate"]) == {"high", "low"}
     assert {one.kind: (one.looked_at, one.wrong) for one in verify(tmp_path)}["maps"] == (2, ())

@@ -27,12 +27,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> P
 def test_a_finished_campaign_is_read_as_tables(finished: Path):
     campaign = glassmap.Campaign(str(finished))
     with CampaignStore.read_only(finished) as store:
-        assert campaign.status == store.status()
+        assert campaign.status() == store.status()
         points, measured = store.curve(), store.measurements()
     assert campaign.elements == ("Co", "V", "Zr")
-    curve = campaign.curve
+    curve = campaign.curve()
     assert curve["round"].tolist() == [1, 2] and curve["mse"].tolist() == [point.mse for point in points]
-    table = campaign.measurements
+    table = campaign.measurements()
     assert table["id"].tolist() == [one.id for one in measured]
     assert np.allclose(table[["Co", "V", "Zr"]], 100 * np.array([one.composition for one in measured]))
     assert isinstance(table["taken"].dtype, pd.DatetimeTZDtype) and table["hold_out"].dtype == bool
@@ -40,14 +40,14 @@ def test_a_finished_campaign_is_read_as_tables(finished: Path):
 
 def test_the_map_holds_every_alloy_of_the_space(finished: Path):
     campaign = glassmap.Campaign(finished)
-    alloys = campaign.map
+    alloys = campaign.map()
     assert len(alloys) == 171 and (alloys[list(campaign.elements)].sum(axis=1) == 100).all()
     assert {"q1", "delta_q", "peak_share", "distance"} <= set(alloys.columns)
 
 
 def test_figures_of_named_alloys_are_those_of_the_map(finished: Path):
     campaign = glassmap.Campaign(finished)
-    alloys, named = campaign.map, campaign.figures(["Co30V40Zr30", "Co5V5Zr90"])
+    alloys, named = campaign.map(), campaign.predict(["Co30V40Zr30", "Co5V5Zr90"])
     rows = pd.concat([alloys.query("Co == 30 and V == 40"), alloys.query("Co == 5 and V == 5")])
     shared = [name for name in named.columns if name in alloys.columns]
     assert {"p_glass", "delta_q", "delta_q_predictive_std", "expected_error"} <= set(shared)
@@ -56,7 +56,7 @@ def test_figures_of_named_alloys_are_those_of_the_map(finished: Path):
 
 def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp_path: Path):
     campaign = glassmap.Campaign(finished)
-    spectra, table = campaign.spectra, campaign.measurements.set_index("id")
+    spectra, table = campaign.spectra(), campaign.measurements().set_index("id")
     assert set(spectra.ids) == set(table.query("state == 'used'").index)
     assert spectra.coordinates["hold_out"].tolist() == table["hold_out"].reindex(spectra.ids).tolist()
     from glassmap.agent.data.dataset import write_dataset
@@ -68,9 +68,12 @@ def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp
 def test_the_last_model_predicts_by_name_or_by_fraction(finished: Path):
     campaign = glassmap.Campaign(finished)
     named = campaign.predict(["Co30V40Zr30", "Zr100"])
-    shares = campaign.predict(np.array([[0.3, 0.4, 0.3], [0.0, 0.0, 1.0]]))
-    assert named.mean.shape == (2, len(campaign.spectra.axis))
-    np.testing.assert_array_equal(named.mean, shares.mean)
+    pd.testing.assert_frame_equal(named, campaign.predict(np.array([[0.3, 0.4, 0.3], [0.0, 0.0, 1.0]])))
+    assert named[["Co", "V", "Zr"]].to_numpy().tolist() == [[30, 40, 30], [0, 0, 100]]
+    assert named.attrs["units"] == campaign.map().attrs["units"] and named.attrs["units"]["delta_q"] == "Å⁻¹"
+    pd.testing.assert_frame_equal(named.head(1), campaign.predict("Co30V40Zr30"))
+    with pytest.raises(CompositionError, match=r"must be atomic fractions that sum to 1, got 100 in row 0; divide at"):
+        campaign.predict(np.array([[30.0, 40.0, 30.0]]))
     with pytest.raises(CompositionError, match="names Al which is not among"):
         campaign.predict(["Co30Al70"])
 
@@ -84,13 +87,13 @@ def test_a_campaign_that_has_just_begun_has_empty_tables_and_no_map(tmp_path: Pa
     write_campaign(tmp_path, small_dataset)
     with open_campaign(tmp_path):
         campaign = glassmap.Campaign(tmp_path)  # while a driver holds the lock
-        assert campaign.curve.empty and campaign.measurements.empty
-        assert {"id", "Co", "state"} <= set(campaign.measurements.columns)
-        for ask in (lambda: campaign.map, lambda: campaign.predict(["Zr100"])):
+        assert campaign.curve().empty and campaign.measurements().empty
+        assert {"id", "Co", "state"} <= set(campaign.measurements().columns)
+        for ask in (campaign.map, lambda: campaign.predict(["Zr100"])):
             with pytest.raises(StoreError, match="yet; the first comes with the first round"):
                 ask()
         with pytest.raises(DatasetError, match="no sample"):
-            _ = campaign.spectra
+            _ = campaign.spectra()
 
 
 def test_reading_a_running_campaign_neither_waits_for_it_nor_stops_it(tmp_path: Path, small_dataset: Path):
@@ -102,9 +105,9 @@ def test_reading_a_running_campaign_neither_waits_for_it_nor_stops_it(tmp_path: 
         looks = 0
         while ours.recv() != "end":
             campaign = glassmap.Campaign(tmp_path)
-            assert len(campaign.measurements) >= 0 and len(campaign.curve) <= 2
+            assert len(campaign.measurements()) >= 0 and len(campaign.curve()) <= 2
             looks += 1
     finally:
         process.join(120)
     assert process.exitcode == 0 and looks >= 4
-    assert glassmap.Campaign(tmp_path).status.state in ("exhausted", "converged")
+    assert glassmap.Campaign(tmp_path).status().state in ("exhausted", "converged")
