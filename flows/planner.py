@@ -346,7 +346,7 @@ class Planner:
         store, config = self._campaign.store, self._campaign.config
         took = [one.seconds for one in store.stages() if (one.name, one.status) == ("train", "done")]
         seconds = took[-1] if took else SECONDS_A_STEP * config.model.members * config.model.steps
-        what = text or f"round {round_}: training on {store.n_spectra()} spectra"
+        what = text or f"round {round_}: training on {len(store.used_alloys(check=False).learned)} spectra"
         print(f"glassmap: {what}; about {max(seconds, 1):.0f} s", file=sys.stderr)
 
     def _advance(self) -> None:

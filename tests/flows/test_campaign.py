@@ -1,6 +1,7 @@
 """`Campaign`, the public way to read a campaign from Python."""
 
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 import glassmap
-from glassmap.agent.errors import CompositionError, DatasetError, StoreError
+from glassmap.agent.errors import CompositionError, DatasetError, ModelError, StoreError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
@@ -76,6 +77,44 @@ def test_the_last_model_predicts_by_name_or_by_fraction(finished: Path):
         campaign.predict(np.array([[30.0, 40.0, 30.0]]))
     with pytest.raises(CompositionError, match="names Al which is not among"):
         campaign.predict(["Co30Al70"])
+
+
+def test_an_alloy_is_generated_as_a_table_and_drawn_over_what_was_measured(finished: Path):
+    campaign = glassmap.Campaign(finished)
+    spectra = campaign.spectra()
+    generated = campaign.generate("Co30V40Zr30")
+    assert generated.columns.tolist()[:4] == ["q", "mean", "low", "high"] and len(generated) == len(spectra.axis)
+    asked = np.array([[0.3, 0.4, 0.3]])
+    np.testing.assert_allclose(generated["mean"], campaign.model().predict(asked).mean[0], rtol=1e-5)
+    assert ((generated["high"] - generated["low"]).dropna() > 0).all()
+    with pytest.raises(CompositionError, match="of one alloy, got 2"):
+        campaign.generate(["Zr100", "Co100"])
+    lines = campaign.plot_spectrum(spectra.compositions[0]).axes[0].lines
+    np.testing.assert_array_equal(lines[0].get_ydata(), spectra.intensities[0])
+    assert [line.get_label() for line in lines] == ["measured", "generated (ensemble mean)"]
+    assert len(campaign.plot_spectrum("Co31V38Zr31").axes[0].lines) == 1, "nobody measured it"
+
+
+def test_map_and_curve_are_drawn_and_what_a_map_lacks_is_refused(finished: Path):
+    campaign = glassmap.Campaign(finished)
+    page = campaign.plot_map()
+    assert page.get_suptitle().startswith("small: P(glass), learned from 16 spectra")
+    assert page._repr_png_().startswith(b"\x89PNG"), "a notebook shows it"
+    assert "q₁ of the first peak" in campaign.plot_map("q1").get_suptitle()
+    with pytest.raises(ModelError, match=r"A map is drawn of p_glass, delta_q, q1, .*got 'width'"):
+        campaign.plot_map("width")
+    assert len(campaign.plot_curve().axes[0].lines) > 0
+
+
+def test_a_remark_is_a_row(finished: Path, tmp_path: Path):
+    folder = tmp_path / "noted"
+    shutil.copytree(finished, folder)
+    assert glassmap.Campaign(folder).notes().empty
+    with CampaignStore.amend(folder, person="ada") as store, store.transaction():
+        store.record_note("target changed", round_=2)
+        store.record_note("looks oxidised", composition=[0.3, 0.4, 0.3])
+    notes = glassmap.Campaign(folder).notes()
+    assert notes["about"].tolist() == ["round 2", "Co30V40Zr30"] and notes["person"].tolist() == ["ada", "ada"]
 
 
 def test_a_folder_without_a_campaign_is_refused_in_words(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Ask and tell: the same campaign from Python, and under bluesky-adaptive."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
-from glassmap.agent.errors import CampaignError, CompositionError, DatasetError, SpectrumError
+from glassmap.agent.errors import (
+    CampaignBusy,
+    CampaignError,
+    CompositionError,
+    DatasetError,
+    SpectrumError,
+    StoreError,
+)
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.flows.actions import approve, retract, retry
 from glassmap.flows.change import change
@@ -36,7 +44,7 @@ def measure(alloy: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_a_campaign_is_asked_and_told_until_it_stops(tmp_path: Path):
     seen = []
-    with Planner(tmp_path, config()) as planner:
+    with Planner(str(tmp_path), config()) as planner:
         while not (stop := planner.should_stop())[0]:
             for alloy in planner.suggest(3):
                 seen.append(alloy["_id"])
@@ -51,6 +59,40 @@ def test_a_campaign_is_asked_and_told_until_it_stops(tmp_path: Path):
     assert widths == sorted(widths, reverse=True) and best[0][1]["V"] > best[-1][1]["V"], "wide peaks are rich in V"
     with CampaignStore.read_only(tmp_path) as store:
         assert (store.n_spectra(), len(store.curve())) == (16, 2)
+
+
+def create(folder: Path, **changes: Any) -> Planner:
+    tables = {name: CONFIG[name] for name in ("space", "model", "stop")} | changes
+    return Planner.create(folder, elements="Co-V-Zr", q_range=(1.5, 4.5), batch=8, **tables)
+
+
+def test_a_planner_made_of_a_few_settings_learns_when_it_is_told_to_and_says_so_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "mine"
+    with create(folder, space={"step_at_pct": 10}) as planner:
+        alloys = planner.suggest(8)
+        planner.ingest([measure(alloy) for alloy in alloys[:7]])
+        assert planner.learn().state == "waiting" and capsys.readouterr().err == "", "a round isn't all in"
+        with pytest.raises(StoreError, match="no checkpoint yet"):
+            planner.predict("Co30V40Zr30")
+        planner.ingest([measure(alloys[7])])
+        assert planner.learn().reason.startswith("Waiting for 8 of 8")
+        told = capsys.readouterr().err
+        assert re.fullmatch(r"glassmap: round 1: training on 6 spectra; about \d+ s\n", told)
+        expected = planner.predict(["Co30V40Zr30", "Co35V30Zr35"])
+        assert expected["delta_q"].notna().all() and expected["known"].isna().all(), "six spectra are too few to say"
+        assert (len(planner.map()), planner.curve()["round"].tolist()) == (66, [1])
+        with pytest.raises(CampaignBusy, match=r"A Planner of this process that holds it gives it free by `close\(\)`"):
+            create(folder, space={"step_at_pct": 10})
+    config = CampaignConfig.from_toml(folder / FILE_NAME)
+    assert (config.name, config.space.elements, config.spectrum.points) == ("mine", ("Co", "V", "Zr"), 800)
+    with create(folder, space={"step_at_pct": 10}) as planner:
+        assert len(planner.suggest(20)) == 8, "it goes on"
+    with pytest.raises(CampaignError, match=r"began: model\.steps: 20 -> 30"):
+        create(folder, model=TINY["model"] | {"steps": 30})
+    with pytest.raises(CampaignError, match=r"Planner\.create: .*stpo"):
+        create(folder, stpo={"max_rounds": 2})
 
 
 def test_what_was_suggested_and_never_measured_is_suggested_again_after_a_crash(tmp_path: Path):
