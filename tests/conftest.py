@@ -64,7 +64,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pictures_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures for print are composed, but written empty, where nobody looks at them: each takes half a second."""
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: path.touch())
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: Path(path).touch())
 
 
 @pytest.fixture(scope="session")

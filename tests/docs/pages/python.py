@@ -11,13 +11,15 @@ def check(reader: Reader) -> None:
     assert names["glasses"].elements == ("Zr", "Cu", "Al") and names["peak"].reason == ""
     assert not set(names["batch"].rows.tolist()) & set(names["next_batch"].rows.tolist())
     assert names["prediction"].mean.shape == (10, len(names["spectra"].axis))
-    assert names["campaign"].status.state == "exhausted"
+    assert names["campaign"].status().state == "exhausted"
     page = PAGES[reader.name].read_text()
-    for table in ("curve", "measurements", "map"):
-        told = re.search(rf"^`campaign\.{table}`, a row.*?\n\n(.*?)\n\n", page + "\n\n", re.DOTALL | re.MULTILINE)
+    tables = {name: getattr(names["campaign"], name)() for name in ("curve", "measurements", "map")}
+    tables["generate"] = names["campaign"].generate("Co30V40Zr30")
+    for name, table in tables.items():
+        told = re.search(rf"^`campaign\.{name}\(.*?\)`, a row.*?\n\n(.*?)\n\n", page + "\n\n", re.DOTALL | re.MULTILINE)
         assert told is not None
-        named = {name for line in told[1].splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-        assert named and named <= set(getattr(names["campaign"], table).columns), "columns are called as the page says"
+        named = {each for line in told[1].splitlines() for each in re.findall(r"`(\w+)`", line.split("|")[1])}
+        assert named and named <= {*table.columns, "two_theta", "r"}, "columns are called as the page says"
 
 
 PAGE = Page(check=check)
