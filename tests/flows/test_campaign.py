@@ -11,6 +11,7 @@ import pytest
 import glassmap
 from glassmap.agent.errors import CompositionError, DatasetError, ModelError, StoreError
 from glassmap.agent.store.campaign_store import CampaignStore
+from glassmap.dashboard.plots.for_print import Page
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import run_and_tell, write_campaign
@@ -99,7 +100,7 @@ def test_map_and_curve_are_drawn_and_what_a_map_lacks_is_refused(finished: Path)
     campaign = glassmap.Campaign(finished)
     page = campaign.plot_map()
     assert page.get_suptitle().startswith("small: P(glass), learned from 16 spectra")
-    assert getattr(page, "_repr_png_")().startswith(b"\x89PNG"), "a notebook shows it"
+    assert isinstance(page, Page) and page._repr_png_().startswith(b"\x89PNG"), "a notebook shows it"
     assert "q₁ of the first peak" in campaign.plot_map("q1").get_suptitle()
     with pytest.raises(ModelError, match=r"A map is drawn of p_glass, delta_q, q1, .*got 'width'"):
         campaign.plot_map("width")
