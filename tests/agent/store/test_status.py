@@ -196,7 +196,7 @@ def test_a_status_as_json_has_every_field_and_the_sentence(store: CampaignStore)
         store.record_decision(1, Decision("continue", "Go on."))
     status = store.status()
     written = json.loads(json.dumps(status.to_json()))
-    assert set(written) == {*Status._fields, "reason", "failure", "headline"}
+    assert set(written) == {*Status._fields, "reason", "failure", "headline", "needs_person"}
     assert (written["reason"], written["state"], written["missing"]) == (status.reason, "paused", 3)
     assert written["paused"]["by"] == "glassmap" and written["decision"]["state"] == "continue"
     assert datetime.fromisoformat(written["ordered"]) == status.ordered
