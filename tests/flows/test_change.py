@@ -202,8 +202,10 @@ def test_a_campaign_that_stopped_decides_again_where_that_rests_on_what_changed(
     with CampaignStore.read_only(continued) as store:
         rounds = store.n_rounds()
         said = [line.event for line in store.log_lines()].count("decided")
-    said = change(continued, ["cost.wafer=3", "planning.approval=required"], "", person="ada")
-    assert "has it go on" in said and "Hours of wafers and spectra that were measured before are counted by it" in said
+    heard = change(continued, ["cost.wafer=3", "planning.approval=required"], "", person="ada")
+    assert (
+        "has it go on" in heard and "Hours of wafers and spectra that were measured before are counted by it" in heard
+    )
     run(continued)
     told = change(continued, ["planning.batch=4"], "", person="ada")
     assert told == "planning.batch: 8 -> 4\nCounts from the plan of round 4 on."
