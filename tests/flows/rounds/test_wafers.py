@@ -297,6 +297,7 @@ def test_wafers_that_were_made_calibrate_the_chamber_that_plans_the_next(tmp_pat
         tmp_path,
         candidates=None,
         wafer=CHAMBER | {"made": [{"table": tmp_path / "drop" / "A.csv", "wafer": "A", "powers": [100, 60, 40]}]},
+        cost={"wafer": 1e4},
     )
     (folder / "drop").mkdir()
     drop_table(folder, "A", Samples(tuple(map(str, range(len(x)))), ("A",) * len(x), there, x, y), "A.csv")
@@ -316,8 +317,12 @@ def test_wafers_that_were_made_calibrate_the_chamber_that_plans_the_next(tmp_pat
     assert "1, as given" in told, "how a rate grows with power isn't fitted to one power"
     assert "Compositions are missed by 0.0" in told and "at powers that were used" in told
     run(folder)
-    with CampaignStore.read_only(folder) as store:
-        lines = [line.detail for line in store.log_lines() if line.event == "to look at"]
+    with open_campaign(folder) as campaign:
+        STAGES["plan"](campaign, 2)
+        log = campaign.store.log_lines()
+    assert [line.detail for line in log if line.event == "planned"][-1].startswith("round 2: 8 alloys of w001, mean")
+    lines = [line.detail for line in log if line.event == "to look at"]
+    assert len(lines) == len({*lines}), "said of what is ordered, once"
     assert all(line.startswith("w001: ") and "was calibrated at" in line for line in lines) and lines
     edited = (folder / FILE_NAME).read_text().replace('wafer = "A"', 'wafer = "B"')
     (folder / FILE_NAME).write_text(edited)
