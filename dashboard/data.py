@@ -109,6 +109,13 @@ class CampaignSnapshot(NamedTuple):
         return self.settings.is_glass_given or not self.source
 
     @property
+    def says_how_sure(self) -> bool:
+        """Return whether its last map says how sure its Δq is, so that this can be judged."""
+        glass = self.status.glass
+        is_said = not self.has_glass_boundary if glass is None else glass.surely is not None
+        return self.q is not None and self.archive is not None and is_said
+
+    @property
     def state(self) -> str:
         """Return the status's state, but `idle` where no process is at a campaign that could go on."""
         return "idle" if self.status.state == "running" and not self.status.is_advanced else self.status.state
@@ -467,13 +474,19 @@ def read_last_map(campaign: CampaignSnapshot) -> Map | None:
     return None if campaign.map is None else read_map_of(campaign, *campaign.map)
 
 
-def read_map_of(campaign: CampaignSnapshot, round_: int, path: Path) -> Map:
+def read_map_of(campaign: CampaignSnapshot, round_: int, path: Path, *, only: Sequence[str] | None = None) -> Map:
     """Return the map in a file of a campaign.
+
+    Args:
+        campaign: Whose.
+        round_: Of the map.
+        path: Of its file.
+        only: The columns to read, those that the map has; by default all.
 
     Raises:
         ModelError: If its file is missing or damaged.
     """
-    columns, metadata = read_map(path)
+    columns, metadata = read_map(path, None if only is None else [*campaign.elements, *only])
     compositions = np.stack([columns.pop(element) for element in campaign.elements], axis=1) / 100
     if not campaign.has_glass_boundary or np.isnan(columns.get(P_GLASS, np.nan)).all():
         columns.pop(P_GLASS, None)  # of simulated spectra without a rule; of what is learned from too few to be sure

@@ -141,19 +141,33 @@ def _or_warn(read: Callable[[], Shown | None]) -> Shown | None:
         return None
 
 
-def choose_campaign(folders: list[Path]) -> None:
-    """Find which campaign is looked at: the one in the address, the one chosen last, or the first."""
+def look_at_campaign(folders: Sequence[Path]) -> Path:
+    """Return the campaign that is looked at: the one in the address, the one chosen last, or the first begun."""
     names = {name_of(folder, folders): folder for folder in folders}
     asked = st.query_params.get("campaign", st.session_state.get("campaign"))
+    if asked not in names:
+        begun = (name for name, folder in names.items() if isinstance(campaign_now(folder), CampaignSnapshot))
+        asked = next(begun, next(iter(names)))
+    st.session_state.campaign, st.session_state.folder = asked, names[asked]
+    return names[asked]
+
+
+def choose_campaign(folders: Sequence[Path]) -> None:
+    """Let a person say which campaign is looked at, and have the address say it."""
+    look_at_campaign(folders)
     if len(folders) > 1:
-        index = list(names).index(asked) if asked in names else 0
-        asked = st.selectbox("Campaign", list(names), index=index, label_visibility="collapsed")
-    name = asked if asked in names else next(iter(names))
-    st.session_state.campaign, st.session_state.folder = name, names[name]
-    st.query_params["campaign"] = name
+        st.session_state.chosen = st.session_state.campaign
+        names = [name_of(folder, folders) for folder in folders]
+        st.selectbox("Campaign", names, label_visibility="collapsed", key="chosen", on_change=_choose)
+    st.query_params["campaign"] = st.session_state.campaign
 
 
-def name_of(folder: Path, folders: list[Path]) -> str:
+def _choose() -> None:
+    """Have the address name the campaign that was chosen, before the page and its menu are drawn."""
+    st.query_params["campaign"] = st.session_state.chosen
+
+
+def name_of(folder: Path, folders: Sequence[Path]) -> str:
     """Return what a campaign is called: its folder, with the parent where two are called alike."""
     alike = [other for other in folders if other.name == folder.name]
     return visible(folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}")

@@ -22,6 +22,9 @@ SETTINGS = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
+    "theme.light.primaryColor": "#0072b2",  # what is chosen is blue: red is for errors alone
+    "theme.light.textColor": "#0f0e0d",  # so that captions, which are paler, can be read
+    "theme.dark.primaryColor": "#3d8fc4",
 }
 
 

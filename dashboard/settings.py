@@ -54,6 +54,7 @@ class Settings(NamedTuple):
     first_own_round: int  # after the guide's; 1 without one
     is_glass_given: bool  # whether a person said what a glass is
     quench_temperature: float | None  # K, that simulated alloys are to have; None where nothing is simulated
+    retrain: str | None  # minute, hour, day, month and weekday at which it is trained anew; None where it isn't
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:
@@ -76,6 +77,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         first_own_round=first_own_round(config),
         is_glass_given=is_glass_given(config),
         quench_temperature=None if protocol is None else protocol.get("cold", COLD),
+        retrain=config.get("schedule", {}).get("retrain"),
     )
 
 

@@ -140,16 +140,21 @@ def shares_of_map(delta_q: PerAlloy, p_glass: PerAlloy | None, rule: GlassRule) 
 
 def say_glass(shares: GlassShares) -> str:
     """Return the headline, such as `glass: 31 % of the space (8 % surely, 42 % possibly)`."""
+    return f"glass: {percent(shares.glass)} of the space ({say_how_surely(shares)})"
+
+
+def say_how_surely(shares: GlassShares) -> str:
+    """Return how sure the share of the glass is, such as `8 % surely, 42 % possibly`."""
     if shares.surely is None or shares.possibly is None:
         more = ["how surely isn't known"]
     else:
-        more = [f"{_percent(shares.surely)} surely", f"{_percent(shares.possibly)} possibly"]
+        more = [f"{percent(shares.surely)} surely", f"{percent(shares.possibly)} possibly"]
     if shares.unreadable > SAID_UNREADABLE:
-        more.append(f"{_percent(shares.unreadable)} can't be read")
-    return f"glass: {_percent(shares.glass)} of the space ({', '.join(more)})"
+        more.append(f"{percent(shares.unreadable)} can't be read")
+    return ", ".join(more)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Return a share in per cent; below one per cent to one digit, and never 0 or 100 where it isn't."""
     percent = 100 * share
     if 0 < percent < 1:

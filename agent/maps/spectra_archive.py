@@ -11,7 +11,7 @@ drawn and not to be computed with; `glassmap generate` gives all digits of any a
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -310,19 +310,24 @@ def _read(file: h5py.File, name: str, row: int | None = None) -> np.ndarray:
     return np.asarray(found[()] if row is None else found[row])
 
 
-def read_map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_map(path: Path, only: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the map's columns by name, and its metadata.
 
     A map shows the figures that there were when it was made. Those made by glassmap 0.1 call the standard deviation of
     a figure its spread; here it comes under the one name. Older ones lack `distance`, or `known` and `expected_error`;
     here these are NaN, as where the model could not say.
 
+    Args:
+        path: Of the map.
+        only: The columns to read, those that it has; by default all.
+
     Raises:
         ModelError: If the file is missing, harmed or no map.
     """
     _refuse_harmed(path)
     try:
-        table = pq.read_table(path)
+        there = None if only is None else [name for name in pq.read_schema(path).names if name in only]
+        table = pq.read_table(path, columns=there)
         metadata = json.loads(table.schema.metadata[b"glassmap"])
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ModelError(f"{path} is no map ({error}). {_REMEDY}") from error

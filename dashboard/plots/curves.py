@@ -11,6 +11,8 @@ from glassmap.agent.planning.convergence import CurvePoint, Estimate
 from glassmap.dashboard.learning import SPECTRA, Against, Expected
 from glassmap.dashboard.plots.style import BLUE, GREEN, GREY, LEGEND_BELOW, LINES, ORANGE, PINK, set_style
 
+CURVE_PIXELS = 490  # height: on a phone the legend has a line for each of its names, below the title of the axis
+
 
 def draw_learning_curve(
     curve: Sequence[CurvePoint],
@@ -100,7 +102,7 @@ def draw_learning_curve(
             line={"color": LINES[(k + 3) % len(LINES)], "dash": "dashdot", "width": 1.2},
             hoverinfo="skip",
         )
-    return _styled(figure, measure, against, log=log, height=430 if measure == MSE else 280)
+    return _styled(figure, measure, against, log=log, height=CURVE_PIXELS if measure == MSE else 280)
 
 
 def compare_learning_curves(
@@ -117,7 +119,7 @@ def compare_learning_curves(
     for k, (name, curve) in enumerate(curves.items()):
         dash = "solid" if k < len(LINES) else "dash"
         _add_estimates(figure, _known(curve, MSE, against), name, LINES[k % len(LINES)], dash, against=against)
-    return _styled(figure, MSE, against, log=log, height=430)
+    return _styled(figure, MSE, against, log=log, height=CURVE_PIXELS)
 
 
 def _known(curve: Sequence[CurvePoint], measure: Measure, against: Against) -> list[tuple[float, Estimate]]:
@@ -154,7 +156,7 @@ def _estimates(known: Sequence[tuple[float, Estimate]], against: Against) -> dic
 def _styled(figure: go.Figure, measure: Measure, against: Against, *, log: bool, height: int) -> go.Figure:
     """Give a curve its axes, and its legend below, where it covers nothing however narrow the page."""
     set_style(figure, height=height)
-    figure.update_layout(legend=LEGEND_BELOW, showlegend=measure == MSE)
+    figure.update_layout(legend=LEGEND_BELOW | {"y": -0.26}, showlegend=measure == MSE)
     figure.update_xaxes(title=against.title, **_scale(log=log, from_zero=False))
     figure.update_yaxes(title=measure.head, **_scale(log=log))
     return figure

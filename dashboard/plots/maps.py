@@ -32,7 +32,7 @@ from glassmap.dashboard.plots.ternary import (
 
 NOTHING = np.empty((0, 3))
 TERNARY_PIXELS = 640  # height
-TERNARY_HEIGHT = f"min({TERNARY_PIXELS}px, 0.95 * {{width}} + 120px)"  # of CSS: lower where a page is narrow
+TERNARY_HEIGHT = f"min({TERNARY_PIXELS}px, 0.95 * {{width}} + 150px)"  # of CSS: lower where a page is narrow
 CORNER_ROOM = 0.09  # above the upper corner, for its element
 LEGEND_LETTERS = 40  # a line of the legend, so that a phone has room for it
 FONT = 12  # pixels, beside a ternary
@@ -189,7 +189,7 @@ def frame_ternary(elements: Sequence[str], cells: Cells, *, total_at_pct: float 
         **hidden,
     )
     figure.update_layout(
-        margin={"l": 52, "r": 52, "t": 10, "b": 122},
+        margin={"l": 28, "r": 28, "t": 10, "b": 122},
         legend={"y": 1.0, "font": {"size": 12}, "itemclick": False},
         clickmode="event+select",
         dragmode=False,

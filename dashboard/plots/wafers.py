@@ -26,7 +26,7 @@ from glassmap.dashboard.wafers import KINDS, MEASURED, Kind, Reach, Wafer, inks_
 
 DISC_PIXELS = 640  # height
 DISC_HEIGHT = f"min({DISC_PIXELS}px, {{width}} + 100px)"  # of CSS: lower where a page is narrow
-REACH_HEIGHT = "min(600px, 0.96 * {width} - 20px)"  # the same, of a ternary without legend and scale
+REACH_HEIGHT = "min(600px, 0.8 * {width} + 80px)"  # the same, of a ternary without legend and scale
 SYMBOLS: dict[Kind, dict[str, object]] = {  # of the kinds that are marked
     "measured": {"symbol": "circle", "size": 7, "line": {"width": 1.3, "color": "black"}},
     "held out": {"symbol": "square", "size": 7, "line": {"width": 1.3, "color": "black"}},
@@ -197,8 +197,9 @@ def draw_cloud(wafers: Sequence[Wafer], *, elements: Sequence[str]) -> go.Figure
 def legend_of(wafers: Sequence[Wafer]) -> str:
     """Return as HTML which wafer has which line in `draw_reach`: as text it takes as little room as there is."""
     style = "white-space: nowrap; margin-right: 1em"
+    line = "display: inline-block; width: 1.2em; height: 3px; vertical-align: middle; outline: 1px solid white"
     lines = (
-        f'<span style="{style}"><b style="color: {ink}">―</b> {escape(wafer.name)}</span>'
+        f'<span style="{style}"><b style="{line}; background: {ink}"></b> {escape(wafer.name)}</span>'
         for wafer, ink in zip(wafers, inks_of(wafers), strict=True)
     )
-    return f'<p style="font-size: 0.85rem; color: {GREY}">{" ".join(lines)}</p>'
+    return f'<p style="font-size: 0.85rem">{" ".join(lines)}</p>'

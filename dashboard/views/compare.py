@@ -1,4 +1,4 @@
-"""Several campaigns on one learning curve: planned against random, presets, seeds."""
+"""Several campaigns of one system on one learning curve: planned against random, presets, seeds."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import streamlit as st
 
 from glassmap.dashboard.data import CampaignSnapshot
 from glassmap.dashboard.learning import against_of
-from glassmap.dashboard.live import choose_against, name_of, watch, words_of
+from glassmap.dashboard.live import choose_against, name_of, plain, watch, words_of
 from glassmap.dashboard.plots.curves import compare_learning_curves
 
 
@@ -21,6 +21,10 @@ def _is_judged_alike(one: CampaignSnapshot, other: CampaignSnapshot) -> bool:
     return same and np.array_equal(one.axis, other.axis)
 
 
+def _system(campaign: CampaignSnapshot) -> str:
+    return "–".join(campaign.elements)
+
+
 campaigns = {
     name_of(one.folder, st.session_state.folders): one
     for one in watch(st.session_state.folders, lambda campaign: len(campaign.curve))
@@ -31,8 +35,14 @@ if not campaigns:
     st.stop()
 asked = st.query_params.get("campaign", st.session_state.get("campaign"))
 looked_at = campaigns.get(str(asked), next(iter(campaigns.values())))
-alike = [name for name, one in campaigns.items() if _is_judged_alike(one, looked_at)]
-names = st.multiselect("Campaigns", list(campaigns), default=alike[:8], key="compared")
+systems = sorted({_system(one) for one in campaigns.values()})
+system = _system(looked_at)
+if len(systems) > 1:
+    system = st.selectbox("System", systems, index=systems.index(system), key="compared system")
+    looked_at = next(one for one in (looked_at, *campaigns.values()) if _system(one) == system)
+theirs = [name for name, one in campaigns.items() if _system(one) == system]
+alike = [name for name in theirs if _is_judged_alike(campaigns[name], looked_at)]
+names = st.multiselect("Campaigns", theirs, default=alike[:8], key=f"compared {system}")
 log = st.toggle("log axes", value=True, key="compare log")
 if names:
     curves = {name: campaigns[name].curve for name in names}
@@ -47,7 +57,6 @@ if names:
     rows = [
         {
             "campaign": name,
-            "system": "–".join(campaigns[name].elements),
             "judged by": campaigns[name].settings.judged_by,
             "planned": campaigns[name].settings.method,
             "weights": campaigns[name].settings.weights,
@@ -56,7 +65,6 @@ if names:
             "hold-out MSE": campaigns[name].curve[-1].hold_out["mse"].say(),
             "best": min(point.mse for point in campaigns[name].curve),
             "state": words_of(campaigns[name])[0],
-            "model": campaigns[name].settings.model,
         }
         for name in names
     ]
@@ -67,3 +75,4 @@ if names:
         key="compared table",
         column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()},
     )
+    st.markdown("\n".join(f"- {plain(name)}: {plain(campaigns[name].settings.model)}" for name in names))

@@ -1,12 +1,15 @@
 """What was done, round by round and line by line."""
 
+import math
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from glassmap.agent.models.description import AS_PUBLISHED
 from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, said
-from glassmap.agent.peaks.measures import Measure
+from glassmap.agent.peaks.measures import MSE, Measure
 from glassmap.agent.planning.convergence import TRENDS, Estimate
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -20,6 +23,7 @@ from glassmap.dashboard.live import chosen, plain
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
 DECIDED = {"continue": "go on", "converged": "converged", "exhausted": "budget spent"}
+TALLEST = 465  # pixels of a table, twelve rounds; what is longer scrolls
 SHOWN_LINES = 1000  # of the log; a laboratory's has a line a measurement
 
 
@@ -38,8 +42,7 @@ def _rounds(campaign: CampaignSnapshot) -> None:
     measures = measures_of(campaign.curve)
     rows = []
     for round_ in range(campaign.round_at_work, 0, -1):
-        point, decision, change = points.get(round_), campaign.decisions.get(round_), changes.get(round_)
-        found = {} if point is None else point.hold_out
+        point, decision, change = points.get(round_), campaign.decisions.get(round_), changes.get(round_, (None, None))
         rows.append(
             {
                 "round": round_,
@@ -48,28 +51,27 @@ def _rounds(campaign: CampaignSnapshot) -> None:
                 "asked for": counts.asked.get(round_, 0),
                 "came": counts.came.get(round_, 0),
                 "failed": counts.failed.get(round_, 0),
-                "learned from": None if point is None else point.spectra,
-                **{one.head: "" if one.name not in found else _said(found[one.name], one) for one in measures},
-                "one sample": None if point is None else point.mse_sample,
-                f"mean change of {DELTA_Q.head}": None if change is None else change[0],
-                "largest change": None if change is None else change[1],
+                "learned from": "" if point is None else str(point.spectra),
+                f"mean change of {DELTA_Q.head}": _changed(change[0]),
+                "largest change": _changed(change[1]),
                 "model": _model(campaign, round_),
             }
         )
-    formats = {"one sample": "%.3g"}
-    formats |= dict.fromkeys((f"mean change of {DELTA_Q.head}", "largest change"), f"%.{DELTA_Q.digits + 1}f")
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        key="rounds",
-        placeholder="",
-        column_config={name: st.column_config.NumberColumn(format=style) for name, style in formats.items()},
-    )
+    _table(rows, key="rounds")
     st.caption(
         "Changes are those of the map against that of the round before, over all alloys with a peak in both."
         + (f" The last {SHOWN_CHANGES} rounds." if len(campaign.maps) > SHOWN_CHANGES else "")
-        + (f" {say_hold_out(campaign.curve)}" if campaign.curve else "")
     )
+    if campaign.curve:
+        st.markdown("**How far off the model was**")
+        rows = [
+            {"round": point.round}
+            | {one.head: _said(point.hold_out[one.name], one) if one.name in point.hold_out else "" for one in measures}
+            | {"MSE of one sample": "" if math.isnan(point.mse_sample) else MSE.say(point.mse_sample)}
+            for point in campaign.curve[::-1]
+        ]
+        _table(rows, key="errors")
+        st.caption(say_hold_out(campaign.curve))
     if (model := campaign.status.ensemble) is not None:
         st.markdown("**What the newest model is**")
         st.markdown(plain(model.sentence))
@@ -78,6 +80,15 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         st.markdown("**What was decided, and why**")
     for round_, decision in sorted(campaign.decisions.items(), reverse=True):
         st.markdown(f"Round {round_}: {plain(decision.reason)}")
+
+
+def _table(rows: list[dict[str, Any]], *, key: str) -> None:
+    """Show rows of words and numbers, as high as they need; in a column of texts nothing is nothing, not None."""
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key=key, height=min(TALLEST, 38 + 35 * len(rows)))
+
+
+def _changed(by: float | None) -> str:
+    return "" if by is None else f"{by:.{DELTA_Q.digits + 1}f}"
 
 
 def _said(error: Estimate, measure: Measure) -> str:

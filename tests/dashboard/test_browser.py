@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from matplotlib.image import imread
 
 from glassmap.agent.errors import CampaignError
@@ -63,12 +64,30 @@ def page(browser) -> Iterator:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_browser_shows_every_page_without_an_error(server: str, page, path: str):
+def test_a_browser_shows_every_page_without_an_error_for_all_who_read_it(server: str, page, path: str):
+    page.set_viewport_size({"width": 1440, "height": 1000})
     page.goto(f"{server}/{'' if path == 'campaigns' else path}?campaign=waiting")
     page.wait_for_selector("[data-testid=stMain] [data-testid=stMarkdown]")
     page.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")
     assert page.query_selector_all("[data-testid=stException]") == []
     assert len(page.screenshot()) > 10_000, "something is on it"
+    assert _barriers(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    page.get_by_test_id("stExpandSidebarButton").wait_for()
+    assert _barriers(page) == [], "on a phone at night"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing sticks out"
+
+
+def _barriers(page) -> list[str]:
+    """What keeps people from reading a page, such as too little contrast or a picture without words; by axe-core."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{one['id']} ({one['impact']}): {node['html'][:300]} {node['failureSummary'][:300]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
 
 
 def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):

@@ -50,6 +50,20 @@ def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
     assert "Waiting for 3 of 5 measurements of round 4 since" in said
     assert re.search(r"Best candidate:\*\* Zr\d+Cu\d+Al\d+: 0\.\d+ ± 0\.\d+ Å⁻¹, P\(glass\) 0\.", said)
     assert re.search(r"Measured next:\*\* 3 of round 4: Zr", said)
+    shown = {metric.label: (metric.value, metric.delta) for metric in test.metric[:4]}
+    assert [*shown] == ["glass", "Δq known to", "spectra", "next due"], (
+        "what a head of a laboratory asks first, in order"
+    )
+    assert re.fullmatch(r"\d+ %", shown["glass"][0]) and re.fullmatch(
+        r"\d+ % surely, \d+ % possibly", shown["glass"][1]
+    )
+    assert shown["next due"] == ("repair", "measure of round 4"), "of the one that failed"
+    due = [(metric.value, metric.delta) for metric in test.metric if metric.label == "next due"]
+    assert ("3 of 5 spectra", "round 4, asked for just now") in due and due[-1] == (
+        "nothing",
+        "the campaign has stopped",
+    )
+    assert "Another campaign" in [box.label for box in test.expander] and "glassmap init campaigns/mine" in said
     assert "glassmap run" in said and "glassmap repair" in said
 
 
@@ -92,9 +106,9 @@ def test_a_curve_that_rises_is_said_to_and_praised_nowhere(monkeypatch: pytest.M
     assert reason in [plain(warning.value).replace("\\", "") for warning in progress.warning]
     rounds = look(monkeypatch, tmp_path, "rounds", campaign="rising")
     assert list(rounds.dataframe[0].value["trend"][:2]) == ["", "rising"] and f"Round 3: {reason}" in words(rounds)
-    card = look(monkeypatch, tmp_path, "campaigns").metric[0]
-    assert (card.label, card.delta, card.color) == ("error of Δq, held out", "rising", MetricProto.GRAY)
-    assert re.fullmatch(r"0\.\d+ ± 0\.\d+ Å⁻¹", card.value)
+    card = look(monkeypatch, tmp_path, "campaigns").metric[1]
+    assert (card.label, card.delta, card.color) == ("Δq known to", "rising", MetricProto.GRAY)
+    assert re.fullmatch(r"± 0\.\d{3} Å⁻¹", card.value) and re.search(r"one: 0\.\d+ ± 0\.\d+ Å⁻¹", card.help)
 
 
 def test_what_is_published_stands_only_beside_the_very_spectra_that_it_is_of(campaigns: Path):
@@ -119,9 +133,14 @@ def test_what_is_published_stands_only_beside_the_very_spectra_that_it_is_of(cam
 
 def test_a_comparison_begins_with_campaigns_that_are_judged_alike(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "compare", campaign="quaternary")
-    assert test.multiselect(key="compared").value == ["quaternary"]
+    system = test.selectbox(key="compared system")
+    assert system.value == "Zr–Cu–Al–Ti" and {"Zr–Cu–Al", "Zr–Cu–Al–Ti–Ni"} < {*system.options}
+    assert test.multiselect[0].value == test.multiselect[0].options == ["quaternary"], "and no other is offered"
     drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
     assert len(drawn) == 1 and min(drawn[0]["error_y"]["array"]) > 0
+    system.set_value("Zr–Cu–Al").run()
+    assert not test.exception and {"converged", "waiting"} < {*test.multiselect[0].options}
+    assert "quaternary" not in test.multiselect[0].options
 
 
 def test_the_map_shows_each_quantity(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
@@ -248,8 +267,7 @@ def test_a_page_says_what_p_glass_and_the_interval_were_worth_and_how_many_say_s
 
 def test_how_much_is_a_glass_stands_first_on_every_page(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     headline = r"\*\*Glass: \d+ % of the space \(\d+ % surely, \d+ % possibly\) by Δq ≥ 0\.57 Å⁻¹\.\*\*"
-    for page in ("campaigns", "map"):
-        assert re.search(headline, words(look(monkeypatch, campaigns, page, campaign="converged")))
+    assert re.search(headline, words(look(monkeypatch, campaigns, "map", campaign="converged")))
 
 
 def test_a_spectrum_that_isn_t_kept_names_the_command_that_makes_it(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
@@ -262,7 +280,7 @@ def test_a_spectrum_that_isn_t_kept_names_the_command_that_makes_it(monkeypatch:
 def test_the_log_is_filtered(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
     test = look(monkeypatch, campaigns, "rounds", campaign="waiting")
     test.multiselect(key="events").set_value(["planned"]).run()
-    assert "4 of " in words(test) and set(test.dataframe[1].value["what"]) == {"planned"}
+    assert "4 of " in words(test) and set(test.dataframe[-1].value["what"]) == {"planned"}
 
 
 def test_pages_show_text_as_it_is():
@@ -304,8 +322,10 @@ def test_neither_torch_nor_prefect_is_loaded():
 def test_another_page_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path):
     shutil.copytree(APP.parent, tmp_path / "dashboard")
     frame = tmp_path / "dashboard" / "app.py"
-    line = 'PAGES = {\n    "best": ("Best", ":material/star:"),'
-    frame.write_text(frame.read_text().replace("PAGES = {", line))
+    before = "# title, icon, and which campaigns have something to show on it\n"
+    line = '    "best": ("Best", ":material/star:", lambda one: one.map is not None),\n'
+    assert before in frame.read_text()
+    frame.write_text(frame.read_text().replace(before, before + line))
     (tmp_path / "dashboard" / "views" / "best.py").write_text(
         "import streamlit as st\n"
         "from glassmap.dashboard.live import best_place, chosen\n"
