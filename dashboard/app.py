@@ -35,7 +35,7 @@ STYLE = """<style>
     [data-testid=stMarkdownContainer] table { display: block; overflow-x: auto; width: fit-content; max-width: 100%; }
     [data-testid=stMultiSelect] [data-tag] { background-color: #0072b2; }
     @media (max-width: 640px) { [data-testid=stMetricValue] { font-size: 1.5rem; } }
-</style>"""  # the room above a page; a phone's menu, wide tables and figures; chips whose white text can be read at night
+</style>"""  # what no theme says: room above a page; on a phone the menu, tables, figures; white text on chips at night
 PROGRAMS = (  # what the pages import, and what takes long
     "glassmap.agent.models.baselines",
     "glassmap.dashboard.alloy",

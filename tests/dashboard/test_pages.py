@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.navigation.page import Page
 from streamlit.proto.Metric_pb2 import Metric as MetricProto
 from streamlit.testing.v1 import AppTest
 
@@ -33,7 +36,9 @@ from glassmap.dashboard.downloads import downloads_of
 from glassmap.dashboard.learning import published_for
 from glassmap.dashboard.live import best_place, plain
 from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.dashboard.plots.ternary import PIXELS
 from glassmap.dashboard.report import write_report
+from glassmap.dashboard.thumbnail import ROOM, draw_thumbnail
 from glassmap.flows.actions import abandon, note, retract, retry
 from tests.support.harm import flip, spectrum_in
 from tests.support.made_up import make_campaign
@@ -75,6 +80,48 @@ def test_the_first_page_has_every_campaign_and_who_needs_a_person_first(
 def test_every_page_can_show_every_campaign(monkeypatch: pytest.MonkeyPatch, campaigns: Path, page: str, name: str):
     test = look(monkeypatch, campaigns, page, campaign=name)
     assert words(test)
+
+
+def test_the_menu_has_the_pages_that_have_something_to_show(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
+    offered: list[str] = []
+
+    def navigate(pages: list[Page], position: str) -> Page:
+        offered[:] = [page.title for page in pages if page.visibility == "visible"]
+        return navigation(pages, position=position)  # pyright: ignore[reportArgumentType]
+
+    navigation = st.navigation
+    monkeypatch.setattr(st, "navigation", navigate)
+    look(monkeypatch, campaigns, "campaigns", campaign="waiting")
+    everywhere = ["Progress", "Map", "Reliability", "Spectra", "Batch", "Files", "Rounds", "Compare"]
+    assert offered == ["Campaigns", "Progress", "Map", "Wafers", *everywhere[2:]], "it simulates nothing"
+    test = look(monkeypatch, campaigns, "map", campaign="converged")
+    assert offered == ["Campaigns", *everywhere]
+    test.selectbox(key="chosen").set_value("waiting").run()
+    assert "Wafers" in offered and not test.exception, "as soon as another campaign is chosen"
+    test.selectbox(key="chosen").set_value("new").run()
+    assert offered == ["Campaigns"]
+    look(monkeypatch, campaigns / "quinary", "campaigns")
+    assert offered == ["Campaigns", *everywhere[:-1]], "nothing to compare it with"
+
+
+def test_the_first_page_has_a_small_map_of_each_campaign_that_has_one(
+    monkeypatch: pytest.MonkeyPatch, campaigns: Path, tmp_path: Path
+):
+    test = look(monkeypatch, campaigns, "campaigns")
+    captions = [image.proto.imgs[0].caption for image in test.get("image")]
+    assert len(captions) == 6 and "P(glass), round 3" in captions and "P(glass), round 3, at Ti 20 at.%" in captions
+    campaign = known(campaigns / "converged")
+    small, map_ = draw_thumbnail(campaign), read_last_map(campaign)
+    assert small is not None and map_ is not None and len(small.png) < 30_000
+    assert small.words == "Triangle of Zr, Cu, Al in the colours of P(glass), round 3"
+    pixels = np.array(Image.open(io.BytesIO(small.png)).convert("RGBA"))
+    height, width = pixels.shape[:2]
+    assert width == 400 and pixels[0, 0, 3] == pixels[-1, width // 2, 3] == 0, "clear around the triangle"
+    middle = int(map_.values(P_GLASS)[np.abs(map_.compositions - 1 / 3).sum(axis=1).argmin()] > 0.5)
+    at = pixels[round(height * (ROOM + PIXELS[0] * 2 / 3) / (PIXELS[0] + 2 * ROOM)), width // 2, :3].astype(int)
+    assert middle == 1 and at[0] > at[2], "the middle of the system is a glass: orange, not blue"
+    assert draw_thumbnail(campaign._replace(map=None)) is None
+    assert draw_thumbnail(campaign._replace(elements=("Zr", "Cu"))) is None
 
 
 def test_progress_says_what_it_cost_and_what_a_batch_would_bring(monkeypatch: pytest.MonkeyPatch, campaigns: Path):
