@@ -7,8 +7,11 @@ import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import typer
@@ -38,6 +41,15 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def script(name: str) -> ModuleType:
+    """Load a script of docs/, which is no package."""
+    spec = spec_from_file_location(f"glassmap_docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class Block(NamedTuple):
     """A code block."""
 
@@ -48,6 +60,7 @@ class Block(NamedTuple):
     """Of the page, from 1 on, where its text begins."""
 
 
+@cache
 def blocks_of(text: str) -> list[Block]:
     """The blocks of a page, in order."""
     return [

@@ -1,6 +1,7 @@
 """Every link of the Markdown pages leads somewhere, on a git host as well; `make docs` looks at those of the site."""
 
 import re
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,29 +9,30 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from docs.conf import MENU
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, script
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@cache
+def parsed(page: Path) -> list[Token]:
+    """A page as blocks; those of text have what stands in them as children."""
+    return MarkdownIt("gfm-like", {"linkify": False}).parse(page.read_text())
+
+
 def inline(page: Path) -> list[Token]:
     """The tokens of a page that stand in text, those of links and pictures among them."""
-    return [
-        token
-        for block in MarkdownIt("gfm-like", {"linkify": False}).parse(page.read_text())
-        for token in block.children or ()
-    ]
+    return [token for block in parsed(page) for token in block.children or ()]
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """What headings are called in an address: lower case, letters, digits and dashes."""
-    tokens, found = MarkdownIt("commonmark").parse(page.read_text()), list[str]()
+    tokens, found = parsed(page), list[str]()
     for k, token in enumerate(tokens):
         if token.type == "heading_open":
-            text = "".join(
-                part.content for part in tokens[k + 1].children or () if part.type in ("text", "code_inline")
-            )
+            parts = tokens[k + 1].children or ()
+            text = "".join(part.content for part in parts if part.type in ("text", "code_inline"))
             slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
             found.append(f"{slug}-{found.count(slug)}" if slug in found else slug)
     return set(found)
@@ -59,6 +61,6 @@ def test_every_picture_says_what_it_shows():
 
 
 def test_every_page_stands_in_the_menu_once():
-    menu = [name for names in MENU.values() for name in names]
+    menu = [name for names in script("conf").MENU.values() for name in names]
     assert len(menu) == len(set(menu))
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} <= set(menu)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from docs.make_reference import PAGES as MADE
 from glassmap.agent.config.campaign import CampaignConfig
-from tests.docs.blocks import PAGES
+from tests.docs.blocks import PAGES, script
+
+MADE = script("make_reference").PAGES
 
 
 @pytest.mark.parametrize("name", MADE)
