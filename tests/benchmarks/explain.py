@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def scherrer(nm: PerSample) -> PerSample:
 
 def draw_widths(sets: Mapping[str, SpectraSet], read: Mapping[str, Mapping[str, PerSample]], picture: Path) -> None:
     """Draw what Δq is: a glass, lines on a halo and a crystal, each with its fit and its width."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.5), layout="constrained")
     for axes, (state, near) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
         away = {
             (name, row): abs(read[name][DELTA_Q.name][row] - near)
@@ -226,14 +227,14 @@ def draw_thresholds(sets: Mapping[str, SpectraSet], read: Mapping[str, Mapping[s
 
 def draw_lies(lies: Mapping[str, Sequence[Mapping[str, float]]], picture: Path) -> None:
     """Draw what is read off small grains, two halos that are one peak, and a line on a halo."""
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     grains, pairs, lines = figure.subplots(1, 3)
     nm, read = _columns(lies["grains"], "nm", "read")
     grains.loglog(nm, scherrer(nm), color=GREY, label="Scherrer, one line")
     grains.loglog(nm, read, "o", color=BLUE, markersize=4, label="read, fcc crystal")
     for threshold, ink in ((GLASS_DELTA_Q, ORANGE), (0.42, GREEN)):
         grains.axhline(threshold, color=ink, linestyle="--", linewidth=1, label=f"glass from {threshold:g}")
-    grains.set(xlabel="size of the grains (nm)", ylabel="Δq (Å⁻¹)", title="small grains look like a glass")
+    grains.set(xlabel="size of the grains (nm)", ylabel="Δq (Å⁻¹)", title="small grains")
     grains.set_xticks([1, 3, 10, 30], ["1", "3", "10", "30"])
     grains.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
     grains.legend(frameon=False, fontsize=8)
@@ -247,9 +248,7 @@ def draw_lies(lies: Mapping[str, Sequence[Mapping[str, float]]], picture: Path) 
     lines.plot(height, share, "s-", color=GREEN, markersize=4, label="crystalline share")
     lines.axhline(0.6, color=GREY, linewidth=1)
     lines.axhline(GLASS_DELTA_Q, color=ORANGE, linestyle="--", linewidth=1)
-    lines.set(
-        xlabel="height of a line, in the halo's", title="a line on a halo of 0.6 doesn't change Δq", ylim=(0, 0.8)
-    )
+    lines.set(xlabel="height of a line, in the halo's", title="a line on a halo of 0.6", ylim=(0, 0.8))
     lines.legend(frameon=False, fontsize=8)
     for axes in figure.axes:
         axes.title.set_fontsize(10)
@@ -262,8 +261,8 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
     archive = read_archive(_artefact(store, "archive")[1])
     columns, _ = read_map(path)
     elements = tuple(store.elements)
-    figure = Figure(figsize=(14, 3.5), layout="constrained")
-    plan, measure, train, map_, decide = figure.subplots(1, 5)
+    figure = Figure(figsize=(9.5, 5.6), layout="constrained")
+    plan, measure, train, map_, decide, said = figure.subplots(2, 3).ravel()
 
     asked = store.suggestions()
     shares = np.array([one.composition for one in asked])
@@ -271,7 +270,7 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
     _triangle(plan, elements)
     plan.scatter(*positions(shares[~is_new]).T, s=9, color=GREY, linewidths=0, label="rounds before")
     plan.scatter(*positions(shares[is_new]).T, s=16, color=ORANGE, linewidths=0, label="the new batch")
-    plan.legend(frameon=False, fontsize=7, loc="upper left", borderpad=0)
+    plan.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2, handletextpad=0)
 
     new = {one.id for one in asked if one.round == round_}
     rows = [row for row, id_ in enumerate(archive.measured.ids) if id_ in new]
@@ -283,7 +282,7 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
     lines.set_array(archive.measured.figures[DELTA_Q.name][rows])
     measure.add_collection(lines)
     measure.set(xlim=(archive.axis[0], archive.axis[-1]), ylim=(0, 105), xlabel="q (Å⁻¹)", ylabel="intensity (0-100)")
-    figure.colorbar(lines, ax=measure, location="bottom", label="Δq (Å⁻¹)", shrink=0.8)
+    figure.colorbar(lines, ax=measure, label="Δq (Å⁻¹)")
 
     held = np.flatnonzero(archive.measured.hold_out)
     row = int(held[np.argsort(archive.mse[held])[len(held) // 2]])
@@ -291,7 +290,7 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
     train.fill_between(archive.axis, view.mean - view.band, view.mean + view.band, color=BLUE, alpha=0.25, linewidth=0)
     train.plot(archive.axis, view.mean, color=BLUE, linewidth=1.4, label="generated, 90 % band")
     train.plot(
-        archive.axis, archive.measured_spectrum(row).intensity, color="black", linewidth=0.8, label="measured later"
+        archive.axis, archive.measured_spectrum(row).intensity, color="black", linewidth=0.8, label="measured, held out"
     )
     train.set(xlabel="q (Å⁻¹)", ylim=(0, None))
     train.legend(frameon=False, fontsize=7)
@@ -301,7 +300,7 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
     _triangle(map_, elements)
     map_.imshow(cells.image, extent=(0, 1, 0, CORNERS[0, 1]), interpolation="antialiased")
     chances = ScalarMappable(Normalize(0, 1), LinearSegmentedColormap.from_list("chances", CHANCES))
-    figure.colorbar(chances, ax=map_, location="bottom", label="P(glass)", shrink=0.8)
+    figure.colorbar(chances, ax=map_, label="P(glass)", shrink=0.7)
 
     curve = store.curve()
     spectra, errors = [one.spectra for one in curve], [one.hold_out["mse"] for one in curve]
@@ -309,6 +308,9 @@ def draw_round(store: CampaignStore, picture: Path) -> None:
         spectra, [one.value for one in errors], [one.standard_error for one in errors], fmt="o-", color=BLUE, capsize=2
     )
     decide.set(xlabel="spectra learned from", ylabel="MSE of held-out spectra", xlim=(0, None), ylim=(0, None))
+    decision = store.decision()
+    said.text(0, 0.95, "" if decision is None else fill(decision[1].reason, 34), va="top", fontsize=10)
+    said.set_axis_off()
     for axes, stage in zip(
         (plan, measure, train, map_, decide), ("plan", "measure", "train", "map", "decide"), strict=True
     ):
@@ -334,13 +336,13 @@ def draw_ensemble(store: CampaignStore, picture: Path) -> dict[str, Any]:
     was = float(archive.measured.figures[DELTA_Q.name][row])
     elements = tuple(store.elements)
 
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.7), layout="constrained")
     models, band, chance = figure.subplots(1, 3)
     looks = ((BLUE, 2.6), (GREEN, 1.2), (ORANGE, 1.2))  # networks and process may be one line
     for (name, part), (ink, wide) in zip(block.predictions.items(), looks, strict=False):
-        said_name = f"{name.replace('_', ' ')}, {ensemble.weights[name]:.2f}"
+        said_name = f"{name.replace('gaussian_process', 'Gaussian process')}, {ensemble.weights[name]:.2f}"
         models.plot(q, part.mean[0].numpy(), color=ink, linewidth=wide, label=said_name)
-    models.set_title(f"base models and their weights: {label(alloy[0], elements)}", fontsize=10)
+    models.set_title(f"base models: {label(alloy[0], elements)}", fontsize=10)
     for draw in draws[:25]:
         band.plot(q, draw, color=ORANGE, linewidth=0.4, alpha=0.5)
     band.fill_between(
