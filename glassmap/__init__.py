@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
     from glassmap.agent.data.composition import CompositionSpace
+    from glassmap.agent.data.context import Context
     from glassmap.agent.data.dataset import SpectraSet, read_dataset
     from glassmap.agent.data.scan_files import read_scan, read_scans
+    from glassmap.agent.errors import GlassmapError
+    from glassmap.agent.models.baselines import BASELINES
+    from glassmap.agent.models.config import TrainingConfig
     from glassmap.agent.models.ensemble import Ensemble
     from glassmap.agent.peaks.batched import measure_peaks
     from glassmap.agent.peaks.reference import fit_peak
@@ -24,12 +28,16 @@ if TYPE_CHECKING:
 __version__ = "0.8.0"  # of the package as well; stores, workers and shards of a map compare it
 
 __all__ = [
+    "BASELINES",
     "Campaign",
     "CampaignConfig",
     "CompositionSpace",
+    "Context",
     "Ensemble",
+    "GlassmapError",
     "Planner",
     "SpectraSet",
+    "TrainingConfig",
     "__version__",
     "fit_peak",
     "measure_peaks",
@@ -40,12 +48,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BASELINES": "glassmap.agent.models.baselines",
     "Campaign": "glassmap.flows.campaign",
     "CampaignConfig": "glassmap.agent.config.campaign",
     "CompositionSpace": "glassmap.agent.data.composition",
+    "Context": "glassmap.agent.data.context",
     "Ensemble": "glassmap.agent.models.ensemble",
+    "GlassmapError": "glassmap.agent.errors",
     "Planner": "glassmap.flows.planner",
     "SpectraSet": "glassmap.agent.data.dataset",
+    "TrainingConfig": "glassmap.agent.models.config",
     "fit_peak": "glassmap.agent.peaks.reference",
     "measure_peaks": "glassmap.agent.peaks.batched",
     "plan_batch": "glassmap.agent.planning.acquisition",

@@ -23,7 +23,7 @@ FLOWS = [  # each part imports those before it and its own
     {"backends"},
     {"rounds"},
     {"campaign", "planner", "actions", "change", "requests", "compare", "provenance", "upkeep", "wafers_ahead"},
-    {"services"},
+    {"services", "doctor"},
     {"cli"},
 ]
 FORBIDDEN = {

@@ -195,9 +195,10 @@ def draw_peak_maps(
         captions.append(f"measured, {len(measured[0])} alloys")
         has_peak = np.isfinite(measured[1])
         has_grey |= not has_peak.all()
+        size = float(np.clip(3000 / max(1, len(has_peak)), 9, 36))
         for rows in (~has_peak, has_peak):  # grey below
             inks = colours_of(measured[1][rows], limits, quantity.colours) / 255
-            panels[1].scatter(*positions(measured[0][rows]).T, s=9, c=inks, linewidths=0, clip_on=False)
+            panels[1].scatter(*positions(measured[0][rows]).T, s=size, c=inks, linewidths=0, clip_on=False)
     total = 100 * float(compositions[0].sum())
     for panel, caption in zip(panels, captions, strict=True):
         _draw_ternary_axes(panel, axes_of(elements, total))
