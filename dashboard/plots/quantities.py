@@ -28,6 +28,6 @@ QUANTITIES = {  # by the map's columns
     **{f.name: Quantity(f.title, f.unit, f.digits, has_boundary=f == DELTA_Q) for f in FIGURES},
     **{f.predictive_std_name: Quantity(f"std of a new measurement of {f.label}", f.unit, f.digits) for f in FIGURES},
     **{f.std_name: Quantity(f"epistemic std of {f.label}", f.unit, f.digits) for f in FIGURES},
-    "distance": Quantity("distance to the nearest measured alloy", "at.%", 1),
+    "distance": Quantity("distance to the nearest alloy learned from", "at.%", 1),
     "peak_share": Quantity("share of the model that finds a peak", "", 2),
 }

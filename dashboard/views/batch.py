@@ -15,9 +15,12 @@ from glassmap.agent.store.records import Suggestion
 from glassmap.agent.store.status import describe_enough
 from glassmap.dashboard.data import Batch, CampaignSnapshot, read_batch
 from glassmap.dashboard.live import chosen, map_now, plain, show_ternary
+from glassmap.dashboard.notes import show_notes
 from glassmap.dashboard.plots.maps import Marks, draw_ternary
+from glassmap.dashboard.plots.ternary import colour_range
 
 SHOWN_IDS = 30  # of samples, in a line
+SHOWN_WHOLE = 30  # alloys, in a table that needs no scrolling
 SHOWN_FLAGS = 6  # pictures of flagged measurements
 
 
@@ -57,16 +60,17 @@ def _nearest(campaign: CampaignSnapshot, batch: Batch) -> list[tuple[str, float]
 def _draw(campaign: CampaignSnapshot, batch: Batch, round_: int) -> go.Figure:
     """Draw what is measured by then, which of it this round asked for, and what of it is still to be measured."""
     map_, used = map_now(campaign), batch.measured
+    distance = np.empty(0) if map_ is None else map_.values("distance")
     of_batch = {one.measurement for one in batch.statuses}
     ringed = np.array([id_ in of_batch for id_ in used.ids], dtype=bool)
     flagged = [one for one in campaign.flagged_used if one.id in used.ids]
     wanted = [one.suggestion for one in batch.statuses if one.suggestion.id in batch.missing]
     return draw_ternary(
         np.empty((0, 3)) if map_ is None else map_.compositions,
-        np.empty(0) if map_ is None else map_.values("distance"),
+        distance,
         quantity="distance",
         elements=campaign.elements,
-        limits=(0.0, 15.0),
+        limits=(0.0, colour_range(distance)[1]),
         marks=Marks(
             measured=used.compositions,
             measured_texts=used.ids,
@@ -129,12 +133,15 @@ def _show(campaign: CampaignSnapshot) -> None:
     for words, ids in (("Missing", batch.missing), ("Failed", failed)):
         if ids:
             st.markdown(f"**{words}:** {', '.join(ids[:SHOWN_IDS])}{' …' if len(ids) > SHOWN_IDS else ''}")
+    ids = {id_ for one in batch.statuses for id_ in (one.suggestion.id, one.measurement) if id_ is not None}
+    show_notes([note for note in campaign.status.notes if note.round == round_ or note.measurement in ids])
     if len(campaign.elements) == 3:
         show_ternary(_draw(campaign, batch, int(round_)), key="batch")
         st.caption(
             "Circles: measured, where it was found; squares: held out, never learned from. Rings: of this round; "
             "red crosses: of this round and still to be measured. What was rejected, abandoned or retracted, has "
-            "failed, or waits flagged for a person is only in the table. Colour: distance as of the last map."
+            "failed, or waits flagged for a person is only in the table. Colour: distance to the nearest alloy that "
+            "the model of the last map learned from; those held out don't count."
         )
     for one in [one for one in batch.statuses if one.state == "flagged" or one.is_flagged_and_used][:SHOWN_FLAGS]:
         picture = campaign.folder / "pictures" / f"flagged-{one.measurement}.png"
@@ -142,7 +149,8 @@ def _show(campaign: CampaignSnapshot) -> None:
             st.image(picture.read_bytes(), caption=f"{one.measurement}: {one.remark}", width=640)
     st.markdown(_rule(campaign, batch, int(round_)))
     formats = {"next of the batch (at.%)": st.column_config.NumberColumn(format="%.1f")}
-    st.dataframe(table, hide_index=True, key="alloys", column_config=formats)
+    height = "content" if len(table) <= SHOWN_WHOLE else "auto"
+    st.dataframe(table, hide_index=True, key="alloys", column_config=formats, height=height, placeholder="")
     order = campaign.folder / "orders" / f"round-{round_:03d}.csv"
     if order.exists():
         st.download_button("Order file", order.read_bytes(), order.name, "text/csv")

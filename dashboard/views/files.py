@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import streamlit as st
 
 from glassmap.agent.data.composition import label
 from glassmap.agent.outside_text import plain_name, spreadsheet_cell, visible
+from glassmap.agent.shapes import Mask
 from glassmap.agent.store.records import DroppedScan, Measurement
 from glassmap.dashboard.data import (
     CampaignSnapshot,
@@ -56,7 +57,7 @@ def _files(records: FileRecords) -> pd.DataFrame:
         rows += [] if parts else [row]
     table = pd.DataFrame(rows, columns=["file", "kind", "scan", "state", "reason", "measurement", "seen (UTC)", "hash"])
     table["reason"] = table["reason"].map(visible)
-    return table if table["scan"].any() else table.drop(columns="scan")
+    return table
 
 
 def _state_of(one: Measurement) -> str:
@@ -80,8 +81,7 @@ def _measurements(records: FileRecords, elements: tuple[str, ...]) -> pd.DataFra
         }
         for one in records.measured
     ]
-    table = pd.DataFrame(rows)
-    return table.drop(columns=[name for name in ("sample", "wafer", "file", "reason") if not table[name].any()])
+    return pd.DataFrame(rows)
 
 
 def _tables(records: FileRecords, elements: tuple[str, ...]) -> pd.DataFrame:
@@ -113,6 +113,11 @@ def _candidates(records: FileRecords, elements: tuple[str, ...]) -> pd.DataFrame
     )
 
 
+def _are(table: pd.DataFrame, states: Collection[str]) -> Mask:
+    """Return which rows of a table are in one of some states."""
+    return np.isin(table["state"].to_numpy(dtype=str), [*states])
+
+
 def _filtered(table: pd.DataFrame, *, key: str) -> pd.DataFrame:
     """Let a person choose by state and by text what of a table is shown, and return that."""
     left, right = st.columns([2, 1])
@@ -122,17 +127,17 @@ def _filtered(table: pd.DataFrame, *, key: str) -> pd.DataFrame:
             "State", list(counts), format_func=lambda state: f"{state} ({counts[state]})", key=f"{key} states"
         )
         if states:
-            table = table[table["state"].isin(states)]
+            table = table.loc[_are(table, states)]
     if text := right.text_input("Contains", key=f"{key} contains").lower():
         texts = table.astype(str).agg(" ".join, axis=1).str.lower()
-        table = table[texts.str.contains(text, regex=False)]
+        table = table.loc[texts.str.contains(text, regex=False)]
     return table
 
 
-def _show_table(campaign: CampaignSnapshot, table: pd.DataFrame, *, key: str) -> pd.Series | None:
+def _show_table(campaign: CampaignSnapshot, table: pd.DataFrame, *, key: str) -> dict[str, str] | None:
     """Show a table with its filters, offer it as CSV, and return the row that is chosen."""
     found = _filtered(table, key=key)
-    empty = [name for name in found if name != "state" and not found[name].astype(bool).any()]
+    empty = [name for name in found if name != "state" and not any(map(bool, found[name]))]
     shown = found.drop(columns=["hash", *empty], errors="ignore")
     event = st.dataframe(
         shown.head(SHOWN_ROWS),
@@ -153,7 +158,9 @@ def _show_table(campaign: CampaignSnapshot, table: pd.DataFrame, *, key: str) ->
         key=f"{key} csv",
     )
     rows = event["selection"]["rows"]
-    return found.iloc[rows[0]] if rows and rows[0] < len(found) else None
+    if not rows or rows[0] >= len(found):
+        return None
+    return {str(name): str(value) for name, value in found.iloc[rows[0]].items()}
 
 
 def _show_measurement(campaign: CampaignSnapshot, one: Measurement) -> None:
@@ -184,7 +191,7 @@ def _draw_measurement(campaign: CampaignSnapshot, one: Measurement) -> None:
     st.plotly_chart(picture, width="stretch", key=f"spectrum {one.id}")
 
 
-def _show_file(campaign: CampaignSnapshot, records: FileRecords, row: pd.Series) -> None:
+def _show_file(campaign: CampaignSnapshot, records: FileRecords, row: dict[str, str]) -> None:
     """Show what is known of a file: why it is where it is, and how it begins, or what was read from it."""
     st.markdown(f"**{plain(row['file'])}** · {row['state']}. {plain(row['reason'])}")
     if row["state"] == "quarantined":
@@ -216,7 +223,7 @@ def _show_trouble(campaign: CampaignSnapshot, records: FileRecords, files: pd.Da
         st.caption(f"`glassmap accept {folder} {one.id}` or `glassmap retract {folder} {one.id} --reason …` decides.")
     if len(flagged) > SHOWN_FLAGS:
         st.caption(f"And {len(flagged) - SHOWN_FLAGS} more, among the measurements.")
-    trouble = files[files["state"].isin(TROUBLE)]
+    trouble = files.loc[_are(files, TROUBLE)]
     if len(trouble):
         row = _show_table(campaign, trouble, key="to look at")
         if row is not None:
@@ -232,7 +239,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     records = _read(str(campaign.folder), marker(campaign.folder), campaign)
     elements, files = campaign.elements, _files(records)
     flagged = sum(one.reason != "" and one.state != "retracted" for one in records.measured)
-    n_trouble = flagged + int(files["state"].isin(TROUBLE).sum())
+    n_trouble = flagged + int(_are(files, TROUBLE).sum())
 
     def show_files() -> None:
         if (row := _show_table(campaign, files, key="files")) is not None:

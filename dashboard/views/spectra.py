@@ -28,7 +28,7 @@ def _show(campaign: CampaignSnapshot) -> None:
     if way == "by name":
         text = middle.text_input(
             "Alloy in at.%",
-            value=label(np.array(clicked), campaign.elements) if known else "",
+            value=label(np.array(clicked), campaign.elements) if known else _last(campaign, archive),
             placeholder=f"such as {_example(campaign.elements)}",
         )
         if text:
@@ -75,6 +75,13 @@ def _show_unseen(campaign: CampaignSnapshot, archive: SpectraArchive) -> None:
         picture = draw_parity(pairs, elements=campaign.elements, rule=rule)
         column.plotly_chart(picture, width="stretch", key=f"parity {pairs.figure.name}")
         column.caption(pairs.say())
+
+
+def _last(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> str:
+    """Return the alloy that was measured last, where none is held out to begin with; empty where none is known."""
+    if archive is None or archive.measured.hold_out.any() or not len(archive.measured.ids):
+        return ""
+    return label(archive.measured.compositions[-1], campaign.elements)
 
 
 def _example(elements: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """The page of files: what came of each, and why."""
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,10 +24,10 @@ def lab(tmp_path: Path) -> Path:
     (folder / "quarantine").mkdir()
     (folder / "quarantine" / f"broken-{hash_[:8]}.xy").write_bytes(REFUSED)
     with CampaignStore.amend(folder, person="ada") as store, store.transaction():
-        file = {"size": 1, "modified": 1, "kind": "scan"}
-        store.record_file("drop/edx.csv", **file | {"kind": "table"}, hash_="c", state="used", reason="1 sample.")
-        store.record_file("drop/both.xrdml", **file, hash_="b", state="used", measurement="r001-01")
-        store.record_file("drop/broken.xy", **file, hash_=hash_, state="quarantined", reason="Line 3: no numbers.")
+        drop = partial(store.record_file, size=1, modified=1)
+        drop("drop/edx.csv", hash_="c", kind="table", state="used", reason="1 sample.")
+        drop("drop/both.xrdml", hash_="b", kind="scan", state="used", measurement="r001-01")
+        drop("drop/broken.xy", hash_=hash_, kind="scan", state="quarantined", reason="Line 3: no numbers.")
         store.record_scan(DroppedScan("b", "first", state="used", measurement="r001-01"))
         store.record_scan(DroppedScan("b", "second", state="quarantined", reason="Too short."))
         row = SampleRow("drop/edx.csv", "s1", (0.2, 0.3, 0.5), "W1", {"rate": "high"}, 1.0, 2.0)

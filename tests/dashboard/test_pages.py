@@ -518,6 +518,7 @@ def test_notes_stand_beside_what_they_are_on(monkeypatch: pytest.MonkeyPatch, tm
         name = label(other, store.elements)
         note(store, "a <b>scratch</b>", measurement="r001-02")
         note(store, "brittle", alloy=name)
+        note(store, "a new target", round_=1)
     test = look(monkeypatch, tmp_path, "map")
     marked = {one.get("name"): one.get("text") for one in json.loads(test.get("plotly_chart")[0].proto.spec)["data"]}
     assert marked["noted on"] == ["brittle"] and "r001-02: a <b>scratch</b>" in marked["measured"]
@@ -525,6 +526,8 @@ def test_notes_stand_beside_what_they_are_on(monkeypatch: pytest.MonkeyPatch, tm
         test.session_state["alloy"] = tuple(shares)
         test.run()
         assert said in words(test) and silent not in words(test)
+    batch = words(look(monkeypatch, tmp_path, "batch"))
+    assert "a new target" in batch and "scratch" in batch and "brittle" not in batch
 
 
 def test_the_map_opens_with_the_best_candidate_and_its_spectrum_has_neighbours_that_were_learned_from(
