@@ -5,11 +5,12 @@ from typing import Literal
 
 from glassmap.agent.errors import MissingExtra
 
-Extra = Literal["flows", "dashboard", "dask"]
+Extra = Literal["flows", "dashboard", "dask", "http"]
 _MODULES: dict[Extra, tuple[str, ...]] = {  # what each brings that nothing else does; see pyproject.toml
     "flows": ("prefect", "tzlocal"),
     "dashboard": ("streamlit", "plotly"),
     "dask": ("distributed", "cryptography"),
+    "http": ("fastapi", "uvicorn"),
 }
 
 

@@ -60,3 +60,32 @@ def up(
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)  # said here and not in a log
         run_services(folders, home=home, port=port, dashboard_port=dashboard_port, at_once=at_once, say=say)
+
+
+@services.command("serve-api", ends=(ExitCode.BUSY,))
+def serve_api(
+    folders: Folders,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8710,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of this computer's.")] = "127.0.0.1",
+    token_file: Annotated[Path, typer.Option(help="Holds the token; made where there is none.")] = Path(
+        ".glassmap/api-token"
+    ),
+) -> None:
+    """Serve campaigns over HTTP to programs without glassmap: suggest, ingest, status, map. Ctrl-C ends it.
+
+    Example: `glassmap serve-api campaigns/co-v-zr`
+    """
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+    from glassmap.agent.extras import require_extras
+
+    with errors_in_words():
+        require_extras("http", needed_for="`glassmap serve-api`")
+        import uvicorn
+
+        from glassmap.flows.services.http_api import create_app, token_in
+
+        for folder in folders:
+            CampaignConfig.from_toml(folder / FILE_NAME)
+        app = create_app(folders, token=token_in(token_file))
+        say(f"Serving on http://{host}:{port}; the token is in {token_file}. Routes: http://{host}:{port}/openapi.json")
+        uvicorn.run(app, host=host, port=port, log_level="warning")

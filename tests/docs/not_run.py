@@ -8,6 +8,8 @@ NOT_RUN = {
     "pip": "needs a network",
     "python -m tests.benchmarks": "takes minutes to hours on measured data; tests/benchmarks has tests of its own",
     "glassmap up": "runs until it is stopped; tests/flows/services start it",
+    "glassmap serve-api": "runs until it is stopped; tests/flows/services serve a campaign",
+    "import json\nimport time\nfrom urllib": "asks a server; tests/flows/services run it against one",
     "glassmap dashboard": "runs until it is stopped; tests/dashboard start it",
     "glassmap status campaigns/co-v-zr --watch": "runs until it is stopped",
     "glassmap sweep": "LAMMPS takes hours; tests/simulation run it on few atoms",
