@@ -8,7 +8,7 @@ from glassmap.agent.errors import MissingExtra
 Extra = Literal["flows", "dashboard", "dask", "http"]
 _MODULES: dict[Extra, tuple[str, ...]] = {  # what each brings that nothing else does; see pyproject.toml
     "flows": ("prefect", "tzlocal"),
-    "dashboard": ("streamlit", "plotly"),
+    "dashboard": ("streamlit", "plotly", "reportlab"),
     "dask": ("distributed", "cryptography"),
     "http": ("fastapi", "uvicorn"),
 }

@@ -121,6 +121,15 @@ class CampaignSnapshot(NamedTuple):
         return "idle" if self.status.state == "running" and not self.status.is_advanced else self.status.state
 
 
+class Sources(NamedTuple):
+    """What a campaign's figures were made of, to be known again."""
+
+    seed: int
+    dataset: str  # file name of what is replayed; empty where nothing is
+    potential: str  # name or file name of what simulates; empty where nothing is simulated
+    fingerprint: str  # SHA-256 of the data, substrate or potential; empty where there is none
+
+
 class Unreadable(NamedTuple):
     """A campaign that has not begun, or can't be read."""
 
@@ -225,6 +234,14 @@ def read_used_alloys(folder: Path, *, check: bool) -> UsedAlloys:
     """Return the measurements that are used, held against their checksums or not."""
     with CampaignStore.read_only(folder) as store:
         return store.used_alloys(check=check)
+
+
+def read_sources(folder: Path) -> Sources:
+    """Return what a campaign's figures were made of."""
+    with CampaignStore.read_only(folder) as store:
+        config, fingerprint = store.config, store.fingerprint
+    names = (visible(Path(config["backend"].get(name) or "").name) for name in ("dataset", "potential"))
+    return Sources(config["seed"], *names, fingerprint)
 
 
 def read_wish_of(folder: Path) -> Wish:

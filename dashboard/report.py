@@ -1,6 +1,5 @@
 """A campaign's story in one file that needs nothing else: for a paper's supplement, or a colleague without the tool."""
 
-import math
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -16,12 +15,8 @@ from glassmap.agent.data.composition import label
 from glassmap.agent.maps.glass import P_GLASS, GlassRule
 from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
-from glassmap.agent.models.description import AS_PUBLISHED
-from glassmap.agent.outside_text import visible
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.peaks.measures import MSE
-from glassmap.agent.store.connection import DRIVER
-from glassmap.agent.store.notes import NOTED
 from glassmap.agent.store.records import LogLine
 from glassmap.agent.store.status import is_said_by, state_in_words
 from glassmap.dashboard.candidates import TOP_SHARE, as_text, candidates_of, say_table, table_of, top_alloys
@@ -36,15 +31,16 @@ from glassmap.dashboard.data import (
     read_last_archive,
     read_last_map,
     read_log,
+    read_sources,
     read_used_alloys,
     read_wafers,
     read_wish_of,
     rule_of,
 )
+from glassmap.dashboard.for_a_paper import alloys_of, bibtex_of, methods_of
 from glassmap.dashboard.held_out import Pairs, held_out_pairs, say_coverage, sure_to
 from glassmap.dashboard.learning import (
     PAPER,
-    UNKNOWN,
     expected_of,
     measures_of,
     published_for,
@@ -72,6 +68,8 @@ from glassmap.dashboard.plots.style import GREY, ORANGE, ORANGE_VEIL
 from glassmap.dashboard.plots.ternary import colour_range
 from glassmap.dashboard.plots.wafers import REACH_HEIGHT, draw_cloud, draw_disc, draw_reach, legend_of
 from glassmap.dashboard.reliability import evidence_of, say_kinds
+from glassmap.dashboard.report_pdf import write_pdf
+from glassmap.dashboard.tables import facts_of, notes_of, people_of, rounds_of
 from glassmap.dashboard.wafers import counts_of, discs_of, wafers_seen
 
 METHOD = "Xie et al., npj Comput. Mater. (2025), doi:10.1038/s41524-025-01753-9"
@@ -97,12 +95,13 @@ p.note { color: #808080; font-size: 0.85rem; }
 """
 
 
-def write_report(folder: Path, output: Path) -> list[Path]:
-    """Write a campaign's report, and its figures as PNG and SVG into a folder beside it.
+def write_report(folder: Path, output: Path, *, pdf: Path | None = None) -> list[Path]:
+    """Write a campaign's report; into a folder beside it its figures as PNG and SVG, and the measured alloys as CSV.
 
     Args:
         folder: Of the campaign.
         output: HTML file; its figures go to `NAME-figures`.
+        pdf: A PDF of the same, if it is wanted.
 
     Returns:
         The files, the report first.
@@ -113,7 +112,8 @@ def write_report(folder: Path, output: Path) -> list[Path]:
     """
     campaign = read_begun_campaign(folder)
     map_, archive = read_last_map(campaign), read_last_archive(campaign)
-    body = "\n".join(_sections(campaign, map_, archive, read_log(folder)))
+    log = read_log(folder)
+    body = "\n".join(_sections(campaign, map_, archive, log))
     title = escape(f"{campaign.name}: {'–'.join(campaign.elements)}")
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -121,7 +121,14 @@ def write_report(folder: Path, output: Path) -> list[Path]:
         f"<script>{get_plotlyjs()}</script></head><body><h1>{title}</h1>{body}</body></html>"
     )
     write_whole(output, page.encode())
-    return [output, *draw_pictures(campaign, output.with_name(f"{output.stem}-figures"), ("png", "svg"))]
+    beside = output.with_name(f"{output.stem}-figures")
+    pictures = draw_pictures(campaign, beside, ("png", "svg"))
+    alloys_of(campaign, archive).to_csv(beside / "measured-alloys.csv", index=False)
+    written = [output, *pictures, beside / "measured-alloys.csv"]
+    if pdf is not None:
+        write_pdf(campaign, pdf, log=log, pictures=[path for path in pictures if path.suffix == ".png"])
+        written.insert(1, pdf)
+    return written
 
 
 def _sections(
@@ -136,7 +143,7 @@ def _sections(
     else:
         state = "" if is_said_by(status.reason, status.state) else f"{state_in_words(status.state).capitalize()}. "
         yield f"<p><strong>{state}</strong>{rest}</p>"
-    yield _facts(campaign)
+    yield _table(facts_of(campaign))
     if campaign.curve:
         yield "<h2>Learning curve</h2>"
         yield from _learning(campaign, archive)
@@ -160,15 +167,23 @@ def _sections(
     if map_ is not None and archive is not None:
         yield from _how_sure(campaign, map_, archive)
     yield "<h2>Rounds</h2>"
-    yield _table(_rounds(campaign))
-    if status.notes:
+    yield _table(rounds_of(campaign))
+    if campaign.status.notes:
         yield "<h2>What people noted</h2>"
-        noted = [(one.time[:16].replace("T", " "), one.person, one.about, one.text) for one in status.notes]
-        yield _table(pd.DataFrame(noted, columns=["time (UTC)", "who", "on", "note"]).map(visible))
-    if decided := [line for line in log if line.person != DRIVER and line.event != NOTED]:
+        yield _table(notes_of(campaign))
+    if not (decided := people_of(log)).empty:
         yield "<h2>What people did</h2>"
-        yield _table(pd.DataFrame(decided, columns=["time", "who", "what", "about", "detail"]))
+        yield _table(decided)
+    yield from _for_a_paper(campaign, map_, archive)
     yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"
+
+
+def _for_a_paper(campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None) -> Iterator[str]:
+    sources, alloys = read_sources(campaign.folder), alloys_of(campaign, archive)
+    yield "<h2>For a paper</h2>"
+    yield f"<p>{escape(methods_of(campaign, sources, map_))}</p>"
+    yield f"<details><summary>The {len(alloys)} alloys that are used</summary>{_table(alloys)}</details>"
+    yield f"<details><summary>BibTeX</summary><pre>{escape(bibtex_of(sources))}</pre></details>"
 
 
 def _learning(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> Iterator[str]:
@@ -197,26 +212,6 @@ def _learning(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> Ite
         if measure.name in (MSE.name, DELTA_Q.name) and expected[measure]
     )
     yield f"<div class=panels>{''.join(f'<div>{_figure(figure)}</div>' for figure in figures[1:])}</div>"
-
-
-def _facts(campaign: CampaignSnapshot) -> str:
-    settings, stop, used, status = campaign.settings, campaign.settings.stop, campaign.used, campaign.status
-    rows = {
-        "system": f"{'–'.join(campaign.elements)}, grid of {settings.step_at_pct} at.%",
-        **({"held at": f"{settings.held}: so are plans and maps. {status.unlearned}".strip()} if settings.held else {}),
-        **({"planned next": campaign.planned_elsewhere} if campaign.planned_elsewhere else {}),
-        "measured by": campaign.source or settings.backend,
-        "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
-        "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",
-        "stop rule": f"once {stop.words}; at most {stop.max_rounds} rounds",
-        "used": f"{used.spectra} spectra in {used.rounds} rounds"
-        + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
-        **({"samples of one alloy": status.mixture} if status.mixture else {}),
-        **({"first peaks": status.misplaced} if status.misplaced else {}),
-    }
-    if campaign.checkpoints:
-        rows["last model"] = list(campaign.checkpoints.values())[-1].stem
-    return _table(pd.DataFrame(rows.items(), columns=["", " "]))
 
 
 def _map(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive | None) -> Iterator[str]:
@@ -336,21 +331,6 @@ def _example(campaign: CampaignSnapshot, archive: SpectraArchive, row: int) -> g
         bands,
         residual=measured - view.mean,
     )
-
-
-def _rounds(campaign: CampaignSnapshot) -> pd.DataFrame:
-    measures = measures_of(campaign.curve)
-    rows = [
-        {
-            "round": point.round,
-            "spectra": point.spectra,
-            **{measure.label: measure.say(*point.hold_out.get(measure.name, UNKNOWN)) for measure in measures},
-            "one sample": "–" if math.isnan(point.mse_sample) else f"{point.mse_sample:.3g}",
-            "decision": campaign.decisions[point.round].reason if point.round in campaign.decisions else "",
-        }
-        for point in campaign.curve
-    ]
-    return pd.DataFrame(rows)
 
 
 def _table(table: pd.DataFrame) -> str:

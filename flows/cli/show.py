@@ -41,10 +41,15 @@ def dashboard(
 def report_(
     folder: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file.")] = Path("report.html"),
+    pdf: Annotated[
+        Path | None, typer.Option("--pdf", help="Also write it to this file, to be printed or sent.")
+    ] = None,
 ) -> None:
-    """Write a campaign's story and figures into one HTML file, and the figures beside it as PNG and SVG; reads only.
+    """Write a campaign's story and figures into one HTML file; beside it figures as PNG and SVG, and the alloys.
 
-    Example: `glassmap report campaigns/co-v-zr -o co-v-zr.html`
+    It ends with a paragraph on the methods, the list of measured alloys and BibTeX. Reads only.
+
+    Example: `glassmap report campaigns/co-v-zr -o co-v-zr.html --pdf co-v-zr.pdf`
     """
     from glassmap.agent.extras import require_extras
 
@@ -52,7 +57,7 @@ def report_(
         require_extras("dashboard", needed_for="`glassmap report`")
         from glassmap.dashboard.report import write_report
 
-        for path in write_report(folder, output):
+        for path in write_report(folder, output, pdf=pdf):
             say(f"Written: {path}")
 
 

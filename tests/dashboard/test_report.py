@@ -24,8 +24,11 @@ def test_the_report_is_one_file_that_needs_nothing_else(replayed: Path, tmp_path
     assert (
         "A sample is the mean and as far off" in page and "With `--preset paper` it would be 5 conditional GANs" in page
     )
+    assert "For a paper" in page and "@article{xie2025" in page
     names = {path.name for path in (tmp_path / "r-figures").iterdir()}
-    assert names == {f"{Path(name).stem}.{ending}" for name in [*PICTURES, "wafers.png"] for ending in ("png", "svg")}
+    assert names == {"measured-alloys.csv"} | {
+        f"{Path(name).stem}.{ending}" for name in [*PICTURES, "wafers.png"] for ending in ("png", "svg")
+    }
 
 
 @pytest.mark.usefixtures("pictures_unseen")
