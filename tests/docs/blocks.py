@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -76,7 +76,7 @@ class Page:
 
     prepare: Callable[[Path], None] = usual
     """Fills the empty folder that the reader begins in."""
-    after: list[tuple[str, Callable[[Path], None]]] = field(default_factory=list)
+    after: Sequence[tuple[str, Callable[[Path], object]]] = field(default_factory=list)
     """What people, diffractometers and the like do after a command, in order, each once: how the command begins, what
     they do. A page that runs a command twice names what comes between."""
     edits: Mapping[str, str] = field(default_factory=dict)
