@@ -24,6 +24,7 @@ from glassmap.dashboard.live import (
     sentences_of,
     watch,
 )
+from glassmap.dashboard.notes import show_notes
 from glassmap.dashboard.thumbnail import Thumbnail, draw_thumbnail
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
@@ -119,6 +120,7 @@ def _show_figures(campaign: CampaignSnapshot) -> None:
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
     st.markdown("  \n".join(lines))
+    show_notes(campaign.status.notes[-1:])
     with st.container(horizontal=True):
         for page, is_there in (("map", campaign.map), ("progress", campaign.curve), ("batch", campaign.awaited)):
             if is_there:

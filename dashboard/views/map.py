@@ -342,4 +342,8 @@ def _show(campaign: CampaignSnapshot) -> None:
     _candidates(campaign, map_)
 
 
-_show(chosen(lambda campaign: (campaign.map, campaign.archive, campaign.round_at_work, campaign.state)))
+_show(
+    chosen(
+        lambda campaign: (campaign.map, campaign.archive, campaign.round_at_work, campaign.state, campaign.status.notes)
+    )
+)

@@ -20,6 +20,7 @@ from glassmap.dashboard.data import (
 )
 from glassmap.dashboard.learning import measures_of, say_hold_out
 from glassmap.dashboard.live import chosen, plain
+from glassmap.dashboard.notes import show_notes
 
 SHOWN_CHANGES = 30  # rounds whose maps are compared; each costs reading two files
 DECIDED = {"continue": "go on", "converged": "converged", "exhausted": "budget spent"}
@@ -80,6 +81,9 @@ def _rounds(campaign: CampaignSnapshot) -> None:
         st.markdown("**What was decided, and why**")
     for round_, decision in sorted(campaign.decisions.items(), reverse=True):
         st.markdown(f"Round {round_}: {plain(decision.reason)}")
+    if campaign.status.notes:
+        st.markdown("**What people noted**")
+        show_notes(campaign.status.notes[::-1])
 
 
 def _table(rows: list[dict[str, Any]], *, key: str) -> None:

@@ -88,4 +88,4 @@ def _example(elements: tuple[str, ...]) -> str:
     return label(np.full(len(elements), 1 / len(elements)), elements)
 
 
-_show(chosen(lambda campaign: (campaign.map, campaign.archive)))
+_show(chosen(lambda campaign: (campaign.map, campaign.archive, campaign.status.notes)))

@@ -528,6 +528,9 @@ def test_notes_stand_beside_what_they_are_on(monkeypatch: pytest.MonkeyPatch, tm
         assert said in words(test) and silent not in words(test)
     batch = words(look(monkeypatch, tmp_path, "batch"))
     assert "a new target" in batch and "scratch" in batch and "brittle" not in batch
+    assert "a new target" in words(look(monkeypatch, tmp_path, "campaigns")), "the last"
+    rounds = words(look(monkeypatch, tmp_path, "rounds"))
+    assert all(text in rounds for text in ("scratch", "brittle", "a new target"))
 
 
 def test_the_map_opens_with_the_best_candidate_and_its_spectrum_has_neighbours_that_were_learned_from(
