@@ -24,6 +24,20 @@ MENU = {
     "Results": ["results"],
 }
 
+TITLES = {  # in the menu, of pages that are called by what they tell
+    "export": "Results for other programs",
+    "operations": "Schedules, budgets, backups",
+    "cluster": "A cluster",
+    "networks": "The model",
+    "planning": "Planning and stopping",
+    "architecture": "Architecture",
+    "wafers": "Sputtered wafers",
+    "quaternaries": "Quaternary systems",
+    "store": "The store",
+    "delta-q": "Δq",
+    "reading-the-map": "Reading the map, with doubt",
+}
+
 project, author, release = "glassmap", "the authors of glassmap", glassmap.__version__
 project_copyright = ""
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -44,7 +58,11 @@ def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
     """Give the first page the menu, and the page of the API what docstrings say."""
     if name == "index":
         for caption, pages in MENU.items():
-            there = [page for page in pages if (HERE / f"{page}.md").exists()]
+            there = [
+                f"{TITLES[page]} <{page}>" if page in TITLES else page
+                for page in pages
+                if (HERE / f"{page}.md").exists()
+            ]
             source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *there, "```", ""])
     if name == "api":
         for one in glassmap.__all__:
