@@ -19,7 +19,7 @@ MENU = {
         *("instruments", "signals", "reading-the-map", "dashboard", "export", "wafers", "quaternaries"),
         *("operations", "gpu", "cluster", "http", "extend"),
     ],
-    "Reference": ["campaign-file", "commands", "python", "api", "formats", "store", "exit-codes"],
+    "Reference": ["campaign-file", "commands", "python", "api", "formats", "store", "exit-codes", "licences"],
     "Explanation": ["method", "delta-q", "networks", "planning", "glossary", "architecture"],
     "Results": ["results"],
 }

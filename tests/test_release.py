@@ -43,7 +43,9 @@ def test_nothing_of_the_core_is_copyleft():
     assert len(names) > 40 and {"torch", "sympy", "httpx", "certifi"} <= names
     for name in names:
         is_of_cuda = name.startswith("nvidia-")  # NVIDIA's own, which torch brings where it is built for its GPUs
-        assert is_of_cuda or FREE.search(licence(name)) and not COPYLEFT.search(licence(name)), f"{name}: {licence(name)}"
+        assert is_of_cuda or (FREE.search(licence(name)) and not COPYLEFT.search(licence(name))), (
+            f"{name}: {licence(name)}"
+        )
 
 
 def test_the_page_of_licences_lists_every_library_that_is_asked_for():
