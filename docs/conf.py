@@ -73,6 +73,8 @@ def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
 def _documented(name: str) -> list[str]:
     """Return what has autodoc tell of a public name; fields of settings stand on the page of the campaign file."""
     value = getattr(glassmap, name)
+    if isinstance(value, dict):
+        return [f".. py:data:: glassmap.{name}", "", f"   By name: {', '.join(f'`{key}`' for key in value)}."]
     if not isinstance(value, type):
         return [f".. autofunction:: glassmap.{name}"]
     return [f".. autoclass:: glassmap.{name}", *([] if issubclass(value, BaseModel) else ["   :members:"])]
