@@ -474,6 +474,9 @@ class Map(NamedTuple):
         return extrapolated_share(self.values("known"))
 
 
+NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
+
+
 class Slice(NamedTuple):
     """A ternary cut through a map of more elements."""
 

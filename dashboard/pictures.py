@@ -21,6 +21,7 @@ from glassmap.agent.maps.knowledge import say_extrapolated
 from glassmap.agent.maps.spectra_archive import SpectraArchive
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.dashboard.data import (
+    NEAR_SLICE_AT_PCT,
     CampaignSnapshot,
     Map,
     Slice,
@@ -36,12 +37,14 @@ from glassmap.dashboard.data import (
 from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.learning import expected_of, measures_of, say_trend
 from glassmap.dashboard.plots.for_print import (
+    PrintedSlice,
     band_about,
     draw_examples,
     draw_learning_curve,
     draw_parity,
     draw_peak_maps,
     draw_reliability,
+    draw_slices,
     draw_wafers,
     save,
 )
@@ -50,6 +53,8 @@ from glassmap.dashboard.reliability import evidence_of
 from glassmap.dashboard.wafers import discs_of, wafers_seen
 
 Format = Literal["png", "svg"]
+SLICES = 4  # of a map of four elements
+SMALLEST_SLICE = 10  # alloys
 MOST_DISCS = 12  # wafers whose points are drawn
 
 
@@ -84,12 +89,14 @@ def picture_of_curve(campaign: CampaignSnapshot) -> Figure:
 
 
 def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format] = ("png",)) -> list[Path]:
-    """Draw the last maps of the peak figures beside the measured ones; nothing without a map of a ternary.
+    """Draw the last maps of the peak figures, of a ternary beside the measured ones, of four elements as slices.
+
+    Nothing is drawn without a map, or of another number of elements.
 
     Raises:
         ModelError: If the last map is missing or damaged.
     """
-    if len(campaign.elements) != 3 or campaign.map is None or (archive := read_last_archive(campaign)) is None:
+    if len(campaign.elements) not in (3, 4) or campaign.map is None or (archive := read_last_archive(campaign)) is None:
         return []
     maps = {campaign.settings.held: campaign.map} | campaign.other_maps
     paths: list[Path] = []
@@ -98,7 +105,7 @@ def draw_maps(campaign: CampaignSnapshot, folder: Path, formats: Sequence[Format
         map_ = read_map_of(campaign, round_, path)
         for column in columns_to_draw(campaign, map_, archive):
             name = "p-glass" if column == P_GLASS else f"{column.replace('_', '-')}-map"
-            page = picture_of_map(campaign, map_, archive, column, held=held)
+            page = _picture_of_all(campaign, map_, archive, column, held)
             paths += _saved(page, folder, f"{name}{ending}", formats)
     return paths
 
@@ -109,19 +116,19 @@ def picture_of_last_map(
     """Return one column of a campaign's newest map, drawn.
 
     Args:
-        campaign: Of three elements.
+        campaign: Of three elements, or of four, whose slices are drawn.
         found: Round and file of the map.
         column: Of `columns_to_draw`; the first of them by default.
         held: The process variables that the map is held at, in words.
 
     Raises:
         ModelError: If its file is missing or damaged, the map has no such column, or it is of other than three
-            elements.
+            or four elements.
     """
-    if len(campaign.elements) != 3:
+    if len(campaign.elements) not in (3, 4):
         raise ModelError(
-            f"A map is drawn of three elements, got {len(campaign.elements)}. Take its table, `Campaign.map`, or look "
-            f"at it with `glassmap dashboard {campaign.folder}`."
+            f"A map is drawn of three or four elements, got {len(campaign.elements)}. Take its table, "
+            f"`Campaign.map`, or look at it with `glassmap dashboard {campaign.folder}`."
         )
     map_, archive = read_map_of(campaign, *found), read_last_archive(campaign)
     if archive is None:
@@ -129,7 +136,13 @@ def picture_of_last_map(
     drawn = columns_to_draw(campaign, map_, archive)
     if column is not None and column not in drawn:
         raise ModelError(f"A map is drawn of {', '.join(drawn)}, got {column!r}.")
-    return picture_of_map(campaign, map_, archive, column or drawn[0], held=held)
+    return _picture_of_all(campaign, map_, archive, column or drawn[0], held)
+
+
+def _picture_of_all(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive, column: str, held: str) -> Figure:
+    if len(campaign.elements) == 3:
+        return picture_of_map(campaign, map_, archive, column, held=held)
+    return picture_of_slices(campaign, map_, archive, column, held=held)
 
 
 def columns_to_draw(campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive) -> list[str]:
@@ -189,6 +202,55 @@ def picture_of_map(
         title=title if everywhere is not None else fill(title, 80),
         failure=failure,
         boundary=boundary and boundary.of(rows),
+    )
+
+
+def picture_of_slices(
+    campaign: CampaignSnapshot, map_: Map, archive: SpectraArchive, column: str, *, held: str = ""
+) -> Figure:
+    """Return one column of a map of four elements, drawn as ternary slices at some shares of the last.
+
+    Args:
+        campaign: Of four elements.
+        map_: Of it.
+        archive: Of the same round.
+        column: Of `columns_to_draw`.
+        held: The process variables that the map is held at, in words.
+    """
+    last, learned = campaign.elements[3], ~archive.measured.hold_out
+    levels, counts = np.unique(map_.compositions[:, 3].round(6), return_counts=True)
+    levels = levels[counts >= SMALLEST_SLICE] if (counts >= SMALLEST_SLICE).any() else levels[:1]
+    shown = levels[np.unique(np.linspace(0, len(levels) - 1, SLICES).round().astype(int))]
+    mine = map_.measured(archive.measured.figures, column)
+    boundary, slices = boundary_over(campaign, map_, column), list[PrintedSlice]()
+    for level in shown.tolist():
+        rows = np.abs(map_.compositions[:, 3] - level) < 1e-5
+        near = learned & (100 * np.abs(archive.measured.compositions[:, 3] - level) <= NEAR_SLICE_AT_PCT)
+        slices.append(
+            PrintedSlice(
+                f"{100 * level:g} at.% {last}, {rows.sum()} alloys",
+                (map_.compositions[rows][:, :3], map_.values(column)[rows]),
+                map_.values("known")[rows],
+                boundary and boundary.of(rows),
+                (archive.measured.compositions[near][:, :3], None if mine is None else mine[near]),
+            )
+        )
+    words = {P_GLASS: "P(glass)"} | {figure.name: f"{figure.label} of the first peak" for figure in FIGURES}
+    failure = say_failure(campaign.status.peaks_found)
+    title = (
+        f"{_title(campaign)}{held and f', generated at {held}'}: {words[column]}, learned from {learned.sum()} spectra"
+    )
+    if boundary and not failure:
+        title += f"\n{say_glass(map_.glass)} by {map_.rule.say()}"
+    return draw_slices(
+        slices,
+        quantity=QUANTITIES[column],
+        elements=campaign.elements[:3],
+        limits=colour_limits(map_, archive, column),
+        extrapolated=say_extrapolated(map_.extrapolated),
+        near=f"learned from, within {NEAR_SLICE_AT_PCT:g} at.% {last} of the slice",
+        title=title,
+        failure=failure,
     )
 
 

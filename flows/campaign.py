@@ -260,7 +260,7 @@ class Campaign:
         return picture_of_curve(campaign)
 
     def plot_map(self, column: str | None = None, *, held: Held | None = None) -> Figure:
-        """The last map, drawn: of three elements, beside what was measured.
+        """The last map, drawn: of three elements beside what was measured, of four as slices at shares of the last.
 
         Args:
             column: What of it, such as `delta_q`, `q1` or `p_glass`; by default P(glass), or Δq where it can't be said
@@ -270,7 +270,7 @@ class Campaign:
         Raises:
             StoreError: If there is no map yet.
             ModelError: If its file was removed or is damaged, the map has no such column, or it is of g(r) or of other
-                than three elements.
+                than three or four elements.
         """
         from glassmap.dashboard.data import read_begun_campaign
         from glassmap.dashboard.pictures import picture_of_last_map

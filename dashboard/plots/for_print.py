@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -50,6 +50,7 @@ from glassmap.dashboard.plots.ternary import (
     TICK_LABEL_EMS,
     TITLE_EMS,
     Boundary,
+    Cells,
     TernaryAxis,
     axes_of,
     colours_of,
@@ -176,17 +177,7 @@ def draw_peak_maps(
     page = Page(figsize=(12 if measured else 7.6, 6 if measured else 6.6), layout="constrained")
     panels = page.subplots(1, 2 if measured else 1, squeeze=False)[0]
     left, (compositions, values) = panels[0], generated
-    cells = paint(compositions, colours_of(values, limits, quantity.colours), known == 0, boundary=boundary)
-    left.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
-    left.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
-    for contour in cells.contours:
-        wide, thin = (3, 1.4) if contour.is_strong else (1.8, 0.7)
-        for line, dash in ((contour.inside, "-"), (contour.outside, (0, (3, 2)))):
-            left.plot(*line.T, color="white", linewidth=wide)
-            left.plot(*line.T, color="black", linewidth=thin, linestyle=dash)
-    dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
-    inks = "white" if learned[1] is None else colours_of(learned[1], limits, quantity.colours) / 255
-    left.scatter(*positions(learned[0]).T, s=24, c=inks, **dots)
+    cells = _paint_map(left, generated, learned, quantity, limits, known, boundary)
     if len(flagged):
         flag = {"marker": "^", "facecolors": _RED, "edgecolors": "white", "linewidths": 1.0}
         left.scatter(*positions(flagged).T, s=190, zorder=2.9, clip_on=False, **flag)
@@ -228,6 +219,97 @@ def draw_peak_maps(
     page.legend(keys, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
     return page
+
+
+class PrintedSlice(NamedTuple):
+    """A ternary slice of a map of more elements, as it is drawn."""
+
+    caption: str
+    generated: tuple[Compositions, PerSample]  # shares of the three elements that vary `(n, 3)`, and the figure
+    known: PerSample  # 0 where the model extrapolates
+    boundary: Boundary | None
+    learned: tuple[Compositions, PerSample | None]  # what lies near it, as `generated`
+
+
+def draw_slices(
+    slices: Sequence[PrintedSlice],
+    *,
+    quantity: Quantity,
+    elements: Sequence[str],
+    limits: tuple[float, float],
+    extrapolated: str,
+    near: str,
+    title: str,
+    failure: str,
+) -> Figure:
+    """Draw ternary slices of the map of a figure of four elements, on one colour scale.
+
+    Args:
+        slices: At least one.
+        quantity: Which it is.
+        elements: Top, left, right corner of each.
+        limits: Of the colours.
+        extrapolated: As of `draw_peak_maps`.
+        near: What is marked, such as "learned from, within 2 at.% of the slice".
+        title: Above all.
+        failure: As of `draw_peak_maps`.
+    """
+    columns = min(2, len(slices))
+    rows = -(-len(slices) // columns)
+    page = Page(figsize=(5.6 * columns + 0.8, 5.4 * rows + 1), layout="constrained")
+    panels = page.subplots(rows, columns, squeeze=False).flatten()
+    for panel in panels[len(slices) :]:
+        panel.set_axis_off()
+    boundary = None
+    for panel, one in zip(panels, slices, strict=False):
+        cells = _paint_map(panel, one.generated, one.learned, quantity, limits, one.known, one.boundary)
+        boundary = one.boundary if cells.contours else boundary
+        _draw_ternary_axes(panel, axes_of(elements, 100 * float(one.generated[0][0].sum())))
+        panel.set_title(one.caption, pad=24, parse_math=False)
+    scale = ScalarMappable(Normalize(*limits), LinearSegmentedColormap.from_list("map", quantity.colours))
+    page.colorbar(scale, ax=list(panels), shrink=0.75, label=quantity.label)
+    keys, names = list[Artist](), list[str]()
+    if any(len(one.learned[0]) for one in slices):
+        ink = quantity.colours[len(quantity.colours) // 4]
+        keys.append(Line2D([], [], marker="o", color="none", markerfacecolor=ink, markeredgecolor="black"))
+        names.append(near)
+    if extrapolated:
+        keys.append(Patch(facecolor="none", edgecolor=_GREY, hatch="////", linewidth=0))
+        names.append(extrapolated)
+    if any(np.isnan(one.generated[1]).any() for one in slices):
+        keys.append(Patch(facecolor=NO_PEAK))
+        names.append("no trustworthy first peak")
+    if boundary is not None:
+        keys.append(Line2D([], [], color="black", linewidth=1.4))
+        names.append(f"{boundary.name}; dashed: extrapolated")
+    page.legend(keys, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    page.suptitle(f"{title}\n{failure}".strip(), color=_RED if failure else None, parse_math=False)
+    return page
+
+
+def _paint_map(
+    axes: Axes,
+    generated: tuple[Compositions, PerSample],
+    learned: tuple[Compositions, PerSample | None],
+    quantity: Quantity,
+    limits: tuple[float, float],
+    known: PerSample,
+    boundary: Boundary | None,
+) -> Cells:
+    """Paint a figure of a ternary or a slice, and on top in the same colours what was learned from."""
+    compositions, values = generated
+    cells = paint(compositions, colours_of(values, limits, quantity.colours), known == 0, boundary=boundary)
+    axes.imshow(cells.image, extent=(0, 1, 0, HEIGHT), interpolation="antialiased", zorder=0)
+    axes.plot(*cells.hatch.T, color=_GREY, linewidth=0.6)
+    for contour in cells.contours:
+        wide, thin = (3, 1.4) if contour.is_strong else (1.8, 0.7)
+        for line, dash in ((contour.inside, "-"), (contour.outside, (0, (3, 2)))):
+            axes.plot(*line.T, color="white", linewidth=wide)
+            axes.plot(*line.T, color="black", linewidth=thin, linestyle=dash)
+    dots = {"edgecolors": "black", "linewidths": 0.9, "zorder": 3, "clip_on": False}
+    inks = "white" if learned[1] is None else colours_of(learned[1], limits, quantity.colours) / 255
+    axes.scatter(*positions(learned[0]).T, s=24, c=inks, **dots)
+    return cells
 
 
 def draw_wafers(

@@ -20,7 +20,15 @@ from glassmap.agent.shapes import Compositions, Mask
 from glassmap.agent.store.records import UsedAlloys
 from glassmap.dashboard.alloy import request_command, show_figures, show_spectra
 from glassmap.dashboard.candidates import NUMBERS, TOP_SHARE, say_table, table_of, top_alloys
-from glassmap.dashboard.data import CampaignSnapshot, Map, Slice, boundary_over, colour_limits, measured_values
+from glassmap.dashboard.data import (
+    NEAR_SLICE_AT_PCT,
+    CampaignSnapshot,
+    Map,
+    Slice,
+    boundary_over,
+    colour_limits,
+    measured_values,
+)
 from glassmap.dashboard.downloads import downloads_of
 from glassmap.dashboard.live import (
     archive_now,
@@ -40,7 +48,6 @@ LEVELS = {"possibly": POSSIBLY, "likely": LIKELY, "surely": SURELY}  # how sure 
 DOWNLOAD = ":material/download:"
 TERNARY = "ternary"  # key of the picture
 BEST = 3  # candidates that one asks for together
-NEAR_SLICE_AT_PCT = 2.0  # measured alloys this near a slice are marked on it
 
 
 def _known_glasses(elements: tuple[str, ...]) -> tuple[Compositions, list[str]]:

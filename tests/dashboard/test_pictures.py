@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from glassmap.agent.config.space import SpectrumConfig
 from glassmap.agent.data.dataset import read_dataset
-from glassmap.agent.errors import StoreError
+from glassmap.agent.errors import ModelError, StoreError
 from glassmap.agent.peaks.batched import measure_peaks
 from glassmap.agent.peaks.figures import DELTA_Q, FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -29,6 +29,7 @@ from glassmap.dashboard.held_out import held_out_pairs, say_coverage
 from glassmap.dashboard.pictures import draw_held_out_figures, draw_how_sure, draw_maps
 from glassmap.dashboard.plots.for_print import band_about, draw_flagged, draw_generated, draw_learning_curve, save
 from glassmap.dashboard.plots.quantities import QUANTITIES
+from glassmap.flows.campaign import Campaign
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import write_campaign
@@ -154,3 +155,17 @@ def test_a_map_s_colours_end_alike_in_print_and_on_the_page_whatever_was_measure
     values = measured_values(map_, archive, ["r001-02", "newer"], DELTA_Q.name)
     assert values is not None and np.isfinite(values).tolist() == [True, False]
     assert measured_values(map_, archive, ["r001-02"], "distance") is None
+
+
+def test_a_map_of_four_elements_is_drawn_as_slices_and_of_five_not_at_all(campaigns: Path, tmp_path: Path):
+    page = Campaign(campaigns / "quaternary").plot_map("delta_q")
+    captions = [axes.get_title() for axes in page.axes]
+    map_ = read_last_map(read_begun_campaign(campaigns / "quaternary"))
+    assert map_ is not None
+    for caption in filter(None, captions):
+        level, alloys = map(float, re.fullmatch(r"([\d.]+) at.% Ti, (\d+) alloys", caption).groups())
+        assert np.isclose(map_.compositions[:, 3], level / 100).sum() == alloys
+    assert len([*filter(None, captions)]) > 1 and "learned from" in page.get_suptitle()
+    with pytest.raises(ModelError, match="three or four elements, got 5"):
+        Campaign(campaigns / "quinary").plot_map()
+    assert draw_maps(read_begun_campaign(campaigns / "quinary"), tmp_path) == []
