@@ -66,6 +66,12 @@ def lab_fingerprint(folder: Path) -> dict[str, Any]:
 
 
 def test_kills_lose_nothing_and_order_nothing_twice(tmp_path: Path):
+    def begin(folder: Path) -> Path:
+        write_campaign(folder)
+        edit(folder, f"max_rounds = {ROUNDS}", "max_rounds = 4")  # the kills strike the first of them
+        (folder / "drop").mkdir()
+        return folder
+
     def lives(folder: Path, kills: int, rng: np.random.Generator) -> int:
         """Run to the end, delivering between two lives; returns how often it was killed."""
         killed = 0
@@ -84,13 +90,11 @@ def test_kills_lose_nothing_and_order_nothing_twice(tmp_path: Path):
             if child.exitcode == 0 and not deliver_all(folder):
                 return killed
 
-    expected = write_campaign(tmp_path / "untouched")
-    (expected / "drop").mkdir()
+    expected = begin(tmp_path / "untouched")
     lives(expected, 0, np.random.default_rng(0))
     total = 0
     while total < KILLS:
-        folder = write_campaign(tmp_path / "killed")
-        (folder / "drop").mkdir()
+        folder = begin(tmp_path / "killed")
         total += lives(folder, KILLS - total, np.random.default_rng(total))
         assert lab_fingerprint(folder) == lab_fingerprint(expected)
         assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
