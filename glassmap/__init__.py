@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from glassmap.flows.campaign import Campaign
     from glassmap.flows.planner import Planner
 
-__version__ = "0.8.0"  # of the package as well; stores, workers and shards of a map compare it
+__version__ = "0.9.0"  # of the package as well; stores, workers and shards of a map compare it
 
 __all__ = [
     "BASELINES",
