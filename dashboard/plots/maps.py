@@ -191,6 +191,7 @@ def frame_ternary(elements: Sequence[str], cells: Cells, *, total_at_pct: float 
     figure.update_layout(
         margin={"l": 28, "r": 28, "t": 10, "b": 122},
         legend={"y": 1.0, "font": {"size": 12}, "itemclick": False},
+        modebar={"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},  # beside the legend, not over it
         clickmode="event+select",
         dragmode=False,
     )

@@ -313,7 +313,7 @@ def _picture(campaign: CampaignSnapshot, map_: Map, alloy: tuple[float, ...] | N
         if campaign.planned_elsewhere:
             st.caption(f"The next batch is planned in another space than this: {plain(campaign.planned_elsewhere)}.")
         has_picture = cut is not None or len(campaign.elements) == 3
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, gap="xsmall"):
             for one in downloads_of(campaign, map_, archive_now(campaign), quantity, cut=cut, has_picture=has_picture):
                 st.download_button(
                     one.label, one.make, one.name, one.mime, help=one.about, on_click="ignore", icon=DOWNLOAD

@@ -1,9 +1,13 @@
 """The page of files: what came of each, and why."""
 
+import json
+import re
+from base64 import b64decode
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glassmap.agent.store.campaign_store import CampaignStore
@@ -104,3 +108,22 @@ def test_a_campaign_without_files_shows_what_was_measured(monkeypatch: pytest.Mo
     assert test.segmented_control(key="what").value == "measurements" and len(test.dataframe[0].value) == 15
     test.segmented_control(key="what").set_value("to look at").run()
     assert "Nothing: every file is used" in words(test)
+
+
+def test_a_row_that_is_chosen_says_why_a_file_is_set_aside_and_draws_what_a_measurement_is(
+    monkeypatch: pytest.MonkeyPatch, lab: Path
+):
+    monkeypatch.setattr("streamlit.dataframe", lambda table, **_: {"selection": {"rows": [0], "columns": []}})
+    test = look(monkeypatch, lab, "files")
+    assert "**drop/broken.xy** · quarantined. Line 3: no numbers." in words(test)
+    assert test.code[0].value == "1.0 3\n1.1 4\nabc\\x1b"
+    test.segmented_control(key="what").set_value("measurements").run()
+    assert re.search(r"\*\*r001-04, Zr\S+\*\* · used\.", words(test)) and not test.exception
+    drawn = json.loads(test.get("plotly_chart")[0].proto.spec)["data"]
+    assert [one["name"] for one in drawn][-2:] == ["generated there", "measured"]
+    assert np.allclose(decoded(drawn[-1]["y"]), decoded(drawn[-2]["y"]), atol=0.1), "the halo is both"
+
+
+def decoded(values: dict[str, str]) -> np.ndarray:
+    """Numbers as plotly sends them."""
+    return np.frombuffer(b64decode(values["bdata"]), values["dtype"])
