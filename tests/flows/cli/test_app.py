@@ -1,6 +1,5 @@
 import csv
 import math
-import re
 import subprocess
 import sys
 import time
@@ -329,15 +328,6 @@ def test_the_help_of_every_command_has_an_example(words: list[str]):
     result = glassmap(*words, "--help")
     assert result.exit_code == 0
     assert f"Example: glassmap {' '.join(words)}" in " ".join(result.output.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_command_is_named_in_the_documents(words: list[str]):
-    root = Path(__file__).parents[3]
-    texts = [path.read_text() for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))]
-    in_code = {code for text in texts for code in re.findall(r"`([^`\n]+)`|^(glassmap .+)$", text, re.MULTILINE)}
-    named = {word for pair in in_code for code in pair if (word := code.removeprefix("glassmap ").split(" ")[0])}
-    assert words[0] in named
 
 
 def test_all_commands_are_found():
