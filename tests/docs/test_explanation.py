@@ -130,3 +130,10 @@ def test_the_page_of_the_store_has_every_table_and_column_and_no_other():
         name, rows = section.splitlines()[0].strip("`"), re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
         told[name] = {column for row in rows for column in re.findall(r"`(\w+)`", row)}
     assert told == there
+
+
+def test_the_readme_repeats_the_first_table_of_the_results_as_it_stands():
+    rows = {row[0]: row for row in rows_below("results.md", "In one table")}
+    readme = (ROOT / "README.md").read_text().splitlines()
+    repeated = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme if line.startswith("| ")]
+    assert all(row == rows[row[0]] for row in repeated if row[0] in rows)
