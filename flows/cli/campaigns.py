@@ -295,10 +295,12 @@ def _replay_config(
 ) -> "CampaignConfig":
     """The replay of a data set over the whole 1 at.% grid of its elements, and over the range that its scans say.
 
-    A campaign that has begun keeps its range; its scans aren't looked at again.
+    A campaign that has begun keeps its range; its scans aren't looked at again. A new one over 2θ has as many points as
+    its scans, but for the published network, which has the paper's.
     """
     from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
     from glassmap.agent.data.dataset import read_dataset
+    from glassmap.agent.data.spectrum import STANDARD_POINTS
     from glassmap.agent.store.connection import FILE_NAME as STORE_NAME
 
     backend = {"kind": "replay", "dataset": dataset.resolve(), "hold_out": hold_out, "where": where}
@@ -312,6 +314,10 @@ def _replay_config(
     if scan_range is not None or is_new:
         look = look_and_say(spectra, asked=scan_range)
         spectrum = given(low=look.low, high=look.high)
+        is_paper = settings.get("model", {}).get("preset") == "paper"
+        if is_new and spectra.axis_name == "two_theta" and not is_paper:  # the paper's 3743 would be copies
+            points = look.taken.of(spectra.axis)
+            spectrum["points"] = min(points.stop - points.start, STANDARD_POINTS)
     labels = [name for name, values in spectra.coordinates.items() if values.dtype.kind not in "iuf"]
     space = {"elements": spectra.elements} | ({"context": context_of(context, labels=labels)} if context else {})
     config = CampaignConfig.of(

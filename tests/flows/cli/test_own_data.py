@@ -1,6 +1,7 @@
 """What a laboratory tries first: its own raw scans, beam stop and zeros and all, to a map that says something."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
 from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.data.scan_folder import read_scan_folder
+from glassmap.agent.data.spectrum import two_theta_from_q
 from glassmap.agent.peaks.figures import FIGURES
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.report import write_report
@@ -89,6 +91,16 @@ def test_init_records_the_range_that_a_whole_data_set_is_taken_over(raw_scans: P
     assert (spectrum.low, spectrum.high) == (1.5, 4.5)
     refused = glassmap("init", tmp_path / "e", "--simulate", "Zr-Cu-Al", "--range", 1.5, 4.5)
     assert refused.exit_code == 3 and "A simulation takes no --range" in refused.output
+
+
+def test_a_campaign_of_a_set_over_two_theta_has_as_many_points_as_its_scans(small_dataset: Path, tmp_path: Path):
+    spectra = read_dataset(small_dataset)
+    angles = two_theta_from_q(spectra.axis, wavelength=1.5406)
+    write_dataset(replace(spectra, axis_name="two_theta", axis=angles, wavelength=1.5406), tmp_path / "angles.nc")
+    assert glassmap("init", tmp_path / "c", "--dataset", tmp_path / "angles.nc").exit_code == 0
+    assert CampaignConfig.from_toml(tmp_path / "c" / FILE_NAME).spectrum.points == len(spectra.axis)
+    assert glassmap("init", tmp_path / "d", "--dataset", small_dataset).exit_code == 0
+    assert CampaignConfig.from_toml(tmp_path / "d" / FILE_NAME).spectrum.points is None, "over q they are its own"
 
 
 def test_scans_without_any_peak_go_no_further(raw_scans: Path, tmp_path: Path):
