@@ -89,6 +89,8 @@ class Page:
     """Exit codes of commands that are to end with another than 0 or 4: how the command begins, the code."""
     check: Callable[["Reader"], None] = lambda reader: None
     """Looks at what came of it."""
+    restore: Callable[[], None] = lambda: None
+    """Undoes what the page did to this process, whether it could be read to its end or not."""
 
 
 class Printed(NamedTuple):
@@ -110,7 +112,13 @@ class Reader:
         self._settings: dict[str, Any] = {}  # of the TOML blocks so far
 
     def read(self) -> None:
-        """Prepare, and do all blocks in order."""
+        """Prepare, do all blocks in order, and look what came of it."""
+        try:
+            self._do_all()
+        finally:
+            self.page.restore()
+
+    def _do_all(self) -> None:
         self.page.prepare(self.folder)
         for block in blocks_of(PAGES[self.name].read_text()):
             where = f"{self.name}, line {block.line}"

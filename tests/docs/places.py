@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -50,6 +52,14 @@ def scans(folder: Path, table: Path, *, number: int = 24, kind: str = ".xrdml") 
         wafer = "west" if shares[2] > 1 / 3 else "east"
         lines.append(",".join([f"s{k:03d}", wafer, *(f"{100 * share:.3f}" for share in shares)]))
     table.write_text("\n".join([*lines, ""]))
+
+
+def example(name: str) -> ModuleType:
+    """A script of examples/, imported."""
+    spec = spec_from_file_location(name, Path(__file__).parents[2] / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    spec.loader.exec_module(module := module_from_spec(spec))
+    return module
 
 
 def _copy(source: Path, to: Path) -> None:
