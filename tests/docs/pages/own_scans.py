@@ -19,4 +19,12 @@ def check(reader: Reader) -> None:
     assert "To look at: W2-05: A sharp line at 3.07" in refused[3] and "scans climb as behind a beam stop" in refused[3]
 
 
-PAGE = Page(prepare, exits={f"{IMPORT} --axis two_theta --wavelength 1.5406 --skip": 0, IMPORT: 3}, check=check)
+PAGE = Page(
+    prepare,
+    exits={
+        f"{IMPORT} --axis two_theta --wavelength 1.5406 --skip": 0,
+        IMPORT: 3,
+        "glassmap retract campaigns/mine r004-08": 3,  # of fewer points there is no fourth round
+    },
+    check=check,
+)
