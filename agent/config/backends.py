@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from glassmap.agent.config.settings import Count, Settings
 from glassmap.agent.config.space import SpaceConfig, SpectrumConfig
@@ -33,7 +33,7 @@ class BackendSettings(Settings):
 
     has_own_samples: ClassVar[bool] = False  # plans among samples that it knows, as those of a data set
 
-    kind: str
+    kind: str = Field(examples=["simulation"])
     """Who measures: replay (a data set), simulation or lab."""
 
     @property

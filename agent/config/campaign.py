@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from glassmap.agent.atomic_file import write_whole
 from glassmap.agent.config.backends import BACKENDS, AnyBackend, GuideConfig, settings_of
+from glassmap.agent.config.campaign_file import write_settings
 from glassmap.agent.config.changes import Change, changes_between, say_changes, say_undoing
 from glassmap.agent.config.glass import GlassConfig
 from glassmap.agent.config.messages import explain
@@ -224,8 +224,8 @@ class CampaignConfig(Settings):
         return self.of(settings, source="the campaign's settings, with those of its store")
 
     def to_toml(self, path: Path) -> None:
-        """Write the campaign file, every setting spelled out."""
-        write_whole(path, tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode())
+        """Write the campaign file, every setting with what it means; see `campaign_file`."""
+        write_whole(path, write_settings(self, self._free).encode())
 
     def binding(self) -> dict[str, Any]:
         """Return the settings that what a campaign finds depends on, as JSON: without those that may change."""

@@ -16,11 +16,11 @@ WidthStd = Annotated[float, Field(ge=0, lt=1)]  # 1/Å
 class GlassConfig(Settings):
     """The threshold of Δq, or the table that it is learnt from; may change at any time, and the next map goes by it."""
 
-    threshold: Width | None = None
+    threshold: Width | None = Field(default=None, examples=[0.57])
     """Δq (1/Å) from which an alloy is called a glass; 0.57 by default, as for sputtered films."""
     threshold_std: WidthStd = 0.0
     """How uncertain the threshold is: its standard deviation, 1/Å."""
-    labels: Path | None = None
+    labels: Path | None = Field(default=None, examples=["labels.csv"])
     """A table of alloys or samples with a column `glass`, from which the threshold is learnt instead."""
     calibration: Literal["logistic", "isotonic"] = "logistic"
     """How P(glass) is learnt from labels: as a logistic curve over Δq, or as any that rises."""

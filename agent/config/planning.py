@@ -75,17 +75,17 @@ class StopConfig(Settings):
 
     on: On = "mse"
     """What has to settle: the MSE, the error of Δq, or which alloys of the map are a glass."""
-    tolerance: Share | None = None
+    tolerance: Share | None = Field(default=None, examples=[0.05])
     """Gain of two batches that isn't worth them; by default 0.05 of the MSE, 0.002 1/Å, or 0.02 of the map."""
     patience: Count = 1
     """Rounds in a row that have to say that it has settled."""
     max_rounds: Count = 12
     """Budget: rounds."""
-    max_spectra: Count | None = None
+    max_spectra: Count | None = Field(default=None, examples=[200])
     """Budget: spectra measured, held-out ones included."""
-    max_hours: Hours | None = None
+    max_hours: Hours | None = Field(default=None, examples=[72.0])
     """Budget: hours since the campaign began."""
-    max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    max_cpu_hours: Annotated[float, Field(gt=0, le=1e9)] | None = Field(default=None, examples=[500.0])
     """Budget: hours of simulation times cores."""
 
     @model_validator(mode="after")

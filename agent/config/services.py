@@ -14,7 +14,7 @@ class ScheduleConfig(Settings):
 
     advance_minutes: Annotated[float, Field(ge=0.1, le=100_000)] = 5.0
     """Minutes between two looks at the campaign."""
-    retrain: str | None = None
+    retrain: str | None = Field(default=None, examples=["0 3 * * *"])
     """When to train on what came since, such as "0 3 * * *": minute hour day month weekday, local time."""
 
     @field_validator("retrain")
@@ -33,18 +33,22 @@ class ScheduleConfig(Settings):
 class NotifyConfig(Settings):
     """Who is told when the campaign waits for a person, has stopped or failed; see `glassmap.flows.notify`."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
+        default=None, examples=["https://example.org/hook"]
+    )
     """An address that is sent JSON by POST."""
-    command: str | None = None
+    command: str | None = Field(default=None, examples=["notify-send glassmap"])
     """A command that is given the same JSON on its standard input."""
 
 
 class DaskConfig(Settings):
     """Where `runner = "dask"` finds its workers; see `glassmap.flows.compute.dask_cluster`."""
 
-    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = None
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls)://.+:\d+$")] | None = Field(
+        default=None, examples=["tls://host:8786"]
+    )
     """A scheduler's address, such as "tls://host:8786"; by default a cluster of this machine is started."""
-    workers: Workers | None = None
+    workers: Workers | None = Field(default=None, examples=[4])
     """Single-thread processes of a cluster of this machine; by default one a core."""
 
     @model_validator(mode="after")

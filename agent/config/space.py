@@ -37,15 +37,17 @@ class SpaceConfig(Settings):
     """The system's elements, such as ["Co", "V", "Zr"]; axes of maps and columns of tables keep this order."""
     step_at_pct: Annotated[int, Field(gt=0, le=100)] = 1
     """Step of the composition grid, at.%; 100 must be a multiple of it."""
-    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})
+    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={}, examples=[{"Co": [5, 85]}])
     """Lowest and highest share of an element, at.%, such as {Co = [5, 85]}."""
     edges: bool = False
     """Whether alloys that lack an element belong to the space: those on the edges and corners of the simplex."""
-    max_elements: Annotated[int, Field(gt=0, le=118)] | None = None
+    max_elements: Annotated[int, Field(gt=0, le=118)] | None = Field(default=None, examples=[3])
     """Most elements that an alloy may hold, such as 3 of 5; needs edges."""
-    limits: tuple[str, ...] = ()
+    limits: tuple[str, ...] = Field(default=(), examples=[["V + Zr >= 20"]])
     """Further linear limits, at.%, such as ["V + Zr >= 20"]."""
-    context: dict[str, ContextValue | tuple[ContextValue, ...]] = Field(default={})
+    context: dict[str, ContextValue | tuple[ContextValue, ...]] = Field(
+        default={}, examples=[{"deposition_rate": "high"}]
+    )
     """Process variables, such as {deposition_rate = "high"}, held at this value; a list makes a map for each."""
 
     @field_validator("context")
@@ -97,17 +99,17 @@ def _as_read(value: Value) -> Value:
 class CorrectionsConfig(Settings):
     """What of a diffractometer is taken off every scan; see `glassmap.agent.data.corrections.Corrections`."""
 
-    anode: Literal["Cr", "Fe", "Co", "Cu", "Mo", "Ag"]
+    anode: Literal["Cr", "Fe", "Co", "Cu", "Mo", "Ag"] = Field(examples=["Cu"])
     """Anode of the tube; its Kα lines are what the corrections go by."""
-    polarization: Literal["removed", "kept"] | None = None
+    polarization: Literal["removed", "kept"] | None = Field(default=None, examples=["removed"])
     """The polarization factor: divided out of scans, or kept there and put on simulated spectra."""
-    lorentz: Literal["removed", "kept"] | None = None
+    lorentz: Literal["removed", "kept"] | None = Field(default=None, examples=["removed"])
     """The Lorentz factor, in the same way; halos have none."""
-    monochromator: Annotated[float, Field(gt=0, lt=180)] | None = None
+    monochromator: Annotated[float, Field(gt=0, lt=180)] | None = Field(default=None, examples=[26.6])
     """2θ of a monochromator, degrees; 26.6 for graphite and Cu Kα."""
-    k_alpha2: Annotated[float, Field(gt=0, lt=1)] | None = None
+    k_alpha2: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=None, examples=[0.5])
     """Intensity of Kα2 over that of Kα1, near 0.5; its share is stripped from scans."""
-    instrument_width: Annotated[float, Field(gt=0, le=5)] | None = None
+    instrument_width: Annotated[float, Field(gt=0, le=5)] | None = Field(default=None, examples=[0.1])
     """The instrument's line width at half maximum, degrees of 2θ; taken off."""
 
     @model_validator(mode="after")
@@ -129,23 +131,23 @@ class SpectrumConfig(Settings):
 
     free: ClassVar = ("substrate",)  # the file may move; what it holds is watched by the backend's fingerprint
 
-    low: OnAxis | None = None
+    low: OnAxis | None = Field(default=None, examples=[1.5])
     """Where the common axis begins, in its unit (1/Å, degrees or Å); every scan has to reach it."""
-    high: OnAxis | None = None
+    high: OnAxis | None = Field(default=None, examples=[4.5])
     """Where the common axis ends, in its unit; every scan has to reach it."""
-    points: Annotated[int, Field(gt=0, le=100_000)] | None = None
+    points: Annotated[int, Field(gt=0, le=100_000)] | None = Field(default=None, examples=[800])
     """Points of the common axis, evenly spaced."""
-    substrate: Path | None = None
+    substrate: Path | None = Field(default=None, examples=["substrate.xy"])
     """A scan of the bare substrate, subtracted from every spectrum; over what they are, where it doesn't say it."""
     substrate_scale: Factor | Literal["fit"] = 1.0
     """Factor of the substrate's scan; "fit" takes as much of it as each film lets through."""
     corrections: CorrectionsConfig | None = None
     """What of a diffractometer is taken off every scan; a table of its own."""
-    background: OnAxis | None = None
+    background: OnAxis | None = Field(default=None, examples=[0.5])
     """Half-width of the SNIP background that is removed, in the axis's unit; none by default."""
     scale: Literal["maximum", "smoothed maximum", "window"] = "smoothed maximum"
     """What of each spectrum becomes 100."""
-    scale_window: tuple[OnAxis, OnAxis] | None = None
+    scale_window: tuple[OnAxis, OnAxis] | None = Field(default=None, examples=[[2.0, 3.5]])
     """Range whose mean becomes 100 where scale = "window", in the axis's unit, such as the halo's."""
 
     def read(self, axis: AxisName = "q", wavelength: float | None = None) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from glassmap.agent.config.settings import Settings
 class TableConfig(Settings):
     """The columns of a table of compositions."""
 
-    sample: str | None = None
+    sample: str | None = Field(default=None, examples=["file"])
     """The column of sample names; by default the first, called file, sample or id."""
-    columns: dict[str, str] = Field(default={})
+    columns: dict[str, str] = Field(default={}, examples=[{"Zr": "Zr L"}])
     """The column of each element, such as {Zr = "Zr L"}; by default those such as `Zr (at.%)`."""
-    unit: Literal["at.%", "wt.%"] | None = None
+    unit: Literal["at.%", "wt.%"] | None = Field(default=None, examples=["at.%"])
     """The unit of the columns, where they don't say it."""
     others: Literal["refuse", "leave out"] = "refuse"
     """What becomes of other elements' shares, such as oxygen's; left out, the rest is closed to 100."""

@@ -62,12 +62,17 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
 def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
     """Return the text of a campaign file with other settings; whatever else stands there, comments too, stays.
 
+    A setting that is commented out is set where it stands.
+
     Args:
         text: Valid TOML.
         changes: Values by their place, such as `("planning", "batch")`; None takes a setting out.
     """
     import tomlkit  # which only this needs
 
+    for place, value in changes.items():
+        if value is not None:
+            text = _with_line(text, place)
     document = tomlkit.parse(text)
     for (*tables, name), value in changes.items():
         table: Any = document
@@ -76,10 +81,49 @@ def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
                 table[part] = tomlkit.table()
             table = table.get(part, {})
         if value is not None:
-            table[name] = value
+            table[name] = _on_a_line(value) if isinstance(value, dict) and not _is_table(table.get(name)) else value
         elif name in table:
             del table[name]
     return tomlkit.dumps(document)
+
+
+def _with_line(text: str, place: tuple[str, ...]) -> str:
+    """Return a text in which the line of a setting, and that of its table, are no comments; where it isn't set yet."""
+    *tables, name = place
+    lines, header = text.splitlines(), f"[{'.'.join(tables)}]"
+    begin = next((k for k, line in enumerate(lines) if line.removeprefix("# ").startswith(header)), None)
+    for number in range(0 if not tables else len(lines) if begin is None else begin + 1, len(lines)):
+        bare = lines[number].removeprefix("# ")
+        if bare.startswith(("[", f"{name} =")) and (bare.startswith("[") or bare == lines[number]):
+            break  # the next table, or it is set
+        if bare.startswith(f"{name} =") and _is_toml(bare):
+            lines[number] = bare
+            if begin is not None and tables:
+                lines[begin] = lines[begin].removeprefix("# ")
+            return "\n".join(lines) + "\n"
+    return text
+
+
+def _is_table(value: object) -> bool:
+    from tomlkit.items import Table
+
+    return isinstance(value, Table)
+
+
+def _on_a_line(table: dict[str, Any]) -> Any:
+    from tomlkit import inline_table
+
+    line = inline_table()
+    line.update(table)
+    return line
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def _line_with_most(text: str, count: Callable[[str], int]) -> int:

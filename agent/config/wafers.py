@@ -27,7 +27,7 @@ class CandidatesConfig(TableConfig):
 
     free: ClassVar = ("table", "sample", "columns", "unit", "others")  # more may come; what is ordered stays as it is
 
-    table: tuple[Path, ...] = Field(min_length=1)
+    table: tuple[Path, ...] = Field(min_length=1, examples=[["wafers.csv"]])
     """Tables (CSV, spreadsheets) or data sets of the samples that exist: sample, wafer, x and y (mm), at.%."""
 
     @field_validator("table", mode="before")
@@ -39,21 +39,21 @@ class CandidatesConfig(TableConfig):
 class GunConfig(Settings):
     """A sputter gun: what it holds, where it stands, what it gives."""
 
-    target: str
+    target: str = Field(examples=["Co"])
     """What it sputters: an element or an alloy, such as Co or Co50Zr50 (at.%)."""
-    azimuth: Annotated[float, Field(ge=-360, le=360)]
+    azimuth: Annotated[float, Field(ge=-360, le=360)] = Field(examples=[0.0])
     """Where it stands, degrees about the wafer's centre from +x towards +y."""
-    tilt: Annotated[float, Field(ge=0, lt=90)]
+    tilt: Annotated[float, Field(ge=0, lt=90)] = Field(examples=[30.0])
     """Degrees from the wafer's normal, as the centre of the wafer sees it."""
-    distance: Millimetres
+    distance: Millimetres = Field(examples=[120.0])
     """From the gun to the centre of the wafer, mm."""
     aim: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
     """Where its axis meets the wafer, mm from the centre towards the gun."""
-    rate: Annotated[float, Field(gt=0, le=1e6)]
+    rate: Annotated[float, Field(gt=0, le=1e6)] = Field(examples=[5.0])
     """Deposition rate at the centre of the wafer at `power`, nm/min."""
-    power: Watts
+    power: Watts = Field(examples=[100.0])
     """The power at which `rate` was found, W."""
-    powers: tuple[Watts, Watts]
+    powers: tuple[Watts, Watts] = Field(examples=[[20.0, 200.0]])
     """Lowest and highest power, W."""
     exponent: Annotated[float, Field(gt=0, le=50)] = 1.0
     """Exponent of the cosine that it emits by."""
@@ -69,15 +69,15 @@ class GunConfig(Settings):
 class MadeWafer(TableConfig):
     """A wafer that was made before: the powers it was made at, and the table that says what it holds."""
 
-    table: Path
+    table: Path = Field(examples=["w001.csv"])
     """The table of what it holds, as those of [candidates]."""
-    wafer: str | None = None
+    wafer: str | None = Field(default=None, examples=["w001"])
     """The wafer's name in the table; may be left out where that holds no other."""
-    powers: tuple[PowerOrOff, ...] | None = None
+    powers: tuple[PowerOrOff, ...] | None = Field(default=None, examples=[[100.0, 100.0, 0.0]])
     """Power of each gun in their order, W, 0 where it was off; left out where nobody knows them."""
-    minutes: Minutes | None = None
+    minutes: Minutes | None = Field(default=None, examples=[30.0])
     """Minutes of deposition."""
-    thickness: Nanometres | None = None
+    thickness: Nanometres | None = Field(default=None, examples=[300.0])
     """Thickness measured at the centre, nm."""
 
     @model_validator(mode="after")
@@ -102,9 +102,9 @@ class WaferConfig(Settings):
     """Between the points of the grid that is measured, mm."""
     guns: tuple[GunConfig, ...] = Field(min_length=1)
     """The sputter guns, a table [[wafer.guns]] each."""
-    minutes: Minutes | None = None
+    minutes: Minutes | None = Field(default=None, examples=[30.0])
     """Minutes of deposition; this or `thickness`."""
-    thickness: Nanometres | None = None
+    thickness: Nanometres | None = Field(default=None, examples=[300.0])
     """How thick the centre is to become, nm; this or `minutes`."""
     made: tuple[MadeWafer, ...] = ()
     """Wafers that were made, to calibrate rates and exponents by, a table [[wafer.made]] each."""

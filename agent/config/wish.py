@@ -24,13 +24,13 @@ Range = tuple[float, float]
 class WishConfig(Settings):
     """The limits of `glassmap.agent.maps.wish.Wish`."""
 
-    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={})
+    bounds_at_pct: dict[str, tuple[AtPct, AtPct]] = Field(default={}, examples=[{"Co": [10, 60]}])
     """Lowest and highest share of an element in a candidate, at.%, such as {Co = [10, 60]}."""
-    max_cost_per_kg: PerKg | None = None
+    max_cost_per_kg: PerKg | None = Field(default=None, examples=[50.0])
     """Most that the raw elements of a candidate may cost, US dollars a kilogram."""
-    density: tuple[Density, Density] | None = None
+    density: tuple[Density, Density] | None = Field(default=None, examples=[[5.0, 8.0]])
     """Lowest and highest density of a candidate, g/cm³, by Vegard's rule."""
-    prices: dict[str, PerKg] = Field(default={})
+    prices: dict[str, PerKg] = Field(default={}, examples=[{"Co": 30.0}])
     """Prices of elements, US dollars a kilogram, in place of the listed ones of 2020, such as {Co = 30.0}."""
 
     @field_validator("density")

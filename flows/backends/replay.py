@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from glassmap.agent.config.backends import BackendSettings
 from glassmap.agent.config.settings import Share
@@ -35,7 +36,7 @@ class Settings(BackendSettings):
     """The data set, a NetCDF file."""
     variable: str = "intensity"
     """The kind of spectra, where the data set holds several, such as "rdf"."""
-    where: str | None = None
+    where: str | None = Field(default=None, examples=["cleaned"])
     """Only samples that meet this, such as "cleaned" or "wafer=east"."""
     hold_out: Literal["random", "wafer", "batch"] = "random"
     """What judges the model: random samples, a wafer that it never saw, or a share of each batch."""

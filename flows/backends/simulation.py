@@ -36,21 +36,21 @@ class Settings(BackendSettings):
     # How LAMMPS is run; and the potential's file may move, what it holds is watched by the fingerprint.
     free: ClassVar = ("potential", "command", "workers", "timeout_hours")
 
-    potential: Literal["zhou", "zhou-fitted"] | Path
+    potential: Literal["zhou", "zhou-fitted"] | Path = Field(examples=["zhou"])
     """An eam/alloy or eam/fs file; or zhou, generated from a mixing rule, or zhou-fitted, of Zr-Cu-Al."""
     spectra: Literal["diffraction", "rdf"] = "diffraction"
     """What is learned: diffracted intensity against q, or g(r)."""
-    wavelength: Annotated[float, Field(gt=0, le=3)] | None = None
+    wavelength: Annotated[float, Field(gt=0, le=3)] | None = Field(default=None, examples=[1.5406])
     """Wavelength, Å; where it is given, diffraction is against 2θ."""
     preset: Literal["quick", "paper"] = "quick"
     """The protocol: 1000 atoms in half a minute, or the published 40 000."""
-    protocol: dict[str, ProtocolNumber] = Field(default={})
+    protocol: dict[str, ProtocolNumber] = Field(default={}, examples=[{"atoms": 2000}])
     """What differs from the preset, such as {atoms = 2000, quench_rate = 5e13} (K/s)."""
-    command: str | None = None
+    command: str | None = Field(default=None, examples=["srun -n 8 lmp"])
     """How LAMMPS is called, such as "srun -n 8 lmp"; by default that of this environment, or `lmp`."""
-    workers: Workers | None = None
+    workers: Workers | None = Field(default=None, examples=[4])
     """Simulations at a time; by default one a core."""
-    timeout_hours: Hours | None = None
+    timeout_hours: Hours | None = Field(default=None, examples=[2.0])
     """Most hours that a simulation may take; by default generous for its size."""
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ class Settings(BackendSettings):
     """Folders that results arrive in; they are only read."""
     columns: Literal["q", "two_theta"]
     """What the first column of a scan of text is; instrument files say theirs."""
-    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = None
+    wavelength: Annotated[float, Field(ge=0.05, le=5)] | None = Field(default=None, examples=[1.5406])
     """Wavelength of scans over 2θ that don't say theirs, Å; 1.5406 for Cu Kα1."""
     composition: Literal["measured", "target"] = "measured"
     """Whether a scan waits for its row of a composition table, or takes the target."""
