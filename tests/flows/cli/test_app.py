@@ -155,6 +155,8 @@ def test_status_reads_a_campaign_that_another_process_works_on(tmp_path: Path, s
         "headline": "",
         "failure": "",
         "needs_person": False,
+        "notes": [],
+        "to_make": [],
         "ensemble": None,
         "mixture": "",
         "misplaced": "",
