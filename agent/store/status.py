@@ -139,7 +139,7 @@ def describe_status(status: Status) -> str:
     sentences = [status.failure] if status.failure else []
     if status.paused is not None:
         by, since, reason = status.paused
-        sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M} by {by}: {reason}.")
+        sentences.append(f"Paused since {since.astimezone():%Y-%m-%d %H:%M %Z} by {by}: {reason}.")
     sentences.append(_describe_stage(status))
     if status.headline:
         sentences.append(status.headline)
@@ -223,7 +223,7 @@ def _describe_stage(status: Status) -> str:
                 "for other."
             )
         case "measurements":
-            since = "" if status.ordered is None else f" since {status.ordered.astimezone():%A %Y-%m-%d %H:%M}"
+            since = "" if status.ordered is None else f" since {status.ordered.astimezone():%A %Y-%m-%d %H:%M %Z}"
             make = "".join(f" To be made: {one.name} with {one.say()}." for one in status.to_make)
             return f"Waiting for {status.missing} of {status.asked} measurements of round {round_}{since}.{make}"
         case None:

@@ -36,6 +36,7 @@ from glassmap.flows.cli.terminal import (
 
 if TYPE_CHECKING:
     from glassmap.agent.config.campaign import CampaignConfig
+    from glassmap.agent.store.status import Status
 
 campaigns = Commands()
 NOTES_SAID = 3  # the last; `glassmap log` has all
@@ -170,8 +171,28 @@ def run(folder: Folder, as_json: Json = False) -> None:
                 with open_campaign(folder, report=report) as campaign:
                     reached = advance(campaign)
         print_status(reached.state, reached.reason, reached.failure, reached.headline)
+        _say_how_to_go_on(folder, reached)
         print_json(as_json, reached.to_json())
     raise typer.Exit(code_of(reached))
+
+
+def _say_how_to_go_on(folder: Path, reached: "Status") -> None:
+    """Say where a laboratory finds its order and leaves its results, or how to look at what was found."""
+    from glassmap.agent.config.campaign import FILE_NAME, CampaignConfig
+    from glassmap.agent.store.status import STOPPED
+    from glassmap.flows.backends.lab.drop_folders import count_new
+    from glassmap.flows.backends.lab.settings import Settings as Laboratory
+
+    if reached.state in STOPPED and not reached.failure:
+        say(f"`glassmap map {folder}` draws the map, `glassmap report {folder}` tells the whole story.")
+    laboratory = CampaignConfig.from_toml(folder / FILE_NAME).backend
+    if reached.waiting_for == "measurements" and isinstance(laboratory, Laboratory):
+        order = folder / "orders" / f"round-{reached.round:03d}.csv"
+        say(f"The order: {order}. Results go into {', '.join(map(str, laboratory.drop))}.")
+        if new := count_new(folder, laboratory.drop, quiet_seconds=laboratory.quiet_seconds):
+            which = "1 file there is" if new == 1 else f"{new} files there are"
+            quiet = f"{laboratory.quiet_seconds:g} s (backend.quiet_seconds)"
+            say(f"{which} younger than {quiet} and may still be being written: run again.")
 
 
 @campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))
@@ -195,12 +216,14 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say where a campaign stands; reads only.
+    """Say where a campaign stands, and whether its file lets it go on; reads only.
 
     Example: `glassmap status campaigns/co-v-zr`
     """
+    from glassmap.agent.config.campaign import FILE_NAME
     from glassmap.agent.models.description import AS_PUBLISHED
     from glassmap.agent.store.campaign_store import CampaignStore
+    from glassmap.flows.rounds.campaign import refuse_settings
 
     def look() -> dict[str, Any]:
         with CampaignStore.read_only(folder) as store:
@@ -229,6 +252,8 @@ def status(
             refuse("`glassmap status --watch`", json=as_json)
             watch_again_and_again(look)
         print_json(as_json, look())
+        if (folder / FILE_NAME).exists():
+            refuse_settings(folder)
 
 
 @campaigns.command(ends=(ExitCode.WAITS, ExitCode.BUSY))

@@ -100,8 +100,11 @@ def map_(folder: Folder) -> None:
             say(campaign.status.unlearned)
         for other, (_, path) in campaign.other_maps.items():
             say(f"Every alloy at {other}: {path}")
-        for picture in draw_maps(campaign, folder / "pictures"):
+        pictures = draw_maps(campaign, folder / "pictures")
+        for picture in pictures:
             say(f"Picture: {picture}")
+        if not pictures and len(campaign.elements) > 3:
+            say(f"A map of {len(campaign.elements)} elements is drawn by `glassmap report {folder}` and the dashboard.")
 
 
 @show.command()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -356,11 +357,13 @@ def _alloy(composition: Sequence[float], elements: Sequence[str]) -> str:
 
 
 def print_log(lines: "Sequence[LogLine]") -> None:
-    """Print a row a line of the audit log, oldest first."""
+    """Print a row a line of the audit log, oldest first, in local time."""
     table = Table("time", "who", "what", "about", "detail")
     for line in lines:
-        time = line.time[:19].replace("T", " ")
-        table.add_row(time, escape(line.person), line.event, line.subject, escape(line.detail))
+        when = datetime.fromisoformat(line.time).astimezone()
+        table.add_row(
+            f"{when:%Y-%m-%d %H:%M:%S %Z}", escape(line.person), line.event, line.subject, escape(line.detail)
+        )
     console.print(table)
 
 

@@ -31,6 +31,18 @@ def quiet_files(folder: Path, drops: Sequence[Path], *, quiet_seconds: float) ->
         drops: Its drop folders.
         quiet_seconds: A file that changed since is still being written.
     """
+    for file, is_quiet in _whole_files(folder, drops, quiet_seconds=quiet_seconds):
+        if is_quiet:
+            yield file
+
+
+def count_new(folder: Path, drops: Sequence[Path], *, quiet_seconds: float) -> int:
+    """Count the files in the drop folders that `quiet_files` leaves for later, as they may still be being written."""
+    return sum(not is_quiet for _, is_quiet in _whole_files(folder, drops, quiet_seconds=quiet_seconds))
+
+
+def _whole_files(folder: Path, drops: Sequence[Path], *, quiet_seconds: float) -> Iterator[tuple[Found, bool]]:
+    """Find the files that aren't named as unfinished, and whether each has been quiet for long enough."""
     now = time.time_ns()
     for drop in drops:
         for path in _files_in(drop):
@@ -42,8 +54,7 @@ def quiet_files(folder: Path, drops: Sequence[Path], *, quiet_seconds: float) ->
                 continue
             except OSError:  # not ours to look at, which is said when its content is asked for
                 file = Found(path.absolute(), name_of(path, folder), 0, 0)
-            if not 0 <= now - file.modified < quiet_seconds * 1e9:  # a clock may be ahead
-                yield file
+            yield file, not 0 <= now - file.modified < quiet_seconds * 1e9  # a clock may be ahead
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -111,7 +111,8 @@ def test_what_version_0_1_said_in_sentences_is_kept_as_data(tmp_path: Path, door
         assert store.paused == Pause("ada", datetime(2026, 3, 1, 12, 30).astimezone(UTC), "the beam: off")
         status = store.status()
     assert (status.state, status.waiting_for, status.to_look_at.flagged) == ("paused", "approval", 1)
-    assert "Paused since 2026-03-01 12:30 by ada: the beam: off. Round 2 waits for approval" in status.reason
+    zone = f"{datetime(2026, 3, 1).astimezone():%Z}"
+    assert f"Paused since 2026-03-01 12:30 {zone} by ada: the beam: off. Round 2 waits for approval" in status.reason
 
 
 def test_what_only_the_log_said_of_flags_and_retractions_is_data(tmp_path: Path):

@@ -182,7 +182,7 @@ def test_a_pause_is_said_before_what_is_paused(store: CampaignStore):
     status = store.status()
     assert (status.state, status.waiting_for) == ("paused", "measurements")
     assert re.fullmatch(
-        r"Paused since \d{4}-\d\d-\d\d \d\d:\d\d by glassmap: the beam is off\. "
+        r"Paused since \d{4}-\d\d-\d\d \d\d:\d\d \S+ by glassmap: the beam is off\. "
         r"Waiting for 3 of 3 measurements of round 1\.",
         status.reason,
     )

@@ -105,7 +105,8 @@ def test_init_run_and_status_are_a_campaign_in_three_steps(tmp_path: Path, small
     assert "glassmap run" in glassmap("status", folder).output
     write_campaign(folder, small_dataset, stop={"max_rounds": 1})  # as if edited: smaller
     result = glassmap("run", folder)
-    first, last = result.output.splitlines()
+    first, last, then = result.output.splitlines()
+    assert then == f"`glassmap map {folder}` draws the map, `glassmap report {folder}` tells the whole story."
     assert first.startswith("round 1: MSE after n spectra: 8: ") and last.startswith(
         "Budget spent, not converged, after 8 spectra"
     )

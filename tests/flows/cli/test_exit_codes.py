@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from glassmap.flows.cli.exit_codes import OF_ALL, ExitCode
 from glassmap.flows.cli.options import folders_like
 from glassmap.flows.cli.terminal import print_json
 from tests.support.command_line import glassmap, told
-from tests.support.lab_campaigns import measure_all, write_campaign
+from tests.support.lab_campaigns import edit, measure_all, write_campaign
 
 PAGE = (Path(__file__).parents[3] / "docs" / "exit-codes.md").read_text()
 
@@ -58,6 +59,24 @@ def test_ctrl_c_ends_with_130_and_a_bug_with_1(
 
     monkeypatch.setattr("glassmap.flows.rounds.loop.advance", fails)
     assert glassmap("run", lab).exit_code == code
+
+
+def test_status_refuses_a_campaign_file_that_run_refuses_once_it_has_said_what_stands(lab: Path):
+    glassmap("run", lab)
+    edit(lab, "seed = 0", "seed = 1")
+    done = glassmap("status", lab)
+    assert done.exit_code == glassmap("run", lab).exit_code == ExitCode.REFUSED
+    assert "Waiting for 8 of 8" in done.output and "Changed since the campaign began: seed: " in done.output
+
+
+def test_run_says_where_the_order_is_and_what_it_left_for_later(lab: Path):
+    said = glassmap("run", lab).output
+    assert f"The order: {lab / 'orders' / 'round-001.csv'}. Results go into {lab / 'drop'}." in said
+    edit(lab, "quiet_seconds = 0.0", "quiet_seconds = 60.0")
+    measure_all(lab)
+    said = glassmap("run", lab).output
+    assert "9 files there are younger than 60 s" in said and "Waiting for 8 of 8" in said
+    assert glassmap("log", lab).output.count(f"{datetime.now().astimezone():%Z}") > 2, "times have a zone"
 
 
 def test_quiet_prints_errors_only(lab: Path):
