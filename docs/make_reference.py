@@ -157,7 +157,7 @@ def _table_of(field: FieldInfo) -> type[Settings] | None:
 
 def _kind(field: FieldInfo) -> str:
     """Return what values a setting may have."""
-    if field.examples:
+    if field.examples and len(field.examples) > 1:  # all that it may be; one is an example
         return " or ".join(f"`{_toml(value)}`" for value in field.examples)
     return _type(field.annotation, field.metadata)
 
