@@ -123,8 +123,9 @@ def write_report(folder: Path, output: Path, *, pdf: Path | None = None) -> list
     write_whole(output, page.encode())
     beside = output.with_name(f"{output.stem}-figures")
     pictures = draw_pictures(campaign, beside, ("png", "svg"))
-    alloys_of(campaign, archive).to_csv(beside / "measured-alloys.csv", index=False)
-    written = [output, *pictures, beside / "measured-alloys.csv"]
+    alloys = beside / "measured-alloys.csv"
+    write_whole(alloys, alloys_of(campaign, archive).to_csv(index=False).encode())  # where nothing is drawn yet, too
+    written = [output, *pictures, alloys]
     if pdf is not None:
         write_pdf(campaign, pdf, log=log, pictures=[path for path in pictures if path.suffix == ".png"])
         written.insert(1, pdf)

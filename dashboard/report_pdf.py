@@ -85,8 +85,9 @@ def _story(campaign: CampaignSnapshot, log: Sequence[LogLine], pictures: Sequenc
         if best.places:
             table = as_text(table_of(best, campaign.elements))
             yield _table(_only(table, OF_CANDIDATES))
-    yield _text("Rounds", "bold", 12)
-    yield _table(_only(rounds_of(campaign), OF_ROUNDS))
+    if campaign.curve:
+        yield _text("Rounds", "bold", 12)
+        yield _table(_only(rounds_of(campaign), OF_ROUNDS))
     if status.notes:
         yield _text("What people noted", "bold", 12)
         yield _table(notes_of(campaign))
@@ -126,12 +127,12 @@ def _text(text: str, font: str = "text", size: float = 8.5, *, colour: Color | N
 
 
 def _table(table: pd.DataFrame) -> LongTable:
-    """Return a table that goes on over pages under its head; where it is too wide, its widest columns break lines."""
+    """Return a table that goes on over pages under its head, within a row, too; its widest columns break lines."""
     rows = table.itertuples(index=False, name=None)
     told = [["–" if pd.isna(value) else str(value) for value in row] for row in rows]
     names = [str(name) for name in table.columns]
     natural = [
-        1 + 2 * PADDING + max(_width(name, "bold"), *map(_width, column))
+        1 + 2 * PADDING + max([_width(name, "bold"), *map(_width, column)])
         for name, *column in zip(names, *told, strict=True)
     ]
     cells = [[Paragraph(escape(name), _style("bold", SMALL)) for name in names]]
@@ -146,7 +147,7 @@ def _table(table: pd.DataFrame) -> LongTable:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
         ]
     )
-    return LongTable(cells, _fitted(natural), repeatRows=1, style=lines, spaceAfter=6, hAlign="LEFT")
+    return LongTable(cells, _fitted(natural), repeatRows=1, splitInRow=1, style=lines, spaceAfter=6, hAlign="LEFT")
 
 
 def _width(text: str, font: str = "text") -> float:

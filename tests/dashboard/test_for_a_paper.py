@@ -11,9 +11,12 @@ from pypdf import PdfReader
 from glassmap import Campaign, __version__
 from glassmap.dashboard.data import read_begun_campaign, read_last_archive, read_last_map, read_log, read_sources
 from glassmap.dashboard.for_a_paper import alloys_of, bibtex_of, methods_of
+from glassmap.dashboard.report import write_report
 from glassmap.dashboard.report_pdf import write_pdf
 from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.rounds.loop import advance
 from tests.support.campaigns import SIMULATED
+from tests.support.lab_campaigns import write_campaign
 
 
 def test_the_methods_name_data_programs_and_errors_with_their_uncertainty(replayed: Path):
@@ -67,3 +70,17 @@ def test_the_pdf_tells_the_same_story_with_its_figures(
     assert sum(len(page.images) for page in pages) == 2
     known = alloys_of(campaign, read_last_archive(campaign))
     assert isinstance(known, pd.DataFrame) and all(id_ in text for id_ in known["id"])
+
+
+def test_a_campaign_that_has_only_ordered_its_first_round_has_a_report_and_a_long_note_goes_on_over_pages(
+    tmp_path: Path,
+):
+    folder = write_campaign(tmp_path / "lab", columns="q")
+    with open_campaign(folder) as opened:
+        advance(opened)
+        with opened.store.transaction():
+            opened.store.record_note("a long remark " * 1000)
+    page, pdf, alloys = write_report(folder, tmp_path / "r.html", pdf=tmp_path / "r.pdf")
+    assert page.exists() and pd.read_csv(alloys).empty
+    text = " ".join(" ".join(one.extract_text().split()) for one in PdfReader(pdf).pages)
+    assert text.count("remark") == 1000 and "Waiting for 8 of 8" in text
