@@ -163,8 +163,8 @@ def test_a_map_of_four_elements_is_drawn_as_slices_and_of_five_not_at_all(campai
     map_ = read_last_map(read_begun_campaign(campaigns / "quaternary"))
     assert map_ is not None
     for caption in filter(None, captions):
-        level, alloys = map(float, re.fullmatch(r"([\d.]+) at.% Ti, (\d+) alloys", caption).groups())
-        assert np.isclose(map_.compositions[:, 3], level / 100).sum() == alloys
+        told = re.fullmatch(r"([\d.]+) at.% Ti, (\d+) alloys", caption)
+        assert told and np.isclose(map_.compositions[:, 3], float(told[1]) / 100).sum() == int(told[2])
     assert len([*filter(None, captions)]) > 1 and "learned from" in page.get_suptitle()
     with pytest.raises(ModelError, match="three or four elements, got 5"):
         Campaign(campaigns / "quinary").plot_map()

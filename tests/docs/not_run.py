@@ -21,4 +21,5 @@ NOT_RUN = {
     "openssl": "makes certificates for several machines",
     "for who in": "makes certificates for several machines",
     "docker": "needs Docker",
+    "jupyter": "opens a browser; tests/docs/test_notebook.py runs the notebook",
 }

@@ -1,7 +1,8 @@
 """`Campaign`, the public way to read a campaign from Python."""
 
-import multiprocessing
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +10,19 @@ import pandas as pd
 import pytest
 
 import glassmap
+from glassmap.agent.data.dataset import read_dataset, write_dataset
 from glassmap.agent.errors import CompositionError, DatasetError, ModelError, StoreError
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.dashboard.plots.for_print import Page
 from glassmap.flows.rounds.campaign import open_campaign
-from glassmap.flows.rounds.loop import advance
-from tests.support.campaigns import run_and_tell, write_campaign
+from tests.support.campaigns import run, write_campaign
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path) -> Path:
     folder = tmp_path_factory.mktemp("campaigns") / "finished"
     write_campaign(folder, small_dataset, stop={"max_rounds": 2})
-    with open_campaign(folder) as campaign:
-        advance(campaign)
+    run(folder)
     return folder
 
 
@@ -61,10 +61,8 @@ def test_used_spectra_come_as_a_data_set_that_can_be_written(finished: Path, tmp
     spectra, table = campaign.spectra(), campaign.measurements().set_index("id")
     assert set(spectra.ids) == set(table.query("state == 'used'").index)
     assert spectra.coordinates["hold_out"].tolist() == table["hold_out"].reindex(spectra.ids).tolist()
-    from glassmap.agent.data.dataset import write_dataset
-
     write_dataset(spectra, tmp_path / "used.nc")
-    assert glassmap.read_dataset(tmp_path / "used.nc").ids == spectra.ids
+    assert read_dataset(tmp_path / "used.nc").ids == spectra.ids
 
 
 def test_the_last_model_predicts_by_name_or_by_fraction(finished: Path):
@@ -136,18 +134,43 @@ def test_a_campaign_that_has_just_begun_has_empty_tables_and_no_map(tmp_path: Pa
             _ = campaign.spectra()
 
 
+def test_of_simulated_spectra_without_a_rule_nobody_says_what_a_glass_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert np.isfinite(glassmap.Campaign(finished).predict("Co30V40Zr30")["p_glass"]).all()
+    monkeypatch.setattr(CampaignStore, "source", "simulated")
+    campaign = glassmap.Campaign(finished)
+    assert np.isnan(campaign.predict("Co30V40Zr30")["p_glass"]).all() and np.isnan(campaign.map()["p_glass"]).all()
+    assert "Δq of the first peak" in campaign.plot_map().get_suptitle()
+
+
+def test_of_a_campaign_of_g_of_r_curves_are_generated_and_no_map_is_asked_for(tmp_path: Path, small_dataset: Path):
+    dataset = tmp_path / "rdf.nc"
+    write_dataset(replace(read_dataset(small_dataset), axis_name="r"), dataset)
+    write_campaign(tmp_path, dataset, stop={"max_rounds": 1})
+    run(tmp_path)
+    campaign = glassmap.Campaign(tmp_path)
+    expected = campaign.predict(["Co30V40Zr30", "Co5V5Zr90"])
+    assert [*expected.columns] == ["Co", "V", "Zr", "expected_error", "distance", "known"]
+    assert (expected["distance"] > 0).all()
+    assert campaign.generate("Co30V40Zr30").columns[0] == "r"
+    assert campaign.plot_spectrum("Co30V40Zr30").axes[0].get_ylabel() == "g(r)"
+    for ask in (campaign.map, campaign.plot_map):
+        with pytest.raises(
+            ModelError, match=r"g\(r\) has no first peak in q, and so no map. `generate` gives the curve"
+        ):
+            ask()
+
+
 def test_reading_a_running_campaign_neither_waits_for_it_nor_stops_it(tmp_path: Path, small_dataset: Path):
-    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 2})
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=run_and_tell, args=(tmp_path, theirs))
-    process.start()
-    try:
-        looks = 0
-        while ours.recv() != "end":
+    write_campaign(tmp_path, small_dataset, stop={"max_rounds": 1})
+    with open_campaign(tmp_path):
+        pass  # it has begun
+    with ThreadPoolExecutor(1) as beside:
+        driver = beside.submit(run, tmp_path)
+        seen = set[tuple[int, int]]()
+        while not driver.done():
             campaign = glassmap.Campaign(tmp_path)
-            assert len(campaign.measurements()) >= 0 and len(campaign.curve()) <= 2
-            looks += 1
-    finally:
-        process.join(120)
-    assert process.exitcode == 0 and looks >= 4
-    assert glassmap.Campaign(tmp_path).status().state in ("exhausted", "converged")
+            seen.add((len(campaign.measurements()), len(campaign.curve())))
+        assert driver.result().state in ("exhausted", "converged")
+    assert {(0, 0), (8, 0)} & seen and glassmap.Campaign(tmp_path).curve()["round"].tolist() == [1]
