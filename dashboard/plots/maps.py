@@ -281,7 +281,7 @@ def _add_marks(
     limits: tuple[float, float],
     scale: Sequence[str],
 ) -> None:
-    dot = 9 * min(1.0, math.sqrt(200 / max(1, len(marks.measured))))  # many would hide the map
+    dot = 8 * min(1.0, math.sqrt(160 / max(1, len(marks.measured))))  # many would hide the map
     learned = np.ones(len(marks.measured), dtype=bool) if marks.held_out is None else ~marks.held_out
     fill = np.full(len(learned), "white", dtype=object)
     if marks.measured_values is not None:

@@ -19,14 +19,17 @@ from tests.support.pages import look, words
 REFUSED = b"1.0 3\n1.1 4\nabc\x1b\n"
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign with a table, a file of two scans (one refused), a quarantined file, and flagged measurements."""
-    folder = tmp_path / "lab"
+    folder = tmp_path_factory.mktemp("files") / "lab"
     make_campaign(folder, step_at_pct=10, rounds=1, batch=4, on_wafers=True)
     hash_ = sha256(REFUSED).hexdigest()
     (folder / "quarantine").mkdir()
     (folder / "quarantine" / f"broken-{hash_[:8]}.xy").write_bytes(REFUSED)
+    (folder / "pictures").mkdir()
+    icon = Path(__file__).parents[2] / "dashboard" / "icon.png"
+    (folder / "pictures" / "flagged-r001-02.png").write_bytes(icon.read_bytes())
     with CampaignStore.amend(folder, person="ada") as store, store.transaction():
         drop = partial(store.record_file, size=1, modified=1)
         drop("drop/edx.csv", hash_="c", kind="table", state="used", reason="1 sample.")
@@ -45,9 +48,6 @@ def lab(tmp_path: Path) -> Path:
 def test_what_a_person_may_have_to_see_to_comes_first_with_its_picture_and_its_command(
     monkeypatch: pytest.MonkeyPatch, lab: Path
 ):
-    (lab / "pictures").mkdir()
-    icon = Path(__file__).parents[2] / "dashboard" / "icon.png"
-    (lab / "pictures" / "flagged-r001-02.png").write_bytes(icon.read_bytes())
     test = look(monkeypatch, lab, "files")
     said = words(test)
     assert test.segmented_control(key="what").value == "to look at"
@@ -90,16 +90,17 @@ def test_a_table_is_filtered_by_state_and_by_text(monkeypatch: pytest.MonkeyPatc
     assert test.dataframe[0].value["file"].tolist() == ["drop/broken.xy"] and "1 of 4." in words(test)
 
 
-def test_a_quarantined_text_shows_how_it_begins_and_nothing_in_it_acts(lab: Path):
-    hash_ = sha256(REFUSED).hexdigest()
-    assert first_lines(lab, hash_, 2) == "1.0 3\n1.1 4"
-    assert first_lines(lab, hash_, 9) == "1.0 3\n1.1 4\nabc\\x1b"
-    place = next((lab / "quarantine").glob("broken-*"))
-    place.write_bytes(REFUSED + b"\0")
-    assert first_lines(lab, hash_, 9) is None, "not what was set aside"
-    binary = sha256(b"a\0b").hexdigest()
-    (lab / "quarantine" / f"x-{binary[:8]}.raw").write_bytes(b"a\0b")
-    assert first_lines(lab, binary, 9) is None, "no text"
+def test_a_quarantined_text_shows_how_it_begins_and_nothing_in_it_acts(tmp_path: Path):
+    hash_, binary = sha256(REFUSED).hexdigest(), sha256(b"a\0b").hexdigest()
+    (tmp_path / "quarantine").mkdir()
+    place = tmp_path / "quarantine" / f"broken-{hash_[:8]}.xy"
+    place.write_bytes(REFUSED)
+    assert first_lines(tmp_path, hash_, 2) == "1.0 3\n1.1 4"
+    assert first_lines(tmp_path, hash_, 9) == "1.0 3\n1.1 4\nabc\\x1b"
+    place.write_bytes(REFUSED + b"2")
+    assert first_lines(tmp_path, hash_, 9) is None, "not what was set aside"
+    (tmp_path / "quarantine" / f"x-{binary[:8]}.raw").write_bytes(b"a\0b")
+    assert first_lines(tmp_path, binary, 9) is None, "no text"
 
 
 def test_a_campaign_without_files_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch, campaigns: Path):

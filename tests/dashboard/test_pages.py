@@ -551,20 +551,24 @@ def test_the_map_opens_with_the_best_candidate_and_its_spectrum_has_neighbours_t
     assert "fitted first peak, generated" not in test.get("plotly_chart")[1].proto.spec and not test.exception
 
 
-@pytest.mark.parametrize("name", ["converged", "quaternary"])
-def test_a_map_can_be_taken_along_as_a_table_and_as_a_picture_of_what_is_shown(campaigns: Path, name: str):
+@pytest.mark.parametrize(
+    ("name", "picture", "begins"), [("converged", "PNG", b"\x89PNG"), ("quaternary", "SVG", b"<?xml")]
+)
+def test_a_map_can_be_taken_along_as_a_table_and_as_a_picture_of_what_is_shown(
+    campaigns: Path, name: str, picture: str, begins: bytes
+):
     campaign = known(campaigns / name)
     map_, archive = read_last_map(campaign), read_last_archive(campaign)
     assert map_ is not None and campaign.map is not None
     cut = None
     if name == "quaternary":
         cut = Slice(map_.compositions[:, 3] == 0.2, [0, 1, 2], "20 at.% Ti")
-    made = {one.label: one.make() for one in downloads_of(campaign, map_, archive, "distance", cut=cut)}
-    assert made["Parquet"] == campaign.map[1].read_bytes()
-    table = pd.read_csv(io.BytesIO(made["CSV"]))
+    offered = {one.label: one.make for one in downloads_of(campaign, map_, archive, "distance", cut=cut)}
+    assert offered.keys() == {"Parquet", "CSV", "PNG", "SVG"} and offered[picture]().startswith(begins)
+    assert offered["Parquet"]() == campaign.map[1].read_bytes()
+    table = pd.read_csv(io.BytesIO(offered["CSV"]()))
     assert len(table) == len(map_.figures if cut is None else map_.figures[cut.rows])
     assert table[list(campaign.elements)].sum(axis=1).round(6).eq(100).all()
-    assert made["PNG"].startswith(b"\x89PNG") and b"<svg" in made["SVG"]
     cloud = downloads_of(campaign, map_, archive, "distance", has_picture=False)
     assert [one.label for one in cloud] == ["Parquet", "CSV"]
 
