@@ -17,7 +17,7 @@ check: .venv/installed  ## style and types, seconds
 	$(BIN)/basedpyright
 
 docs: .venv/installed  ## the documentation as a site, which opens from its files: build/docs/index.html
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --jobs auto docs build/docs
 
 reference: .venv/installed  ## the pages that are made of the code: campaign-file.md, commands.md
 	$(BIN)/python docs/make_reference.py

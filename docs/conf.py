@@ -1,5 +1,6 @@
 """The documentation as a site: `make docs`. Pages are plain Markdown; what only a site has is added here."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ TITLES = {  # in the menu, of pages that are called by what they tell
     "networks": "The model",
     "planning": "Planning and stopping",
     "architecture": "Architecture",
+    "extend": "An own rule, model, backend",
     "wafers": "Sputtered wafers",
     "quaternaries": "Quaternary systems",
     "store": "The store",
@@ -55,7 +57,8 @@ html_copy_source = html_show_sourcelink = html_show_copyright = html_show_sphinx
 
 
 def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
-    """Give the first page the menu, and the page of the API what docstrings say."""
+    """Give the first page the menu, and the page of the API what docstrings say; the README is the first page here."""
+    source[0] = re.sub(r"\]\(\.\./README\.md(#[^)]*)?\)", "](index.md)", source[0])
     if name == "index":
         for caption, pages in MENU.items():
             there = [
