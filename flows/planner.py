@@ -31,7 +31,7 @@ from glassmap.agent.data.context import WAFER, Held, Value, read_value, say_held
 from glassmap.agent.data.raw_scan import WAVELENGTHS, RawScan
 from glassmap.agent.data.samples import name_of_wafer
 from glassmap.agent.data.scan_matching import SAME_PLACE, own_name
-from glassmap.agent.errors import CampaignBusy, CampaignError
+from glassmap.agent.errors import CampaignBusy, CampaignError, CompositionError
 from glassmap.agent.outside_text import plain_name
 from glassmap.agent.peaks.figures import DELTA_Q
 from glassmap.agent.progress import Report
@@ -187,6 +187,11 @@ class Planner:
             )
         self._given |= {s.id for s in free}
         return [self._point(s) for s in free]
+
+    def suggested(self) -> list[dict[str, Any]]:
+        """What this planner has suggested and is neither measured nor failed, as `suggest` gave it out."""
+        pending = self._campaign.store.suggestions(pending=True)
+        return [self._point(s) for s in by_stage([s for s in pending if s.id in self._given])]
 
     def ingest(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Tell what was measured.
@@ -417,7 +422,7 @@ class Planner:
         if given and len(given) < len(elements):
             raise CampaignError(f"{name} says shares of {', '.join(given)} alone; say those of all {len(elements)}.")
         if given:
-            shares = np.array([[float(point[element]) for element in elements]])
+            shares = np.array([[_share_of(point, element, name) for element in elements]])
             composition = close_compositions(shares, elements=elements, names=[name])[0][0]
         elif existing is not None:
             composition = existing[1]
@@ -451,6 +456,21 @@ def _is_of(point: Mapping[str, Any], wafer: str, name: str, x: float, y: float) 
     if "sample" in point:
         return own_name(str(point["sample"]), wafer) == own_name(name, wafer)
     return bool(np.hypot(x - float(point["x"]), y - float(point["y"])) <= SAME_PLACE)
+
+
+def _share_of(point: Mapping[str, Any], element: str, name: str) -> float:
+    """Return the share of an element in at.% that a point says.
+
+    Raises:
+        CompositionError: If it is no number.
+    """
+    try:
+        return float(point[element])
+    except (TypeError, ValueError):
+        raise CompositionError(
+            f"{name}: the share of {element} is no number ({point[element]!r}); correct it, or write 0 for an absent "
+            "element."
+        ) from None
 
 
 def _wavelength_of(point: Mapping[str, Any], name: str) -> float | None:

@@ -21,6 +21,7 @@ from pyarrow.parquet import read_metadata  # pyright: ignore[reportMissingTypeSt
 from pydantic import BaseModel, ConfigDict, Field
 
 from glassmap import __version__
+from glassmap.agent.content_hash import harm_of
 from glassmap.agent.errors import (
     CampaignBusy,
     CampaignError,
@@ -29,6 +30,7 @@ from glassmap.agent.errors import (
     GlassmapError,
     ModelError,
     SpectrumError,
+    StoreError,
 )
 from glassmap.agent.store.campaign_store import CampaignStore
 from glassmap.agent.store.status import STOPPED
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 100_000  # of a map as JSON; larger ones go as Parquet
 SOON_S = 1.0  # what takes longer than this is learning, and is asked for again
 AGAIN = {"Retry-After": "5"}  # s
+MOST = "At most so many; of those who ask while it learns, the first one's number counts."
 
 T = TypeVar("T")
 MayBeMore = ConfigDict(extra="allow", populate_by_name=True)
@@ -125,7 +128,7 @@ class _Desk:
             found = self._suggesting
             wait_for([found], timeout=SOON_S)
             if not found.done():
-                return Suggested(alloys=[], state="learning", reason=Campaign(self.folder).status().reason)
+                return Suggested(alloys=[], state="learning", reason=self._reason())
             self._suggesting = None
         return found.result()
 
@@ -150,11 +153,18 @@ class _Desk:
             self._planner = Planner(self.folder)
         return self._planner
 
+    def _reason(self) -> str:
+        """Return where the campaign stands, also while it is being opened for the first time."""
+        try:
+            return Campaign(self.folder).status().reason
+        except StoreError:
+            return "The campaign is being opened."
+
     def _suggest(self, number: int) -> Suggested:
         planner = self._open()
         try:
             alloys = [Alloy.model_validate(one) for one in planner.suggest(number)]
-            return Suggested(alloys=alloys, state="ready", reason=Campaign(self.folder).status().reason)
+            return Suggested(alloys=alloys, state="ready", reason=self._reason())
         except CampaignError as nothing:
             match Campaign(self.folder).status().state:
                 case "waiting" | "paused":
@@ -233,9 +243,14 @@ def _routes(desks: dict[str, _Desk]) -> APIRouter:
         return list(desks)
 
     @routes.post("/{name}/suggest")
-    def suggest(desk: Asked, n: Annotated[int, Query(ge=1, description="At most so many.")] = 1) -> Suggested:
+    def suggest(desk: Asked, n: Annotated[int, Query(ge=1, description=MOST)] = 1) -> Suggested:
         """The next alloys to measure. Where a round is all in, the first to ask has it learned from."""
         return desk.suggest(n)
+
+    @routes.get("/{name}/suggested")
+    def suggested(desk: Asked) -> list[Alloy]:
+        """What was suggested since the server began and is neither measured nor failed, for who lost an answer."""
+        return desk.ask(lambda planner: [Alloy.model_validate(one) for one in planner.suggested()])
 
     @routes.post("/{name}/ingest")
     def ingest(desk: Asked, points: list[Point]) -> Stand:
@@ -300,6 +315,8 @@ def _map_file(folder: Path) -> Path:
     with CampaignStore.read_only(folder) as store:
         if (found := store.artefact("map")) is None:
             raise ModelError(f"{folder.name} has no map yet; the first comes with the first round.")
+    if harm := harm_of(found[1]):
+        raise ModelError(f"{found[1].name} {harm}. `glassmap map` makes it again.")
     return found[1]
 
 

@@ -1,6 +1,7 @@
 """A campaign over HTTP: a real server on loopback, and a client that has neither glassmap nor torch."""
 
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import uvicorn
 from glassmap import Campaign
 from glassmap.agent.errors import CampaignError
 from glassmap.flows.rounds.campaign import open_campaign
+from glassmap.flows.services import http_api
 from glassmap.flows.services.http_api import AGAIN, create_app, token_in
 from tests.support.campaigns import rows
 from tests.support.lab_campaigns import edit, write_campaign
@@ -122,6 +124,8 @@ def test_points_are_taken_whole_or_refused_in_words_and_a_busy_campaign_is_asked
             == 409
         )
         assert client.post("/campaigns/lab/ingest", json=[{"_id": first["_id"]}]).status_code == 422, "no intensity"
+        answer = client.post("/campaigns/lab/ingest", json=[first | {"Co": "much", "V": 30, "Zr": 30}])
+        assert answer.status_code == 422 and "the share of Co is no number ('much')" in answer.json()["detail"]
         stand = client.post("/campaigns/lab/ingest", json=[first, second]).raise_for_status().json()
         assert stand["spectra"] == 2 and stand["folder"] == "lab", "no path of this computer"
         left = [one["_id"] for one in ask_until_ready(client, "lab", 50)["alloys"]]
@@ -130,6 +134,21 @@ def test_points_are_taken_whole_or_refused_in_words_and_a_busy_campaign_is_asked
         assert rows(folder, "SELECT suggestion FROM failures") == [(left[0],)]
         waits = ask_until_ready(client, "lab")
         assert waits["state"] == "waiting" and "5 of 8" in waits["reason"]
+
+
+def test_who_asks_while_a_campaign_is_opened_is_told_to_ask_again_and_a_lost_answer_can_be_had_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http_api, "SOON_S", 0.0)
+    folder = write_campaign(tmp_path / "lab", columns="q")
+    with serving(folder) as client:
+        first = client.post("/campaigns/lab/suggest").raise_for_status().json()
+        assert first["state"] == "learning" and first["reason"]
+        told = ask_until_ready(client, "lab", 3)["alloys"]
+        again = client.get("/campaigns/lab/suggested").raise_for_status().json()
+        assert told and sorted(one["_id"] for one in again) == sorted(one["_id"] for one in told)
+        client.post("/campaigns/lab/ingest", json=[point(one) for one in told]).raise_for_status()
+        assert client.get("/campaigns/lab/suggested").json() == []
 
 
 def test_any_campaign_can_be_read_and_only_a_laboratory_s_is_told(finished: Path):
@@ -143,6 +162,16 @@ def test_any_campaign_can_be_read_and_only_a_laboratory_s_is_told(finished: Path
         assert [value is not None for value in table["columns"]["p_glass"]] == known.tolist(), (
             "null, as JSON has no NaN"
         )
+
+
+def test_a_map_that_is_gone_is_refused_in_words(finished: Path, tmp_path: Path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    for path in (folder / "maps").glob("*.parquet"):
+        path.unlink()
+    with serving(folder) as client:
+        for route in ("map", "map.parquet"):
+            answer = client.get(f"/campaigns/copy/{route}")
+            assert answer.status_code == 409 and "`glassmap map` makes it again" in answer.json()["detail"]
 
 
 def test_a_token_is_made_once_and_its_owner_s_alone(tmp_path: Path):
