@@ -28,7 +28,6 @@ from glassmap.dashboard.notes import show_notes
 from glassmap.dashboard.thumbnail import Thumbnail, draw_thumbnail
 
 URGENCY = ("failed", "broken", "waiting", "paused", "idle", "running", "new", "exhausted", "converged")
-THUMBNAIL = 200  # pixels wide
 ANOTHER = """
 What it would have done with a set of scans that you have:
 
@@ -71,6 +70,11 @@ def _due(campaign: CampaignSnapshot) -> tuple[str, str]:
     if status.missing and status.stage == "measure":
         since = "" if status.ordered is None else f", asked for {ago(status.ordered)}"
         return f"{status.missing} of {status.asked} spectra", f"round {status.round}{since}"
+    if status.state in STOPPED and any(status.to_look_at):
+        flagged = status.to_look_at.flagged + status.to_look_at.used_flagged
+        return "a decision", "on " + ", ".join(
+            filter(None, (str(status.to_look_at), f"{flagged} flagged" * bool(flagged)))
+        )
     if retrain is not None:
         return f"{next(CronSim(retrain, datetime.now())):%d %b %H:%M}", "trained anew"
     if status.state in STOPPED:
@@ -90,8 +94,9 @@ def _show(campaign: CampaignSnapshot | Unreadable) -> None:
     if picture is None:
         _show_figures(campaign)
         return
-    left, right = st.columns([THUMBNAIL, 5 * THUMBNAIL])
-    left.image(picture.png, caption=picture.caption, width=THUMBNAIL, alt=picture.words)
+    left, right = st.columns([1, 5])
+    with left.container(key=f"small-map {campaign.folder}"):  # the key says how wide it is, in app.py
+        st.image(picture.png, caption=picture.caption, width="stretch", alt=picture.words)
     with right:
         _show_figures(campaign)
 

@@ -492,6 +492,8 @@ def test_what_is_flagged_and_used_is_said_on_every_page_and_in_the_report(
     sentence = "1 flagged measurement is used (r001-02: a sharp line at 2.61 1/Å); look at"
     for page in ("campaigns", "map", "progress"):
         assert sentence in words(look(monkeypatch, tmp_path, page))
+    due = look(monkeypatch, tmp_path, "campaigns").metric[-1]
+    assert (due.label, due.value, due.delta) == ("next due", "a decision", "on 1 flagged")
     picture = tmp_path / "flags" / "pictures" / "flagged-r001-02.png"
     picture.parent.mkdir()
     picture.write_bytes((Path(__file__).parents[2] / "dashboard" / "icon.png").read_bytes())
