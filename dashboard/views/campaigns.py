@@ -124,7 +124,8 @@ def _show_figures(campaign: CampaignSnapshot) -> None:
         lines.insert(0, f"**Best candidate:** {best}")
     elif campaign.curve and campaign.q is None:
         lines.insert(0, f"g(r) has no {DELTA_Q.label}, so there is no map")
-    st.markdown("  \n".join(lines))
+    if lines:
+        st.markdown("  \n".join(lines))
     show_notes(campaign.status.notes[-1:])
     with st.container(horizontal=True):
         for page, is_there in (("map", campaign.map), ("progress", campaign.curve), ("batch", campaign.awaited)):
@@ -137,11 +138,10 @@ def _show_figures(campaign: CampaignSnapshot) -> None:
 
 def _show_glass(campaign: CampaignSnapshot) -> None:
     """Show how much of the space is a glass, and how surely; nothing where nobody can say."""
-    glass, rule = campaign.status.glass, campaign.status.glass_rule
-    if glass is not None and rule is not None and not campaign.status.failure:
-        _metric(
-            "glass", percent(glass.glass), say_how_surely(glass), help=f"Of all alloys of the space, by {rule.say()}."
-        )
+    glass = campaign.status.glass
+    if glass is not None and campaign.status.headline:
+        more = say_how_surely(glass)
+        _metric("glass", percent(glass.glass), more, help=f"Of all alloys. {plain(campaign.status.headline)}")
 
 
 def _show_error(campaign: CampaignSnapshot) -> None:

@@ -99,12 +99,14 @@ def _show(campaign: CampaignSnapshot) -> None:
 def _show_last(campaign: CampaignSnapshot, expected: dict[Measure, list[Expected]]) -> None:
     """Show the last round's errors, how the curve goes on, and what to expect."""
     last, decided = campaign.curve[-1], campaign.decisions.get(campaign.curve[-1].round)
-    columns = st.columns(4)
-    columns[0].metric("hold-out MSE, ensemble", last.hold_out[MSE.name].say())
     shown = [measure for measure in expected if measure.name in (DELTA_Q.name, SCALE_FREE_MSE.name)]
-    for column, measure in zip(columns[1:], shown, strict=False):
-        column.metric(measure.label, measure.say(*last.hold_out[measure.name]), help=f"{measure.title}.")
-    columns[3].metric("the curve", say_trend(campaign) or "–", help="Nothing before the third round.")
+    with st.container(horizontal=True, gap="large"):  # each as wide as it is, so that no figure is cut
+        st.metric("hold-out MSE, ensemble", last.hold_out[MSE.name].say(), width="content")
+        for measure in shown:
+            error = measure.say(*last.hold_out[measure.name])
+            st.metric(measure.label, error, help=f"{measure.title}.", width="content")
+        trend = say_trend(campaign) or "–"
+        st.metric("the curve", trend, help="Nothing before the third round.", width="content")
     for measure in shown:
         if expected[measure]:
             st.caption(say_expected(campaign, measure, expected[measure]))
