@@ -34,9 +34,10 @@ STYLE = """<style>
     [data-testid=stExpandSidebarButton]::after { content: "Menu"; font-size: 1rem; padding-right: 0.5rem; }
     [data-testid=stMarkdownContainer] table { display: block; overflow-x: auto; width: fit-content; max-width: 100%; }
     [data-testid=stMultiSelect] [data-tag] { background-color: #0072b2; }
+    [data-testid=stCaptionContainer] code { color: inherit; opacity: 1; }
     [class*=st-key-small-map] { max-width: 200px; }
     @media (max-width: 640px) { [data-testid=stMetricValue] { font-size: 1.5rem; } }
-</style>"""  # what no theme says: room above a page; on a phone the menu, tables, figures; white text on chips at night
+</style>"""  # what no theme says: room above a page, a phone's menu, wide tables, contrast of chips and code
 PROGRAMS = (  # what the pages import, and what takes long
     "glassmap.agent.models.baselines",
     "glassmap.dashboard.alloy",
