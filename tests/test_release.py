@@ -19,7 +19,8 @@ def licence(name: str) -> str:
     """What a distribution says of its licence."""
     told = distribution(name).metadata
     classes = [one for one in told.get_all("Classifier") or [] if one.startswith("License")]
-    return told.get("License-Expression") or "; ".join(classes) or told.get("License") or ""
+    expression, text = ("; ".join(told.get_all(name) or []) for name in ("License-Expression", "License"))
+    return expression or "; ".join(classes) or text
 
 
 def brought_by(requirements: list[str]) -> set[str]:
