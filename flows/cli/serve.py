@@ -62,7 +62,7 @@ def up(
         run_services(folders, home=home, port=port, dashboard_port=dashboard_port, at_once=at_once, say=say)
 
 
-@services.command("serve-api", ends=(ExitCode.BUSY,))
+@services.command("serve-api")
 def serve_api(
     folders: Folders,
     port: Annotated[int, typer.Option(min=1, max=65535, help="To listen on.")] = 8710,
@@ -80,12 +80,17 @@ def serve_api(
 
     with errors_in_words():
         require_extras("http", needed_for="`glassmap serve-api`")
-        import uvicorn
-
-        from glassmap.flows.services.http_api import create_app, token_in
+        from glassmap.flows.services.http_api import create_app, run_app, token_in
 
         for folder in folders:
             CampaignConfig.from_toml(folder / FILE_NAME)
         app = create_app(folders, token=token_in(token_file))
-        say(f"Serving on http://{host}:{port}; the token is in {token_file}. Routes: http://{host}:{port}/openapi.json")
-        uvicorn.run(app, host=host, port=port, log_level="warning")
+        where = f"http://{host}:{port}"
+        run_app(
+            app,
+            host=host,
+            port=port,
+            once_listening=lambda: say(
+                f"Serving on {where}; the token is in {token_file}. Routes: {where}/openapi.json"
+            ),
+        )

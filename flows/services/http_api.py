@@ -6,14 +6,16 @@ goes to a `Planner`, which this process holds from the first time on; what is re
 
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -204,6 +206,29 @@ def create_app(folders: Sequence[Path], *, token: str) -> FastAPI:
     app.add_exception_handler(GlassmapError, _refuse)
     app.include_router(_routes(desks), dependencies=[Depends(check)])
     return app
+
+
+def run_app(app: FastAPI, *, host: str, port: int, once_listening: Callable[[], None]) -> None:
+    """Serve an application until Ctrl-C.
+
+    Args:
+        app: The application.
+        host: Address to listen on.
+        port: To listen on.
+        once_listening: Called before the first request is answered.
+
+    Raises:
+        CampaignError: If nobody can listen there.
+    """
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CampaignError(
+            f"Nobody can listen on {host}, port {port}: {error.strerror}. Is it served already? `--port` takes another."
+        ) from error
+    with listening, suppress(KeyboardInterrupt):  # which ends it as it should
+        once_listening()
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 def token_in(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
 from glassmap import Campaign
 from glassmap.agent.errors import CampaignError
+from glassmap.flows.cli.app import app
+from glassmap.flows.cli.exit_codes import ExitCode
 from glassmap.flows.rounds.campaign import open_campaign
 from glassmap.flows.services import http_api
 from glassmap.flows.services.http_api import AGAIN, create_app, token_in
@@ -172,6 +176,16 @@ def test_a_map_that_is_gone_is_refused_in_words(finished: Path, tmp_path: Path):
         for route in ("map", "map.parquet"):
             answer = client.get(f"/campaigns/copy/{route}")
             assert answer.status_code == 409 and "`glassmap map` makes it again" in answer.json()["detail"]
+
+
+def test_a_port_that_is_taken_is_refused_in_words(tmp_path: Path):
+    folder = write_campaign(tmp_path / "lab")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = ["serve-api", str(folder), "--port", str(port), "--token-file", str(tmp_path / "token")]
+        done = CliRunner().invoke(app, command)
+    assert done.exit_code == ExitCode.REFUSED and "Serving on" not in done.output
+    assert f"port {port}: Address already in use" in " ".join(done.output.split())
 
 
 def test_a_token_is_made_once_and_its_owner_s_alone(tmp_path: Path):
