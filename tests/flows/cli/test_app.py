@@ -176,10 +176,10 @@ def test_generate_writes_the_spectrum_and_its_spread(replayed: tuple[Path, Resul
     assert result.exit_code == 0, result.output
     with (tmp_path / "out" / "alloy.csv").open() as file:
         table = list(csv.reader(file))
-    assert table[0] == ["q", "mean", "sample", "epistemic_std", "aleatoric_std", "band"]
+    assert table[0] == ["q", "mean", "low", "high", "sample", "epistemic_std", "aleatoric_std"]
     values = np.array(table[1:], dtype=float)
-    assert values.shape == (96, 6) and (values[:, 0] == np.linspace(1, 5, 96).round(5)).mean() > 0.9
-    assert values[:, 1].max() <= 100 and (values[:, 3:] >= 0).all()
+    assert values.shape == (96, 7) and (values[:, 0] == np.linspace(1, 5, 96).round(5)).mean() > 0.9
+    assert values[:, 1].max() <= 100 and (values[:, 5:] >= 0).all() and (values[:, 2] <= values[:, 3]).all()
     assert shows_something(tmp_path / "out" / "alloy.png", colours=1)
     assert "generated/Co30V40Zr30.csv" in glassmap("generate", folder, "Co30V40Zr30").output
 
