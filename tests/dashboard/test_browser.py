@@ -93,13 +93,14 @@ def _barriers(page) -> list[str]:
 def test_a_click_on_the_map_shows_that_alloy_s_spectrum(server: str, page):
     page.goto(f"{server}/map?campaign=converged")
     page.wait_for_selector(ALLOYS, state="attached")
-    assert page.get_by_text("Click an alloy on the map").is_visible()
+    page.get_by_text("The best candidate; click another").wait_for()
     points = page.query_selector_all(ALLOYS)
     page.wait_for_timeout(1000)  # until the picture has its final size
     box = points[len(points) // 2].bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_selector(".hoverlayer .hovertext")
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.get_by_text("The best candidate; click another").wait_for(state="detached")
     page.get_by_text("These curves as CSV").wait_for()
     assert re.search(r"Zr\d+Cu\d+Al\d+", page.inner_text("[data-testid=stMain]"))
     assert page.get_by_text("fitted first peak, generated").count() == 1
