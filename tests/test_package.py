@@ -115,7 +115,7 @@ def test_public_names_are_sorted_and_each_is_there():
     assert set(glassmap.__all__) <= set(dir(glassmap))
     for name in glassmap.__all__:
         assert getattr(glassmap, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'Plannner'; it offers Campaign, "):
+    with pytest.raises(AttributeError, match="no attribute 'Plannner'; it offers BASELINES, Campaign, "):
         glassmap.Plannner  # type: ignore[attr-defined]  # noqa: B018
 
 
