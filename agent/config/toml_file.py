@@ -70,8 +70,9 @@ def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
     """
     import tomlkit  # which only this needs
 
+    settings = tomllib.loads(text)
     for place, value in changes.items():
-        if value is not None:
+        if value is not None and not _is_set(settings, place):
             text = _with_line(text, place)
     document = tomlkit.parse(text)
     for (*tables, name), value in changes.items():
@@ -85,6 +86,16 @@ def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
         elif name in table:
             del table[name]
     return tomlkit.dumps(document)
+
+
+def _is_set(settings: Mapping[str, Any], place: tuple[str, ...]) -> bool:
+    """Return whether a setting has a value, on a line or as a table of its own."""
+    table: Any = settings
+    for part in place:
+        if not isinstance(table, Mapping) or part not in table:
+            return False
+        table = cast("Mapping[str, Any]", table)[part]
+    return True
 
 
 def _with_line(text: str, place: tuple[str, ...]) -> str:

@@ -100,3 +100,10 @@ def test_a_remark_that_only_looks_like_a_setting_stays_one():
     text = "[planning]\n# batch = 20 was too many\n\n[stop]\n# batch = 3\n"
     assert edited(text, {("planning", "batch"): 10}).startswith("[planning]\n# batch = 20 was too many\n")
     assert tomllib.loads(edited(text, {("planning", "batch"): 10})) == {"planning": {"batch": 10}, "stop": {}}
+
+
+def test_a_setting_that_is_a_table_of_its_own_is_changed_there_and_its_commented_line_stays():
+    text = "[backend]\n# protocol = {atoms = 2000}\n\n[backend.protocol]\natoms = 500\n"
+    changed = edited(text, {("backend", "protocol"): {"atoms": 400}})
+    assert changed.startswith("[backend]\n# protocol = {atoms = 2000}\n")
+    assert tomllib.loads(changed) == {"backend": {"protocol": {"atoms": 400}}}
