@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11-3.13 and git; both set up .venv first.
+# `make demo` and `make test` need nothing but Python 3.11-3.14 and git; both set up .venv first.
 PYTHON ?= python3
 DATA ?=
 BIN := .venv/bin
