@@ -429,16 +429,20 @@ def _onto_one_axis(
     """
     if all(np.array_equal(axis, axes[0]) for axis in axes):
         return axes[0], np.stack(intensities), []
-    lowest = max(range(len(axes)), key=lambda row: axes[row][0])
-    highest = min(range(len(axes)), key=lambda row: axes[row][-1])
-    low, high = axes[lowest][0], axes[highest][-1]
-    if high - low < 0.5 * max(axis[-1] - axis[0] for axis in axes):
+    begins, ends = np.array([axis[0] for axis in axes]), np.array([axis[-1] for axis in axes])
+    lowest, highest = int(begins.argmax()), int(ends.argmin())
+    low, high, widest = begins[lowest], ends[highest], float((ends - begins).max())
+    usual_low, usual_high = np.sort(begins)[(len(axes) - 1) // 2], np.sort(ends)[len(axes) // 2]
+    cut = [f"{names[lowest]} begins at {low:g}, others at {usual_low:g}"] if low - usual_low > 0.02 * widest else []
+    cut += [f"{names[highest]} ends at {high:g}, others at {usual_high:g}"] if usual_high - high > 0.02 * widest else []
+    if high - low < 0.5 * widest:
+        why = cut or [f"{names[lowest]} begins at {low:g}", f"{names[highest]} ends at {high:g}"]
         raise SpectrumError(
-            f"The scans have less than half of their range in common: {names[lowest]} begins at {low:g} and "
-            f"{names[highest]} ends at {high:g}; complete these scans or leave them out."
+            f"The scans have less than half of their range in common: {'; '.join(why)}. Complete what is short or "
+            "leave it out."
         )
     finest = min(axes, key=lambda axis: float(np.median(np.diff(axis))))
     common = finest[(finest >= low) & (finest <= high)]
     spectra = np.stack([np.interp(common, axis, y) for axis, y in zip(axes, intensities, strict=True)])
     note = f"Scans on different axes were interpolated onto {common.size} points from {common[0]:g} to {common[-1]:g}."
-    return common, spectra, [note]
+    return common, spectra, [note + (f" Look whether these are whole: {'; '.join(cut)}." if cut else "")]

@@ -90,10 +90,12 @@ def _blocks(lines: Sequence[str]) -> list[_Block]:
         lines = [_without_quotes(line) for line in lines]
         start = next((k for k, line in enumerate(lines) if _is_numbers(line)), None)
     if start is None:
+        remedy = "Export the scan again, or move the file away if it is none."
+        if not any(line.strip() for line in lines):
+            raise DatasetError(f"It is empty. {remedy}")
         raise DatasetError(
             "It holds 0 lines of two numbers, without signs between thousands; at least 2 are needed. It begins with "
-            f"{next((visible(line.strip())[:60] for line in lines if line.strip()), '')!r}. Export the scan again, or "
-            "move the file away if it is none."
+            f"{next(visible(line.strip())[:60] for line in lines if line.strip())!r}. {remedy}"
         )
     header, delimiter, comma = list(lines[:start]), *_delimiter_of(lines[start])
     _check_header(lines[:start], lines[start], delimiter)

@@ -106,12 +106,15 @@ def test_scans_on_different_axes_are_interpolated_and_it_is_said(folder):
     spectra = read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
     np.testing.assert_allclose(spectra.axis, np.linspace(1.5, 4.6, 311))
     np.testing.assert_allclose(spectra.intensities, np.tile(10 + spectra.axis, (2, 1)))
-    assert spectra.notes == ("Scans on different axes were interpolated onto 311 points from 1.5 to 4.6.",)
+    assert spectra.notes == (
+        "Scans on different axes were interpolated onto 311 points from 1.5 to 4.6. Look whether these are whole: "
+        "b begins at 1.5, others at 1; b ends at 4.6, others at 5.",
+    )
 
 
 def test_scans_that_hardly_overlap_are_refused(folder):
     write_scan(folder / "b.xy", high=2.0)
-    with pytest.raises(SpectrumError, match=r"a begins at 1 and b ends at 2|b begins at 1 and b ends at 2"):
+    with pytest.raises(SpectrumError, match=r"common: b ends at 2, others at 5\. Complete"):
         read_scan_folder(folder, compositions=table(folder, HEADER, *ROWS), axis="q")
 
 
@@ -336,7 +339,7 @@ def test_a_bad_table_is_refused_with_what_is_wrong(folder, lines, error, message
         ("1,5\n2,5\n3,\n4,5\n", DatasetError, r"b\.xy: Line 3: two numbers are expected.*got '3,'"),
         ("x y\n1 5\n2 5\n3\n", DatasetError, r"b\.xy: Line 4"),
         ("one two\nthree\n", DatasetError, r"b\.xy: It holds 0 lines of two numbers.*begins with 'one two'"),
-        ("", DatasetError, r"b\.xy: It holds 0 lines"),
+        ("", DatasetError, r"b\.xy: It is empty"),
         ("1 5\n2 5\n2 6\n", SpectrumError, r"b\.xy: Line 3: the axis must increase strictly, but 2 follows 2"),
         ("3 5\n2 5\n1 6\n", SpectrumError, r"b\.xy: Line 2: .*sort the scan"),
         ("1 5\nnan 5\n3 6\n", SpectrumError, r"b\.xy: Line 2"),

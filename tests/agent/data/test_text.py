@@ -304,7 +304,7 @@ THRICE = columns(TWO_THETA, COUNTS, TWO_THETA, 2 * COUNTS, TWO_THETA, COUNTS)
         ("2theta,I\n20,1_0\n21,2\n22,3\n", None, "Line 2"),
         ("2theta,I\n20,1O5\n21,2\n22,3\n", None, "Line 2"),
         ("0,1\n" + BY_TWO_THETA, "two_theta", "seems to count the columns"),
-        ("", "q", "holds 0 lines of two numbers"),
+        ("", "q", "It is empty"),
         ("20 5\n", "q", "at least 2 are needed"),
     ],
 )
