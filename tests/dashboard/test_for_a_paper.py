@@ -1,5 +1,6 @@
 """What a paper takes over: methods, measured alloys, what to cite; on the page and as a PDF."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,11 @@ def test_the_methods_name_data_programs_and_errors_with_their_uncertainty(replay
     assert f"the spectrum of each of the {len(Campaign(replayed).map())} alloys" in said
     last = campaign.curve[-1]
     assert f"Mean errors ± standard error on {last.judged_by} spectra that were never learned from" in said
-    assert f"MSE {last.hold_out['mse'].value:.1f}" in said and "PyTorch 2." in said and "LAMMPS" not in said
+    assert f"MSE {last.hold_out['mse'].value:.1f}" in said and "LAMMPS" not in said
+    assert f"The last model was trained with PyTorch {version('torch')}" in said and "glassmap 0.1 " not in said
+    elsewhere = sources._replace(trained_by={"glassmap": "0.1", "torch": "1.0"})
+    assert "planned with glassmap 0.1 (seed" in methods_of(campaign, elsewhere, None)
+    assert "version = {0.1}" in bibtex_of(elsewhere)
 
 
 def test_the_list_of_measured_alloys_is_what_the_campaign_learned_from_with_their_widths(replayed: Path):
