@@ -79,7 +79,7 @@ def _due(campaign: CampaignSnapshot) -> tuple[str, str]:
         return f"{next(CronSim(retrain, datetime.now())):%d %b %H:%M}", "trained anew"
     if status.state in STOPPED:
         return "nothing", "the campaign has stopped"
-    return str(status.stage), f"round {status.round}"
+    return status.stage or "plan", f"round {status.round or 1}"
 
 
 def _show(campaign: CampaignSnapshot | Unreadable) -> None:
