@@ -218,7 +218,7 @@ def test_a_phone_at_night_shows_state_and_what_is_next(server: str, browser):
 
 def test_a_report_on_a_phone_cuts_no_table(browser, replayed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("glassmap.dashboard.report.draw_pictures", lambda *_: [])
-    (report,) = write_report(replayed, tmp_path / "r.html")
+    report, *_ = write_report(replayed, tmp_path / "r.html")
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.goto(report.as_uri())
