@@ -61,12 +61,8 @@ def add_what_a_site_has(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(\.\./README\.md(#[^)]*)?\)", "](index.md)", source[0])
     if name == "index":
         for caption, pages in MENU.items():
-            there = [
-                f"{TITLES[page]} <{page}>" if page in TITLES else page
-                for page in pages
-                if (HERE / f"{page}.md").exists()
-            ]
-            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *there, "```", ""])
+            entries = [f"{TITLES[page]} <{page}>" if page in TITLES else page for page in pages]
+            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
     if name == "api":
         for one in glassmap.__all__:
             if one != "__version__":

@@ -124,7 +124,7 @@ def _is_table(value: object) -> bool:
 def _on_a_line(table: dict[str, Any]) -> Any:
     from tomlkit import inline_table
 
-    line = inline_table()
+    line: Any = inline_table()
     line.update(table)
     return line
 
