@@ -101,12 +101,17 @@ def _is_set(settings: Mapping[str, Any], place: tuple[str, ...]) -> bool:
 def _with_line(text: str, place: tuple[str, ...]) -> str:
     """Return a text in which the line of a setting, and that of its table, are no comments; where it isn't set yet."""
     *tables, name = place
+    table: Any = tomllib.loads(text)
+    for part in tables:
+        table = table.get(part, {})
+    if name in table:
+        return text
     lines, header = text.splitlines(), f"[{'.'.join(tables)}]"
     begin = next((k for k, line in enumerate(lines) if line.removeprefix("# ").startswith(header)), None)
     for number in range(0 if not tables else len(lines) if begin is None else begin + 1, len(lines)):
         bare = lines[number].removeprefix("# ")
-        if bare.startswith(("[", f"{name} =")) and (bare.startswith("[") or bare == lines[number]):
-            break  # the next table, or it is set
+        if bare.startswith("["):
+            break  # the next table
         if bare.startswith(f"{name} =") and _is_toml(bare):
             lines[number] = bare
             if begin is not None and tables:

@@ -96,6 +96,12 @@ def test_a_table_that_is_commented_out_is_set_where_it_stands(tmp_path: Path):
     assert len(changed.splitlines()) == len(text.splitlines()) and "\n[candidates]\n# sample = " in changed
 
 
+def test_a_setting_that_has_a_table_of_its_own_is_set_there(tmp_path: Path):
+    text = edited(written(tmp_path, config_of("simulation")), {("backend", "protocol", "atoms"): 500})
+    for changes in ({("backend", "protocol", "atoms"): 600}, {("backend", "protocol"): {"atoms": 600}}):
+        assert tomllib.loads(edited(text, changes))["backend"]["protocol"] == {"atoms": 600}
+
+
 def test_a_remark_that_only_looks_like_a_setting_stays_one():
     text = "[planning]\n# batch = 20 was too many\n\n[stop]\n# batch = 3\n"
     assert edited(text, {("planning", "batch"): 10}).startswith("[planning]\n# batch = 20 was too many\n")
