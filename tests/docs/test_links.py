@@ -60,6 +60,8 @@ def test_every_picture_says_what_it_shows():
     assert not bare
 
 
-def test_every_page_stands_in_the_menu_once():
+def test_every_page_stands_once_in_the_menu_and_on_the_first_page():
     menu = [name for names in script("conf").MENU.values() for name in names]
+    first_page = {token.attrs.get("href") for token in inline(ROOT / "docs" / "index.md")}
+    assert {f"{name}.md" for name in menu} <= first_page
     assert sorted(menu) == sorted({page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"})
