@@ -82,7 +82,8 @@ def edited(text: str, changes: Mapping[tuple[str, ...], Any]) -> str:
                 table[part] = tomlkit.table()
             table = table.get(part, {})
         if value is not None:
-            table[name] = _on_a_line(value) if isinstance(value, dict) and not _is_table(table.get(name)) else value
+            is_line = isinstance(value, dict) and not _is_table(table.get(name))
+            table[name] = _on_a_line(cast("dict[str, Any]", value)) if is_line else value
         elif name in table:
             del table[name]
     return tomlkit.dumps(document)
