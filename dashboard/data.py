@@ -246,8 +246,9 @@ def read_sources(folder: Path) -> Sources:
     if newest is not None and harm_of(newest[1]) is None:
         model = json.loads(newest[1].read_text())
     said = {"glassmap": model.get("code_version"), "torch": model.get("torch_version")}
-    names = (visible(Path(config["backend"].get(name) or "").name) for name in ("dataset", "potential"))
-    return Sources(config["seed"], *names, fingerprint, {name: found for name, found in said.items() if found})
+    dataset, potential = (visible(Path(config["backend"].get(name) or "").name) for name in ("dataset", "potential"))
+    trained_by = {name: found for name, found in said.items() if found}
+    return Sources(config["seed"], dataset, potential, fingerprint, trained_by)
 
 
 def read_wish_of(folder: Path) -> Wish:

@@ -103,7 +103,7 @@ def _story(campaign: CampaignSnapshot, log: Sequence[LogLine], pictures: Sequenc
 
 
 def _only(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return table[[name for name in columns if name in table]]
+    return table.loc[:, [name for name in columns if name in table]]
 
 
 def _style(font: str, size: float = 8.5) -> ParagraphStyle:

@@ -203,6 +203,7 @@ def create_app(folders: Sequence[Path], *, token: str) -> FastAPI:
             raise HTTPException(401, how, {"WWW-Authenticate": "Bearer"})
 
     app = FastAPI(title="glassmap", version=__version__, lifespan=closing_all, docs_url=None, redoc_url=None)
+    app.state.desks = desks
     app.add_exception_handler(GlassmapError, _refuse)
     app.include_router(_routes(desks), dependencies=[Depends(check)])
     return app
@@ -249,17 +250,22 @@ def token_in(path: Path) -> str:
     return token
 
 
+def _desk_of(name: str, request: Request) -> _Desk:
+    desks: dict[str, _Desk] = request.app.state.desks
+    if name not in desks:
+        raise HTTPException(404, f"No campaign is called {name!r} here; there are {', '.join(desks)}.")
+    return desks[name]
+
+
+def _campaign_of(desk: Annotated[_Desk, Depends(_desk_of)]) -> Campaign:
+    return Campaign(desk.folder)
+
+
+Asked = Annotated[_Desk, Depends(_desk_of)]
+Read = Annotated[Campaign, Depends(_campaign_of)]
+
+
 def _routes(desks: dict[str, _Desk]) -> APIRouter:
-    def desk_of(name: str) -> _Desk:
-        if name not in desks:
-            raise HTTPException(404, f"No campaign is called {name!r} here; there are {', '.join(desks)}.")
-        return desks[name]
-
-    def campaign_of(desk: Annotated[_Desk, Depends(desk_of)]) -> Campaign:
-        return Campaign(desk.folder)
-
-    Asked = Annotated[_Desk, Depends(desk_of)]
-    Read = Annotated[Campaign, Depends(campaign_of)]
     routes = APIRouter(prefix="/campaigns")
 
     @routes.get("")
