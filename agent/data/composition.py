@@ -259,9 +259,13 @@ def parse_composition(text: str, elements: Sequence[str]) -> Composition:
         raise CompositionError(f"Can't read the composition {text!r}; write at.% as in 'Co30V40Zr30'.")
     symbols = [symbol for symbol, _ in shares]
     for symbol in symbols:
-        if symbol not in elements or symbols.count(symbol) > 1:
-            reason = "more than once" if symbol in elements else f"which is not among {list(elements)}"
-            raise CompositionError(f"The composition {text!r} names {symbol} {reason}; name each element once.")
+        if symbol not in elements:
+            raise CompositionError(
+                f"The composition {text!r} names {symbol} which is not among {', '.join(elements)}; "
+                "name an alloy of these."
+            )
+        if symbols.count(symbol) > 1:
+            raise CompositionError(f"The composition {text!r} names {symbol} more than once; name each element once.")
     table = np.zeros((1, len(elements)))
     for symbol, share in shares:
         table[0, elements.index(symbol)] = float(share)
