@@ -100,13 +100,8 @@ def _is_set(settings: Mapping[str, Any], place: tuple[str, ...]) -> bool:
 
 
 def _with_line(text: str, place: tuple[str, ...]) -> str:
-    """Return a text in which the line of a setting, and that of its table, are no comments; where it isn't set yet."""
+    """Return a text in which the line of a setting that isn't set yet, and that of its table, are no comments."""
     *tables, name = place
-    table: Any = tomllib.loads(text)
-    for part in tables:
-        table = table.get(part, {})
-    if name in table:
-        return text
     lines, header = text.splitlines(), f"[{'.'.join(tables)}]"
     begin = next((k for k, line in enumerate(lines) if line.removeprefix("# ").startswith(header)), None)
     for number in range(0 if not tables else len(lines) if begin is None else begin + 1, len(lines)):
