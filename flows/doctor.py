@@ -35,6 +35,7 @@ EXTRAS = {
     "dashboard": "`glassmap dashboard`, `glassmap report`",
     "simulation": "`glassmap simulate`, `glassmap demo --live`, campaigns that simulate",
     "dask": 'a cluster, `runner = "dask"`',
+    "http": "`glassmap serve-api`",
     "beamline": "bluesky-adaptive",
 }
 GIB = 2**30

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -83,6 +84,11 @@ def test_packages_that_are_missing_or_others_are_named_with_the_command(monkeypa
     assert found("packages", examine([])).remedy == "`pip install 'xarray<1'`"
     monkeypatch.setattr(metadata, "version", lambda _: "0.1")
     assert found("glassmap", examine([])).state == "warning", "its source is newer than its installation"
+
+
+def test_every_extra_that_all_brings_is_looked_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(doctor.EXTRAS) == set(project["optional-dependencies"]) - {"all", "dev", "docs"}
 
 
 def test_versions_are_held_against_those_that_are_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
