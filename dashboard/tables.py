@@ -25,7 +25,7 @@ def facts_of(campaign: CampaignSnapshot) -> pd.DataFrame:
         "batches": f"{settings.batch} alloys, {settings.method}, weights {settings.weights}",
         "model": settings.model if status.ensemble is None else f"{status.ensemble.sentence} {AS_PUBLISHED}",
         "stop rule": f"once {stop.words}; at most {stop.max_rounds} rounds",
-        "used": f"{used.spectra} spectra in {used.rounds} rounds"
+        "used": f"{used.spectra} spectra in {used.rounds} round{'s' * (used.rounds != 1)}"
         + (f", {used.cpu_hours:.1f} CPU-hours of simulation" if used.cpu_hours else ""),
         **({"samples of one alloy": status.mixture} if status.mixture else {}),
         **({"first peaks": status.misplaced} if status.misplaced else {}),

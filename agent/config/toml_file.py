@@ -102,17 +102,18 @@ def _is_set(settings: Mapping[str, Any], place: tuple[str, ...]) -> bool:
 def _with_line(text: str, place: tuple[str, ...]) -> str:
     """Return a text in which the line of a setting that isn't set yet, and that of its table, are no comments."""
     *tables, name = place
-    lines, header = text.splitlines(), f"[{'.'.join(tables)}]"
-    begin = next((k for k, line in enumerate(lines) if line.removeprefix("# ").startswith(header)), None)
+    lines, header = text.split("\n"), f"[{'.'.join(tables)}]"
+    bare_lines = [line.removeprefix("# ") for line in lines]
+    begin = next((k for k, bare in enumerate(bare_lines) if bare.startswith(header) and _is_toml(bare)), None)
     for number in range(0 if not tables else len(lines) if begin is None else begin + 1, len(lines)):
-        bare = lines[number].removeprefix("# ")
+        bare = bare_lines[number]
         if bare.startswith("["):
             break  # the next table
         if bare.startswith(f"{name} =") and _is_toml(bare):
             lines[number] = bare
             if begin is not None and tables:
-                lines[begin] = lines[begin].removeprefix("# ")
-            return "\n".join(lines) + "\n"
+                lines[begin] = bare_lines[begin]
+            return "\n".join(lines)
     return text
 
 

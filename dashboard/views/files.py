@@ -271,4 +271,13 @@ def _show(campaign: CampaignSnapshot) -> None:
     views[what or begin][1]()
 
 
-_show(chosen(lambda campaign: (campaign.last_activity, campaign.status.to_look_at, campaign.round_at_work)))
+_show(
+    chosen(
+        lambda campaign: (
+            campaign.last_activity,
+            campaign.status.to_look_at,
+            campaign.status.notes,
+            campaign.round_at_work,
+        )
+    )
+)

@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from glassmap.flows.cli.commands import Commands
-from glassmap.flows.cli.exit_codes import ExitCode
 from glassmap.flows.cli.options import AtOnce, Folders
 from glassmap.flows.cli.terminal import errors_in_words, say
 
 services = Commands()
 
 
-@services.command(ends=(ExitCode.BUSY,))
+@services.command()
 def serve(folders: Folders, at_once: AtOnce = 2) -> None:
     """Look after campaigns on their schedules until interrupted; needs a Prefect server, see `glassmap up`.
 

@@ -103,8 +103,9 @@ def map_(folder: Folder) -> None:
         pictures = draw_maps(campaign, folder / "pictures")
         for picture in pictures:
             say(f"Picture: {picture}")
-        if not pictures and len(campaign.elements) > 3:
-            say(f"A map of {len(campaign.elements)} elements is drawn by `glassmap report {folder}` and the dashboard.")
+        if not pictures and len(campaign.elements) > 4:
+            count = len(campaign.elements)
+            say(f"A map of {count} elements is no picture; `glassmap report {folder}` has its best places.")
 
 
 @show.command()

@@ -7,7 +7,7 @@ goes to a `Planner`, which this process holds from the first time on; what is re
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pyarrow.parquet import read_metadata  # pyright: ignore[reportMissingTypeStubs]
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,6 +42,7 @@ from glassmap.flows.planner import ID, Planner
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_BYTES = 64 * 2**20  # of a request: some hundred scans
 MOST_ROWS = 100_000  # of a map as JSON; larger ones go as Parquet
 SOON_S = 1.0  # what takes longer than this is learning, and is asked for again
 AGAIN = {"Retry-After": "5"}  # s
@@ -205,6 +206,7 @@ def create_app(folders: Sequence[Path], *, token: str) -> FastAPI:
     app = FastAPI(title="glassmap", version=__version__, lifespan=closing_all, docs_url=None, redoc_url=None)
     app.state.desks = desks
     app.add_exception_handler(GlassmapError, _refuse)
+    app.middleware("http")(_refuse_large)
     app.include_router(_routes(desks), dependencies=[Depends(check)])
     return app
 
@@ -248,6 +250,17 @@ def token_in(path: Path) -> str:
     with os.fdopen(descriptor, "w") as file:
         file.write(token := secrets.token_urlsafe())
     return token
+
+
+async def _refuse_large(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse what would fill the memory before any of it is read; nobody has said the token by then."""
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not length.isdigit():
+        return JSONResponse({"detail": "Say how long it is, as Content-Length."}, 411)
+    if int(length) > MOST_BYTES:
+        told = f"A request may hold {MOST_BYTES:,} bytes, got {int(length):,}. Tell fewer points at a time."
+        return JSONResponse({"detail": told}, 413)
+    return await answer(request)
 
 
 def _desk_of(name: str, request: Request) -> _Desk:

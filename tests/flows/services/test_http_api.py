@@ -199,6 +199,15 @@ def test_a_token_is_made_once_and_its_owner_s_alone(tmp_path: Path):
         token_in(path)
 
 
+def test_a_request_that_would_fill_the_memory_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("glassmap.flows.services.http_api.MOST_BYTES", 1000)
+    with serving(write_campaign(tmp_path / "lab")) as client:
+        large = client.post("/campaigns/lab/ingest", content=b"[" * 1001, headers={"Authorization": ""})
+        assert large.status_code == 413 and "1,000 bytes, got 1,001" in large.json()["detail"]
+        without = client.post("/campaigns/lab/ingest", content=iter([b"[]"]))
+        assert without.status_code == 411, "in pieces of which nobody knows how many come"
+
+
 def test_the_page_names_every_route():
     page = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
     for route, methods in create_app([], token=TOKEN).openapi()["paths"].items():
