@@ -127,12 +127,12 @@ def _text(text: str, font: str = "text", size: float = 8.5, *, colour: Color | N
 
 
 def _table(table: pd.DataFrame) -> LongTable:
-    """Return a table that goes on over pages under its head, within a row, too; its widest columns break lines."""
+    """Return a table that goes on over pages under its head, within a row, too; heads and wide columns break lines."""
     rows = table.itertuples(index=False, name=None)
     told = [["–" if pd.isna(value) else str(value) for value in row] for row in rows]
     names = [str(name) for name in table.columns]
     natural = [
-        1 + 2 * PADDING + max([_width(name, "bold"), *map(_width, column)])
+        1 + 2 * PADDING + max(*(_width(word, "bold") for word in name.split()), *map(_width, column), 0)
         for name, *column in zip(names, *told, strict=True)
     ]
     cells = [[Paragraph(escape(name), _style("bold", SMALL)) for name in names]]
