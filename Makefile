@@ -5,11 +5,11 @@ BIN := .venv/bin
 
 .PHONY: demo test check docs reference links figures clean
 
-demo: .venv/installed  ## the main job, from spectra to the Δq map; of your own spectra: make demo DATA=path/to/data.nc
+demo: .venv/run  ## the main job, from spectra to the Δq map; of your own spectra: make demo DATA=path/to/data.nc
 	$(BIN)/glassmap demo $(if $(DATA),--data $(DATA))
 
 test: .venv/installed check  ## everything that CI runs
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed  ## style and types, seconds
 	$(BIN)/ruff check .
@@ -28,8 +28,13 @@ links: .venv/installed  ## whether the addresses that the documentation names st
 figures: .venv/installed  ## the tables and pictures of docs/results.md: make figures SHARED=path/to/shared/data
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/make-results $(SHARED)
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/run: pyproject.toml constraints.txt  # what a user installs
+	@echo "Setting up .venv: some minutes, 2 GB."
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all]' --constraint constraints.txt
+	touch $@
+
+.venv/installed: .venv/run  # and what its developers need
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev,docs]' --constraint constraints.txt
 	touch $@
 

@@ -46,17 +46,18 @@ def methods_of(campaign: CampaignSnapshot, sources: Sources, map_: Map | None) -
 
     What nobody recorded, such as the diffractometer and the films, is left to the authors, and said in brackets.
     """
-    settings, used, last = campaign.settings, campaign.used, campaign.curve[-1] if campaign.curve else None
+    settings, last = campaign.settings, campaign.curve[-1] if campaign.curve else None
     axis, elements = campaign.axis, "–".join(campaign.elements)
     rule = RULES[settings.method].sentence.lower() if settings.method in RULES else settings.method
     weights = "" if settings.weights == "even" else f", leaning to {settings.weights}"
-    by, rounds = sources.trained_by.get("glassmap", __version__), "round" if used.rounds == 1 else "rounds"
+    by, known = sources.trained_by.get("glassmap", __version__), read_used_alloys(campaign.folder, check=True)
     sentences = [
         f"Alloys of {elements} on a grid of {settings.step_at_pct} at.% were planned with glassmap {by} (seed "
         f"{sources.seed}) in batches of {settings.batch}: {rule}{weights}.",
         _say_measured(sources, campaign),
         f"Spectra over {axis[0]:.4g} to {axis[-1]:.4g}, {AXIS_TITLES[campaign.axis_name]} ({len(axis)} points, the "
-        f"{settings.scale} of each set to 100) of {used.spectra} measurements in {used.rounds} {rounds} were used.",
+        f"{settings.scale} of each set to 100) of {len(known.ids)} measurements are used, {sum(known.hold_out)} "
+        "of them to judge by alone.",
     ]
     if (model := campaign.status.ensemble) is not None:
         sentences.append(f"After each round an ensemble was trained on them anew: {model.sentence}")

@@ -11,6 +11,7 @@ NOT_RUN = {
     "glassmap up": "runs until it is stopped; tests/flows/services start it",
     "glassmap serve-api": "runs until it is stopped; tests/flows/services serve a campaign",
     "import json\nimport time\nfrom urllib": "asks a server; tests/flows/services run it against one",
+    "curl": "asks a server; tests/flows/services ask it the same",
     "glassmap dashboard": "runs until it is stopped; tests/dashboard start it",
     "glassmap status campaigns/co-v-zr --watch": "runs until it is stopped",
     "glassmap simulate": "LAMMPS takes half a minute; tests/simulation run it on few atoms",
