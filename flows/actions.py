@@ -375,15 +375,19 @@ def note(
         CampaignError: If there is no text, no such round or measurement, or it is about several.
     """
     if not text.strip():
-        raise CampaignError("A note has a text; got none. Write it behind the folder, in quotation marks.")
+        raise CampaignError(f"A note has a text; got none. Write `glassmap note {store.folder} '…'`.")
     about = {"--alloy": alloy, "--round": round_, "--measurement": measurement}
     given = [option for option, value in about.items() if value is not None]
     if len(given) > 1:
-        raise CampaignError(f"A note is about one thing; got {' and '.join(given)}. Make a note for each.")
+        told = f"A note is about one thing; got {' and '.join(given)}."
+        raise CampaignError(f"{told} Say `glassmap note {store.folder} '{text}'` for each.")
     last = store.last_planned_round()
     if round_ is not None and not 1 <= round_ <= last:
         known = f"it has planned rounds 1 to {last}" if last else "it has planned none yet"
-        raise CampaignError(f"The campaign has no round {round_}: {known}. Leave --round out to note on the campaign.")
+        raise CampaignError(
+            f"The campaign has no round {round_}: {known}. `glassmap note {store.folder} …` without --round is on the "
+            "campaign."
+        )
     if measurement is not None and store.measurement(measurement) is None and store.suggestion(measurement) is None:
         raise CampaignError(
             f"Nothing was asked for or measured as {measurement!r}. `glassmap orders {store.folder}` and `glassmap "
