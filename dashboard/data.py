@@ -346,7 +346,7 @@ class FileRecords(NamedTuple):
     rows: list[SampleRow]  # of composition tables, the last first
     existing: Samples  # what could be planned when the last batch was
     taken: set[tuple[str, str]]  # of those, wafer and sample by their plain names: asked for or measured
-    gone: set[str]  # wafers of which nothing is planned any more
+    gone: set[str]  # wafers, by their plain names, of which nothing is planned any more
 
 
 def read_files(folder: Path) -> FileRecords:
@@ -359,7 +359,7 @@ def read_files(folder: Path) -> FileRecords:
             store.table_rows(),
             store.existing(),
             store.taken_samples(),
-            {one.wafer for one in store.excluded_wafers()},
+            store.given_up_wafers(),
         )
 
 

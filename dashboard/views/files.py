@@ -103,8 +103,9 @@ def _candidates(records: FileRecords, elements: tuple[str, ...]) -> pd.DataFrame
     existing = records.existing
     states = list[str]()
     for wafer, name in zip(existing.wafers, existing.names, strict=True):
-        is_taken = (plain_name(wafer), plain_name(name)) in records.taken
-        states.append("asked for or measured" if is_taken else "wafer left out" if wafer in records.gone else "free")
+        plain = plain_name(wafer)
+        is_taken = (plain, plain_name(name)) in records.taken
+        states.append("asked for or measured" if is_taken else "wafer left out" if plain in records.gone else "free")
     at_pct = (100 * existing.compositions).round(2)
     return pd.DataFrame(
         {"wafer": [*map(visible, existing.wafers)], "sample": [*map(visible, existing.names)], "state": states}
