@@ -114,8 +114,8 @@ def write_report(folder: Path, output: Path, *, pdf: Path | None = None) -> list
     """
     campaign = read_begun_campaign(folder)
     map_, archive = read_last_map(campaign), read_last_archive(campaign)
-    log = read_log(folder)
-    body = "\n".join(_sections(campaign, map_, archive, log))
+    log, alloys = read_log(folder), alloys_of(campaign, archive)
+    body = "\n".join([*_sections(campaign, map_, archive, log), *_for_a_paper(campaign, map_, alloys)])
     title = escape(f"{campaign.name}: {'–'.join(campaign.elements)}")
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -125,9 +125,9 @@ def write_report(folder: Path, output: Path, *, pdf: Path | None = None) -> list
     write_whole(output, page.encode())
     beside = output.with_name(f"{output.stem}-figures")
     pictures = draw_pictures(campaign, beside, ("png", "svg"))
-    alloys = beside / "measured-alloys.csv"
-    write_whole(alloys, alloys_of(campaign, archive).to_csv(index=False).encode())  # where nothing is drawn yet, too
-    written = [output, *pictures, alloys]
+    table = beside / "measured-alloys.csv"
+    write_whole(table, alloys.to_csv(index=False).encode())  # where nothing is drawn yet, too
+    written = [output, *pictures, table]
     if pdf is not None:
         write_pdf(campaign, pdf, log=log, pictures=[path for path in pictures if path.suffix == ".png"])
         written.insert(1, pdf)
@@ -177,16 +177,15 @@ def _sections(
     if not (decided := people_of(log)).empty:
         yield "<h2>What people did</h2>"
         yield _table(decided)
-    yield from _for_a_paper(campaign, map_, archive)
-    yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"
 
 
-def _for_a_paper(campaign: CampaignSnapshot, map_: Map | None, archive: SpectraArchive | None) -> Iterator[str]:
-    sources, alloys = read_sources(campaign.folder), alloys_of(campaign, archive)
+def _for_a_paper(campaign: CampaignSnapshot, map_: Map | None, alloys: pd.DataFrame) -> Iterator[str]:
+    sources = read_sources(campaign.folder)
     yield "<h2>For a paper</h2>"
     yield f"<p>{escape(methods_of(campaign, sources, map_))}</p>"
     yield f"<details><summary>The {len(alloys)} alloys that are used</summary>{_table(alloys)}</details>"
     yield f"<details><summary>BibTeX</summary><pre>{escape(bibtex_of(sources))}</pre></details>"
+    yield f"<p class=note>Written by glassmap {__version__}. Method: {METHOD}.</p>"
 
 
 def _learning(campaign: CampaignSnapshot, archive: SpectraArchive | None) -> Iterator[str]:
